@@ -1,0 +1,18 @@
+//! What is true about a recorded agent loop.
+//!
+//! This crate holds the trace model, the wire formats, the two chains, the replay decisions, usage, cost
+//! and metrics. Everything here is a pure function or a pure state machine: no IO, no clock, no
+//! randomness, no environment, no async; `clippy.toml` beside the manifest enforces it. So determinism is
+//! a unit test.
+
+pub mod digest;
+pub mod exchange;
+pub mod facts;
+pub mod headers;
+pub mod provider;
+pub mod trace_id;
+pub mod usage;
+pub mod wire;
+
+pub use digest::Digest;
+pub use trace_id::TraceId;
