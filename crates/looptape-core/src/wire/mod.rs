@@ -4,9 +4,22 @@
 //! of them yield the same few values below. Decoding never fails: what cannot be read is `None` or left
 //! out, because recordings hold whatever clients and providers really sent.
 
+mod anthropic;
+pub mod content_encoding;
+mod framing;
+mod gemini;
+mod lenient;
+mod openai_chat;
+mod openai_responses;
+mod openai_usage;
+mod response;
+pub mod route;
+pub mod sse;
+
 use crate::usage::TokenUsage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sse::SseEvent;
 
 /// A request and response format that looptape understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -154,6 +167,65 @@ impl Wire {
         [Self::OpenAiChat, Self::OpenAiResponses, Self::AnthropicMessages, Self::GeminiGenerate]
             .into_iter()
             .find(|w| w.as_str() == name)
+    }
+
+    /// The key of the request body's array of messages. (Responses' `input` may also be one text.)
+    pub fn message_array(self) -> &'static str {
+        match self {
+            Self::OpenAiChat | Self::AnthropicMessages => "messages",
+            Self::OpenAiResponses => "input",
+            Self::GeminiGenerate => "contents",
+        }
+    }
+
+    /// Reads a request body. `path` may carry a query; Gemini and Azure name the model in it.
+    pub fn decode_request(self, path: &str, body: &Value) -> RequestView {
+        match self {
+            Self::OpenAiChat => openai_chat::decode_request(path, body),
+            Self::OpenAiResponses => openai_responses::decode_request(path, body),
+            Self::AnthropicMessages => anthropic::decode_request(path, body),
+            Self::GeminiGenerate => gemini::decode_request(path, body),
+        }
+    }
+
+    /// Reads one element of the message array. In Responses a call and its result are elements of their
+    /// own. Roles are as written: Anthropic and Gemini put tool results into messages of the user.
+    pub fn decode_message(self, element: &Value) -> Message {
+        match self {
+            Self::OpenAiChat => openai_chat::decode_message(element),
+            Self::OpenAiResponses => openai_responses::decode_message(element),
+            Self::AnthropicMessages => anthropic::decode_message(element),
+            Self::GeminiGenerate => gemini::decode_message(element),
+        }
+    }
+
+    /// Reads a content-decoded answer, whole or streamed.
+    pub fn decode_response(self, status: u16, content_type: Option<&str>, decoded: &[u8]) -> ResponseView {
+        match self {
+            Self::OpenAiChat => response::decode::<openai_chat::Answer>(status, content_type, decoded),
+            Self::OpenAiResponses => {
+                response::decode::<openai_responses::Answer>(status, content_type, decoded)
+            }
+            Self::AnthropicMessages => response::decode::<anthropic::Answer>(status, content_type, decoded),
+            Self::GeminiGenerate => response::decode::<gemini::Answer>(status, content_type, decoded),
+        }
+    }
+
+    /// Whether an event ends the answer: a client that has it has everything. (In Chat Completions that
+    /// is `[DONE]`, which some compatible providers leave out: their streams just end.)
+    pub fn is_terminal_event(self, event: &SseEvent<'_>) -> bool {
+        let data = event.data.trim();
+        let parsed = || serde_json::from_str::<Value>(data).unwrap_or_default();
+        let by_kind = |ends_answer: fn(&str) -> bool| match event.name.as_deref() {
+            Some(name) => ends_answer(name),
+            None => lenient::text(&parsed(), "type").is_some_and(ends_answer),
+        };
+        match self {
+            Self::OpenAiChat => data == response::DONE,
+            Self::OpenAiResponses => by_kind(openai_responses::ends_answer),
+            Self::AnthropicMessages => by_kind(anthropic::ends_answer),
+            Self::GeminiGenerate => gemini::ends_answer(&parsed()),
+        }
     }
 }
 

@@ -1,0 +1,257 @@
+//! Anthropic Messages.
+//!
+//! The system prompt is apart from `messages`; content is a text or a list of blocks, and tool results are
+//! blocks of a user message. The input count leaves cached tokens out, so they are added; usage in a
+//! stream is cumulative: `message_start` gives the input, the last `message_delta` replaces what it
+//! repeats. An `error` event may come after a status of 200.
+
+use super::lenient::{self, array, count, object, string, text};
+use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::route;
+use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
+use crate::usage::TokenUsage;
+use serde_json::{Map, Value};
+
+pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
+    RequestView {
+        model: string(body, "model").or_else(|| route::model_in_path(path)),
+        stream: lenient::is_set(body, "stream"),
+        max_output_tokens: count(body, "/max_tokens"),
+        system: content_parts(body.get("system")),
+        messages: array(body, "messages").iter().map(decode_message).collect(),
+        tools: array(body, "tools").iter().filter_map(tool_name).collect(),
+        previous_response_id: None,
+    }
+}
+
+/// A tool's name; its type where it has none.
+fn tool_name(tool: &Value) -> Option<String> {
+    string(tool, "name").or_else(|| string(tool, "type"))
+}
+
+/// Decodes one element of `messages`.
+pub(super) fn decode_message(element: &Value) -> Message {
+    Message {
+        role: lenient::role(element).unwrap_or(Role::Other(String::new())),
+        parts: content_parts(element.get("content")),
+    }
+}
+
+fn content_parts(content: Option<&Value>) -> Vec<Part> {
+    match content {
+        Some(Value::String(text)) => vec![Part::Text { text: text.clone() }],
+        Some(Value::Array(blocks)) => blocks.iter().map(content_part).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn content_part(block: &Value) -> Part {
+    let kind = text(block, "type").unwrap_or_default();
+    match (kind, block) {
+        (_, Value::String(text)) => Part::Text { text: text.clone() },
+        ("text", _) => Part::Text { text: string(block, "text").unwrap_or_default() },
+        ("thinking", _) => Part::Reasoning { text: string(block, "thinking").unwrap_or_default() },
+        ("redacted_thinking", _) => Part::Reasoning { text: String::new() },
+        ("tool_use", _) => Part::ToolCall(tool_call(block)),
+        ("tool_result", _) => Part::ToolResult {
+            call_id: string(block, "tool_use_id"),
+            name: None,
+            content: block.get("content").cloned().unwrap_or(Value::Null),
+            is_error: lenient::is_set(block, "is_error"),
+        },
+        _ => Part::Other { kind: kind.to_owned(), value: block.clone() },
+    }
+}
+
+fn tool_call(block: &Value) -> ToolCall {
+    ToolCall {
+        id: string(block, "id"),
+        name: string(block, "name").unwrap_or_default(),
+        arguments: block.get("input").cloned().unwrap_or_else(lenient::no_arguments),
+    }
+}
+
+/// Reads a message's envelope: in a whole answer and in `message_start`.
+fn read_envelope(message: &Value, view: &mut ResponseView) {
+    view.response_model = string(message, "model");
+    view.response_id = string(message, "id");
+    view.finish_reason = string(message, "stop_reason");
+}
+
+/// Reads a `usage` object. Writes that are not split by duration count as 5-minute writes.
+fn read_usage(usage: &Value) -> TokenUsage {
+    let uncached_input = count(usage, "/input_tokens");
+    let cache_read = count(usage, "/cache_read_input_tokens");
+    let split_5m = count(usage, "/cache_creation/ephemeral_5m_input_tokens");
+    let split_1h = count(usage, "/cache_creation/ephemeral_1h_input_tokens");
+    let written = count(usage, "/cache_creation_input_tokens").or(lenient::sum(&[split_5m, split_1h]));
+    let output_total = count(usage, "/output_tokens");
+    let reasoning = count(usage, "/output_tokens_details/thinking_tokens");
+    TokenUsage {
+        uncached_input,
+        cache_read,
+        cache_write_5m: written.map(|written| written.saturating_sub(split_1h.unwrap_or(0))),
+        cache_write_1h: split_1h,
+        output_visible: output_total.map(|total| total.saturating_sub(reasoning.unwrap_or(0))),
+        reasoning,
+        input_total: uncached_input.and(lenient::sum(&[uncached_input, cache_read, written])),
+        output_total,
+        raw: Some(usage.clone()),
+    }
+}
+
+/// Decoder of answers.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    view: ResponseView,
+    usage: Map<String, Value>,
+    /// Tool calls by the index of their block, in order of appearance.
+    calls: Vec<(u64, CallFragments)>,
+    ended: bool,
+}
+
+/// A tool call as it arrives.
+#[derive(Debug)]
+struct CallFragments {
+    call: ToolCall,
+    input_json: String,
+}
+
+impl AnswerDecoder for Answer {
+    fn decode_whole(body: &Value) -> ResponseView {
+        let mut answer = Self::default();
+        answer.take_message(body);
+        for (index, block) in (0..).zip(array(body, "content")) {
+            answer.take_block(index, block);
+        }
+        answer.view.error = lenient::provider_error(body);
+        ResponseView { truncated: false, ..answer.finish() }
+    }
+
+    fn take_event(&mut self, event: &StreamEvent<'_>) {
+        let Payload::Json(data) = &event.data else { return };
+        let kind = event.kind().unwrap_or_default();
+        self.ended = self.ended || ends_answer(kind);
+        match kind {
+            "message_start" => self.take_message(data.get("message").unwrap_or(data)),
+            "content_block_start" => {
+                if let Some(block) = object(data, "content_block") {
+                    let output = self.take_block(block_index(data), block);
+                    self.note(output, event.end);
+                }
+            }
+            "content_block_delta" => {
+                if let Some(delta) = object(data, "delta") {
+                    let output = self.take_delta(block_index(data), delta);
+                    self.note(output, event.end);
+                }
+            }
+            "message_delta" => {
+                let reason = object(data, "delta").and_then(|delta| string(delta, "stop_reason"));
+                self.view.finish_reason = reason.or_else(|| self.view.finish_reason.take());
+                self.overlay_usage(data);
+            }
+            "error" => {
+                let error = lenient::provider_error(data).unwrap_or_else(|| lenient::error_object(data));
+                self.view.error.get_or_insert(error);
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(self) -> ResponseView {
+        let mut view = self.view;
+        if !self.usage.is_empty() {
+            let usage = Value::Object(self.usage);
+            view.service_tier = string(&usage, "service_tier");
+            view.usage = read_usage(&usage);
+        }
+        view.tool_calls = self.calls.into_iter().map(|(_, fragments)| fragments.join()).collect();
+        view.truncated = !self.ended;
+        view
+    }
+}
+
+/// Whether an event of this type is the last.
+pub(super) fn ends_answer(kind: &str) -> bool {
+    matches!(kind, "message_stop" | "error")
+}
+
+fn block_index(data: &Value) -> u64 {
+    count(data, "/index").unwrap_or(0)
+}
+
+impl Answer {
+    fn take_message(&mut self, message: &Value) {
+        read_envelope(message, &mut self.view);
+        self.overlay_usage(message);
+    }
+
+    /// Later figures replace earlier ones; they are never added.
+    fn overlay_usage(&mut self, holder: &Value) {
+        if let Some(Value::Object(later)) = holder.get("usage") {
+            let stated = later.iter().filter(|(_, value)| !value.is_null());
+            self.usage.extend(stated.map(|(key, value)| (key.clone(), value.clone())));
+        }
+    }
+
+    /// Takes a block as it starts, or whole; gives the kind of output that it carries, if any.
+    fn take_block(&mut self, index: u64, block: &Value) -> Option<Output> {
+        match text(block, "type")? {
+            "text" => self.take_text(text(block, "text")?),
+            "thinking" => self.take_reasoning(text(block, "thinking")?),
+            "tool_use" => {
+                let fragments = CallFragments { call: tool_call(block), input_json: String::new() };
+                self.calls.push((index, fragments));
+                Some(Output::ToolCall)
+            }
+            "server_tool_use" | "mcp_tool_use" => {
+                self.view.server_tool_calls.push(string(block, "name").unwrap_or_default());
+                Some(Output::ToolCall)
+            }
+            _ => None,
+        }
+    }
+
+    fn take_delta(&mut self, index: u64, delta: &Value) -> Option<Output> {
+        match text(delta, "type")? {
+            "text_delta" => self.take_text(text(delta, "text")?),
+            "thinking_delta" => self.take_reasoning(text(delta, "thinking")?),
+            "input_json_delta" => {
+                let piece = text(delta, "partial_json")?;
+                let call = self.calls.iter_mut().rfind(|(known, _)| *known == index);
+                if let Some((_, fragments)) = call {
+                    fragments.input_json.push_str(piece);
+                }
+                Some(Output::ToolCall)
+            }
+            _ => None,
+        }
+    }
+
+    fn take_text(&mut self, piece: &str) -> Option<Output> {
+        self.view.text.push_str(piece);
+        Some(Output::Content)
+    }
+
+    fn take_reasoning(&mut self, piece: &str) -> Option<Output> {
+        self.view.reasoning.push_str(piece);
+        Some(Output::Reasoning)
+    }
+
+    fn note(&mut self, output: Option<Output>, end: usize) {
+        if let Some(output) = output {
+            self.view.milestones.saw(output, end);
+        }
+    }
+}
+
+impl CallFragments {
+    /// A block that streams its input starts with an empty one.
+    fn join(self) -> ToolCall {
+        if self.input_json.is_empty() {
+            return self.call;
+        }
+        ToolCall { arguments: lenient::arguments(&self.input_json), ..self.call }
+    }
+}

@@ -1,0 +1,225 @@
+//! Gemini `generateContent`, at Google AI and at Vertex.
+//!
+//! The model and whether the answer streams are in the path. `contents` hold parts: text, thoughts (text
+//! marked as such), function calls and their responses. A stream is a row of whole answers, as events or
+//! as the elements of a JSON array; their parts follow each other, and the last usage counts. Thoughts are
+//! counted beside the answer's tokens, a tool's prompt beside the prompt. Enumerations may come as numbers.
+//! Fields may be written in camel or in snake case.
+
+use super::lenient::{self, array, count, object, string};
+use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::route;
+use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
+use crate::usage::TokenUsage;
+use serde_json::Value;
+
+/// A field under its camel-case name, else under its snake-case name.
+fn either<'a>(value: &'a Value, camel: &str, snake: &str) -> Option<&'a Value> {
+    value.get(camel).or_else(|| value.get(snake))
+}
+
+pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
+    let model = route::model_in_path(path).or_else(|| string(body, "model"));
+    let limits = ["/generationConfig/maxOutputTokens", "/generation_config/max_output_tokens"];
+    RequestView {
+        model: model.map(|model| model.trim_start_matches("models/").to_owned()),
+        stream: route::streams_content(path),
+        max_output_tokens: limits.iter().find_map(|pointer| count(body, pointer)),
+        system: either(body, "systemInstruction", "system_instruction").map(parts_of).unwrap_or_default(),
+        messages: match body.get("contents") {
+            Some(content @ Value::Object(_)) => vec![decode_message(content)],
+            _ => array(body, "contents").iter().map(decode_message).collect(),
+        },
+        tools: array(body, "tools").iter().flat_map(tool_names).collect(),
+        previous_response_id: None,
+    }
+}
+
+/// The functions that an entry of `tools` declares; the entry's own name where it is one of Google's.
+fn tool_names(tool: &Value) -> Vec<String> {
+    let Value::Object(fields) = tool else { return Vec::new() };
+    let names = |(key, value): (&String, &Value)| match (key.as_str(), value) {
+        ("functionDeclarations" | "function_declarations", Value::Array(functions)) => {
+            functions.iter().filter_map(|function| string(function, "name")).collect()
+        }
+        _ => vec![key.clone()],
+    };
+    fields.iter().flat_map(names).collect()
+}
+
+/// Decodes one element of `contents`.
+pub(super) fn decode_message(element: &Value) -> Message {
+    Message { role: lenient::role(element).unwrap_or(Role::User), parts: parts_of(element) }
+}
+
+/// The parts of a content; a bare text stands for one.
+fn parts_of(content: &Value) -> Vec<Part> {
+    match (content, content.get("parts")) {
+        (Value::String(text), _) => vec![Part::Text { text: text.clone() }],
+        (_, Some(part @ Value::Object(_))) => vec![decode_part(part)],
+        _ => array(content, "parts").iter().map(decode_part).collect(),
+    }
+}
+
+fn decode_part(part: &Value) -> Part {
+    if let Some(Value::String(text)) = part.get("text") {
+        let text = text.clone();
+        return if lenient::is_set(part, "thought") { Part::Reasoning { text } } else { Part::Text { text } };
+    }
+    if let Some(call) = either(part, "functionCall", "function_call") {
+        return Part::ToolCall(tool_call(call));
+    }
+    if let Some(response) = either(part, "functionResponse", "function_response") {
+        return tool_result(response);
+    }
+    Part::Other { kind: part_kind(part), value: part.clone() }
+}
+
+fn tool_call(call: &Value) -> ToolCall {
+    ToolCall {
+        id: string(call, "id"),
+        name: string(call, "name").unwrap_or_default(),
+        arguments: call.get("args").cloned().unwrap_or_else(lenient::no_arguments),
+    }
+}
+
+fn tool_result(response: &Value) -> Part {
+    let content = response.get("response").cloned().unwrap_or(Value::Null);
+    let is_error =
+        content.as_object().is_some_and(|fields| fields.len() == 1 && fields.contains_key("error"));
+    Part::ToolResult { call_id: string(response, "id"), name: string(response, "name"), content, is_error }
+}
+
+/// A part has no type: it is named by the field that holds its content.
+fn part_kind(part: &Value) -> String {
+    let annotations = ["thought", "thoughtSignature", "thought_signature", "videoMetadata", "partMetadata"];
+    let mut fields = part.as_object().into_iter().flat_map(|fields| fields.keys());
+    fields.find(|key| !annotations.contains(&key.as_str())).cloned().unwrap_or_default()
+}
+
+/// Reads a `usageMetadata` object. Google leaves zero counts out, so an absent figure stays unknown.
+fn read_usage(usage: &Value) -> TokenUsage {
+    let prompt = count(usage, "/promptTokenCount");
+    let tool_prompt = count(usage, "/toolUsePromptTokenCount");
+    let cache_read = count(usage, "/cachedContentTokenCount");
+    let output_visible = count(usage, "/candidatesTokenCount");
+    let reasoning = count(usage, "/thoughtsTokenCount");
+    let input_total = lenient::sum(&[prompt, tool_prompt]);
+    TokenUsage {
+        uncached_input: input_total.map(|total| total.saturating_sub(cache_read.unwrap_or(0))),
+        cache_read,
+        cache_write_5m: None,
+        cache_write_1h: None,
+        output_visible,
+        reasoning,
+        input_total,
+        output_total: lenient::sum(&[output_visible, reasoning]),
+        raw: Some(usage.clone()),
+    }
+}
+
+/// An enumeration's word, or its number as text.
+fn enumerated(value: &Value) -> Option<String> {
+    match value {
+        Value::String(word) if !word.is_empty() => Some(word.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Candidate 0, wherever it stands in the array.
+fn first_candidate(answer: &Value) -> Option<&Value> {
+    let is_first = |candidate: &&Value| count(candidate, "/index").unwrap_or(0) == 0;
+    array(answer, "candidates").iter().find(is_first)
+}
+
+/// Why the answer ended: the candidate's reason, or `blocked:` and why the prompt was refused.
+fn end_reason(answer: &Value) -> Option<String> {
+    let finish = first_candidate(answer)
+        .and_then(|candidate| either(candidate, "finishReason", "finish_reason"))
+        .and_then(enumerated);
+    let blocked = || answer.pointer("/promptFeedback/blockReason").and_then(enumerated);
+    finish.or_else(|| blocked().map(|reason| format!("blocked:{reason}")))
+}
+
+/// Whether an event is the last: the one that says why the answer ended, or an error.
+pub(super) fn ends_answer(answer: &Value) -> bool {
+    end_reason(answer).is_some() || object(answer, "error").is_some()
+}
+
+/// Decoder of answers.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    view: ResponseView,
+}
+
+impl AnswerDecoder for Answer {
+    fn decode_whole(body: &Value) -> ResponseView {
+        let mut answer = Self::default();
+        answer.take(body, |_| {});
+        answer.view
+    }
+
+    fn take_event(&mut self, event: &StreamEvent<'_>) {
+        let Payload::Json(data) = &event.data else { return };
+        let mut milestones = self.view.milestones;
+        self.take(data, |output| milestones.saw(output, event.end));
+        self.view.milestones = milestones;
+    }
+
+    fn finish(self) -> ResponseView {
+        let mut view = self.view;
+        view.truncated = view.finish_reason.is_none();
+        view
+    }
+}
+
+impl Answer {
+    /// Adds an answer, whole or a piece; `saw` hears of every non-empty output.
+    fn take(&mut self, answer: &Value, mut saw: impl FnMut(Output)) {
+        let view = &mut self.view;
+        view.response_model = view
+            .response_model
+            .take()
+            .or_else(|| enumerated(either(answer, "modelVersion", "model_version")?));
+        view.response_id = view.response_id.take().or_else(|| string(answer, "responseId"));
+        view.error = view.error.take().or_else(|| lenient::provider_error(answer));
+        view.finish_reason = end_reason(answer).or_else(|| view.finish_reason.take());
+        if let Some(usage) = object(answer, "usageMetadata") {
+            view.usage = read_usage(usage);
+            view.service_tier = string(usage, "serviceTier").or_else(|| view.service_tier.take());
+        }
+        let content = first_candidate(answer).and_then(|candidate| candidate.get("content"));
+        for part in content.map(parts_of).unwrap_or_default() {
+            if let Some(output) = self.take_part(part) {
+                saw(output);
+            }
+        }
+    }
+
+    /// Adds a part; gives the kind of output that it carries, if any.
+    fn take_part(&mut self, part: Part) -> Option<Output> {
+        match part {
+            Part::Text { text } if !text.is_empty() => {
+                self.view.text.push_str(&text);
+                Some(Output::Content)
+            }
+            Part::Reasoning { text } if !text.is_empty() => {
+                self.view.reasoning.push_str(&text);
+                Some(Output::Reasoning)
+            }
+            // A call without a name is a later piece of one whose arguments are streamed.
+            Part::ToolCall(call) => {
+                if !call.name.is_empty() {
+                    self.view.tool_calls.push(call);
+                }
+                Some(Output::ToolCall)
+            }
+            Part::Other { kind, .. } if kind == "executableCode" => {
+                self.view.server_tool_calls.push("code_execution".to_owned());
+                Some(Output::ToolCall)
+            }
+            _ => None,
+        }
+    }
+}

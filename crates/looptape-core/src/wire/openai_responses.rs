@@ -1,0 +1,300 @@
+//! OpenAI Responses.
+//!
+//! `input` is a text or a list of items: messages, function calls, their outputs, reasoning. A stream
+//! names its events; the last one (`response.completed`, `response.incomplete`, `response.failed`) repeats
+//! the whole answer, usage included, so the events before it are only needed for times and for a stream
+//! that was cut short. There is no `[DONE]` to rely on.
+
+use super::lenient::{self, array, object, string, text};
+use super::openai_usage;
+use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::route;
+use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
+    RequestView {
+        model: string(body, "model").or_else(|| route::model_in_path(path)),
+        stream: lenient::is_set(body, "stream"),
+        max_output_tokens: lenient::count(body, "/max_output_tokens"),
+        system: content_parts(body.get("instructions")),
+        messages: match body.get("input") {
+            Some(Value::String(text)) => {
+                vec![Message { role: Role::User, parts: vec![Part::Text { text: text.clone() }] }]
+            }
+            _ => array(body, "input").iter().map(decode_message).collect(),
+        },
+        tools: array(body, "tools").iter().filter_map(tool_name).collect(),
+        previous_response_id: string(body, "previous_response_id"),
+    }
+}
+
+/// A tool's name; its type where it has none.
+fn tool_name(tool: &Value) -> Option<String> {
+    string(tool, "name").or_else(|| string(tool, "type"))
+}
+
+/// Decodes one element of `input`, or of an answer's `output`.
+pub(super) fn decode_message(item: &Value) -> Message {
+    let kind = text(item, "type").unwrap_or("message");
+    let other = || Part::Other { kind: kind.to_owned(), value: item.clone() };
+    if kind == "message" {
+        let role = lenient::role(item).unwrap_or(Role::Other(String::new()));
+        return Message { role, parts: content_parts(item.get("content")) };
+    }
+    if kind == "reasoning" {
+        return said(Part::Reasoning { text: reasoning_text(item) });
+    }
+    if kind.ends_with("_call_output") || kind == "tool_search_output" {
+        return Message { role: Role::Tool, parts: vec![tool_result(item)] };
+    }
+    match client_call(item) {
+        Some(call) => said(Part::ToolCall(call)),
+        None if kind.ends_with("_call") => said(other()),
+        None => Message { role: Role::Other(kind.to_owned()), parts: vec![other()] },
+    }
+}
+
+fn said(part: Part) -> Message {
+    Message { role: Role::Assistant, parts: vec![part] }
+}
+
+fn tool_result(item: &Value) -> Part {
+    Part::ToolResult {
+        call_id: string(item, "call_id").or_else(|| string(item, "id")),
+        name: string(item, "name"),
+        content: item.get("output").cloned().unwrap_or(Value::Null),
+        is_error: false,
+    }
+}
+
+/// Content or instructions: a text, or a list of parts.
+fn content_parts(content: Option<&Value>) -> Vec<Part> {
+    match content {
+        Some(Value::String(text)) => vec![Part::Text { text: text.clone() }],
+        Some(Value::Array(parts)) => parts.iter().map(content_part).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn content_part(part: &Value) -> Part {
+    let kind = text(part, "type").unwrap_or_default();
+    match (kind, part.get("text")) {
+        ("input_text" | "output_text" | "text", Some(Value::String(text))) => {
+            Part::Text { text: text.clone() }
+        }
+        ("reasoning_text" | "summary_text", Some(Value::String(text))) => {
+            Part::Reasoning { text: text.clone() }
+        }
+        _ => Part::Other { kind: kind.to_owned(), value: part.clone() },
+    }
+}
+
+/// A reasoning item's text: in the open where the model gives it, else its summary, else none.
+fn reasoning_text(item: &Value) -> String {
+    let join = |key| array(item, key).iter().filter_map(|part| text(part, "text")).collect::<String>();
+    let open = join("content");
+    if open.is_empty() { join("summary") } else { open }
+}
+
+/// A call that the client executes; `None` if the item is no call, or one that the server executes.
+fn client_call(item: &Value) -> Option<ToolCall> {
+    let kind = text(item, "type")?;
+    let arguments = match kind {
+        "function_call" => match item.get("arguments") {
+            Some(Value::String(text)) => lenient::arguments(text),
+            other => other.cloned().unwrap_or(Value::Null),
+        },
+        "custom_tool_call" => item.get("input").cloned().unwrap_or(Value::Null),
+        "computer_call" | "local_shell_call" | "shell_call" => {
+            item.get("action").or_else(|| item.get("actions")).cloned().unwrap_or(Value::Null)
+        }
+        "apply_patch_call" => item.get("operation").cloned().unwrap_or(Value::Null),
+        "tool_search_call" if text(item, "execution") == Some("client") => {
+            item.get("arguments").cloned().unwrap_or(Value::Null)
+        }
+        _ => return None,
+    };
+    let id = string(item, "call_id").or_else(|| string(item, "id"));
+    let name = string(item, "name").unwrap_or_else(|| kind.trim_end_matches("_call").to_owned());
+    Some(ToolCall { id, name, arguments })
+}
+
+/// The name of a call that the server executes itself.
+fn server_call(item: &Value) -> Option<String> {
+    let tool = text(item, "type")?.strip_suffix("_call")?;
+    let name = string(item, "name").filter(|_| tool == "mcp");
+    Some(name.unwrap_or_else(|| tool.to_owned()))
+}
+
+/// Reads everything but the output.
+fn read_envelope(response: &Value, view: &mut ResponseView) {
+    view.response_model = string(response, "model").or_else(|| view.response_model.take());
+    view.response_id = string(response, "id").or_else(|| view.response_id.take());
+    view.service_tier = string(response, "service_tier").or_else(|| view.service_tier.take());
+    view.error = view.error.take().or_else(|| lenient::provider_error(response));
+    let ended = |status: &&str| !matches!(*status, "queued" | "in_progress");
+    view.finish_reason = text(response, "status").filter(ended).map(str::to_owned);
+    if let Some(usage) = object(response, "usage") {
+        view.usage = openai_usage::read(usage);
+        view.stated_cost_usd = openai_usage::stated_cost_usd(usage);
+    }
+}
+
+/// Reads the items of an answer.
+fn read_output<'a>(items: impl Iterator<Item = &'a Value>, view: &mut ResponseView) {
+    for item in items {
+        match text(item, "type") {
+            Some("message") => {
+                let parts = array(item, "content").iter();
+                let spoken = parts.filter(|part| text(part, "type") == Some("output_text"));
+                view.text.extend(spoken.filter_map(|part| text(part, "text")));
+            }
+            Some("reasoning") => view.reasoning.push_str(&reasoning_text(item)),
+            _ => match client_call(item) {
+                Some(call) => view.tool_calls.push(call),
+                None => view.server_tool_calls.extend(server_call(item)),
+            },
+        }
+    }
+}
+
+/// Decoder of answers.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    view: ResponseView,
+    /// Items by output index, as far as events have described them.
+    items: BTreeMap<u64, ItemFragments>,
+    ended: bool,
+}
+
+/// An item as it arrives.
+#[derive(Debug, Default)]
+struct ItemFragments {
+    /// As its last event gave it whole.
+    item: Value,
+    /// What came in pieces: output text, arguments or reasoning, by what the item is.
+    pieces: String,
+    state: ItemState,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ItemState {
+    #[default]
+    Open,
+    Done,
+}
+
+impl AnswerDecoder for Answer {
+    fn decode_whole(body: &Value) -> ResponseView {
+        let mut view = ResponseView::default();
+        read_envelope(body, &mut view);
+        read_output(array(body, "output").iter(), &mut view);
+        view
+    }
+
+    fn take_event(&mut self, event: &StreamEvent<'_>) {
+        let Payload::Json(data) = &event.data else { return };
+        let kind = event.kind().unwrap_or_default();
+        if let Some(response) = object(data, "response") {
+            read_envelope(response, &mut self.view);
+            self.take_whole_output(response);
+        }
+        self.ended = self.ended || ends_answer(kind);
+        match kind {
+            "error" => {
+                let error = lenient::provider_error(data).unwrap_or_else(|| lenient::error_object(data));
+                self.view.error.get_or_insert(error);
+            }
+            "response.output_item.added" => self.take_item(data, ItemState::Open, event.end),
+            "response.output_item.done" => self.take_item(data, ItemState::Done, event.end),
+            _ => self.take_delta(kind, data, event.end),
+        }
+    }
+
+    fn finish(self) -> ResponseView {
+        let mut view = self.view;
+        let items: Vec<Value> = self.items.into_values().map(ItemFragments::join).collect();
+        read_output(items.iter(), &mut view);
+        view.truncated = !self.ended;
+        view
+    }
+}
+
+/// Whether an event of this type is the last.
+pub(super) fn ends_answer(kind: &str) -> bool {
+    matches!(
+        kind,
+        "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "error"
+    )
+}
+
+impl Answer {
+    /// The last event's output replaces what was put together, unless it leaves the output out.
+    fn take_whole_output(&mut self, response: &Value) {
+        let output = array(response, "output");
+        if output.is_empty() {
+            return;
+        }
+        let whole = |item: &Value| ItemFragments {
+            item: item.clone(),
+            pieces: String::new(),
+            state: ItemState::Done,
+        };
+        self.items = (0..).zip(output.iter().map(whole)).collect();
+    }
+
+    fn take_item(&mut self, data: &Value, state: ItemState, end: usize) {
+        let Some(item) = object(data, "item") else { return };
+        let kind = text(item, "type").unwrap_or_default();
+        if kind.ends_with("_call") {
+            self.view.milestones.saw(Output::ToolCall, end);
+        }
+        let fragments = self.items.entry(output_index(data)).or_default();
+        fragments.item = item.clone();
+        fragments.state = state;
+    }
+
+    fn take_delta(&mut self, kind: &str, data: &Value, end: usize) {
+        let Some(delta) = text(data, "delta") else { return };
+        let output = match kind {
+            "response.output_text.delta" | "response.refusal.delta" => Output::Content,
+            "response.reasoning_text.delta" | "response.reasoning_summary_text.delta" => Output::Reasoning,
+            "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
+                Output::ToolCall
+            }
+            _ => return,
+        };
+        self.view.milestones.saw(output, end);
+        if kind != "response.refusal.delta" {
+            self.items.entry(output_index(data)).or_default().pieces.push_str(delta);
+        }
+    }
+}
+
+fn output_index(data: &Value) -> u64 {
+    lenient::count(data, "/output_index").unwrap_or(0)
+}
+
+impl ItemFragments {
+    /// The item, completed with its pieces if it never came whole.
+    fn join(self) -> Value {
+        let mut item = self.item;
+        if self.state == ItemState::Done || self.pieces.is_empty() {
+            return item;
+        }
+        if !item.is_object() {
+            item = json!({"type": "message"});
+        }
+        let kind = text(&item, "type").unwrap_or_default().to_owned();
+        let text_part = |kind: &str| json!([{"type": kind, "text": self.pieces}]);
+        match kind.as_str() {
+            "function_call" => item["arguments"] = json!(self.pieces),
+            "custom_tool_call" => item["input"] = json!(self.pieces),
+            "reasoning" => item["summary"] = text_part("summary_text"),
+            _ => item["content"] = text_part("output_text"),
+        }
+        item
+    }
+}
