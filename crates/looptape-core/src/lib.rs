@@ -9,6 +9,7 @@ pub mod digest;
 pub mod exchange;
 pub mod facts;
 pub mod headers;
+pub mod import;
 pub mod provider;
 pub mod trace_id;
 pub mod usage;

@@ -1,1 +1,6 @@
-//! Placeholder.
+//! What tests share: recordings from elsewhere and what they are known to hold.
+//!
+//! For development only. Nothing here decides what is right: expectations come from files that an
+//! independent program computed.
+
+pub mod corpus;

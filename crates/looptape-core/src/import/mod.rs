@@ -1,0 +1,173 @@
+//! Reading other tools' recordings of HTTP traffic, so that they become traces like any other.
+//!
+//! [`read`] takes a file's bytes and gives the HTTP interactions that it holds, in file order, or says by
+//! name what the file is and why it is refused. A file is read whole or refused whole: nothing is skipped
+//! in silence.
+//!
+//! Reading follows rules, never the habits of one project: tags that are not known are accepted, a body
+//! is text, binary or a structure, and whether the file holds a body's bytes or only what a recorder
+//! parsed out of them is kept beside it ([`Interaction::request_exact`], [`Interaction::response_exact`]).
+//!
+//! This module does not decode content encodings (a recorded `content-encoding` is often stale), does
+//! not redact, and does not know what a model call is.
+
+mod container;
+mod document;
+mod json;
+mod refused;
+mod scalar;
+mod vcrpy;
+mod yaml;
+
+pub use refused::{NotHttp, Refused};
+
+use bytes::Bytes;
+use std::{borrow::Cow, fmt};
+
+/// The largest file that is read.
+pub const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Reads a recording. `file_name` decides only whether a file that cannot be parsed is described as
+/// broken JSON or as broken YAML; what the file is, its content says.
+pub fn read(file_name: &str, bytes: &[u8]) -> Result<Cassette, Refused> {
+    let size_bytes = bytes.len() as u64;
+    if size_bytes > MAX_FILE_BYTES {
+        return Err(Refused::TooLarge { size_bytes, limit_bytes: MAX_FILE_BYTES });
+    }
+    if container::is_httprr(bytes) {
+        return Err(Refused::NotYetSupported(Container::Httprr));
+    }
+    let root = document::parse(file_name, bytes)?;
+    let interactions = container::vcrpy_interactions(&root)?;
+    Ok(Cassette { container: Container::Vcrpy, interactions: vcrpy::read(interactions)? })
+}
+
+/// What a file held: at least one interaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cassette {
+    pub container: Container,
+    /// In file order, which is the order in which the calls were made.
+    pub interactions: Vec<Interaction>,
+}
+
+/// A format in which a tool keeps HTTP interactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Container {
+    /// vcrpy's cassettes (YAML or JSON), variants with `parsed_body` included.
+    Vcrpy,
+    /// Cassettes of go-vcr.
+    GoVcr,
+    /// Cassettes of Ruby's VCR, of R's vcr, and of betamax: a list under `http_interactions`.
+    Vcr,
+    /// HTTP Archives, Polly.JS recordings among them.
+    Har,
+    /// Traces of Go's httprr.
+    Httprr,
+}
+
+/// One request and its response, as the file holds them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interaction {
+    /// The place in the file, from 0.
+    pub index: u32,
+    pub method: String,
+    /// As recorded. It may hold placeholders that no URL parser accepts.
+    pub url: String,
+    /// Names as recorded; a header with several values comes several times.
+    pub request_headers: Vec<(String, String)>,
+    pub request_body: Bytes,
+    pub status: u16,
+    pub response_headers: Vec<(String, String)>,
+    pub response_body: Bytes,
+    /// The file holds the request body itself, not a structure that was parsed out of it and is written
+    /// here as compact JSON.
+    pub request_exact: bool,
+    /// The same of the response body.
+    pub response_exact: bool,
+    /// When it was recorded, in the recorder's own words, where it says so.
+    pub recorded_at: Option<String>,
+}
+
+impl Interaction {
+    /// Host and port as written in the URL, without credentials; empty if the URL names none.
+    pub fn host(&self) -> &str {
+        let (authority, _) = split_url(&self.url);
+        authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    }
+
+    /// Path and query as written in the URL, without the fragment; it always begins with `/`.
+    pub fn path_and_query(&self) -> Cow<'_, str> {
+        let (_, rest) = split_url(&self.url);
+        let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+        if rest.starts_with('/') { Cow::Borrowed(rest) } else { Cow::Owned(format!("/{rest}")) }
+    }
+}
+
+/// Splits a URL into authority and the rest without judging either: recordings hold hosts such as
+/// `{scrubbed}`.
+fn split_url(url: &str) -> (&str, &str) {
+    let after_scheme = match url.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => rest,
+        _ => match url.strip_prefix("//") {
+            Some(rest) => rest,
+            None => return ("", url),
+        },
+    };
+    after_scheme.split_at(after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len()))
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vcrpy => "vcrpy cassette",
+            Self::GoVcr => "go-vcr cassette",
+            Self::Vcr => "VCR cassette (Ruby, R or betamax)",
+            Self::Har => "HTTP Archive (HAR)",
+            Self::Httprr => "httprr trace",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(url: &str) -> (String, String) {
+        let interaction = Interaction {
+            index: 0,
+            method: "GET".into(),
+            url: url.into(),
+            request_headers: vec![],
+            request_body: Bytes::new(),
+            status: 200,
+            response_headers: vec![],
+            response_body: Bytes::new(),
+            request_exact: true,
+            response_exact: true,
+            recorded_at: None,
+        };
+        (interaction.host().into(), interaction.path_and_query().into())
+    }
+
+    #[test]
+    fn urls_split_without_being_valid() {
+        let table = [
+            ("https://api.openai.com/v1/chat/completions", "api.openai.com", "/v1/chat/completions"),
+            ("http://localhost:11434/api/chat?x=1#frag", "localhost:11434", "/api/chat?x=1"),
+            ("https://user:p@ss@host/a", "host", "/a"),
+            (
+                "https://{scrubbed} host/v1beta/models/m:g?alt=sse",
+                "{scrubbed} host",
+                "/v1beta/models/m:g?alt=sse",
+            ),
+            ("https://host", "host", "/"),
+            ("https://host?q=http://other/x", "host", "/?q=http://other/x"),
+            ("//host/a", "host", "/a"),
+            ("/v1/messages?u=https://x/", "", "/v1/messages?u=https://x/"),
+            ("", "", "/"),
+        ];
+        for (url, host, path) in table {
+            assert_eq!(parts(url), (host.to_owned(), path.to_owned()), "{url}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Why a file was not imported: each message names the thing and the next step.
+//!
+//! Messages do not name the file: whoever shows them knows which one it was.
+
+use super::Container;
+use std::fmt;
+
+/// Why a file was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the file is empty: record it again, or leave it out of the import")]
+    EmptyFile,
+
+    #[error(
+        "the file has {size_bytes} bytes, the limit is {limit_bytes}: split its interactions into several files"
+    )]
+    TooLarge { size_bytes: u64, limit_bytes: u64 },
+
+    #[error(
+        "anchors or nesting make the document far larger than the file (more than {limit}): \
+         write it without anchors, or split it"
+    )]
+    ExpandsTooFar { limit: &'static str },
+
+    #[error(
+        "not text: the byte at offset {offset_bytes} is not UTF-8; import the recording itself, \
+         uncompressed"
+    )]
+    NotText { offset_bytes: u64 },
+
+    #[error(
+        "not YAML, at line {line}, column {column}: {problem}; repair the file there, or record it again"
+    )]
+    NotYaml { line: u64, column: u64, problem: String },
+
+    #[error(
+        "not JSON, at line {line}, column {column}: {problem}; repair the file there, or record it again"
+    )]
+    NotJson { line: u64, column: u64, problem: String },
+
+    #[error("the file holds more than one YAML document: save each as a file of its own")]
+    SeveralDocuments,
+
+    #[error("the recording holds no interactions: record it again, or leave it out of the import")]
+    NoInteractions,
+
+    #[error("this is a {0}: not supported yet; vcrpy cassettes can be imported")]
+    NotYetSupported(Container),
+
+    #[error(
+        "this is a {0}: it holds no HTTP, so there is nothing to replay; record the agent's calls instead"
+    )]
+    NoHttp(NotHttp),
+
+    #[error(
+        "vcrpy cassette of version {found}: only version 1 can be read; record it again with vcrpy 1.0 or later"
+    )]
+    UnsupportedVersion { found: String },
+
+    #[error(
+        "not a recording in a format known here: vcrpy cassettes (a mapping with `interactions`) can be imported"
+    )]
+    UnknownFormat,
+
+    #[error("interaction {interaction} (counted from 0) has no `{field}`: add it, or remove the interaction")]
+    MissingField { interaction: u32, field: &'static str },
+
+    #[error(
+        "interaction {interaction} (counted from 0): `{field}` is not {expected}: correct it, or remove \
+         the interaction"
+    )]
+    WrongShape { interaction: u32, field: &'static str, expected: &'static str },
+}
+
+/// A record of an agent's run that holds no HTTP interactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NotHttp {
+    /// Trajectories of SWE-agent and mini-swe-agent.
+    SweAgentTrajectory,
+    /// A bare list of chat messages.
+    MessageList,
+    /// Frames of a WebSocket session.
+    WebSocketFrames,
+    /// gRPC calls.
+    GrpcCalls,
+}
+
+impl fmt::Display for NotHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SweAgentTrajectory => "SWE-agent trajectory",
+            Self::MessageList => "bare list of messages",
+            Self::WebSocketFrames => "recording of WebSocket frames",
+            Self::GrpcCalls => "recording of gRPC calls",
+        })
+    }
+}
