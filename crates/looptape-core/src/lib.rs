@@ -5,12 +5,15 @@
 //! randomness, no environment, no async; `clippy.toml` beside the manifest enforces it. So determinism is
 //! a unit test.
 
+pub mod canonical;
 pub mod digest;
 pub mod exchange;
 pub mod facts;
 pub mod headers;
 pub mod import;
+pub mod lineage;
 pub mod provider;
+pub mod replay;
 pub mod trace_id;
 pub mod usage;
 pub mod wire;

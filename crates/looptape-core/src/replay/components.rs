@@ -1,0 +1,478 @@
+//! A request, split once into the components that are compared: endpoint, model, system prompt, tools,
+//! parameters and history.
+//!
+//! Each component has a digest of its own; the history is a chain over its messages, so that equal heads
+//! mean equal histories and the first difference of two is found by bisection. Everything here is derived
+//! from redacted bytes. Headers are not compared: they say who asks, not what is asked.
+
+use super::fields;
+use crate::canonical::{Encoder, Json, Place, Renaming, Rules};
+use crate::digest::Digest;
+use crate::wire::Wire;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Prepares a redacted body for comparison: numbers its secret placeholders by first occurrence, so that
+/// the two sides agree about them.
+pub type Normalise = for<'a> fn(&'a [u8]) -> Cow<'a, [u8]>;
+
+/// A [`Normalise`] for bodies that hold no placeholders.
+pub fn verbatim(body: &[u8]) -> Cow<'_, [u8]> {
+    Cow::Borrowed(body)
+}
+
+/// The named parts of a request, in the order in which a difference is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Component {
+    Endpoint,
+    Model,
+    System,
+    Tools,
+    Parameters,
+    History,
+}
+
+impl Component {
+    pub const ALL: [Self; 6] =
+        [Self::Endpoint, Self::Model, Self::System, Self::Tools, Self::Parameters, Self::History];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint",
+            Self::Model => "model",
+            Self::System => "system",
+            Self::Tools => "tools",
+            Self::Parameters => "parameters",
+            Self::History => "history",
+        }
+    }
+}
+
+/// Where a request goes: method, path and the meaningful part of the query. A model named in the path
+/// (Gemini, Azure deployments) is taken out: it is the model component.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    text: String,
+    model: Option<String>,
+}
+
+impl Endpoint {
+    pub fn new(method: &str, path_and_query: &str) -> Self {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let (path, model) = take_model(path);
+        let mut parameters: Vec<&str> = query
+            .split('&')
+            .filter(|p| !p.is_empty())
+            .filter(|p| fields::query_parameter_counts(p.split('=').next().unwrap_or_default()))
+            .collect();
+        parameters.sort_by_key(|p| p.split('=').next());
+        let mark = if parameters.is_empty() { "" } else { "?" };
+        Self { text: format!("{method} {path}{mark}{}", parameters.join("&")), model }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// `…/models/NAME:verb` and `…/deployments/NAME/…`: the path with `{model}` in its place, and the name.
+fn take_model(path: &str) -> (String, Option<String>) {
+    for (marker, end) in [("/models/", ':'), ("/deployments/", '/')] {
+        let Some(start) = path.find(marker).map(|at| at + marker.len()) else { continue };
+        if let Some(len) = path[start..].find(end).filter(|&len| len > 0) {
+            let name = path[start..start + len].to_owned();
+            return (format!("{}{{model}}{}", &path[..start], &path[start + len..]), Some(name));
+        }
+    }
+    (path.to_owned(), None)
+}
+
+/// The digest of rung 0: endpoint and body, byte for byte.
+pub fn exact_digest(endpoint: &Endpoint, normalised_body: &[u8]) -> Digest {
+    let model = endpoint.model.as_deref().unwrap_or_default();
+    Digest::of_parts(&[endpoint.text.as_bytes(), model.as_bytes(), normalised_body])
+}
+
+/// What a request is found by beyond its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// Rung 1: equal as JSON, transport and billing fields left out.
+    pub canonical: Digest,
+    /// Rung 2: equal after renaming round-trip ids as well.
+    pub renamed: Digest,
+    /// The components at rung 2.
+    pub components: Components,
+    /// Billing fields, by JSON pointer: tolerated, and reported where they differ.
+    pub billing: Vec<(String, Digest)>,
+}
+
+/// A digest per component. The history is the chain's heads: `history[i]` stands for messages `0..=i`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Components {
+    pub endpoint: Digest,
+    pub model: Digest,
+    pub system: Digest,
+    pub tools: Digest,
+    pub parameters: Digest,
+    pub history: Vec<Digest>,
+}
+
+impl Components {
+    /// The digest of one component.
+    pub fn get(&self, component: Component) -> Digest {
+        match component {
+            Component::Endpoint => self.endpoint,
+            Component::Model => self.model,
+            Component::System => self.system,
+            Component::Tools => self.tools,
+            Component::Parameters => self.parameters,
+            Component::History => self.history.last().copied().unwrap_or_else(chain_start),
+        }
+    }
+
+    /// How many messages two histories have in common at their beginning: a bisection, because heads that
+    /// have parted never meet again.
+    pub fn common_messages(&self, other: &Self) -> usize {
+        let shorter = self.history.len().min(other.history.len());
+        let (mut same, mut unknown) = (0, shorter);
+        while same < unknown {
+            let middle = same + (unknown - same) / 2;
+            if self.history[middle] == other.history[middle] {
+                same = middle + 1;
+            } else {
+                unknown = middle;
+            }
+        }
+        same
+    }
+
+    fn all(&self) -> Digest {
+        let digests = Component::ALL.map(|component| self.get(component));
+        let parts: Vec<&[u8]> = digests.iter().map(|digest| digest.0.as_slice()).collect();
+        Digest::of_parts(&parts)
+    }
+}
+
+fn chain_start() -> Digest {
+    Digest::of(b"looptape history")
+}
+
+impl RequestKey {
+    /// The key of a request whose body has been normalised.
+    pub fn new(wire: Option<Wire>, endpoint: &Endpoint, normalised_body: &[u8]) -> Self {
+        let Some(json) = Json::parse(normalised_body) else {
+            return Self::of_bytes(endpoint, normalised_body);
+        };
+        let split = Split::new(wire, &json);
+        let (canonical, billing) = split.digests(endpoint, Renaming::Off);
+        let (components, _) = split.digests(endpoint, Renaming::On);
+        Self { canonical: canonical.all(), renamed: components.all(), components, billing }
+    }
+
+    /// What is not JSON has one parameter: its bytes.
+    fn of_bytes(endpoint: &Endpoint, body: &[u8]) -> Self {
+        let nothing = Digest::of(b"");
+        let components = Components {
+            endpoint: Digest::of(endpoint.text.as_bytes()),
+            model: Digest::of_parts(&[endpoint.model.as_deref().unwrap_or_default().as_bytes()]),
+            system: nothing,
+            tools: nothing,
+            parameters: Digest::of_parts(&[b"bytes", body]),
+            history: Vec::new(),
+        };
+        let all = components.all();
+        Self { canonical: all, renamed: all, components, billing: Vec::new() }
+    }
+}
+
+/// A value of the body, with the JSON pointer at which it stands.
+#[derive(Debug)]
+pub(super) struct Piece<'j> {
+    pub(super) pointer: String,
+    pub(super) place: Place,
+    pub(super) json: &'j Json<'j>,
+}
+
+/// A parsed body, sorted by component. Pointers are those of the whole body.
+#[derive(Debug)]
+pub(super) struct Split<'j> {
+    pub(super) rules: &'static Rules,
+    pub(super) model: Vec<Piece<'j>>,
+    pub(super) system: Vec<Piece<'j>>,
+    pub(super) tools: Vec<Piece<'j>>,
+    pub(super) parameters: Vec<Piece<'j>>,
+    /// One piece a message, in order.
+    pub(super) history: Vec<Piece<'j>>,
+}
+
+impl<'j> Split<'j> {
+    pub(super) fn new(wire: Option<Wire>, json: &'j Json<'j>) -> Self {
+        let rules = fields::rules(wire);
+        let mut split = Self {
+            rules,
+            model: Vec::new(),
+            system: Vec::new(),
+            tools: Vec::new(),
+            parameters: Vec::new(),
+            history: Vec::new(),
+        };
+        match (wire, json) {
+            (Some(wire), Json::Object(members)) => {
+                for (key, value) in members {
+                    split.sort_in(wire, key, value);
+                }
+            }
+            _ => split.parameters.push(Piece { pointer: String::new(), place: Place::ROOT, json }),
+        }
+        split
+    }
+
+    fn sort_in(&mut self, wire: Wire, key: &[u8], json: &'j Json<'j>) {
+        let mut pointer = String::from("/");
+        crate::canonical::push_segment(&mut pointer, key);
+        let piece = Piece { pointer, place: self.rules.member(Place::ROOT, key), json };
+        match component_of(wire, key) {
+            Component::Model => self.model.push(piece),
+            Component::System => self.system.push(piece),
+            Component::Tools => self.tools.push(piece),
+            Component::History => self.sort_messages(piece),
+            Component::Endpoint | Component::Parameters => self.parameters.push(piece),
+        }
+    }
+
+    /// Leading system and developer messages are the system prompt; the rest is the history.
+    fn sort_messages(&mut self, array: Piece<'j>) {
+        let Json::Array(messages) = array.json else {
+            self.history.push(array);
+            return;
+        };
+        let place = self.rules.element(array.place);
+        let leading = messages.iter().take_while(|m| is_system_message(m)).count();
+        for (index, json) in messages.iter().enumerate() {
+            let piece = Piece { pointer: format!("{}/{index}", array.pointer), place, json };
+            if index < leading { self.system.push(piece) } else { self.history.push(piece) }
+        }
+    }
+
+    fn digests(&self, endpoint: &Endpoint, renaming: Renaming) -> (Components, Vec<(String, Digest)>) {
+        let mut encoder = Encoder::new(self.rules, renaming);
+        // The history comes first, so that the names which renaming gives to a history's beginning do not
+        // depend on anything outside it.
+        let mut head = chain_start();
+        let history = self
+            .history
+            .iter()
+            .map(|message| {
+                encoder.push(message.json, message.place, &message.pointer);
+                head = head.chain(encoder.finish_item());
+                head
+            })
+            .collect();
+        encoder.push_text(endpoint.model.as_deref().unwrap_or_default().as_bytes());
+        let model = digest_of_pieces(&mut encoder, &self.model);
+        let system = digest_of_pieces(&mut encoder, &self.system);
+        let tools = digest_of_pieces(&mut encoder, &self.tools);
+        let parameters = digest_of_pieces(&mut encoder, &self.parameters);
+        let endpoint = Digest::of(endpoint.text.as_bytes());
+        (Components { endpoint, model, system, tools, parameters, history }, encoder.into_collected())
+    }
+}
+
+fn digest_of_pieces(encoder: &mut Encoder<'_>, pieces: &[Piece<'_>]) -> Digest {
+    for piece in pieces {
+        encoder.push_member(&piece.pointer, piece.json, piece.place);
+    }
+    encoder.finish_item()
+}
+
+fn component_of(wire: Wire, key: &[u8]) -> Component {
+    match (wire, key) {
+        (_, b"model") => Component::Model,
+        (_, b"tools") | (Wire::OpenAiChat, b"functions") => Component::Tools,
+        (Wire::OpenAiChat | Wire::AnthropicMessages, b"messages")
+        | (Wire::OpenAiResponses, b"input")
+        | (Wire::GeminiGenerate, b"contents") => Component::History,
+        (Wire::OpenAiResponses, b"instructions")
+        | (Wire::AnthropicMessages, b"system")
+        | (Wire::GeminiGenerate, b"systemInstruction" | b"system_instruction") => Component::System,
+        _ => Component::Parameters,
+    }
+}
+
+fn is_system_message(message: &Json<'_>) -> bool {
+    message.get("role").and_then(Json::as_text).is_some_and(|role| role == "system" || role == "developer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(wire: Wire, body: &str) -> RequestKey {
+        RequestKey::new(Some(wire), &Endpoint::new("POST", "/v1/x"), body.as_bytes())
+    }
+
+    #[test]
+    fn endpoints() {
+        for (path, text, model) in [
+            ("/v1/chat/completions", "POST /v1/chat/completions", None),
+            ("/v1/messages?beta=true", "POST /v1/messages?beta=true", None),
+            ("/v1/a?key=abc", "POST /v1/a", None),
+            ("/v1/a?b=2&key=abc&a=1", "POST /v1/a?a=1&b=2", None),
+            (
+                "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse&key=[redacted]",
+                "POST /v1beta/models/{model}:streamGenerateContent?alt=sse",
+                Some("gemini-2.5-flash"),
+            ),
+            (
+                "/openai/deployments/gpt-4o/chat/completions?api-version=2024-06-01",
+                "POST /openai/deployments/{model}/chat/completions?api-version=2024-06-01",
+                Some("gpt-4o"),
+            ),
+            ("/v1/models/gpt-4o", "POST /v1/models/gpt-4o", None),
+        ] {
+            let endpoint = Endpoint::new("POST", path);
+            assert_eq!((endpoint.to_string().as_str(), endpoint.model.as_deref()), (text, model), "{path}");
+        }
+    }
+
+    /// Bodies that differ in one component each, and that one alone.
+    #[test]
+    fn each_component_has_its_own_digest() {
+        let chat = r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"u"}],"tools":[1],"n":1}"#;
+        let cases = [
+            (Component::Model, chat.replace("\"m\"", "\"m2\"")),
+            (Component::System, chat.replace("\"s\"", "\"s2\"")),
+            (Component::Tools, chat.replace("[1]", "[2]")),
+            (Component::Parameters, chat.replace("\"n\":1", "\"n\":2")),
+            (Component::Parameters, chat.replace("\"n\":1", "\"n\":1,\"unheard_of\":null")),
+            (Component::History, chat.replace("\"u\"", "\"u2\"")),
+        ];
+        let recorded = key(Wire::OpenAiChat, chat);
+        for (changed, body) in cases {
+            let live = key(Wire::OpenAiChat, &body);
+            for component in Component::ALL {
+                let same = live.components.get(component) == recorded.components.get(component);
+                assert_eq!(same, component != changed, "{component:?} of {body}");
+            }
+            assert_ne!(live.canonical, recorded.canonical);
+            assert_ne!(live.renamed, recorded.renamed);
+        }
+    }
+
+    #[test]
+    fn the_system_prompt_of_every_wire() {
+        for (wire, body) in [
+            (Wire::OpenAiChat, r#"{"messages":[{"role":"developer","content":"@"},{"role":"user"}]}"#),
+            (Wire::OpenAiResponses, r#"{"instructions":"@","input":"hi"}"#),
+            (Wire::OpenAiResponses, r#"{"input":[{"role":"system","content":"@"},{"role":"user"}]}"#),
+            (Wire::AnthropicMessages, r#"{"system":[{"type":"text","text":"@"}],"messages":[{}]}"#),
+            (Wire::GeminiGenerate, r#"{"systemInstruction":{"parts":[{"text":"@"}]},"contents":[{}]}"#),
+        ] {
+            let (a, b) = (key(wire, &body.replace('@', "a")), key(wire, &body.replace('@', "b")));
+            assert_ne!(a.components.system, b.components.system, "{body}");
+            assert_eq!(a.components.history, b.components.history, "{body}");
+            assert_eq!(a.components.history.len(), 1, "{body}");
+        }
+    }
+
+    /// Pairs of bodies that meet at a rung and not before it.
+    #[test]
+    fn rungs_of_field_classes() {
+        let canonical = |k: &RequestKey| k.canonical;
+        let renamed = |k: &RequestKey| k.renamed;
+        let cases: &[(Wire, &str, &str, u8)] = &[
+            (Wire::OpenAiChat, r#"{"model":"m","n":1.0}"#, r#"{"n":1, "model":"m"}"#, 1),
+            (Wire::OpenAiChat, r#"{"n":1,"user":"a"}"#, r#"{"n":1}"#, 1),
+            (Wire::OpenAiChat, r#"{"n":1,"prompt_cache_key":"a"}"#, r#"{"n":1,"prompt_cache_key":"b"}"#, 1),
+            (Wire::OpenAiChat, r#"{"stream_options":{"include_usage":true}}"#, "{}", 9),
+            (
+                Wire::OpenAiResponses,
+                r#"{"client_metadata":{"turn":"1"}}"#,
+                r#"{"client_metadata":{"turn":"2"}}"#,
+                1,
+            ),
+            (
+                Wire::OpenAiResponses,
+                r#"{"input":[{"id":"a","role":"user"}]}"#,
+                r#"{"input":[{"id":"b","role":"user"}]}"#,
+                2,
+            ),
+            (
+                Wire::OpenAiChat,
+                r#"{"messages":[{"tool_calls":[{"id":"a"},{"id":"b"}]},{"tool_call_id":"a","content":"x"}]}"#,
+                r#"{"messages":[{"tool_calls":[{"id":"c"},{"id":"d"}]},{"tool_call_id":"c","content":"x"}]}"#,
+                2,
+            ),
+            (
+                Wire::OpenAiChat,
+                r#"{"messages":[{"tool_calls":[{"id":"a"},{"id":"b"}]},{"tool_call_id":"a","content":"x"}]}"#,
+                r#"{"messages":[{"tool_calls":[{"id":"c"},{"id":"d"}]},{"tool_call_id":"d","content":"x"}]}"#,
+                9,
+            ),
+            (
+                Wire::AnthropicMessages,
+                r#"{"messages":[{"content":[{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}]}]}"#,
+                r#"{"messages":[{"content":[{"type":"text","text":"x"}]}]}"#,
+                1,
+            ),
+            (
+                Wire::AnthropicMessages,
+                r#"{"messages":[{"content":[{"type":"tool_use","input":{"cache_control":1,"id":"a"}}]}]}"#,
+                r#"{"messages":[{"content":[{"type":"tool_use","input":{"cache_control":2,"id":"a"}}]}]}"#,
+                9,
+            ),
+            (
+                Wire::AnthropicMessages,
+                r#"{"messages":[{"content":[{"type":"tool_use","input":{"id":"a"}}]}]}"#,
+                r#"{"messages":[{"content":[{"type":"tool_use","input":{"id":"b"}}]}]}"#,
+                9,
+            ),
+            (
+                Wire::AnthropicMessages,
+                r#"{"metadata":{"user_id":"a"}}"#,
+                r#"{"metadata":{"user_id":"b"}}"#,
+                1,
+            ),
+            (
+                Wire::GeminiGenerate,
+                r#"{"contents":[{"parts":[{"functionCall":{"id":"a","name":"f"}}]},{"parts":[{"functionResponse":{"id":"a"}}]}]}"#,
+                r#"{"contents":[{"parts":[{"functionCall":{"id":"z","name":"f"}}]},{"parts":[{"functionResponse":{"id":"z"}}]}]}"#,
+                2,
+            ),
+        ];
+        for (wire, a, b, rung) in cases {
+            let (a, b) = (key(*wire, a), key(*wire, b));
+            assert_eq!(canonical(&a) == canonical(&b), *rung <= 1, "{a:?} {b:?}");
+            assert_eq!(renamed(&a) == renamed(&b), *rung <= 2, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_that_are_not_json_count_by_bytes() {
+        let (a, b) = (key(Wire::OpenAiChat, "a{"), key(Wire::OpenAiChat, "a {"));
+        assert_ne!(a.canonical, b.canonical);
+        assert_eq!(a, key(Wire::OpenAiChat, "a{"));
+    }
+
+    #[test]
+    fn common_messages_by_bisection() {
+        let of = |words: &str| {
+            let messages: Vec<String> = words.chars().map(|c| format!("{{\"content\":\"{c}\"}}")).collect();
+            key(Wire::OpenAiChat, &format!("{{\"messages\":[{}]}}", messages.join(","))).components
+        };
+        for (a, b, common) in [
+            ("", "", 0),
+            ("a", "b", 0),
+            ("abc", "abc", 3),
+            ("abc", "abcd", 3),
+            ("abxd", "abyd", 2),
+            ("", "a", 0),
+        ] {
+            assert_eq!(of(a).common_messages(&of(b)), common, "{a} {b}");
+        }
+    }
+}
