@@ -14,6 +14,7 @@ pub mod import;
 pub mod lineage;
 pub mod provider;
 pub mod replay;
+pub mod simulated;
 pub mod trace_id;
 pub mod usage;
 pub mod wire;

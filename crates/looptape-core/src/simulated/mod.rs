@@ -1,0 +1,154 @@
+//! A simulated provider: what it answers, without the server that sends it.
+//!
+//! [`respond`] is a pure function of a [`Script`] and one request. It speaks OpenAI Chat Completions,
+//! OpenAI Responses, Anthropic Messages and Gemini, streamed or not, well enough that the official SDKs
+//! complete their tool loops against it. Usage grows with the history, so costs and cache ratios can be
+//! computed from its answers.
+//!
+//! Invariants: the same script and the same request give the same bytes; time and repetition are part of
+//! the request ([`SimRequest::unix_s`], [`SimRequest::occurrence`]). Nothing of an earlier request is
+//! remembered: what a conversation has reached is read from the history that the client sends.
+//!
+//! It does not model latency beyond a fixed [`Pace`], nor limits beyond the rejections that a script
+//! names, nor faults; it does not check keys.
+
+mod anthropic;
+mod conversation;
+mod errors;
+mod gemini;
+mod openai_chat;
+mod openai_responses;
+mod reply;
+mod response_headers;
+mod script;
+mod stream;
+
+pub use script::{Pace, PlannedCall, PromptCache, Rejection, Script, Turn};
+
+use crate::wire::Wire;
+use conversation::Conversation;
+use reply::Reply;
+use serde_json::Value;
+
+/// One request, as the server received it.
+#[derive(Clone, Copy, Debug)]
+pub struct SimRequest<'a> {
+    pub method: &'a str,
+    /// Path and query. Whatever stands before the format's own path is ignored, so any prefix works.
+    pub path: &'a str,
+    /// The body, content encoding removed.
+    pub body: &'a [u8],
+    /// How many requests with this path and body came before: 0 for the first.
+    pub occurrence: u32,
+    /// The wall clock, seconds since the Unix epoch.
+    pub unix_s: i64,
+}
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimResponse {
+    pub status: u16,
+    /// Names in lower case. Framing (`content-length`, `transfer-encoding`) is the server's business.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body in the pieces in which it is to be sent; never empty pieces.
+    pub chunks: Vec<SimChunk>,
+    pub ending: SimEnding,
+}
+
+/// One piece of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimChunk {
+    /// How long to wait before sending it, after the one before it (the first: after the head).
+    pub delay_us: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// What the server does after the last chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimEnding {
+    /// The body ends as its framing promises.
+    Complete,
+}
+
+impl SimResponse {
+    /// The whole body.
+    pub fn body(&self) -> Vec<u8> {
+        self.chunks.iter().flat_map(|c| c.bytes.iter().copied()).collect()
+    }
+}
+
+/// Answers one request by the script.
+pub fn respond(script: &Script, request: &SimRequest<'_>) -> SimResponse {
+    let Some(endpoint) = Endpoint::of(request.path) else {
+        return errors::not_found(request.path);
+    };
+    if request.method != "POST" {
+        return errors::wrong_method(endpoint.wire, request.method);
+    }
+    let body = match serde_json::from_slice::<Value>(request.body) {
+        Ok(body @ Value::Object(_)) => body,
+        Ok(_) => return errors::bad_request(endpoint.wire, "the request body is not a JSON object"),
+        Err(e) => return errors::bad_request(endpoint.wire, &format!("the request body is not JSON: {e}")),
+    };
+    let conversation = Conversation::read(&endpoint, &body);
+    let turn = script.turn_for(&conversation);
+    if let Some(rejection) = turn.rejection(request.occurrence) {
+        return errors::rejected(endpoint.wire, rejection, &conversation, request);
+    }
+    let reply = Reply::new(script, &turn, &conversation, request);
+    match endpoint.wire {
+        Wire::OpenAiChat => openai_chat::render(&reply, &conversation, &body),
+        Wire::OpenAiResponses => openai_responses::render(&reply, &conversation, &body),
+        Wire::AnthropicMessages => anthropic::render(&reply, &conversation),
+        Wire::GeminiGenerate => gemini::render(&reply, &conversation),
+    }
+}
+
+/// Which format a path asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    wire: Wire,
+    framing: Framing,
+    /// The model, where the path names it.
+    model: Option<String>,
+}
+
+/// How a streamed answer is framed, and who decides whether there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// The request body's `stream` decides; streams are server-sent events.
+    BodyDecides,
+    /// One JSON document.
+    Whole,
+    /// Server-sent events.
+    Events,
+    /// A JSON array, element by element.
+    Array,
+}
+
+impl Endpoint {
+    fn of(path_and_query: &str) -> Option<Self> {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let plain = |wire| Some(Self { wire, framing: Framing::BodyDecides, model: None });
+        if path.ends_with("/chat/completions") {
+            return plain(Wire::OpenAiChat);
+        }
+        if path.ends_with("/responses") {
+            return plain(Wire::OpenAiResponses);
+        }
+        if path.ends_with("/messages") {
+            return plain(Wire::AnthropicMessages);
+        }
+        let (model, verb) = path.rsplit_once("/models/")?.1.split_once(':')?;
+        let framing = match verb {
+            "generateContent" => Framing::Whole,
+            "streamGenerateContent" if query.split('&').any(|p| p == "alt=sse") => Framing::Events,
+            "streamGenerateContent" => Framing::Array,
+            _ => return None,
+        };
+        Some(Self { wire: Wire::GeminiGenerate, framing, model: Some(model.to_owned()) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! What the simulated provider says, turn by turn.
+//!
+//! A script knows nothing of wire formats. Its turns are keyed on how many tool results the history
+//! holds, the one measure of progress that every format has, so a script needs no memory.
+
+use super::conversation::Conversation;
+use serde_json::{Value, json};
+
+/// A whole conversation as the provider plays it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Script {
+    /// In ascending order of [`Turn::after_tool_results`]; the last one that the history has reached plays.
+    pub turns: Vec<Turn>,
+    pub pace: Pace,
+    pub cache: PromptCache,
+}
+
+/// One model turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// The number of tool results in the history from which on this turn plays.
+    pub after_tool_results: usize,
+    /// Answers that come instead of this turn, one for each occurrence of the same request, before the
+    /// turn itself; then they come again, so that one server can play a script several times.
+    pub rejections: Vec<Rejection>,
+    pub text: String,
+    /// Tools to call in parallel; those that the request does not offer are left out.
+    pub calls: Vec<PlannedCall>,
+}
+
+/// A tool call that a turn asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedCall {
+    pub name: String,
+    pub arguments: Value,
+}
+
+/// A refusal instead of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// 429 with `retry-after`.
+    RateLimited { retry_after_s: u32 },
+}
+
+/// How fast answers come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Before the first piece.
+    pub first_us: u64,
+    /// Before each further piece.
+    pub between_us: u64,
+}
+
+/// When a prompt's repeated prefix counts as read from the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptCache {
+    /// Shorter prefixes are not cached.
+    pub min_tokens: u64,
+    /// Prefixes are cached in whole blocks.
+    pub block_tokens: u64,
+}
+
+impl PromptCache {
+    /// What OpenAI documents: 1024 tokens and more, in steps of 128.
+    pub const PUBLISHED: Self = Self { min_tokens: 1024, block_tokens: 128 };
+    /// Small enough for a short conversation to show cache reads.
+    pub const SMALL: Self = Self { min_tokens: 128, block_tokens: 64 };
+
+    pub(crate) fn cached_of(self, prefix_tokens: u64) -> u64 {
+        if prefix_tokens < self.min_tokens {
+            return 0;
+        }
+        prefix_tokens / self.block_tokens * self.block_tokens
+    }
+}
+
+impl Script {
+    /// The demo: two parallel tool calls, one 429 in the second turn, one more tool call, the answer.
+    /// Offered tools: `get_weather(city)` and `convert_currency(amount, source, target)`.
+    pub fn demo() -> Self {
+        let mut script = Self::tool_loop();
+        script.pace = Pace { first_us: 120_000, between_us: 15_000 };
+        script.turns[1].rejections = vec![Rejection::RateLimited { retry_after_s: 1 }];
+        script
+    }
+
+    /// The demo's conversation without its 429 and without waiting, for clients that do not retry.
+    pub fn tool_loop() -> Self {
+        let weather =
+            |city: &str| PlannedCall { name: "get_weather".into(), arguments: json!({ "city": city }) };
+        Self {
+            turns: vec![
+                Turn {
+                    after_tool_results: 0,
+                    rejections: Vec::new(),
+                    text: "Let me look at the weather in both cities first.".into(),
+                    calls: vec![weather("Oslo"), weather("Lisbon")],
+                },
+                Turn {
+                    after_tool_results: 2,
+                    rejections: Vec::new(),
+                    text: "Lisbon is the warmer one. Now the budget in the local currency.".into(),
+                    calls: vec![PlannedCall {
+                        name: "convert_currency".into(),
+                        arguments: json!({ "amount": 2500, "source": "NOK", "target": "EUR" }),
+                    }],
+                },
+                Turn {
+                    after_tool_results: 3,
+                    rejections: Vec::new(),
+                    text: "Go to Lisbon: it is sunny and 24 °C there, while Oslo has rain at 7 °C. \
+                           Your 2500 kroner are about 215 euros, enough for two days of museums and food."
+                        .into(),
+                    calls: Vec::new(),
+                },
+            ],
+            pace: Pace { first_us: 1_000, between_us: 100 },
+            cache: PromptCache::SMALL,
+        }
+    }
+
+    /// The turn that the conversation has reached, with the calls that the client can execute. A client
+    /// that offers none of the tools gets its own prompt back, so concurrent requests can be told apart.
+    pub(crate) fn turn_for(&self, conversation: &Conversation) -> Turn {
+        let reached = self.turns.iter().rfind(|t| t.after_tool_results <= conversation.tool_results);
+        let echo = || Turn {
+            after_tool_results: 0,
+            rejections: Vec::new(),
+            text: format!("You said: {}", conversation.last_user_text),
+            calls: Vec::new(),
+        };
+        let Some(turn) = reached else { return echo() };
+        let mut playable = turn.clone();
+        playable.calls.retain(|c| conversation.tools.contains(&c.name));
+        if playable.calls.is_empty() && !turn.calls.is_empty() { echo() } else { playable }
+    }
+}
+
+impl Turn {
+    /// The refusal due at this occurrence of the same request, if any.
+    pub(crate) fn rejection(&self, occurrence: u32) -> Option<Rejection> {
+        let round = self.rejections.len() + 1;
+        let place = usize::try_from(occurrence).unwrap_or(usize::MAX) % round;
+        self.rejections.get(place).copied()
+    }
+}
