@@ -1,0 +1,43 @@
+// What every program in this folder shares: the installed packages, and two local tools.
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+// The packages live under LOOPTAPE_CLIENTS (see install.sh), not beside these files.
+export const require = createRequire(join(process.env.LOOPTAPE_CLIENTS, "node", "package.json"));
+
+export const PROMPT =
+  "Oslo or Lisbon for the weekend? I have 2500 kroner. Compare the weather, then convert the budget.";
+
+const WEATHER = { Oslo: "rain, 7 °C", Lisbon: "sunny, 24 °C" };
+
+const TOOLS = {
+  get_weather: ({ city }) => WEATHER[city] ?? "unknown",
+  convert_currency: ({ amount, source, target }) =>
+    `${amount} ${source} = ${Math.round(amount * 0.086)} ${target}`,
+};
+
+export const run = (name, args) => TOOLS[name](args);
+
+// [name, description, JSON schema]
+export const SCHEMAS = [
+  [
+    "get_weather",
+    "The weather in a city.",
+    {
+      type: "object",
+      properties: { city: { type: "string" } },
+      required: ["city"],
+      additionalProperties: false,
+    },
+  ],
+  [
+    "convert_currency",
+    "Converts an amount between two currencies.",
+    {
+      type: "object",
+      properties: { amount: { type: "number" }, source: { type: "string" }, target: { type: "string" } },
+      required: ["amount", "source", "target"],
+      additionalProperties: false,
+    },
+  ],
+];
