@@ -255,3 +255,151 @@ impl CallFragments {
         ToolCall { arguments: lenient::arguments(&self.input_json), ..self.call }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Milestones, Wire};
+    use super::*;
+    use serde_json::json;
+
+    fn answer(body: &str) -> ResponseView {
+        Wire::AnthropicMessages.decode_response(200, None, body.as_bytes())
+    }
+
+    /// A stream of events named by their type, and where each ends.
+    fn stream(events: &[Value]) -> (String, Vec<usize>) {
+        let mut body = String::new();
+        let ends = events
+            .iter()
+            .map(|event| {
+                body += &format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+                body.len()
+            })
+            .collect();
+        (body, ends)
+    }
+
+    fn events() -> Vec<Value> {
+        let start = |index: u64, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+        let delta =
+            |index: u64, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+        vec![
+            json!({"type": "message_start", "message": {"id": "msg_1", "model": "claude", "content": [], "usage": {
+                "input_tokens": 10, "cache_read_input_tokens": 200, "cache_creation_input_tokens": 30,
+                "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 10},
+                "output_tokens": 1, "service_tier": "standard"}}}),
+            start(0, json!({"type": "thinking", "thinking": ""})),
+            delta(0, json!({"type": "thinking_delta", "thinking": "hm"})),
+            delta(0, json!({"type": "signature_delta", "signature": "s"})),
+            start(1, json!({"type": "text", "text": ""})),
+            json!({"type": "ping"}),
+            delta(1, json!({"type": "text_delta", "text": "Hello"})),
+            start(2, json!({"type": "tool_use", "id": "t1", "name": "f", "input": {}})),
+            delta(2, json!({"type": "input_json_delta", "partial_json": "{\"x\":"})),
+            delta(2, json!({"type": "input_json_delta", "partial_json": "1}"})),
+            start(3, json!({"type": "tool_use", "id": "t2", "name": "g", "input": {}})),
+            delta(3, json!({"type": "input_json_delta", "partial_json": ""})),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"},
+                "usage": {"output_tokens": 42, "input_tokens": null}}),
+            json!({"type": "message_stop"}),
+        ]
+    }
+
+    #[test]
+    fn a_stream_with_everything() {
+        let (body, ends) = stream(&events());
+        let view = answer(&body);
+        assert!(view.stream && !view.truncated);
+        assert_eq!((view.text.as_str(), view.reasoning.as_str()), ("Hello", "hm"));
+        assert_eq!(view.finish_reason.as_deref(), Some("tool_use"));
+        assert_eq!(view.service_tier.as_deref(), Some("standard"));
+        let call =
+            |id: &str, name: &str, arguments| ToolCall { id: Some(id.into()), name: name.into(), arguments };
+        assert_eq!(view.tool_calls, [call("t1", "f", json!({"x": 1})), call("t2", "g", json!({}))]);
+        assert_eq!(
+            view.milestones,
+            Milestones {
+                first_event: Some(ends[0]),
+                first_reasoning: Some(ends[2]),
+                first_content: Some(ends[6]),
+                first_tool_call: Some(ends[7]),
+                last_output: Some(ends[10]),
+            }
+        );
+        let usage = view.usage;
+        assert_eq!((usage.uncached_input, usage.cache_read), (Some(10), Some(200)));
+        assert_eq!((usage.cache_write_5m, usage.cache_write_1h), (Some(20), Some(10)));
+        assert_eq!((usage.input_total, usage.output_total, usage.reasoning), (Some(240), Some(42), None));
+        assert_eq!(usage.raw.unwrap()["input_tokens"], 10);
+    }
+
+    #[test]
+    fn a_stream_cut_short_keeps_what_came() {
+        let (body, ends) = stream(&events());
+        let view = answer(&body[..ends[8]]);
+        assert!(view.truncated);
+        assert_eq!(view.tool_calls[0].arguments, json!("{\"x\":"));
+        assert_eq!((view.finish_reason, view.usage.output_total), (None, Some(1)));
+    }
+
+    #[test]
+    fn an_error_after_200() {
+        let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+        let mut events = events();
+        events.truncate(7);
+        events.push(error.clone());
+        let view = answer(&stream(&events).0);
+        assert_eq!((view.text.as_str(), view.truncated), ("Hello", false));
+        assert_eq!(view.error.unwrap().kind.as_deref(), Some("overloaded_error"));
+        let whole = Wire::AnthropicMessages.decode_response(529, None, error.to_string().as_bytes());
+        assert_eq!(whole.error.unwrap().message.as_deref(), Some("Overloaded"));
+    }
+
+    #[test]
+    fn whole_answers() {
+        let body = json!({"id": "m", "model": "claude", "type": "message", "stop_reason": "end_turn", "content": [
+            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
+            {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
+            {"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+            "usage": {"input_tokens": 5, "cache_creation_input_tokens": 7, "output_tokens": 9,
+                "output_tokens_details": {"thinking_tokens": 4}}});
+        let view = answer(&body.to_string());
+        assert_eq!((view.text.as_str(), view.truncated, view.stream), ("ab", false, false));
+        assert_eq!(view.server_tool_calls, ["web_search"]);
+        assert_eq!(view.milestones, Milestones::default());
+        let usage = view.usage;
+        assert_eq!((usage.input_total, usage.cache_read, usage.cache_write_5m), (Some(12), None, Some(7)));
+        assert_eq!((usage.output_visible, usage.reasoning), (Some(5), Some(4)));
+    }
+
+    #[test]
+    fn requests() {
+        let body = json!({"model": "claude", "max_tokens": 5, "stream": true, "tools": [{"name": "f"}],
+            "system": [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}], "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"},
+                {"type": "tool_use", "id": "t", "name": "f", "input": {"x": 1}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "no", "is_error": true},
+                {"type": "image", "source": {}}]}]});
+        let view = decode_request("/v1/messages", &body);
+        assert_eq!(
+            (view.system, view.tools),
+            (vec![Part::Text { text: "be brief".into() }], vec!["f".to_owned()])
+        );
+        let call = ToolCall { id: Some("t".into()), name: "f".into(), arguments: json!({"x": 1}) };
+        let result =
+            Part::ToolResult { call_id: Some("t".into()), name: None, content: json!("no"), is_error: true };
+        let image = Part::Other { kind: "image".into(), value: json!({"type": "image", "source": {}}) };
+        assert_eq!(
+            view.messages,
+            [
+                Message { role: Role::User, parts: vec![Part::Text { text: "hi".into() }] },
+                Message {
+                    role: Role::Assistant,
+                    parts: vec![Part::Reasoning { text: String::new() }, Part::ToolCall(call)]
+                },
+                Message { role: Role::User, parts: vec![result, image] },
+            ]
+        );
+    }
+}

@@ -223,3 +223,124 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Milestones, Wire};
+    use super::*;
+    use serde_json::json;
+
+    fn answer(body: &str) -> ResponseView {
+        Wire::GeminiGenerate.decode_response(200, None, body.as_bytes())
+    }
+
+    fn chunk(parts: Value) -> Value {
+        json!({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}],
+            "modelVersion": "gemini", "responseId": "r", "usageMetadata": {"promptTokenCount": 8}})
+    }
+
+    fn chunks() -> Vec<Value> {
+        let mut last = chunk(json!([{"text": ""}]));
+        last["candidates"][0]["finishReason"] = json!("STOP");
+        last["usageMetadata"] = json!({"promptTokenCount": 8, "toolUsePromptTokenCount": 2, "cachedContentTokenCount": 5,
+            "candidatesTokenCount": 3, "thoughtsTokenCount": 4, "totalTokenCount": 17});
+        vec![
+            chunk(json!([{"text": "hm", "thought": true}])),
+            chunk(json!([{"text": "Hel"}])),
+            chunk(json!([{"text": "lo"}, {"functionCall": {"name": "f", "args": {"x": 1}}}])),
+            last,
+        ]
+    }
+
+    fn check(view: &ResponseView, ends: &[usize]) {
+        assert!(view.stream && !view.truncated);
+        assert_eq!((view.text.as_str(), view.reasoning.as_str()), ("Hello", "hm"));
+        assert_eq!(view.tool_calls, [ToolCall { id: None, name: "f".into(), arguments: json!({"x": 1}) }]);
+        assert_eq!(view.finish_reason.as_deref(), Some("STOP"));
+        let usage = &view.usage;
+        assert_eq!((usage.input_total, usage.cache_read, usage.uncached_input), (Some(10), Some(5), Some(5)));
+        assert_eq!((usage.output_total, usage.reasoning, usage.output_visible), (Some(7), Some(4), Some(3)));
+        assert_eq!(
+            view.milestones,
+            Milestones {
+                first_event: Some(ends[0]),
+                first_reasoning: Some(ends[0]),
+                first_content: Some(ends[1]),
+                first_tool_call: Some(ends[2]),
+                last_output: Some(ends[2]),
+            }
+        );
+    }
+
+    #[test]
+    fn a_stream_of_events_and_one_of_array_elements() {
+        let (mut events, mut array) = (String::new(), String::from("["));
+        let (mut event_ends, mut array_ends) = (Vec::new(), Vec::new());
+        for (n, chunk) in chunks().iter().enumerate() {
+            events += &format!("data: {chunk}\r\n\r\n");
+            event_ends.push(events.len());
+            array += &format!("{}{chunk:#}", if n == 0 { "" } else { "\n,\r\n" });
+            array_ends.push(array.len());
+        }
+        check(&answer(&events), &event_ends);
+        assert!(answer(&events[..event_ends[2]]).truncated);
+        assert!(answer(&array).truncated);
+        let cut = answer(&array[..array_ends[1] + 20]);
+        assert_eq!((cut.text.as_str(), cut.truncated), ("Hel", true));
+        array.push(']');
+        check(&answer(&array), &array_ends);
+    }
+
+    #[test]
+    fn reasons_for_ending() {
+        let reason = |body: Value| answer(&body.to_string()).finish_reason;
+        assert_eq!(reason(json!({"candidates": [{"finishReason": 1}]})).as_deref(), Some("1"));
+        assert_eq!(
+            reason(json!({"promptFeedback": {"blockReason": "SAFETY"}})).as_deref(),
+            Some("blocked:SAFETY")
+        );
+        assert_eq!(reason(json!({"candidates": [{"index": 1, "finishReason": "STOP"}]})), None);
+    }
+
+    #[test]
+    fn errors_alone_and_in_an_array() {
+        let error = json!({"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}});
+        for body in [error.to_string(), json!([error]).to_string()] {
+            let view = Wire::GeminiGenerate.decode_response(429, None, body.as_bytes());
+            assert_eq!(view.error.unwrap().kind.as_deref(), Some("RESOURCE_EXHAUSTED"));
+            assert!(!view.stream && !view.truncated);
+        }
+    }
+
+    #[test]
+    fn requests() {
+        let body = json!({"systemInstruction": {"parts": [{"text": "be brief"}]},
+            "generationConfig": {"maxOutputTokens": 5},
+            "tools": [{"functionDeclarations": [{"name": "f"}, {"name": "g"}]}, {"googleSearch": {}}],
+            "contents": [{"parts": [{"text": "hi"}]},
+                {"role": "model", "parts": [{"functionCall": {"id": "c", "name": "f", "args": {}}, "thoughtSignature": "s"}]},
+                {"role": "user", "parts": [{"function_response": {"id": "c", "name": "f", "response": {"error": "no"}}},
+                    {"thoughtSignature": "s", "inlineData": {}}]}]});
+        let view = decode_request("/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse", &body);
+        assert_eq!((view.model.as_deref(), view.stream), (Some("gemini-2.5-pro"), true));
+        assert_eq!((view.max_output_tokens, view.tools.join(" ")), (Some(5), "f g googleSearch".into()));
+        assert_eq!(view.system, [Part::Text { text: "be brief".into() }]);
+        let call = ToolCall { id: Some("c".into()), name: "f".into(), arguments: json!({}) };
+        let result = Part::ToolResult {
+            call_id: Some("c".into()),
+            name: Some("f".into()),
+            content: json!({"error": "no"}),
+            is_error: true,
+        };
+        assert_eq!(
+            view.messages[0],
+            Message { role: Role::User, parts: vec![Part::Text { text: "hi".into() }] }
+        );
+        assert_eq!(view.messages[1], Message { role: Role::Assistant, parts: vec![Part::ToolCall(call)] });
+        assert_eq!(view.messages[2].parts[0], result);
+        assert!(matches!(&view.messages[2].parts[1], Part::Other { kind, .. } if kind == "inlineData"));
+        let whole =
+            decode_request("/v1/models/g:generateContent", &json!({"contents": {"parts": {"text": "hi"}}}));
+        assert_eq!((whole.stream, whole.messages.len()), (false, 1));
+    }
+}

@@ -298,3 +298,158 @@ impl ItemFragments {
         item
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Milestones, Wire};
+    use super::*;
+
+    fn answer(body: &str) -> ResponseView {
+        Wire::OpenAiResponses.decode_response(200, None, body.as_bytes())
+    }
+
+    /// A stream of events named by their type, and where each ends.
+    fn stream(events: &[Value]) -> (String, Vec<usize>) {
+        let mut body = String::new();
+        let ends = events
+            .iter()
+            .map(|event| {
+                body += &format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+                body.len()
+            })
+            .collect();
+        (body, ends)
+    }
+
+    fn events() -> Vec<Value> {
+        let item = |kind: &str, index: u64, item: Value| json!({"type": format!("response.output_item.{kind}"), "output_index": index, "item": item});
+        let delta = |kind: &str, index: u64, delta: &str| json!({"type": format!("response.{kind}.delta"), "output_index": index, "delta": delta});
+        vec![
+            json!({"type": "response.created", "response": {"id": "r1", "model": "m", "status": "in_progress", "output": []}}),
+            item("added", 0, json!({"type": "reasoning", "summary": []})),
+            delta("reasoning_summary_text", 0, "hm"),
+            item("added", 1, json!({"type": "message", "role": "assistant", "content": []})),
+            delta("output_text", 1, "Hel"),
+            delta("output_text", 1, "lo"),
+            item("added", 2, json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": ""})),
+            delta("function_call_arguments", 2, "{\"x\":1}"),
+            json!({"type": "response.completed", "response": {"id": "r1", "model": "m", "status": "completed",
+                "error": null, "service_tier": "default", "output": [
+                    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+                    {"type": "message", "content": [{"type": "output_text", "text": "Hello"}]},
+                    {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{\"x\":1}"}],
+                "usage": {"input_tokens": 3, "output_tokens": 4}}}),
+        ]
+    }
+
+    fn call() -> ToolCall {
+        ToolCall { id: Some("c".into()), name: "f".into(), arguments: json!({"x": 1}) }
+    }
+
+    #[test]
+    fn the_last_event_holds_the_answer() {
+        let (body, ends) = stream(&events());
+        let view = answer(&body);
+        assert!(view.stream && !view.truncated);
+        assert_eq!((view.text.as_str(), view.reasoning.as_str()), ("Hello", "hm"));
+        assert_eq!(view.tool_calls, [call()]);
+        assert_eq!(view.finish_reason.as_deref(), Some("completed"));
+        assert_eq!((view.usage.input_total, view.usage.output_total), (Some(3), Some(4)));
+        assert_eq!(
+            view.milestones,
+            Milestones {
+                first_event: Some(ends[0]),
+                first_reasoning: Some(ends[2]),
+                first_content: Some(ends[4]),
+                first_tool_call: Some(ends[6]),
+                last_output: Some(ends[7]),
+            }
+        );
+        let whole = answer(&events().pop().unwrap()["response"].to_string());
+        assert_eq!(whole, ResponseView { stream: false, milestones: Milestones::default(), ..view });
+    }
+
+    #[test]
+    fn a_stream_cut_short_is_put_together_from_its_pieces() {
+        let mut events = events();
+        events.pop();
+        let view = answer(&stream(&events).0);
+        assert_eq!((view.text.as_str(), view.reasoning.as_str()), ("Hello", "hm"));
+        assert_eq!((view.tool_calls, view.truncated), (vec![call()], true));
+        assert_eq!((view.finish_reason, view.usage.is_known()), (None, false));
+        assert_eq!(view.response_id.as_deref(), Some("r1"));
+    }
+
+    #[test]
+    fn a_last_event_without_output_leaves_what_was_streamed() {
+        let mut events = events();
+        events[8]["response"]["output"] = json!([]);
+        let view = answer(&stream(&events).0);
+        assert_eq!((view.text.as_str(), view.tool_calls, view.truncated), ("Hello", vec![call()], false));
+    }
+
+    #[test]
+    fn failures() {
+        let failed = json!({"type": "response.failed", "response": {"status": "failed",
+            "error": {"code": "server_error", "message": "sorry"}}});
+        let error = json!({"type": "error", "code": "server_error", "message": "sorry"});
+        let nested = json!({"type": "error", "error": {"code": "server_error", "message": "sorry"}});
+        for event in [failed, error, nested] {
+            let view = answer(&stream(&[event]).0);
+            let error = view.error.unwrap();
+            assert_eq!(
+                (error.kind.as_deref(), error.message.as_deref()),
+                (Some("server_error"), Some("sorry"))
+            );
+            assert!(!view.truncated);
+        }
+    }
+
+    #[test]
+    fn calls_by_who_executes_them() {
+        let body = json!({"status": "completed", "output": [
+            {"type": "web_search_call"}, {"type": "mcp_call", "name": "lookup"}, {"type": "mcp_list_tools"},
+            {"type": "custom_tool_call", "call_id": "u", "name": "run", "input": "{}"},
+            {"type": "local_shell_call", "call_id": "s", "action": {"command": ["ls"]}}]});
+        let view = answer(&body.to_string());
+        assert_eq!(view.server_tool_calls, ["web_search", "lookup"]);
+        let call =
+            |id: &str, name: &str, arguments| ToolCall { id: Some(id.into()), name: name.into(), arguments };
+        assert_eq!(
+            view.tool_calls,
+            [call("u", "run", json!("{}")), call("s", "local_shell", json!({"command": ["ls"]}))]
+        );
+    }
+
+    #[test]
+    fn requests() {
+        let body = json!({"model": "m", "instructions": "be brief", "previous_response_id": "r0",
+            "max_output_tokens": 9, "tools": [{"type": "function", "name": "f"}, {"type": "web_search"}],
+            "input": [{"role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+                {"type": "reasoning", "summary": [], "encrypted_content": "x"},
+                {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{\"x\":1}"},
+                {"type": "function_call_output", "call_id": "c", "output": "ok"}, {"type": "item_reference", "id": "i"}]});
+        let view = decode_request("/v1/responses", &body);
+        assert_eq!(view.system, [Part::Text { text: "be brief".into() }]);
+        assert_eq!(
+            (view.tools, view.max_output_tokens),
+            (vec!["f".to_owned(), "web_search".to_owned()], Some(9))
+        );
+        assert_eq!(view.previous_response_id.as_deref(), Some("r0"));
+        let message = |role, part| Message { role, parts: vec![part] };
+        let result =
+            Part::ToolResult { call_id: Some("c".into()), name: None, content: json!("ok"), is_error: false };
+        assert_eq!(
+            view.messages[..4],
+            [
+                message(Role::User, Part::Text { text: "hi".into() }),
+                message(Role::Assistant, Part::Reasoning { text: String::new() }),
+                message(Role::Assistant, Part::ToolCall(call())),
+                message(Role::Tool, result),
+            ]
+        );
+        assert_eq!(view.messages[4].role, Role::Other("item_reference".into()));
+        let text = decode_request("/v1/responses", &json!({"input": "hi"}));
+        assert_eq!(text.messages, [message(Role::User, Part::Text { text: "hi".into() })]);
+    }
+}

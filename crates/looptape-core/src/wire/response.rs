@@ -159,3 +159,179 @@ fn error_of_failed_call(body: &[u8]) -> Option<ProviderError> {
     let message: String = text.trim().chars().take(MESSAGE_CHARS).collect();
     (!message.is_empty()).then_some(ProviderError { kind: None, message: Some(message) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Wire;
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const WIRES: &[Wire] =
+        &[Wire::OpenAiChat, Wire::OpenAiResponses, Wire::AnthropicMessages, Wire::GeminiGenerate];
+
+    #[test]
+    fn failed_calls_always_have_an_error() {
+        for (body, kind, message) in [
+            ("{\"message\":\"m\",\"type\":\"t\"}", Some("t"), Some("m")),
+            ("{\"detail\":\"d\"}", None, Some("d")),
+            ("{\"error\":\"e\"}", None, Some("e")),
+            (" <html>bad gateway</html>\n", None, Some("<html>bad gateway</html>")),
+        ] {
+            for wire in WIRES {
+                let error = wire.decode_response(502, None, body.as_bytes()).error.unwrap();
+                assert_eq!((error.kind.as_deref(), error.message.as_deref()), (kind, message), "{body}");
+            }
+        }
+        assert_eq!(Wire::OpenAiChat.decode_response(502, None, b"").error, None);
+    }
+
+    #[test]
+    fn an_empty_event_stream_is_a_truncated_one() {
+        for wire in WIRES {
+            let view = wire.decode_response(200, Some("text/event-stream"), b"");
+            assert_eq!(view, ResponseView { stream: true, truncated: true, ..ResponseView::default() });
+            assert_eq!(wire.decode_response(200, None, b""), ResponseView::default());
+        }
+    }
+
+    #[test]
+    fn terminal_events() {
+        for (wire, event, expected) in [
+            (Wire::OpenAiChat, "data: [DONE]", true),
+            (Wire::OpenAiChat, "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}", false),
+            (Wire::OpenAiResponses, "event: response.completed\ndata: {}", true),
+            (Wire::OpenAiResponses, "data: {\"type\":\"response.incomplete\"}", true),
+            (Wire::OpenAiResponses, "event: response.output_text.done\ndata: {}", false),
+            (Wire::AnthropicMessages, "event: message_stop\ndata: {\"type\":\"message_stop\"}", true),
+            (Wire::AnthropicMessages, "data: {\"type\":\"error\"}", true),
+            (Wire::AnthropicMessages, "event: message_delta\ndata: {}", false),
+            (Wire::GeminiGenerate, "data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}", true),
+            (Wire::GeminiGenerate, "data: {\"candidates\":[{}]}", false),
+        ] {
+            let body = format!("{event}\n\n");
+            let event = sse::events(body.as_bytes()).next().unwrap();
+            assert_eq!(wire.is_terminal_event(&event), expected, "{body}");
+        }
+    }
+
+    /// Words of the formats, so that arbitrary JSON reaches what reads them.
+    const WORDS: &[&str] = &[
+        "type",
+        "role",
+        "content",
+        "text",
+        "thinking",
+        "messages",
+        "input",
+        "contents",
+        "parts",
+        "choices",
+        "delta",
+        "message",
+        "index",
+        "tool_calls",
+        "function",
+        "function_call",
+        "custom",
+        "name",
+        "arguments",
+        "id",
+        "call_id",
+        "usage",
+        "prompt_tokens",
+        "prompt_tokens_details",
+        "cached_tokens",
+        "x_groq",
+        "cost",
+        "error",
+        "code",
+        "response",
+        "output",
+        "item",
+        "output_index",
+        "status",
+        "summary",
+        "content_block",
+        "partial_json",
+        "tool_use",
+        "candidates",
+        "functionCall",
+        "functionResponse",
+        "args",
+        "usageMetadata",
+        "finishReason",
+        "promptFeedback",
+        "tools",
+        "system",
+        "functionDeclarations",
+        "response.completed",
+        "response.output_item.added",
+        "response.output_item.done",
+        "response.output_text.delta",
+        "response.function_call_arguments.delta",
+        "message_start",
+        "message_delta",
+        "content_block_start",
+        "content_block_delta",
+        "input_json_delta",
+        "output_text",
+        "reasoning",
+        "assistant",
+        "tool",
+        "custom_tool_call",
+        "function_call_output",
+    ];
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let word = || proptest::sample::select(WORDS).prop_map(str::to_owned);
+        let leaf = prop_oneof![
+            4 => word().prop_map(Value::from),
+            1 => Just(Value::Null),
+            1 => any::<bool>().prop_map(Value::from),
+            1 => any::<i64>().prop_map(Value::from),
+            1 => any::<f64>().prop_map(Value::from),
+            1 => Just(json!(0)),
+            1 => any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 48, 6, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec((word(), inner), 0..6)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn no_json_is_too_strange(values in proptest::collection::vec(any_json(), 1..6), status in 100..600u16) {
+            let events: String = values.iter().map(|v| format!("data: {v}\n\n")).collect();
+            let array = Value::from(values.clone()).to_string();
+            for wire in WIRES {
+                for value in &values {
+                    wire.decode_request("/v1/models/m:generateContent", value);
+                    wire.decode_message(value);
+                    let whole = wire.decode_response(status, None, value.to_string().as_bytes());
+                    prop_assert_eq!(whole.stream, value.is_array() && status < 400);
+                }
+                let view = wire.decode_response(status, None, events.as_bytes());
+                prop_assert!(view.stream && view.milestones.last_output.is_none_or(|n| n <= events.len()));
+                prop_assert!(view.milestones.last_output >= view.milestones.first_output());
+                wire.decode_response(status, None, array.as_bytes());
+                sse::events(events.as_bytes()).for_each(|event| { wire.is_terminal_event(&event); });
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange(start in proptest::sample::select(vec!["", "data: ", "{", "[", "[{\"", "data: {\""]),
+                                    bytes in proptest::collection::vec(any::<u8>(), 0..100), status in 100..600u16) {
+            let body = [start.as_bytes(), &bytes].concat();
+            for wire in WIRES {
+                wire.decode_response(status, Some("text/event-stream"), &body);
+            }
+        }
+    }
+}

@@ -248,3 +248,161 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Milestones, ProviderError, Wire};
+    use super::*;
+    use serde_json::json;
+
+    fn answer(body: &str) -> ResponseView {
+        Wire::OpenAiChat.decode_response(200, None, body.as_bytes())
+    }
+
+    /// A stream of chunks, and where each ends.
+    fn stream(chunks: &[Value]) -> (String, Vec<usize>) {
+        let mut body = String::new();
+        let ends = chunks
+            .iter()
+            .map(|chunk| {
+                body += &format!("data: {chunk}\n\n");
+                body.len()
+            })
+            .collect();
+        (body, ends)
+    }
+
+    fn delta(delta: Value) -> Value {
+        json!({"id": "c1", "model": "m-1", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
+    }
+
+    #[test]
+    fn requests() {
+        let body = json!({"model": "gpt", "stream": true, "max_completion_tokens": 7, "tools": [
+            {"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "c"}},
+            {"type": "web_search"}], "messages": [
+            {"role": "developer", "content": "be brief"},
+            {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {}}]},
+            {"role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}}]},
+            {"role": "tool", "tool_call_id": "a", "content": "ok"}]});
+        let view = decode_request("/v1/chat/completions", &body);
+        assert_eq!(
+            (view.model.as_deref(), view.stream, view.max_output_tokens),
+            (Some("gpt"), true, Some(7))
+        );
+        assert_eq!(view.tools, ["f", "c", "web_search"]);
+        let call = ToolCall { id: Some("a".into()), name: "f".into(), arguments: json!({"x": 1}) };
+        let result =
+            Part::ToolResult { call_id: Some("a".into()), name: None, content: json!("ok"), is_error: false };
+        let image = json!({"type": "image_url", "image_url": {}});
+        let message = |role, parts| Message { role, parts };
+        assert_eq!(
+            view.messages,
+            [
+                message(Role::System, vec![Part::Text { text: "be brief".into() }]),
+                message(
+                    Role::User,
+                    vec![
+                        Part::Text { text: "hi".into() },
+                        Part::Other { kind: "image_url".into(), value: image }
+                    ]
+                ),
+                message(Role::Assistant, vec![Part::Reasoning { text: "hm".into() }, Part::ToolCall(call)]),
+                message(Role::Tool, vec![result]),
+            ]
+        );
+        let azure = decode_request("/openai/deployments/dep/chat/completions?api-version=1", &json!({}));
+        assert_eq!(azure.model.as_deref(), Some("dep"));
+    }
+
+    #[test]
+    fn a_stream_with_everything() {
+        let call =
+            json!({"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f", "arguments": "{}"}}]});
+        let (body, ends) = stream(&[
+            delta(json!({"role": "assistant", "content": ""})),
+            delta(json!({"reasoning_content": "hm"})),
+            delta(json!({"content": "Hel"})),
+            delta(json!({"content": "lo"})),
+            delta(call),
+            json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}], "service_tier": "default"}),
+            json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}),
+        ]);
+        let view = answer(&(body + "data: [DONE]\n\n"));
+        assert!(view.stream && !view.truncated);
+        assert_eq!((view.text.as_str(), view.reasoning.as_str()), ("Hello", "hm"));
+        assert_eq!(view.response_model.as_deref(), Some("m-1"));
+        assert_eq!(view.finish_reason.as_deref(), Some("tool_calls"));
+        assert_eq!(view.service_tier.as_deref(), Some("default"));
+        assert_eq!((view.usage.input_total, view.usage.output_total), (Some(3), Some(4)));
+        assert_eq!(
+            view.milestones,
+            Milestones {
+                first_event: Some(ends[0]),
+                first_reasoning: Some(ends[1]),
+                first_content: Some(ends[2]),
+                first_tool_call: Some(ends[4]),
+                last_output: Some(ends[4]),
+            }
+        );
+        let call = ToolCall { id: Some("t".into()), name: "f".into(), arguments: json!({}) };
+        assert_eq!(view.as_parts(), [Part::Text { text: "Hello".into() }, Part::ToolCall(call)]);
+    }
+
+    #[test]
+    fn only_choice_0_counts() {
+        let view = answer(
+            &json!({"choices": [{"index": 1, "message": {"content": "b"}, "finish_reason": "length"},
+                {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]})
+            .to_string(),
+        );
+        assert_eq!((view.text.as_str(), view.finish_reason.as_deref()), ("a", Some("stop")));
+        assert_eq!((view.stream, view.milestones), (false, Milestones::default()));
+    }
+
+    #[test]
+    fn a_stream_cut_short() {
+        let (body, _) = stream(&[delta(json!({"content": "a"})), delta(json!({"content": "b"}))]);
+        let cut = answer(&body[..body.len() - 3]);
+        assert_eq!((cut.text.as_str(), cut.truncated), ("a", true));
+        assert!(answer(&body).truncated);
+        assert!(!answer(&(body + "data: [DONE]")).truncated);
+    }
+
+    #[test]
+    fn errors_inside_a_stream() {
+        let error =
+            json!({"error": {"type": "invalid_request_error", "code": "tool_use_failed", "message": "no"}});
+        let expected = ProviderError { kind: Some("tool_use_failed".into()), message: Some("no".into()) };
+        for body in [format!("data: {error}\n\n"), format!("event: error\ndata: {}\n\n", error["error"])] {
+            let view = answer(&body);
+            assert_eq!(view.error.as_ref(), Some(&expected), "{body}");
+            assert!(view.stream && !view.truncated);
+        }
+    }
+
+    #[test]
+    fn dialects() {
+        let groq =
+            answer("data: {\"choices\":[],\"x_groq\":{\"usage\":{\"prompt_tokens\":5}}}\n\ndata: [DONE]\n\n");
+        assert_eq!(groq.usage.input_total, Some(5));
+        let openrouter = ": OPENROUTER PROCESSING\n\ndata: {\"choices\":[],\"usage\":{\"cost\":0.5}}\n\n";
+        let view = answer(openrouter);
+        assert_eq!(view.stated_cost_usd, Some(0.5));
+        assert_eq!(view.milestones.first_event, Some(openrouter.len()));
+        let mistral = json!({"choices": [{"message": {"content": [
+            {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "hi"}]}}]});
+        let view = answer(&mistral.to_string());
+        assert_eq!((view.text.as_str(), view.reasoning.as_str()), ("hi", "hm"));
+        let legacy = json!({"choices": [{"message": {"content": null,
+            "function_call": {"name": "f", "arguments": "{\"x\":1}"}}, "finish_reason": "function_call"}]});
+        let call = ToolCall { id: None, name: "f".into(), arguments: json!({"x": 1}) };
+        assert_eq!(answer(&legacy.to_string()).tool_calls, [call]);
+        let empty = json!({"choices": [{"finish_reason": "", "message": {"content": "x", "tool_calls": [
+            {"id": "a", "function": {"name": "f", "arguments": ""}, "custom": {"name": "", "input": ""}}],
+            "function_call": {"name": "", "arguments": ""}}}]});
+        let call = ToolCall { id: Some("a".into()), name: "f".into(), arguments: json!("") };
+        assert_eq!(answer(&empty.to_string()).tool_calls, [call]);
+    }
+}

@@ -7,11 +7,10 @@
 //! Decoding never fails. A body that was cut short or damaged yields what could be decoded, and the output
 //! is bounded by a limit, so that a small hostile body cannot fill the memory. Checksums are not verified.
 
-use brotli::enc::StandardAlloc;
-use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
+mod decompressors;
+
 use bytes::Bytes;
-use flate2::{Decompress, FlushDecompress, Status};
-use zstd::stream::raw::Operation;
+use decompressors::{Brotli, Decompressor, Gzip, Inflate, Zstd};
 
 /// A bound that no real answer reaches: 256 MiB.
 pub const DEFAULT_LIMIT_BYTES: usize = 256 << 20;
@@ -152,50 +151,18 @@ fn looks_like_text(body: &[u8]) -> bool {
 }
 
 fn decompress(coding: Coding, encoded: &DecodedBody, limit_bytes: usize) -> DecodedBody {
-    let body = &encoded.bytes;
-    let broken = || DecodedBody {
-        bytes: Bytes::new(),
-        available_after: vec![0; encoded.available_after.len()],
-        end: DecodeEnd::Broken,
-    };
     match coding {
         Coding::Gzip => run(&mut Gzip::default(), encoded, limit_bytes),
-        Coding::Deflate if has_zlib_header(body) => run(&mut Inflate::zlib(), encoded, limit_bytes),
-        Coding::Deflate => run(&mut Inflate::raw(), encoded, limit_bytes),
+        Coding::Deflate => run(&mut Inflate::for_data(&encoded.bytes), encoded, limit_bytes),
         Coding::Brotli => run(&mut Brotli::new(), encoded, limit_bytes),
-        Coding::Zstd => match zstd::stream::raw::Decoder::new() {
-            Ok(decoder) => run(&mut Zstd { decoder, at_end: false }, encoded, limit_bytes),
-            Err(_) => broken(),
-        },
+        Coding::Zstd => run(&mut Zstd::default(), encoded, limit_bytes),
     }
 }
 
-/// `deflate` means zlib by the standard and bare deflate data by habit.
-fn has_zlib_header(body: &[u8]) -> bool {
-    matches!(body, [method, flags, ..]
-        if method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0)
-}
-
-/// One step of a decoder: how much it read and wrote, and whether the data may end here.
-#[derive(Clone, Copy, Debug)]
-struct Step {
-    read: usize,
-    written: usize,
-    at_end: bool,
-}
-
-/// The data is not what it should be.
-#[derive(Clone, Copy, Debug)]
-struct Damaged;
-
-/// A decoder that is fed as much as there is and writes as much as fits.
-trait Decoder {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Damaged>;
-}
-
-/// Feeds a decoder piece by piece and notes what each piece made available.
-fn run(decoder: &mut impl Decoder, encoded: &DecodedBody, limit_bytes: usize) -> DecodedBody {
-    let mut output = Output { bytes: Vec::new(), limit_bytes, end: DecodeEnd::Broken };
+/// Feeds a decompressor piece by piece and notes what each piece made available.
+fn run(decoder: &mut impl Decompressor, encoded: &DecodedBody, limit_bytes: usize) -> DecodedBody {
+    let mut output =
+        Output { bytes: Vec::new(), limit_bytes, end: DecodeEnd::Broken, buffer: vec![0; STEP_BYTES] };
     let mut fed = 0;
     let mut available_after = Vec::with_capacity(encoded.available_after.len());
     let whole_body = [encoded.bytes.len()];
@@ -215,29 +182,32 @@ struct Output {
     limit_bytes: usize,
     /// How decoding would have ended if nothing more came.
     end: DecodeEnd,
+    /// Room for one step.
+    buffer: Vec<u8>,
 }
 
 /// Decoding cannot go on; [`Output::end`] says why.
 struct Stopped;
 
 impl Output {
-    fn feed(&mut self, decoder: &mut impl Decoder, mut input: &[u8]) -> Result<(), Stopped> {
-        let mut buffer = [0; STEP_BYTES];
+    fn feed(&mut self, decoder: &mut impl Decompressor, mut input: &[u8]) -> Result<(), Stopped> {
         loop {
-            let Ok(step) = decoder.step(input, &mut buffer) else {
+            let Ok(step) = decoder.step(input, &mut self.buffer) else {
                 self.end = DecodeEnd::Broken;
                 return Err(Stopped);
             };
             input = &input[step.read..];
             self.end = if step.at_end { DecodeEnd::Whole } else { DecodeEnd::Broken };
-            self.take(&buffer[..step.written])?;
-            if step.written < buffer.len() && (input.is_empty() || step.read == 0 && step.written == 0) {
+            self.take(step.written)?;
+            if step.written < self.buffer.len() && (input.is_empty() || step.read == 0 && step.written == 0) {
                 return Ok(());
             }
         }
     }
 
-    fn take(&mut self, decoded: &[u8]) -> Result<(), Stopped> {
+    /// Takes what a step has left in the buffer.
+    fn take(&mut self, written: usize) -> Result<(), Stopped> {
+        let decoded = &self.buffer[..written];
         let room = self.limit_bytes.saturating_sub(self.bytes.len());
         self.bytes.extend_from_slice(&decoded[..decoded.len().min(room)]);
         if decoded.len() <= room {
@@ -245,179 +215,6 @@ impl Output {
         }
         self.end = DecodeEnd::OverLimit;
         Err(Stopped)
-    }
-}
-
-/// Deflate data, bare or in a zlib frame.
-struct Inflate {
-    state: Decompress,
-    at_end: bool,
-}
-
-impl Inflate {
-    fn zlib() -> Self {
-        Self { state: Decompress::new(true), at_end: false }
-    }
-
-    fn raw() -> Self {
-        Self { state: Decompress::new(false), at_end: false }
-    }
-}
-
-impl Decoder for Inflate {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Damaged> {
-        if self.at_end {
-            return Ok(Step { read: 0, written: 0, at_end: true });
-        }
-        let (read, written) = (self.state.total_in(), self.state.total_out());
-        let status = self.state.decompress(input, output, FlushDecompress::None).map_err(|_| Damaged)?;
-        self.at_end = status == Status::StreamEnd;
-        Ok(Step {
-            read: (self.state.total_in() - read) as usize,
-            written: (self.state.total_out() - written) as usize,
-            at_end: self.at_end,
-        })
-    }
-}
-
-/// Gzip members, one after the other.
-#[derive(Default)]
-struct Gzip {
-    part: GzipPart,
-}
-
-enum GzipPart {
-    /// The header as far as it has come.
-    Header(Vec<u8>),
-    Data(Inflate),
-    /// How many bytes of checksum and length are still to come.
-    Trailer(usize),
-}
-
-const GZIP_TRAILER_BYTES: usize = 8;
-/// Longer headers exist only to do harm.
-const GZIP_MAX_HEADER_BYTES: usize = 64 << 10;
-
-impl Default for GzipPart {
-    fn default() -> Self {
-        Self::Header(Vec::new())
-    }
-}
-
-impl Decoder for Gzip {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Damaged> {
-        match &mut self.part {
-            GzipPart::Header(header) => {
-                let had = header.len();
-                header.extend_from_slice(&input[..input.len().min(GZIP_MAX_HEADER_BYTES)]);
-                let Some(length) = gzip_header_length(header)? else {
-                    return Ok(Step { read: header.len() - had, written: 0, at_end: false });
-                };
-                self.part = GzipPart::Data(Inflate::raw());
-                Ok(Step { read: length - had, written: 0, at_end: false })
-            }
-            GzipPart::Data(inflate) => {
-                let step = inflate.step(input, output)?;
-                if step.at_end {
-                    self.part = GzipPart::Trailer(GZIP_TRAILER_BYTES);
-                }
-                Ok(Step { at_end: false, ..step })
-            }
-            GzipPart::Trailer(0) if input.is_empty() => Ok(Step { read: 0, written: 0, at_end: true }),
-            GzipPart::Trailer(0) => {
-                self.part = GzipPart::default();
-                self.step(input, output)
-            }
-            GzipPart::Trailer(missing) => {
-                let read = input.len().min(*missing);
-                *missing -= read;
-                Ok(Step { read, written: 0, at_end: *missing == 0 })
-            }
-        }
-    }
-}
-
-/// The length of a gzip header (RFC 1952, section 2.3), `None` if it has not come whole.
-fn gzip_header_length(bytes: &[u8]) -> Result<Option<usize>, Damaged> {
-    const CHECKSUM: u8 = 2;
-    const EXTRA: u8 = 4;
-    const NAME: u8 = 8;
-    const COMMENT: u8 = 16;
-    let magic = b"\x1f\x8b\x08";
-    if !magic.starts_with(&bytes[..bytes.len().min(magic.len())]) || bytes.len() > 2 * GZIP_MAX_HEADER_BYTES {
-        return Err(Damaged);
-    }
-    let Some(&flags) = bytes.get(3) else { return Ok(None) };
-    let mut length = 10;
-    if flags & EXTRA != 0 {
-        let Some(&[low, high]) = bytes.get(length..length + 2) else { return Ok(None) };
-        length += 2 + usize::from(u16::from_le_bytes([low, high]));
-    }
-    for text in [NAME, COMMENT] {
-        if flags & text != 0 {
-            let end = bytes.get(length..).and_then(|rest| memchr::memchr(0, rest));
-            let Some(end) = end else { return Ok(None) };
-            length += end + 1;
-        }
-    }
-    if flags & CHECKSUM != 0 {
-        length += 2;
-    }
-    Ok((length <= bytes.len()).then_some(length))
-}
-
-struct Brotli {
-    state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
-    at_end: bool,
-}
-
-impl Brotli {
-    fn new() -> Self {
-        let alloc = StandardAlloc::default;
-        Self { state: Box::new(BrotliState::new(alloc(), alloc(), alloc())), at_end: false }
-    }
-}
-
-impl Decoder for Brotli {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Damaged> {
-        if self.at_end {
-            return Ok(Step { read: 0, written: 0, at_end: true });
-        }
-        let (mut left, mut read) = (input.len(), 0);
-        let (mut room, mut written, mut total) = (output.len(), 0, 0);
-        let result = BrotliDecompressStream(
-            &mut left,
-            &mut read,
-            input,
-            &mut room,
-            &mut written,
-            output,
-            &mut total,
-            &mut self.state,
-        );
-        if matches!(result, BrotliResult::ResultFailure) {
-            return Err(Damaged);
-        }
-        self.at_end = matches!(result, BrotliResult::ResultSuccess);
-        Ok(Step { read, written, at_end: self.at_end })
-    }
-}
-
-/// Zstandard frames, one after the other.
-struct Zstd {
-    decoder: zstd::stream::raw::Decoder<'static>,
-    at_end: bool,
-}
-
-impl Decoder for Zstd {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Damaged> {
-        // Asked again without input, the decoder would expect another frame.
-        if self.at_end && input.is_empty() {
-            return Ok(Step { read: 0, written: 0, at_end: true });
-        }
-        let status = self.decoder.run_on_buffers(input, output).map_err(|_| Damaged)?;
-        self.at_end = status.remaining == 0;
-        Ok(Step { read: status.bytes_read, written: status.bytes_written, at_end: self.at_end })
     }
 }
 
