@@ -184,6 +184,8 @@ fn read_content(message: &Value, view: &mut ResponseView) {
 pub(super) struct Answer {
     view: ResponseView,
     calls: CallFragments,
+    /// Where the last chunk with a finish reason ended.
+    finished_at: Option<usize>,
     done: bool,
 }
 
@@ -212,6 +214,9 @@ impl AnswerDecoder for Answer {
         }
         if let Some(choice) = first_choice(chunk) {
             read_finish(choice, &mut self.view);
+            if text(choice, "finish_reason").is_some() {
+                self.finished_at = Some(event.end);
+            }
             // A provider that was asked to stream and does not sends a whole message in one chunk.
             if let Some(delta) = object(choice, "delta").or_else(|| object(choice, "message")) {
                 self.take_delta(delta, event.end);
@@ -221,7 +226,9 @@ impl AnswerDecoder for Answer {
 
     fn finish(self) -> ResponseView {
         let mut view = self.view;
-        view.truncated = !self.done && view.finish_reason.is_none();
+        // Some providers leave [DONE] out; some give a finish reason after every tool call.
+        let finished = self.finished_at.is_some() && self.finished_at >= view.milestones.last_output;
+        view.truncated = !self.done && !finished;
         view.tool_calls = self.calls.join();
         view
     }
@@ -367,7 +374,10 @@ mod tests {
         let cut = answer(&body[..body.len() - 3]);
         assert_eq!((cut.text.as_str(), cut.truncated), ("a", true));
         assert!(answer(&body).truncated);
-        assert!(!answer(&(body + "data: [DONE]")).truncated);
+        assert!(!answer(&(body.clone() + "data: [DONE]")).truncated);
+        let finish = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n";
+        assert!(!answer(&(body.clone() + finish)).truncated);
+        assert!(answer(&format!("{finish}{body}")).truncated);
     }
 
     #[test]
