@@ -4,3 +4,4 @@
 //! independent program computed.
 
 pub mod corpus;
+pub mod oracle;

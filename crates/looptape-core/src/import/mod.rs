@@ -15,6 +15,7 @@ mod container;
 mod document;
 mod json;
 mod refused;
+mod repair;
 mod scalar;
 mod vcrpy;
 mod yaml;
@@ -129,45 +130,4 @@ impl fmt::Display for Container {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts(url: &str) -> (String, String) {
-        let interaction = Interaction {
-            index: 0,
-            method: "GET".into(),
-            url: url.into(),
-            request_headers: vec![],
-            request_body: Bytes::new(),
-            status: 200,
-            response_headers: vec![],
-            response_body: Bytes::new(),
-            request_exact: true,
-            response_exact: true,
-            recorded_at: None,
-        };
-        (interaction.host().into(), interaction.path_and_query().into())
-    }
-
-    #[test]
-    fn urls_split_without_being_valid() {
-        let table = [
-            ("https://api.openai.com/v1/chat/completions", "api.openai.com", "/v1/chat/completions"),
-            ("http://localhost:11434/api/chat?x=1#frag", "localhost:11434", "/api/chat?x=1"),
-            ("https://user:p@ss@host/a", "host", "/a"),
-            (
-                "https://{scrubbed} host/v1beta/models/m:g?alt=sse",
-                "{scrubbed} host",
-                "/v1beta/models/m:g?alt=sse",
-            ),
-            ("https://host", "host", "/"),
-            ("https://host?q=http://other/x", "host", "/?q=http://other/x"),
-            ("//host/a", "host", "/a"),
-            ("/v1/messages?u=https://x/", "", "/v1/messages?u=https://x/"),
-            ("", "", "/"),
-        ];
-        for (url, host, path) in table {
-            assert_eq!(parts(url), (host.to_owned(), path.to_owned()), "{url}");
-        }
-    }
-}
+mod tests;

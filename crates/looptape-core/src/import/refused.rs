@@ -44,12 +44,10 @@ pub enum Refused {
     #[error("the recording holds no interactions: record it again, or leave it out of the import")]
     NoInteractions,
 
-    #[error("this is a {0}: not supported yet; vcrpy cassettes can be imported")]
+    #[error("{0}: not supported yet; vcrpy cassettes can be imported")]
     NotYetSupported(Container),
 
-    #[error(
-        "this is a {0}: it holds no HTTP, so there is nothing to replay; record the agent's calls instead"
-    )]
+    #[error("{0}: holds no HTTP, so there is nothing to replay; record the agent's calls instead")]
     NoHttp(NotHttp),
 
     #[error(

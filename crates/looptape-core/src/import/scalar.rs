@@ -1,9 +1,9 @@
 //! Scalars: their text, their bytes, and what kind of value a plain one is.
 //!
 //! Plain scalars are typed only where a parsed body becomes JSON again, and then as the writer meant
-//! them. Recorders write booleans as `true` and numbers in decimal, quote what would otherwise be read
-//! as such, and differ in what `yes`, `0o17`, `0777`, `1e5`, `12:30` or a date would be; so all of these are
-//! text, as vcrpy's own YAML library writes them or as nobody writes them.
+//! them: recorders write booleans as `true` and numbers in decimal, and quote text that looks like either.
+//! Versions of YAML differ in what a plain `yes`, `0o17`, `0777`, `1e5`, `12:30` or date is; a recorder writes
+//! these only for text, so text they are.
 
 use super::document::Tag;
 use base64::{

@@ -6,6 +6,7 @@
 use super::{
     Refused,
     document::{MAX_DEPTH, Node, Shared, Tag},
+    repair,
     scalar::{Scalar, Style},
 };
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
@@ -24,10 +25,10 @@ const MAX_REPAIRS: u32 = 100;
 /// Parses a file that holds one document.
 pub(super) fn parse(text: &str) -> Result<Shared, Refused> {
     refuse_nul(text)?;
-    let mut text = Cow::Borrowed(text);
+    let mut text = repair::line_breaks(text);
     for _ in 0..MAX_REPAIRS {
         match build(&text) {
-            Err(Failure::Scan(error)) => match repair_escapes(&text, &error) {
+            Err(Failure::Scan(error)) => match repair::escapes(&text, &error) {
                 Some(repaired) => text = Cow::Owned(repaired),
                 None => return Err(not_yaml(&error)),
             },
@@ -100,8 +101,9 @@ impl Builder {
         match event {
             Event::DocumentStart(_) if self.root.is_some() => return Err(Refused::SeveralDocuments),
             Event::Scalar(text, style, anchor, tag) => {
+                let text = repair::scalar(text.into_owned(), style);
                 let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Marked };
-                let scalar = Scalar { text: text.into_owned(), tag: tag_of(tag), style };
+                let scalar = Scalar { text, tag: tag_of(tag), style };
                 self.finished(Rc::new(Node::Scalar(scalar)), anchor, 0);
             }
             Event::SequenceStart(anchor, tag) => self.open(anchor, tag, Kind::List(Vec::new()))?,
@@ -225,59 +227,4 @@ fn unique_key(key: &Shared) -> String {
 
 fn tag_of(tag: Option<Cow<'_, saphyr_parser::Tag>>) -> Tag {
     tag.map_or(Tag::Absent, |tag| Tag::parse(&format!("{}{}", tag.handle, tag.suffix)))
-}
-
-/// Writers that count text in UTF-16 escape characters beyond the basic plane as two surrogates, which
-/// YAML does not allow. Joins the pairs of the double-quoted scalar at which the parser gave up; a
-/// surrogate without its other half becomes U+FFFD. `None` if this was not the problem.
-fn repair_escapes(text: &str, error: &ScanError) -> Option<String> {
-    if !error.info().contains("invalid Unicode character escape") {
-        return None;
-    }
-    let (quote, _) = text.char_indices().nth(error.marker().index())?;
-    let scalar = text[quote..].strip_prefix('"')?;
-    let mut repaired = String::with_capacity(text.len());
-    repaired.push_str(&text[..=quote]);
-    let mut rest = scalar;
-    while let Some(at) = rest.find(['\\', '"']) {
-        let (before, escape) = rest.split_at(at);
-        repaired.push_str(before);
-        if escape.starts_with('"') {
-            repaired.push_str(escape);
-            return Some(repaired);
-        }
-        let (replacement, taken) = repaired_escape(escape)?;
-        repaired.push_str(&replacement);
-        rest = &escape[taken..];
-    }
-    None
-}
-
-/// What stands for the escape at the start of `escape`, and how many bytes it takes.
-fn repaired_escape(escape: &str) -> Option<(Cow<'_, str>, usize)> {
-    let kind = escape[1..].chars().next()?;
-    let code = match kind {
-        'u' => escape_code(escape, "\\u", 4),
-        'U' => escape_code(escape, "\\U", 8),
-        _ => None,
-    };
-    let plain_len = 1 + kind.len_utf8();
-    let Some(code) = code else { return Some((Cow::Borrowed(&escape[..plain_len]), plain_len)) };
-    let len = if kind == 'u' { 6 } else { 10 };
-    if char::from_u32(code).is_some() {
-        return Some((Cow::Borrowed(&escape[..len]), len));
-    }
-    let low = (0xd800..0xdc00).contains(&code).then(|| escape_code(&escape[len..], "\\u", 4)).flatten();
-    match low {
-        Some(low @ 0xdc00..0xe000) => {
-            let joined = char::from_u32(0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00))?;
-            Some((Cow::Owned(joined.to_string()), len + 6))
-        }
-        _ => Some((Cow::Borrowed("\u{fffd}"), len)),
-    }
-}
-
-fn escape_code(escape: &str, prefix: &str, digits: usize) -> Option<u32> {
-    let hex = escape.strip_prefix(prefix)?.get(..digits)?;
-    hex.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(hex, 16).ok())?
 }
