@@ -13,34 +13,68 @@ pub const REDACTED: &str = "[redacted]";
 /// Header names (lower case) whose values are credentials.
 const SECRET_NAMES: &[&str] = &[
     "authorization",
-    "proxy-authorization",
+    "authentication",
     "api-key",
     "apikey",
     "cookie",
+    "cookie2",
     "set-cookie",
+    "set-cookie2",
+    "cf-access-jwt-assertion",
+    "dd-application-key",
+    "helicone-auth",
+    "private-token",
+    "job-token",
+    "token",
     "x-amz-security-token",
-    "x-looptape-token",
+    "x-auth-key",
     "x-csrf-token",
-    "x-xsrf-token",
-    "x-auth-token",
-    "x-access-token",
-    "x-session-token",
+    "x-figma-token",
+    "x-forwarded-access-token",
     "x-forwarded-client-cert",
+    "x-functions-key",
+    "x-github-token",
+    "x-gitlab-token",
+    "x-goog-iap-jwt-assertion",
+    "x-goog-iam-authorization-token",
+    "x-id-token",
+    "x-key",
+    "x-looptape-token",
+    "x-ms-copy-source-authorization",
+    "x-portkey-virtual-key",
+    "x-subscription-token",
+    "x-token",
+    "x-vault-token",
+    "x-xsrf-token",
+];
+
+/// Endings (lower case) that mark a credential whatever comes before them.
+const SECRET_ENDINGS: &[&str] = &[
+    "-api-key",
+    "-apikey",
+    "api_key",
+    "-secret",
+    "-secret-key",
+    "-private-key",
+    "-access-key",
+    "-signing-key",
+    "-subscription-key",
+    "-license-key",
+    "-password",
+    "-passwd",
+    "-credential",
+    "-auth-token",
+    "-access-token",
+    "-refresh-token",
+    "-session-token",
+    "-api-token",
+    "-authorization",
 ];
 
 /// Whether a header's value must never be stored. `name` in any case.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    SECRET_NAMES.contains(&name.as_str())
-        || name.ends_with("-api-key")
-        || name.ends_with("-apikey")
-        || name.ends_with("api_key")
-        || name.ends_with("-secret")
-        || name.ends_with("-secret-key")
-        || name.ends_with("-password")
-        || name.ends_with("-auth-token")
-        || name.ends_with("-access-token")
-        || name.ends_with("-authorization")
+    SECRET_NAMES.contains(&name.as_str()) || SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Headers in the order in which they came, names in lower case, credentials replaced.
@@ -146,6 +180,17 @@ mod tests {
             ("x-bytes", b"\xff\xfe"),
         ];
         let h = RedactedHeaders::redact(live.iter().copied());
+        for name in ["Proxy-Authorization", "ocp-apim-subscription-key", "X-Vault-Token", "dd-api-key"] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "anthropic-ratelimit-tokens-remaining",
+            "x-ms-continuation-token",
+            "www-authenticate",
+            "access-control-allow-credentials",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
         for name in ["authorization", "x-api-key", "x-goog-api-key", "cookie"] {
             assert_eq!(h.get(name), Some(REDACTED));
         }

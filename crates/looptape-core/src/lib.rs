@@ -15,6 +15,7 @@ pub mod lineage;
 pub mod provider;
 pub mod replay;
 pub mod simulated;
+pub mod redact;
 pub mod trace_id;
 pub mod usage;
 pub mod wire;

@@ -1,0 +1,153 @@
+//! The set of patterns that a recording uses: built-in ones, the user's, and those for personal data.
+//!
+//! [`Patterns::find`] reads a text twice at most where nothing is found: one pass of a combined automaton
+//! says which built-in patterns can match at all (each has a cheap anchor), and only those run. All
+//! expressions are linear in the text, whatever it holds.
+//!
+//! It knows nothing of JSON: escapes and streams are the business of `body` and `stream`.
+
+use super::builtin::{Builtin, OPAQUE_START, PERSONAL, SECRETS, Shape, TOKEN_START};
+use super::likeness::Check;
+use super::placeholders::placeholders;
+use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use serde::Deserialize;
+use std::ops::Range;
+
+/// The `[redact]` table of `looptape.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedactConfig {
+    /// Regular expressions (syntax of the `regex` crate). Group `secret`, or else the first group that
+    /// took part, or else the whole match is replaced. A match should stay inside one JSON string: JSON text is seen as it is.
+    pub patterns: Vec<String>,
+    /// Names of built-in patterns that shall not run.
+    pub disable: Vec<String>,
+    /// Whether e-mail addresses, phone numbers and card numbers are replaced as well.
+    pub personal: bool,
+}
+
+/// Why a `[redact]` table cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PatternsError {
+    #[error("[redact] patterns[{index}] is not a regular expression: {pattern}")]
+    Invalid {
+        index: usize,
+        pattern: String,
+        #[source]
+        source: Box<regex::Error>,
+    },
+    #[error("[redact] disable: there is no pattern named \"{name}\"; the names are: {known}")]
+    UnknownName { name: String, known: String },
+}
+
+/// Compiled patterns. Compiling takes some milliseconds: do it once.
+#[derive(Debug)]
+pub struct Patterns {
+    anchors: RegexSet,
+    /// In the order of `anchors`.
+    builtin: Vec<Compiled>,
+    user: Vec<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    expression: Regex,
+    check: Check,
+}
+
+impl Patterns {
+    /// The built-in patterns alone, personal data not included.
+    pub fn builtin() -> Self {
+        Self::assemble(SECRETS.iter().collect(), Vec::new())
+    }
+
+    /// The patterns that a configuration asks for.
+    pub fn new(config: &RedactConfig) -> Result<Self, PatternsError> {
+        for name in &config.disable {
+            if !Self::names().any(|known| known == name) {
+                let known = Self::names().collect::<Vec<_>>().join(", ");
+                return Err(PatternsError::UnknownName { name: name.clone(), known });
+            }
+        }
+        let user = config.patterns.iter().enumerate().map(|(index, pattern)| user_pattern(index, pattern));
+        let personal = if config.personal { PERSONAL } else { &[] };
+        let enabled = SECRETS
+            .iter()
+            .chain(personal)
+            .filter(|builtin| !config.disable.iter().any(|name| name == builtin.name));
+        Ok(Self::assemble(enabled.collect(), user.collect::<Result<_, _>>()?))
+    }
+
+    /// The names of all built-in patterns.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SECRETS.iter().chain(PERSONAL).map(|builtin| builtin.name)
+    }
+
+    fn assemble(enabled: Vec<&Builtin>, user: Vec<Compiled>) -> Self {
+        let anchors = RegexSetBuilder::new(enabled.iter().map(|builtin| builtin.anchor))
+            .unicode(false)
+            .build()
+            .expect("built-in anchors are valid expressions: a test compiles them all");
+        Self { anchors, builtin: enabled.into_iter().map(Compiled::builtin).collect(), user }
+    }
+
+    /// The spans of all secrets in `text`, in no particular order; they may overlap.
+    /// Text that looks like a placeholder counts as one (see `placeholders`).
+    pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let mut found: Vec<Range<usize>> = placeholders(text).map(|p| p.range).collect();
+        for index in self.anchors.matches(text) {
+            self.builtin[index].find(text, &mut found);
+        }
+        for pattern in &self.user {
+            pattern.find(text, &mut found);
+        }
+        found
+    }
+}
+
+impl Default for Patterns {
+    fn default() -> Self {
+        Self::builtin()
+    }
+}
+
+impl Compiled {
+    fn builtin(builtin: &Builtin) -> Self {
+        let expression = match builtin.shape {
+            Shape::Token(token) => format!("{TOKEN_START}({token})"),
+            Shape::Opaque(token) => format!("{OPAQUE_START}({token})"),
+            Shape::Labelled(whole) => whole.to_owned(),
+        };
+        let expression = RegexBuilder::new(&expression)
+            .unicode(false)
+            .build()
+            .expect("built-in patterns are valid expressions: a test compiles them all");
+        Self { expression, check: builtin.check }
+    }
+
+    fn find(&self, text: &[u8], found: &mut Vec<Range<usize>>) {
+        let accepted = self.expression.captures_iter(text).filter_map(|captures| {
+            let range = secret_group(&captures)?;
+            let accepted = self.check.accepts(&text[range.clone()], text.get(range.end).copied());
+            (accepted && !range.is_empty()).then_some(range)
+        });
+        found.extend(accepted);
+    }
+}
+
+fn secret_group(captures: &Captures<'_>) -> Option<Range<usize>> {
+    let group = captures
+        .name("secret")
+        .or_else(|| captures.iter().skip(1).flatten().next())
+        .or_else(|| captures.get(0));
+    group.map(|g| g.range())
+}
+
+fn user_pattern(index: usize, pattern: &str) -> Result<Compiled, PatternsError> {
+    let expression = Regex::new(pattern).map_err(|source| PatternsError::Invalid {
+        index,
+        pattern: pattern.to_owned(),
+        source: Box::new(source),
+    })?;
+    Ok(Compiled { expression, check: Check::Any })
+}
