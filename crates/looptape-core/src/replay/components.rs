@@ -71,6 +71,11 @@ impl Endpoint {
         let mark = if parameters.is_empty() { "" } else { "?" };
         Self { text: format!("{method} {path}{mark}{}", parameters.join("&")), model }
     }
+
+    /// The model that the path names.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -255,6 +260,18 @@ impl<'j> Split<'j> {
         for (index, json) in messages.iter().enumerate() {
             let piece = Piece { pointer: format!("{}/{index}", array.pointer), place, json };
             if index < leading { self.system.push(piece) } else { self.history.push(piece) }
+        }
+    }
+
+    /// The pieces of a component; the endpoint has none.
+    pub(super) fn pieces(&self, component: Component) -> &[Piece<'j>] {
+        match component {
+            Component::Endpoint => &[],
+            Component::Model => &self.model,
+            Component::System => &self.system,
+            Component::Tools => &self.tools,
+            Component::Parameters => &self.parameters,
+            Component::History => &self.history,
         }
     }
 

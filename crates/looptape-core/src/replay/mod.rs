@@ -1,4 +1,37 @@
 //! Replay: finding the recorded answer that belongs to a live request, or saying why there is none.
+//!
+//! - `components`, `fields`: what of a request is compared, and how each field counts.
+//! - `tape`: the recorded calls, indexed.
+//! - `live`, `options`, `replayer`: the decision, request by request.
+//! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
+//! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
+//!
+//! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
+//! and the same reports. Masked spans, near matches, rebinding and forks are not here yet.
 
+mod cause;
+mod classify;
 pub mod components;
+mod difference;
 mod fields;
+mod live;
+mod options;
+pub mod refusal;
+mod replayer;
+mod report;
+mod side_calls;
+mod summary;
+mod tape;
+
+#[cfg(test)]
+mod scenarios;
+
+pub use components::{Component, Normalise, verbatim};
+pub use difference::{Change, Difference, InlineDiff, Span};
+pub use live::LiveRequest;
+pub use options::{Ambiguous, Attempts, Holes, Options, Rung};
+pub use replayer::{Choice, Decision, HasHoles, Replayer, Served};
+pub use report::{DivergenceCode, Nearest, Report};
+pub use side_calls::SideCall;
+pub use summary::{BillingDifference, ServedCounts, Summary, Verdict, render_text};
+pub use tape::{CallLabel, Completeness, EntryId, RecordedCall, RecordedOutcome, Tape};

@@ -1,0 +1,246 @@
+//! Why a live request has no match: the nearest recorded call, and the first component that differs.
+//!
+//! The nearest call is the one on the same endpoint that shares the longest history; of several, one not
+//! yet served, then the one with most components in common, then the one with least history left over,
+//! then the earliest. All of it is a function of the tape, of what was served, and of the request.
+
+use super::components::{Component, Components, Endpoint, RequestKey, Split};
+use super::difference::{self, Difference};
+use super::report::{DivergenceCode, Nearest, Report};
+use super::tape::{CallLabel, Completeness, EntryId, Tape};
+use crate::canonical::Json;
+use crate::facts::Lineage;
+use crate::wire::Wire;
+use std::cmp::Reverse;
+
+/// A live request that matched nothing.
+pub(super) struct Missed<'a> {
+    pub(super) wire: Option<Wire>,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) body: &'a [u8],
+    pub(super) key: &'a RequestKey,
+    pub(super) lineage: Lineage,
+}
+
+/// The report for a request that matched nothing. `is_unused` says which entries were not served yet.
+pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(EntryId) -> bool) -> Report {
+    let Some(nearest) = nearest(tape, missed, &is_unused) else {
+        return never_recorded(tape, missed, tape.ids().any(is_unused));
+    };
+    let recorded = &tape.key(nearest).components;
+    let live = &missed.key.components;
+    let common = live.common_messages(recorded);
+    let (code, component) = judge(tape, missed, nearest, common);
+    let code = match code {
+        DivergenceCode::ExtraCall if is_prefix(tape) => DivergenceCode::IncompleteRecording,
+        DivergenceCode::NeverRecorded if is_prefix(tape) && !tape.ids().any(is_unused) => {
+            DivergenceCode::IncompleteRecording
+        }
+        code => code,
+    };
+    let difference = component.and_then(|component| locate(tape, missed, nearest, component, common));
+    let label = tape.label(nearest);
+    let message = sentence(code, label, missed.endpoint, difference.as_ref());
+    Report {
+        endpoint: missed.endpoint.to_string(),
+        difference,
+        nearest: Some(describe(label, recorded, live, common)),
+        ..Report::new(code, Some(label), message)
+    }
+}
+
+fn is_prefix(tape: &Tape) -> bool {
+    *tape.completeness() == Completeness::Prefix
+}
+
+fn never_recorded(tape: &Tape, missed: &Missed<'_>, some_left: bool) -> Report {
+    let (code, message) = if is_prefix(tape) && !some_left {
+        (
+            DivergenceCode::IncompleteRecording,
+            "The recording ends before this request: its recorder was stopped.".into(),
+        )
+    } else {
+        (DivergenceCode::NeverRecorded, format!("The recording holds no call of {}.", missed.endpoint))
+    };
+    Report { endpoint: missed.endpoint.to_string(), ..Report::new(code, None, message) }
+}
+
+fn nearest(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(EntryId) -> bool) -> Option<EntryId> {
+    let live = &missed.key.components;
+    tape.ids().filter(|&id| tape.key(id).components.endpoint == live.endpoint).min_by_key(|&id| {
+        let recorded = &tape.key(id).components;
+        let common = live.common_messages(recorded);
+        let same = Component::ALL.iter().filter(|&&c| live.get(c) == recorded.get(c)).count();
+        (Reverse(common), !is_unused(id), Reverse(same), recorded.history.len() - common, id)
+    })
+}
+
+/// The code, and the component whose difference is to be shown.
+fn judge(
+    tape: &Tape,
+    missed: &Missed<'_>,
+    nearest: EntryId,
+    common: usize,
+) -> (DivergenceCode, Option<Component>) {
+    let (recorded, live) = (&tape.key(nearest).components, &missed.key.components);
+    if live.history.is_empty() && recorded.history.is_empty() && missed.wire.is_none() {
+        return (DivergenceCode::NeverRecorded, Some(Component::Parameters));
+    }
+    let is_root = missed.lineage.echo.is_none();
+    if is_root && common == 0 && !live.history.is_empty() {
+        return (DivergenceCode::NeverRecorded, Some(Component::History));
+    }
+    if goes_beyond(tape, missed, nearest, common) {
+        return (DivergenceCode::ExtraCall, None);
+    }
+    let drifts = [
+        (Component::Model, DivergenceCode::ModelDrift),
+        (Component::System, DivergenceCode::SystemDrift),
+        (Component::Tools, DivergenceCode::ToolsDrift),
+        (Component::Parameters, DivergenceCode::ParamDrift),
+    ];
+    for (component, code) in drifts {
+        if live.get(component) != recorded.get(component) {
+            return (code, Some(component));
+        }
+    }
+    (judge_history(tape, missed, nearest, common), Some(Component::History))
+}
+
+/// Whether the request goes on after an answer with which the recorded run ended.
+fn goes_beyond(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize) -> bool {
+    let echoes_last_answer =
+        missed.lineage.echo.is_some_and(|echo| tape.holds_answer(echo) && !tape.holds_echo_of(echo));
+    let recorded = tape.key(nearest).components.history.len();
+    let extends = common == recorded && common < missed.key.components.history.len();
+    let next_is_answer = || {
+        Json::parse(missed.body).is_some_and(|json| {
+            let split = Split::new(missed.wire, &json);
+            split.history.get(common).is_some_and(|message| is_answer(message.json))
+        })
+    };
+    echoes_last_answer || (extends && next_is_answer())
+}
+
+fn judge_history(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize) -> DivergenceCode {
+    let recorded_body = (tape.normalise())(&tape.entry(nearest).call.body);
+    let parsed = (Json::parse(&recorded_body), Json::parse(missed.body));
+    let (Some(recorded), Some(live)) = (&parsed.0, &parsed.1) else { return DivergenceCode::HistoryRewrite };
+    let is_result = |json: &Json<'_>| {
+        let split = Split::new(missed.wire, json);
+        split.history.get(common).is_some_and(|message| is_tool_result(message.json))
+    };
+    if is_result(recorded) && is_result(live) {
+        DivergenceCode::VolatileToolResult
+    } else {
+        DivergenceCode::HistoryRewrite
+    }
+}
+
+fn locate(
+    tape: &Tape,
+    missed: &Missed<'_>,
+    nearest: EntryId,
+    component: Component,
+    common: usize,
+) -> Option<Difference> {
+    let entry = tape.entry(nearest);
+    if component == Component::Model && entry.endpoint.model() != missed.endpoint.model() {
+        let (recorded, live) = (entry.endpoint.model(), missed.endpoint.model());
+        return Some(Difference::of_texts(String::new(), recorded, live));
+    }
+    let recorded_body = (tape.normalise())(&entry.call.body);
+    match (Json::parse(&recorded_body), Json::parse(missed.body)) {
+        (Some(recorded), Some(live)) => difference::find(
+            component,
+            common,
+            &Split::new(missed.wire, &recorded),
+            &Split::new(missed.wire, &live),
+        ),
+        _ => {
+            let (recorded, live) =
+                (String::from_utf8_lossy(&recorded_body), String::from_utf8_lossy(missed.body));
+            Some(Difference::of_texts(String::new(), Some(&recorded), Some(&live)))
+        }
+    }
+}
+
+fn describe(label: CallLabel, recorded: &Components, live: &Components, common: usize) -> Nearest {
+    let (same, different) =
+        Component::ALL.iter().copied().partition(|&component| live.get(component) == recorded.get(component));
+    Nearest {
+        label,
+        same,
+        different,
+        common_messages: common,
+        recorded_messages: recorded.history.len(),
+        live_messages: live.history.len(),
+    }
+}
+
+fn sentence(
+    code: DivergenceCode,
+    nearest: CallLabel,
+    endpoint: &Endpoint,
+    difference: Option<&Difference>,
+) -> String {
+    let place =
+        difference.filter(|d| !d.pointer.is_empty()).map_or(String::new(), |d| format!(" at {}", d.pointer));
+    match code {
+        DivergenceCode::ModelDrift => {
+            let value = |side: fn(&Difference) -> Option<&String>| {
+                difference.and_then(side).map_or("none", String::as_str).to_owned()
+            };
+            let (recorded, live) = (value(|d| d.expected.as_ref()), value(|d| d.actual.as_ref()));
+            format!("The model asked for at {nearest} is {live}, and {recorded} was recorded.")
+        }
+        DivergenceCode::SystemDrift => {
+            format!("The system prompt at {nearest} is not the recorded one: it first differs{place}.")
+        }
+        DivergenceCode::ToolsDrift => {
+            format!("The tools offered at {nearest} are not the recorded ones: they first differ{place}.")
+        }
+        DivergenceCode::ParamDrift => {
+            format!("The parameters at {nearest} are not the recorded ones: they first differ{place}.")
+        }
+        DivergenceCode::VolatileToolResult => {
+            format!("A tool result sent at {nearest} is not the recorded one: it first differs{place}.")
+        }
+        DivergenceCode::HistoryRewrite => {
+            format!("The history sent at {nearest} is not the recorded one: it first differs{place}.")
+        }
+        DivergenceCode::ExtraCall => {
+            format!("The agent went on after {nearest}, where the recorded run ended.")
+        }
+        DivergenceCode::IncompleteRecording => {
+            format!("The recording ends after {nearest}: its recorder was stopped, and this request goes on.")
+        }
+        _ => format!(
+            "The recording holds no request to {endpoint} that begins like this; {nearest} is nearest."
+        ),
+    }
+}
+
+fn text_of<'j>(json: &'j Json<'_>, field: &str) -> std::borrow::Cow<'j, str> {
+    json.get(field).and_then(Json::as_text).unwrap_or_default()
+}
+
+/// Whether a message is what a model said, in any format: a role, or an output item's type.
+fn is_answer(message: &Json<'_>) -> bool {
+    let kind = text_of(message, "type");
+    matches!(text_of(message, "role").as_ref(), "assistant" | "model")
+        || kind == "reasoning"
+        || (kind.ends_with("_call") && message.get("role").is_none())
+}
+
+/// Whether a message carries a tool's result, in any format.
+fn is_tool_result(message: &Json<'_>) -> bool {
+    let has_part = |field: &str, is_result: fn(&Json<'_>) -> bool| match message.get(field) {
+        Some(Json::Array(parts)) => parts.iter().any(is_result),
+        _ => false,
+    };
+    matches!(text_of(message, "role").as_ref(), "tool" | "function")
+        || text_of(message, "type").ends_with("_output")
+        || has_part("content", |part| text_of(part, "type") == "tool_result")
+        || has_part("parts", |p| p.get("functionResponse").or_else(|| p.get("function_response")).is_some())
+}

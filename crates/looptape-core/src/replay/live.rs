@@ -1,0 +1,56 @@
+//! A live request, and what is computed of it when it is needed: an exact repeat of a recorded request
+//! costs one digest, and no JSON is parsed.
+
+use super::components::{self, Endpoint, RequestKey};
+use super::tape::Tape;
+use crate::digest::Digest;
+use crate::facts::Lineage;
+use crate::wire::Wire;
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::fmt;
+
+/// A request as it arrives.
+pub struct LiveRequest<'a> {
+    pub wire: Option<Wire>,
+    pub method: &'a str,
+    /// Path and query as the provider knows them, redacted.
+    pub path: &'a str,
+    /// The redacted body, content encoding undone.
+    pub body: &'a [u8],
+    /// The lineage of the request. It is asked for only if the bytes were not recorded as they are.
+    pub lineage: &'a dyn Fn() -> Lineage,
+}
+
+impl fmt::Debug for LiveRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LiveRequest({} {}, {} bytes)", self.method, self.path, self.body.len())
+    }
+}
+
+/// A live request with what was computed of it so far.
+pub(super) struct Live<'a> {
+    pub(super) request: &'a LiveRequest<'a>,
+    pub(super) endpoint: Endpoint,
+    pub(super) body: Cow<'a, [u8]>,
+    pub(super) exact: Digest,
+    key: OnceCell<RequestKey>,
+    lineage: OnceCell<Lineage>,
+}
+
+impl<'a> Live<'a> {
+    pub(super) fn new(tape: &Tape, request: &'a LiveRequest<'a>) -> Self {
+        let endpoint = Endpoint::new(request.method, request.path);
+        let body = (tape.normalise())(request.body);
+        let exact = components::exact_digest(&endpoint, &body);
+        Self { request, endpoint, body, exact, key: OnceCell::new(), lineage: OnceCell::new() }
+    }
+
+    pub(super) fn key(&self) -> &RequestKey {
+        self.key.get_or_init(|| RequestKey::new(self.request.wire, &self.endpoint, &self.body))
+    }
+
+    pub(super) fn lineage(&self) -> Lineage {
+        *self.lineage.get_or_init(|| (self.request.lineage)())
+    }
+}

@@ -1,0 +1,76 @@
+//! How to replay: how well a request must match, and what becomes of attempts, ambiguity and holes.
+
+use serde::{Deserialize, Serialize};
+
+/// How well a request matched. (Masked spans and near matches are further rungs, not built yet.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// 0: the same bytes.
+    Bytes,
+    /// 1: the same JSON, transport and billing fields left out.
+    Canonical,
+    /// 2: the same after renaming round-trip ids.
+    Renamed,
+}
+
+impl Rung {
+    pub const ALL: [Self; 3] = [Self::Bytes, Self::Canonical, Self::Renamed];
+
+    /// The number by which reports and `--max-rung` know it.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Bytes => 0,
+            Self::Canonical => 1,
+            Self::Renamed => 2,
+        }
+    }
+}
+
+/// What becomes of recorded attempts that failed and were tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attempts {
+    /// Each is served as it was.
+    #[default]
+    Faithful,
+    /// They are passed over: the last attempt's answer is served at once.
+    Collapse,
+}
+
+/// What becomes of identical requests that overlap in time and have different answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ambiguous {
+    /// Served by arrival, and counted.
+    #[default]
+    ByArrival,
+    /// Refused.
+    Fail,
+}
+
+/// What becomes of a recording with holes inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Holes {
+    #[default]
+    Refuse,
+    Allow,
+}
+
+/// How to replay.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub max_rung: Rung,
+    pub attempts: Attempts,
+    pub ambiguous: Ambiguous,
+    pub holes: Holes,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_rung: Rung::Renamed,
+            attempts: Attempts::default(),
+            ambiguous: Ambiguous::default(),
+            holes: Holes::default(),
+        }
+    }
+}

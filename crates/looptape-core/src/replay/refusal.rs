@@ -1,0 +1,77 @@
+//! The answer that a diverged request gets: an error in the client's own wire format.
+//!
+//! Status 422 and [`HEADERS`] keep every known SDK from trying again; the body names the code and the
+//! step, so that the agent's own log already says what happened.
+
+use super::report::Report;
+use crate::wire::Wire;
+use serde_json::{Value, json};
+
+/// The status of a refusal: no SDK retries it.
+pub const STATUS: u16 = 422;
+
+/// Headers to send beside the content type; the divergence code goes into `x-looptape-divergence`.
+pub const HEADERS: &[(&str, &str)] = &[("x-should-retry", "false")];
+
+/// The marker header, whose value is the divergence code.
+pub const MARKER_HEADER: &str = "x-looptape-divergence";
+
+/// The body of a refusal and its content type.
+pub fn error_body(wire: Option<Wire>, report: &Report) -> (Vec<u8>, &'static str) {
+    let message = format!(
+        "looptape: the replay diverged ({}). {} The whole report is printed when the replay ends, and written by --report FILE.",
+        report.code, report.message
+    );
+    let facts = json!({
+        "code": report.code,
+        "step": report.step,
+        "lane": report.lane,
+        "pointer": report.difference.as_ref().map(|difference| difference.pointer.as_str()),
+        "root": report.root,
+    });
+    let body = match wire {
+        Some(Wire::AnthropicMessages) => json!({
+            "type": "error",
+            "error": { "type": "replay_diverged", "message": message },
+            "looptape": facts,
+        }),
+        Some(Wire::GeminiGenerate) => json!({
+            "error": { "code": STATUS, "message": message, "status": "FAILED_PRECONDITION" },
+            "looptape": facts,
+        }),
+        Some(Wire::OpenAiChat | Wire::OpenAiResponses) | None => json!({
+            "error": { "message": message, "type": "replay_diverged", "param": Value::Null, "code": report.code },
+            "looptape": facts,
+        }),
+    };
+    (body.to_string().into_bytes(), "application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::report::DivergenceCode;
+    use crate::replay::tape::CallLabel;
+
+    #[test]
+    fn every_wire_names_code_and_step() {
+        let label = CallLabel { seq: 4, step: Some(3), lane: 1 };
+        let report = Report::new(DivergenceCode::ModelDrift, Some(label), "Another model.".to_owned());
+        let all = [
+            (None, "/error/message"),
+            (Some(Wire::OpenAiChat), "/error/message"),
+            (Some(Wire::OpenAiResponses), "/error/message"),
+            (Some(Wire::AnthropicMessages), "/error/message"),
+            (Some(Wire::GeminiGenerate), "/error/message"),
+        ];
+        for (wire, message) in all {
+            let (body, content_type) = error_body(wire, &report);
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(content_type, "application/json");
+            let text = body.pointer(message).and_then(Value::as_str).unwrap();
+            assert!(text.contains("MODEL_DRIFT") && text.contains("Another model."), "{text}");
+            assert_eq!(body["looptape"]["step"], 3);
+            assert_eq!(body["looptape"]["code"], "MODEL_DRIFT");
+        }
+    }
+}

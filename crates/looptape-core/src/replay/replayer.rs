@@ -1,0 +1,402 @@
+//! The replay decision: a state machine over a tape.
+//!
+//! A request is looked for at one rung after another. Among the recorded calls that match at a rung and
+//! were not served yet, the choice is by lineage, then by occurrence:
+//! - Calls that are equal without renaming cannot be told apart by content; they are served in recorded
+//!   order. If two of them ran at the same time, in the recording or now, that is service by arrival: it
+//!   is counted, or refused under [`Ambiguous::Fail`].
+//! - Calls that match only after renaming are told apart by the answer that they echo, and by what the
+//!   same live request got before. If that leaves several with different answers, the verdict is
+//!   AMBIGUOUS; there is no first-in-first-out.
+//!
+//! Each recorded answer is served at most once. The same tape and the same requests give the same
+//! decisions. The machine does no IO, knows no time, and never invents an answer; the caller holds the
+//! recorded answers and sends them.
+
+use super::cause::Cause;
+use super::classify::{self, Missed};
+use super::live::{Live, LiveRequest};
+use super::options::{Ambiguous, Attempts, Holes, Options, Rung};
+use super::report::{DivergenceCode, Report};
+use super::side_calls::SideCall;
+use super::summary::{BillingDifference, ServedCounts, Summary, Verdict};
+use super::tape::{CallLabel, Completeness, EntryId, RecordedOutcome, Tape};
+use crate::digest::Digest;
+use std::collections::{BTreeSet, HashMap};
+
+/// A recording that must not be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the recording has holes ({}): a replay of it could not be trusted", reasons.join(", "))]
+pub struct HasHoles {
+    pub reasons: Vec<String>,
+}
+
+/// What to do with a live request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Send the recorded answer of this call.
+    Serve(Served),
+    /// An optional call that was not recorded: send its neutral answer.
+    SideCall(&'static SideCall),
+    /// Ask the provider. Cached replay never decides this.
+    Live,
+    /// Refuse, see `refusal`.
+    Diverged(Box<Report>),
+}
+
+/// A recorded call whose answer belongs to a live request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub entry: EntryId,
+    pub label: CallLabel,
+    pub rung: Rung,
+    pub choice: Choice,
+}
+
+/// What the choice of the answer rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Content, lineage and recorded order.
+    Certain,
+    /// An identical call ran at the same time: nobody can tell which is which.
+    ByArrival,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Unused,
+    Served,
+    /// A failed attempt that was passed over.
+    Collapsed,
+    /// Matched, but there was nothing to serve.
+    Withheld,
+}
+
+/// The state of one replay.
+#[derive(Debug)]
+pub struct Replayer {
+    tape: Tape,
+    options: Options,
+    uses: Vec<Use>,
+    /// Served calls whose answers are still being sent.
+    open: BTreeSet<EntryId>,
+    /// Which recorded request each live request, byte for byte, turned out to be.
+    bound: HashMap<Digest, Digest>,
+    reports: Vec<Report>,
+    /// The report that each diverged request got.
+    reported: HashMap<Digest, usize>,
+    causes: Vec<Cause>,
+    served: ServedCounts,
+    billing: Vec<BillingDifference>,
+    side_calls: u32,
+}
+
+/// What looking for a match found.
+enum Search {
+    /// Unserved calls that nothing tells apart, in recorded order, and all that match at that rung.
+    Group {
+        rung: Rung,
+        unserved: Vec<EntryId>,
+        matching: Vec<EntryId>,
+    },
+    Ambiguous(Vec<EntryId>),
+    /// Matches, each of them served.
+    Exhausted(Vec<EntryId>),
+    Missed,
+}
+
+impl Replayer {
+    pub fn new(tape: Tape, options: Options) -> Result<Self, HasHoles> {
+        if let (Completeness::Incomplete { reasons }, Holes::Refuse) = (tape.completeness(), options.holes) {
+            return Err(HasHoles { reasons: reasons.clone() });
+        }
+        let uses = vec![Use::Unused; tape.len()];
+        Ok(Self {
+            tape,
+            options,
+            uses,
+            open: BTreeSet::new(),
+            bound: HashMap::new(),
+            reports: Vec::new(),
+            reported: HashMap::new(),
+            causes: Vec::new(),
+            served: ServedCounts::default(),
+            billing: Vec::new(),
+            side_calls: 0,
+        })
+    }
+
+    pub fn tape(&self) -> &Tape {
+        &self.tape
+    }
+
+    /// Decides about the next request to arrive.
+    pub fn next(&mut self, request: &LiveRequest<'_>) -> Decision {
+        let live = Live::new(&self.tape, request);
+        match self.search(&live) {
+            Search::Group { rung, unserved, matching } => self.serve(&live, rung, &unserved, &matching),
+            Search::Ambiguous(candidates) => self.diverge(&live, self.ambiguous(&candidates)),
+            Search::Exhausted(_) | Search::Missed if self.is_side_call(request) => {
+                self.side_calls += 1;
+                SideCall::find(request.method, request.path)
+                    .map_or_else(|| self.missed(&live), Decision::SideCall)
+            }
+            Search::Exhausted(matching) => self.diverge(&live, self.exhausted(&matching)),
+            Search::Missed => self.missed(&live),
+        }
+    }
+
+    /// Notes that a served answer was sent to its end, or that the client hung up. To be called before
+    /// the client can see the end, or a client that asks again at once would seem to overlap itself.
+    pub fn finished(&mut self, entry: EntryId) {
+        self.open.remove(&entry);
+    }
+
+    /// Ends the replay.
+    pub fn finish(mut self) -> Summary {
+        let unused: Vec<CallLabel> =
+            self.tape.ids().filter(|&id| self.is_left_over(id)).map(|id| self.tape.label(id)).collect();
+        if !unused.is_empty() {
+            let report = unused_recording(&unused, self.reports.is_empty());
+            self.reports.push(report);
+        }
+        self.reports.sort_by_cached_key(Report::reading_order);
+        self.billing.sort_by_key(|difference| difference.label.seq);
+        Summary {
+            verdict: Verdict::of(&self.reports),
+            recorded_calls: self.tape.len(),
+            served: self.served,
+            collapsed_attempts: self.uses.iter().filter(|&&used| used == Use::Collapsed).count(),
+            side_calls: self.side_calls,
+            billing_differences: self.billing,
+            unused,
+            divergences: self.reports,
+        }
+    }
+
+    fn is_side_call(&self, request: &LiveRequest<'_>) -> bool {
+        SideCall::find(request.method, request.path).is_some()
+    }
+
+    fn is_left_over(&self, id: EntryId) -> bool {
+        let call = &self.tape.entry(id).call;
+        self.is_unused(id)
+            && call.outcome != RecordedOutcome::InFlight
+            && SideCall::find(&call.method, &call.path).is_none()
+    }
+
+    fn is_unused(&self, id: EntryId) -> bool {
+        self.uses[id.0] == Use::Unused
+    }
+
+    fn search(&self, live: &Live<'_>) -> Search {
+        let mut served: Vec<EntryId> = Vec::new();
+        for rung in Rung::ALL.into_iter().filter(|&rung| rung <= self.options.max_rung) {
+            let matching = match rung {
+                Rung::Bytes => self.tape.with_exact(live.exact),
+                Rung::Canonical => self.tape.with_canonical(live.key().canonical),
+                Rung::Renamed => self.tape.with_renamed(live.key().renamed),
+            };
+            let unserved: Vec<EntryId> = matching.iter().copied().filter(|&id| self.is_unused(id)).collect();
+            if !unserved.is_empty() {
+                return self.choose(live, rung, unserved, matching);
+            }
+            if served.is_empty() {
+                served = matching.to_vec();
+            }
+        }
+        if served.is_empty() { Search::Missed } else { Search::Exhausted(served) }
+    }
+
+    fn choose(&self, live: &Live<'_>, rung: Rung, unserved: Vec<EntryId>, matching: &[EntryId]) -> Search {
+        let unserved = if rung >= Rung::Renamed { self.by_lineage(live, unserved) } else { unserved };
+        if rung >= Rung::Renamed && !self.is_one_request(&unserved) && !self.is_one_answer(&unserved) {
+            return Search::Ambiguous(unserved);
+        }
+        Search::Group { rung, unserved, matching: matching.to_vec() }
+    }
+
+    /// Of calls that match only after renaming: those that this very request was before, else those whose
+    /// parent was served and is what this request echoes, else all.
+    fn by_lineage(&self, live: &Live<'_>, candidates: Vec<EntryId>) -> Vec<EntryId> {
+        if self.is_one_request(&candidates) {
+            return candidates;
+        }
+        let narrowed = |keep: &dyn Fn(EntryId) -> bool| -> Option<Vec<EntryId>> {
+            let kept: Vec<EntryId> = candidates.iter().copied().filter(|&id| keep(id)).collect();
+            (!kept.is_empty()).then_some(kept)
+        };
+        let before = self.bound.get(&live.exact);
+        let same_as_before = before.and_then(|bound| narrowed(&|id| self.tape.key(id).canonical == *bound));
+        let echoed = || {
+            let echo = live.lineage().echo?;
+            narrowed(&|id| {
+                let entry = self.tape.entry(id);
+                let parent_was_served = entry.parents.iter().any(|parent| self.uses[parent.0] == Use::Served);
+                entry.call.lineage.echo == Some(echo) && parent_was_served
+            })
+        };
+        same_as_before.or_else(echoed).unwrap_or_else(|| candidates.clone())
+    }
+
+    /// Whether the calls are one request, made several times.
+    fn is_one_request(&self, ids: &[EntryId]) -> bool {
+        ids.iter().all(|&id| self.tape.key(id).canonical == self.tape.key(ids[0]).canonical)
+    }
+
+    fn is_one_answer(&self, ids: &[EntryId]) -> bool {
+        let content = |id: EntryId| self.tape.entry(id).call.outcome.content();
+        ids.iter().all(|&id| content(id) == content(ids[0]))
+    }
+
+    fn serve(&mut self, live: &Live<'_>, rung: Rung, unserved: &[EntryId], matching: &[EntryId]) -> Decision {
+        let first = unserved[0];
+        let twins = self.concurrent_twins(first, rung, matching);
+        let choice = if twins.is_empty() { Choice::Certain } else { Choice::ByArrival };
+        if self.options.ambiguous == Ambiguous::Fail && choice == Choice::ByArrival {
+            let among: Vec<EntryId> = [&[first], twins.as_slice()].concat();
+            if !self.is_one_answer(&among) {
+                return self.diverge(live, self.ambiguous(&among));
+            }
+        }
+        let entry = self.final_attempt(first);
+        if self.tape.entry(entry).call.outcome == RecordedOutcome::InFlight {
+            self.uses[entry.0] = Use::Withheld;
+            return self.diverge(live, self.unanswered(entry));
+        }
+        self.uses[entry.0] = Use::Served;
+        self.open.insert(entry);
+        self.served.add(rung, choice);
+        if rung > Rung::Bytes {
+            self.bound.insert(live.exact, self.tape.key(entry).canonical);
+            self.note_billing(live, entry);
+        }
+        Decision::Serve(Served { entry, label: self.tape.label(entry), rung, choice })
+    }
+
+    /// Identical calls that ran beside this one, in the recording or now. Attempts of one step do not
+    /// count: one follows the other.
+    fn concurrent_twins(&self, id: EntryId, rung: Rung, matching: &[EntryId]) -> Vec<EntryId> {
+        matching
+            .iter()
+            .copied()
+            .filter(|&other| rung < Rung::Renamed || self.is_one_request(&[id, other]))
+            .filter(|&other| {
+                other != id && !self.is_attempt_after(other, id) && !self.is_attempt_after(id, other)
+            })
+            .filter(|&other| self.open.contains(&other) || self.tape.overlapped(other, id))
+            .collect()
+    }
+
+    fn is_attempt_after(&self, first: EntryId, later: EntryId) -> bool {
+        let mut at = first;
+        while let Some(next) = self.tape.entry(at).retried_by {
+            if next == later {
+                return true;
+            }
+            at = next;
+        }
+        false
+    }
+
+    /// The call to serve for a step: its first attempt that is left, or under [`Attempts::Collapse`] its
+    /// last one.
+    fn final_attempt(&mut self, first: EntryId) -> EntryId {
+        let mut at = first;
+        while self.options.attempts == Attempts::Collapse {
+            let Some(next) = self.tape.entry(at).retried_by.filter(|&next| self.is_unused(next)) else {
+                break;
+            };
+            self.uses[at.0] = Use::Collapsed;
+            at = next;
+        }
+        at
+    }
+
+    fn note_billing(&mut self, live: &Live<'_>, entry: EntryId) {
+        let (recorded, now) = (&self.tape.key(entry).billing, &live.key().billing);
+        let differs = |field: &(String, Digest), others: &[(String, Digest)]| !others.contains(field);
+        let mut pointers: Vec<String> = recorded
+            .iter()
+            .filter(|field| differs(field, now))
+            .chain(now.iter().filter(|field| differs(field, recorded)))
+            .map(|(pointer, _)| pointer.clone())
+            .collect();
+        pointers.sort();
+        pointers.dedup();
+        if !pointers.is_empty() {
+            self.billing.push(BillingDifference { label: self.tape.label(entry), pointers });
+        }
+    }
+
+    fn missed(&mut self, live: &Live<'_>) -> Decision {
+        let missed = Missed {
+            wire: live.request.wire,
+            endpoint: &live.endpoint,
+            body: &live.body,
+            key: live.key(),
+            lineage: live.lineage(),
+        };
+        let report = classify::classify(&self.tape, &missed, |id| self.is_unused(id));
+        self.diverge(live, report)
+    }
+
+    fn diverge(&mut self, live: &Live<'_>, mut report: Report) -> Decision {
+        if let Some(&known) = self.reported.get(&live.exact) {
+            self.reports[known].requests += 1;
+            return Decision::Diverged(Box::new(self.reports[known].clone()));
+        }
+        report.endpoint = live.endpoint.to_string();
+        report.root = !self.causes.iter().any(|cause| cause.explains(live.key()));
+        self.causes.push(Cause::new(&report, live.key()));
+        self.reported.insert(live.exact, self.reports.len());
+        self.reports.push(report.clone());
+        Decision::Diverged(Box::new(report))
+    }
+
+    fn ambiguous(&self, candidates: &[EntryId]) -> Report {
+        let labels: Vec<CallLabel> = candidates.iter().map(|&id| self.tape.label(id)).collect();
+        let message =
+            format!("{} match this request equally well and hold different answers.", listed(&labels));
+        Report::new(DivergenceCode::Ambiguous, labels.first().copied(), message)
+    }
+
+    fn exhausted(&self, matching: &[EntryId]) -> Report {
+        let at = matching.first().map(|&id| self.tape.label(id));
+        let nothing_left = !self.tape.ids().any(|id| self.is_unused(id));
+        if *self.tape.completeness() == Completeness::Prefix && nothing_left {
+            let message = "The recording ends before this request: its recorder was stopped.".to_owned();
+            return Report::new(DivergenceCode::IncompleteRecording, at, message);
+        }
+        let message = match matching.len() {
+            1 => "This request was recorded once, and its answer has been served.".to_owned(),
+            n => format!("This request was recorded {n} times, and each answer has been served."),
+        };
+        Report::new(DivergenceCode::Exhausted, at, message)
+    }
+
+    fn unanswered(&self, entry: EntryId) -> Report {
+        let label = self.tape.label(entry);
+        let message = format!("The recording ends before the answer to {label} was complete.");
+        Report::new(DivergenceCode::IncompleteRecording, Some(label), message)
+    }
+}
+
+fn unused_recording(unused: &[CallLabel], is_only_report: bool) -> Report {
+    let message = match unused {
+        [one] => format!("A recorded call was never asked for: {one}."),
+        many => format!("{} recorded calls were never asked for: {}.", many.len(), listed(many)),
+    };
+    let report = Report::new(DivergenceCode::UnusedRecording, unused.first().copied(), message);
+    Report { root: is_only_report, requests: 0, ..report }
+}
+
+/// `step 3, step 5 and call #9`, at most ten of them.
+fn listed(labels: &[CallLabel]) -> String {
+    let shown: Vec<String> = labels.iter().take(10).map(CallLabel::to_string).collect();
+    match shown.as_slice() {
+        _ if labels.len() > 10 => format!("{} and {} more", shown.join(", "), labels.len() - 10),
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => shown.concat(),
+    }
+}

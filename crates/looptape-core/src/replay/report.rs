@@ -1,0 +1,129 @@
+//! What is said about a divergence: a stable code, one plain sentence, the place, and the nearest
+//! recorded call.
+//!
+//! A report holds values only; how it is laid out is the renderers' business. It is built from redacted
+//! bytes and from the tape, never from time or order of arrival, so that the same divergence gives the
+//! same report.
+
+use super::components::Component;
+use super::difference::Difference;
+use super::tape::CallLabel;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The kinds of divergence. Their names are a contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DivergenceCode {
+    /// The request asks for another model.
+    ModelDrift,
+    /// The system prompt changed.
+    SystemDrift,
+    /// The tools on offer changed.
+    ToolsDrift,
+    /// Another parameter of the request changed.
+    ParamDrift,
+    /// The first message that differs is a tool's result.
+    VolatileToolResult,
+    /// The first message that differs is anything else, or messages are missing.
+    HistoryRewrite,
+    /// The request goes on after an answer with which the recorded run ended.
+    ExtraCall,
+    /// The recording holds nothing that begins like this.
+    NeverRecorded,
+    /// The request was recorded, and each of its answers has been served.
+    Exhausted,
+    /// Several recorded calls match equally well and hold different answers.
+    Ambiguous,
+    /// The recording ends before the answer.
+    IncompleteRecording,
+    /// A connection past the proxy was attempted and refused.
+    LiveEgressBlocked,
+    /// Recorded calls were never asked for.
+    UnusedRecording,
+}
+
+impl DivergenceCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ModelDrift => "MODEL_DRIFT",
+            Self::SystemDrift => "SYSTEM_DRIFT",
+            Self::ToolsDrift => "TOOLS_DRIFT",
+            Self::ParamDrift => "PARAM_DRIFT",
+            Self::VolatileToolResult => "VOLATILE_TOOL_RESULT",
+            Self::HistoryRewrite => "HISTORY_REWRITE",
+            Self::ExtraCall => "EXTRA_CALL",
+            Self::NeverRecorded => "NEVER_RECORDED",
+            Self::Exhausted => "EXHAUSTED",
+            Self::Ambiguous => "AMBIGUOUS",
+            Self::IncompleteRecording => "INCOMPLETE_RECORDING",
+            Self::LiveEgressBlocked => "LIVE_EGRESS_BLOCKED",
+            Self::UnusedRecording => "UNUSED_RECORDING",
+        }
+    }
+}
+
+impl fmt::Display for DivergenceCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One divergence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub code: DivergenceCode,
+    /// Whether this is a cause of its own; otherwise it follows from an earlier divergence.
+    pub root: bool,
+    /// The recorded step at which the run went another way.
+    pub step: Option<u32>,
+    pub lane: Option<u32>,
+    /// One plain sentence.
+    pub message: String,
+    /// Method and path of the live request, without credentials; empty where there is none.
+    pub endpoint: String,
+    /// The first difference, where there is one to show.
+    #[serde(flatten)]
+    pub difference: Option<Difference>,
+    pub nearest: Option<Nearest>,
+    /// How many identical requests met this divergence.
+    pub requests: u32,
+}
+
+/// The recorded call that is most like a live request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nearest {
+    #[serde(flatten)]
+    pub label: CallLabel,
+    /// Components that are equal, and that are not.
+    pub same: Vec<Component>,
+    pub different: Vec<Component>,
+    /// Messages that both histories begin with.
+    pub common_messages: usize,
+    pub recorded_messages: usize,
+    pub live_messages: usize,
+}
+
+impl Report {
+    /// A report without a difference to show.
+    pub(super) fn new(code: DivergenceCode, at: Option<CallLabel>, message: String) -> Self {
+        Self {
+            code,
+            root: true,
+            step: at.and_then(|label| label.step),
+            lane: at.map(|label| label.lane),
+            message,
+            endpoint: String::new(),
+            difference: None,
+            nearest: None,
+            requests: 1,
+        }
+    }
+
+    /// The order in which reports are read: causes before what follows from them, then by place.
+    pub(super) fn reading_order(&self) -> impl Ord + use<> {
+        let seq = self.nearest.as_ref().map_or(u32::MAX, |nearest| nearest.label.seq);
+        let pointer = self.difference.as_ref().map(|d| d.pointer.clone());
+        (!self.root, seq, self.code, pointer, self.message.clone())
+    }
+}

@@ -1,0 +1,181 @@
+//! What a whole replay came to: the verdict, what was served and how, and the divergences, causes first.
+//!
+//! One value from which text, JSON and every other form is made.
+
+use super::options::Rung;
+use super::replayer::Choice;
+use super::report::{DivergenceCode, Report};
+use super::tape::CallLabel;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+
+/// The verdict on a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every request got its recorded answer, and every answer was asked for.
+    Replayed,
+    /// Some request had no recorded answer of its own.
+    Diverged,
+    /// Every request got its answer, but recorded calls were left over.
+    Unused,
+}
+
+/// How many answers were served at each rung.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedCounts {
+    pub bytes: u32,
+    pub canonical: u32,
+    pub renamed: u32,
+    /// Of all of these, those that an identical concurrent call might as well have got.
+    pub by_arrival: u32,
+}
+
+impl ServedCounts {
+    pub fn total(&self) -> u32 {
+        self.bytes + self.canonical + self.renamed
+    }
+
+    pub(super) fn add(&mut self, rung: Rung, choice: Choice) {
+        match rung {
+            Rung::Bytes => self.bytes += 1,
+            Rung::Canonical => self.canonical += 1,
+            Rung::Renamed => self.renamed += 1,
+        }
+        self.by_arrival += u32::from(choice == Choice::ByArrival);
+    }
+}
+
+/// Billing fields that differed in a request that was served all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BillingDifference {
+    #[serde(flatten)]
+    pub label: CallLabel,
+    pub pointers: Vec<String>,
+}
+
+/// The result of a replay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    pub verdict: Verdict,
+    pub recorded_calls: usize,
+    pub served: ServedCounts,
+    /// Failed attempts that were passed over on request.
+    pub collapsed_attempts: usize,
+    /// Optional calls that got a neutral answer.
+    pub side_calls: u32,
+    pub billing_differences: Vec<BillingDifference>,
+    pub unused: Vec<CallLabel>,
+    /// The first cause leads.
+    pub divergences: Vec<Report>,
+}
+
+impl Verdict {
+    pub(super) fn of(divergences: &[Report]) -> Self {
+        if divergences.is_empty() {
+            Self::Replayed
+        } else if divergences.iter().all(|report| report.code == DivergenceCode::UnusedRecording) {
+            Self::Unused
+        } else {
+            Self::Diverged
+        }
+    }
+}
+
+/// The summary as plain text, one fact a line. Recorded text is hostile to terminals: control characters
+/// are escaped.
+pub fn render_text(summary: &Summary) -> String {
+    let mut out = String::new();
+    let verdict = match summary.verdict {
+        Verdict::Replayed => "replayed",
+        Verdict::Diverged => "diverged",
+        Verdict::Unused => "recorded calls left unused",
+    };
+    push_line(&mut out, 0, &format!("{verdict}: {}", served_line(summary)));
+    for difference in &summary.billing_differences {
+        push_line(
+            &mut out,
+            2,
+            &format!("billing differs at {}: {}", difference.label, difference.pointers.join(", ")),
+        );
+    }
+    for report in summary.divergences.iter().filter(|report| report.root) {
+        push_report(&mut out, report);
+    }
+    let consequences: Vec<&Report> = summary.divergences.iter().filter(|report| !report.root).collect();
+    if !consequences.is_empty() {
+        push_line(&mut out, 0, "what follows from it:");
+    }
+    for report in consequences {
+        push_line(&mut out, 2, &format!("{}: {}", report.code, report.message));
+    }
+    out
+}
+
+fn served_line(summary: &Summary) -> String {
+    let served = &summary.served;
+    let mut line = format!("{} of {} recorded calls served", served.total(), summary.recorded_calls);
+    let rungs: Vec<String> = [
+        (served.bytes, "byte for byte"),
+        (served.canonical, "as equal JSON"),
+        (served.renamed, "after renaming ids"),
+        (served.by_arrival, "by arrival"),
+    ]
+    .into_iter()
+    .filter(|&(count, _)| count > 0)
+    .map(|(count, how)| format!("{count} {how}"))
+    .collect();
+    if !rungs.is_empty() {
+        let _ = write!(line, " ({})", rungs.join(", "));
+    }
+    if summary.collapsed_attempts > 0 {
+        let _ = write!(line, ", {} failed attempts passed over", summary.collapsed_attempts);
+    }
+    line
+}
+
+fn push_report(out: &mut String, report: &Report) {
+    push_line(out, 0, &format!("{}: {}", report.code, report.message));
+    if !report.endpoint.is_empty() {
+        push_line(out, 2, &format!("request   {}", report.endpoint));
+    }
+    if let Some(difference) = &report.difference {
+        if !difference.pointer.is_empty() {
+            push_line(out, 2, &format!("at        {}", difference.pointer));
+        }
+        push_line(out, 2, &format!("recorded  {}", difference.expected.as_deref().unwrap_or("(nothing)")));
+        push_line(out, 2, &format!("sent      {}", difference.actual.as_deref().unwrap_or("(nothing)")));
+        if difference.expected.is_some() && difference.actual.is_some() {
+            push_line(out, 2, &format!("change    {}", difference.diff));
+        }
+    }
+    if let Some(nearest) = &report.nearest {
+        let names = |components: &[super::components::Component]| {
+            components.iter().map(|component| component.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        push_line(
+            out,
+            2,
+            &format!(
+                "nearest   {} (lane {}): {} of {} messages in common; same {}; different {}",
+                nearest.label,
+                nearest.label.lane,
+                nearest.common_messages,
+                nearest.live_messages,
+                names(&nearest.same),
+                names(&nearest.different),
+            ),
+        );
+    }
+    if report.requests > 1 {
+        push_line(out, 2, &format!("met by    {} identical requests", report.requests));
+    }
+}
+
+fn push_line(out: &mut String, indent: usize, line: &str) {
+    out.extend(std::iter::repeat_n(' ', indent));
+    for c in line.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out.push('\n');
+}
