@@ -11,8 +11,14 @@
 //!   an answer's echo may leave them out.
 //! - Successive assistant messages are one turn: its texts joined, then its tool calls in order.
 //! - Adjacent texts of the same other speaker are joined; empty texts are dropped.
-//! - A tool's arguments count as JSON. Call ids count, except in Gemini, where clients make them up.
-//! - A tool result counts by its call and its text (an array of text parts is its text).
+//! - A tool call counts by name and arguments, the latter as JSON. A tool result counts by which of the
+//!   calls it answers and by its text (an array of text parts is its text).
+//! - Call ids do not count in histories, because some clients put their own in place of the provider's.
+//!   They do count in `last_turn` and `answer_turn`, except in Gemini, so that of two answers that say
+//!   the same, the one that was really echoed can be preferred.
+//!
+//! So a parent is found by `echo == answer_history`, and of several the one whose `answer_turn` is the
+//! request's `last_turn` is preferred.
 //!
 //! This module decides nothing about matching; it gives [`Lineage`] its figures.
 
@@ -25,10 +31,10 @@ use std::borrow::Cow;
 
 /// The lineage of a call: of its request, and of its answer where there is one that says something.
 pub fn of_call(wire: Wire, request: &RequestView, answer: Option<&ResponseView>) -> Lineage {
-    let turns = turns_of(wire, &request.messages);
-    let mut lineage = of_turns(&turns);
+    let turns = turns_of(&request.messages);
+    let mut lineage = of_turns(wire, &turns);
     if let Some(answer) = answer {
-        add_answer(&mut lineage, turns, spoken(wire, answer));
+        add_answer(wire, &mut lineage, turns, spoken(answer));
     }
     lineage
 }
@@ -39,38 +45,61 @@ pub fn of_request(wire: Wire, request: &RequestView) -> Lineage {
 }
 
 /// What was said, in the order in which it was said.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Turn {
     Assistant(Speech),
     /// Text of anybody else.
     Text(Role, String),
-    /// A tool's result: a digest of its call and content.
+    /// A tool's result: a digest of which call it answers and of its content.
     Result(Digest),
     /// An image, a file: by its content.
     Other(Digest),
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 struct Speech {
     text: String,
-    calls: Vec<Digest>,
+    calls: Vec<Call>,
+}
+
+#[derive(Debug)]
+struct Call {
+    id: Option<String>,
+    /// Of name and arguments.
+    said: Digest,
+}
+
+impl Call {
+    fn new(call: &ToolCall) -> Self {
+        let arguments = digest_of_value(&parsed_arguments(&call.arguments));
+        Self { id: call.id.clone(), said: Digest::of_parts(&[b"call", call.name.as_bytes(), &arguments.0]) }
+    }
 }
 
 impl Speech {
     fn is_silent(&self) -> bool {
         self.text.is_empty() && self.calls.is_empty()
     }
+
+    fn said(&self) -> Digest {
+        let text = Digest::of_parts(&[b"assistant", self.text.as_bytes()]);
+        self.calls.iter().fold(text, |head, call| head.chain(call.said))
+    }
+
+    /// What was said, and under which ids.
+    fn identity(&self, wire: Wire) -> Digest {
+        if wire == Wire::GeminiGenerate {
+            return self.said();
+        }
+        let id = |call: &Call| Digest::of(call.id.as_deref().unwrap_or_default().as_bytes());
+        self.calls.iter().fold(self.said(), |head, call| head.chain(id(call)))
+    }
 }
 
 impl Turn {
-    fn digest(&self) -> Digest {
+    fn said(&self) -> Digest {
         match self {
-            Self::Assistant(speech) => speech
-                .calls
-                .iter()
-                .fold(Digest::of_parts(&[b"assistant", speech.text.as_bytes()]), |head, &call| {
-                    head.chain(call)
-                }),
+            Self::Assistant(speech) => speech.said(),
             Self::Text(role, text) => {
                 Digest::of_parts(&[b"text", role_name(role).as_bytes(), text.as_bytes()])
             }
@@ -79,14 +108,14 @@ impl Turn {
     }
 }
 
-fn of_turns(turns: &[Turn]) -> Lineage {
+fn of_turns(wire: Wire, turns: &[Turn]) -> Lineage {
     let mut lineage = Lineage { turns: u32::try_from(turns.len()).unwrap_or(u32::MAX), ..Lineage::default() };
     let mut head = start();
     for turn in turns {
-        head = head.chain(turn.digest());
-        if matches!(turn, Turn::Assistant(_)) {
+        head = head.chain(turn.said());
+        if let Turn::Assistant(speech) = turn {
             lineage.echo = Some(head.short());
-            lineage.last_turn = Some(turn.digest().short());
+            lineage.last_turn = Some(speech.identity(wire).short());
         }
     }
     lineage.history = head.short();
@@ -94,12 +123,12 @@ fn of_turns(turns: &[Turn]) -> Lineage {
 }
 
 /// Appends the answer as its echo will show it: after a prefilled assistant turn, as part of that turn.
-fn add_answer(lineage: &mut Lineage, mut turns: Vec<Turn>, answer: Speech) {
+fn add_answer(wire: Wire, lineage: &mut Lineage, mut turns: Vec<Turn>, answer: Speech) {
     if answer.is_silent() {
         return;
     }
     push_speech(&mut turns, answer);
-    let with_answer = of_turns(&turns);
+    let with_answer = of_turns(wire, &turns);
     lineage.answer_history = with_answer.echo;
     lineage.answer_turn = with_answer.last_turn;
 }
@@ -108,30 +137,29 @@ fn start() -> Digest {
     Digest::of(b"looptape lineage")
 }
 
-fn spoken(wire: Wire, answer: &ResponseView) -> Speech {
-    let calls = answer.tool_calls.iter().map(|call| call_digest(wire, call)).collect();
-    Speech { text: answer.text.clone(), calls }
+fn spoken(answer: &ResponseView) -> Speech {
+    Speech { text: answer.text.clone(), calls: answer.tool_calls.iter().map(Call::new).collect() }
 }
 
-fn turns_of(wire: Wire, messages: &[Message]) -> Vec<Turn> {
+fn turns_of(messages: &[Message]) -> Vec<Turn> {
     let mut turns = Vec::new();
     for message in messages {
         match &message.role {
             Role::System => {}
             Role::Other(name) if name == "developer" => {}
-            Role::Assistant => push_speech(&mut turns, speech_of(wire, message)),
-            role => push_heard(wire, &mut turns, role, &message.parts),
+            Role::Assistant => push_speech(&mut turns, speech_of(message)),
+            role => push_heard(&mut turns, role, &message.parts),
         }
     }
     turns
 }
 
-fn speech_of(wire: Wire, message: &Message) -> Speech {
+fn speech_of(message: &Message) -> Speech {
     let mut speech = Speech::default();
     for part in &message.parts {
         match part {
             Part::Text { text } => speech.text.push_str(text),
-            Part::ToolCall(call) => speech.calls.push(call_digest(wire, call)),
+            Part::ToolCall(call) => speech.calls.push(Call::new(call)),
             Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Other { .. } => {}
         }
     }
@@ -151,21 +179,17 @@ fn push_speech(turns: &mut Vec<Turn>, speech: Speech) {
     }
 }
 
-fn push_heard(wire: Wire, turns: &mut Vec<Turn>, role: &Role, parts: &[Part]) {
+fn push_heard(turns: &mut Vec<Turn>, role: &Role, parts: &[Part]) {
     for part in parts {
         match part {
             Part::Text { text } => push_text(turns, role, text),
             Part::ToolResult { call_id, name, content, .. } => {
-                let call = result_name(wire, call_id.as_deref(), name.as_deref());
-                turns.push(Turn::Result(Digest::of_parts(&[
-                    b"result",
-                    call.as_bytes(),
-                    &content_key(content),
-                ])));
+                let answered = answered_call(turns, call_id.as_deref(), name.as_deref());
+                turns.push(Turn::Result(Digest::of_parts(&[b"result", &answered, &content_key(content)])));
             }
             // A client that replays calls under another role still made the same calls.
             Part::ToolCall(call) => {
-                push_speech(turns, Speech { text: String::new(), calls: vec![call_digest(wire, call)] })
+                push_speech(turns, Speech { text: String::new(), calls: vec![Call::new(call)] });
             }
             Part::Other { kind, value } => turns.push(Turn::Other(Digest::of_parts(&[
                 b"other",
@@ -175,6 +199,21 @@ fn push_heard(wire: Wire, turns: &mut Vec<Turn>, role: &Role, parts: &[Part]) {
             ]))),
             Part::Reasoning { .. } => {}
         }
+    }
+}
+
+/// Which call a result answers: the place of the latest call of that id among those of its turn, or else
+/// the tool's name.
+fn answered_call(turns: &[Turn], call_id: Option<&str>, name: Option<&str>) -> Vec<u8> {
+    let place = call_id.and_then(|id| {
+        turns.iter().rev().find_map(|turn| match turn {
+            Turn::Assistant(speech) => speech.calls.iter().position(|call| call.id.as_deref() == Some(id)),
+            _ => None,
+        })
+    });
+    match place {
+        Some(place) => place.to_string().into_bytes(),
+        None => format!("name {}", name.unwrap_or_default()).into_bytes(),
     }
 }
 
@@ -188,17 +227,6 @@ fn push_text(turns: &mut Vec<Turn>, role: &Role, text: &str) {
     }
 }
 
-fn call_digest(wire: Wire, call: &ToolCall) -> Digest {
-    let id = match wire {
-        Wire::GeminiGenerate => "",
-        Wire::OpenAiChat | Wire::OpenAiResponses | Wire::AnthropicMessages => {
-            call.id.as_deref().unwrap_or_default()
-        }
-    };
-    let arguments = digest_of_value(&parsed_arguments(&call.arguments));
-    Digest::of_parts(&[b"call", id.as_bytes(), call.name.as_bytes(), &arguments.0])
-}
-
 /// Arguments that stayed text although they are JSON count as that JSON, and no arguments as an empty
 /// object: clients write a call without arguments in all these forms.
 fn parsed_arguments(arguments: &Value) -> Cow<'_, Value> {
@@ -209,14 +237,6 @@ fn parsed_arguments(arguments: &Value) -> Cow<'_, Value> {
         Value::String(text) => serde_json::from_str(text).map_or(Cow::Borrowed(arguments), Cow::Owned),
         other => Cow::Borrowed(other),
     }
-}
-
-fn result_name<'a>(wire: Wire, call_id: Option<&'a str>, name: Option<&'a str>) -> &'a str {
-    match wire {
-        Wire::GeminiGenerate => name.or(call_id),
-        Wire::OpenAiChat | Wire::OpenAiResponses | Wire::AnthropicMessages => call_id.or(name),
-    }
-    .unwrap_or_default()
 }
 
 fn content_key(content: &Value) -> Vec<u8> {
@@ -360,10 +380,38 @@ mod tests {
         let asked = answer("", vec![call(None, "weather", json!({"city": "Oslo", "days": 1.0}))]);
         let echo = Part::ToolCall(call(Some("pyd_ai_1"), "weather", json!({"days": 1, "city": "Oslo"})));
         assert_echo(Wire::GeminiGenerate, &asked, vec![says(Role::Assistant, vec![echo.clone()])]);
+        // Elsewhere the echo is still found, and only known not to be under the answer's own id.
         let parent = of_call(Wire::OpenAiChat, &request(question()), Some(&asked));
         let mut messages = question();
         messages.push(says(Role::Assistant, vec![echo]));
-        assert_ne!(of_request(Wire::OpenAiChat, &request(messages)).echo, parent.answer_history);
+        let child = of_request(Wire::OpenAiChat, &request(messages));
+        assert_eq!(child.echo, parent.answer_history);
+        assert_ne!(child.last_turn, parent.answer_turn);
+    }
+
+    #[test]
+    fn answers_that_say_the_same_are_told_apart_by_their_ids() {
+        let asked = |id| {
+            let answer = answer("", vec![call(Some(id), "weather", json!({}))]);
+            of_call(Wire::OpenAiChat, &request(question()), Some(&answer))
+        };
+        assert_eq!(asked("a").answer_history, asked("b").answer_history);
+        assert_ne!(asked("a").answer_turn, asked("b").answer_turn);
+    }
+
+    #[test]
+    fn which_call_a_result_answers_counts() {
+        let history = |ids: [&str; 2], results: [&str; 2]| {
+            let mut messages = question();
+            let calls = ids.map(|id| Part::ToolCall(call(Some(id), "weather", json!({}))));
+            messages.push(says(Role::Assistant, calls.to_vec()));
+            for (id, text) in results.into_iter().zip(["dry", "wet"]) {
+                messages.push(says(Role::Tool, vec![result(Some(id), None, json!(text))]));
+            }
+            of_request(Wire::OpenAiChat, &request(messages)).history
+        };
+        assert_eq!(history(["a", "b"], ["a", "b"]), history(["x", "y"], ["x", "y"]));
+        assert_ne!(history(["a", "b"], ["a", "b"]), history(["a", "b"], ["b", "a"]));
     }
 
     #[test]
@@ -386,7 +434,6 @@ mod tests {
             asked("It rains.", vec![]),
             asked("It rains", vec![]),
             asked("", vec![call(Some("a"), "weather", json!({"city": "Oslo"}))]),
-            asked("", vec![call(Some("b"), "weather", json!({"city": "Oslo"}))]),
             asked("", vec![call(Some("a"), "weather", json!({"city": "Bergen"}))]),
             asked("", vec![call(Some("a"), "time", json!({"city": "Oslo"}))]),
             asked("", vec![]),
@@ -394,7 +441,7 @@ mod tests {
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| a != b), "{i}");
         }
-        assert_eq!(all[6], None);
+        assert_eq!(all[5], None);
     }
 
     #[test]

@@ -229,12 +229,14 @@ impl Replayer {
         let before = self.bound.get(&live.exact);
         let same_as_before = before.and_then(|bound| narrowed(&|id| self.tape.key(id).canonical == *bound));
         let echoed = || {
-            let echo = live.lineage().echo?;
-            narrowed(&|id| {
+            let (echo, last_turn) = (live.lineage().echo?, live.lineage().last_turn);
+            let follows = |id: EntryId| {
                 let entry = self.tape.entry(id);
                 let parent_was_served = entry.parents.iter().any(|parent| self.uses[parent.0] == Use::Served);
                 entry.call.lineage.echo == Some(echo) && parent_was_served
-            })
+            };
+            let follows_closely = |id| follows(id) && self.tape.entry(id).call.lineage.last_turn == last_turn;
+            narrowed(&follows_closely).or_else(|| narrowed(&follows))
         };
         same_as_before.or_else(echoed).unwrap_or_else(|| candidates.clone())
     }

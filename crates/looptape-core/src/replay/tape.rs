@@ -284,7 +284,7 @@ fn ended_before(call: &RecordedCall, start_us: i64) -> Option<()> {
 }
 
 /// Finds each call's parent: the latest call that had ended and whose answer its history echoes, one that
-/// has no child yet before one that has. Where such calls ran at the same time, each of them may be it.
+/// has no child yet before one that has; one whose very call ids are echoed before all others. Where such calls ran at the same time, each of them may be it.
 fn link_parents(entries: &mut [Entry]) {
     let mut answers: HashMap<i64, Vec<EntryId>> = HashMap::new();
     for (at, entry) in entries.iter().enumerate() {
@@ -301,6 +301,12 @@ fn link_parents(entries: &mut [Entry]) {
             .copied()
             .filter(|id| ended_before(&entries[id.0].call, call.sent_us).is_some())
             .collect();
+        let echoed: Vec<EntryId> = ended
+            .iter()
+            .copied()
+            .filter(|id| entries[id.0].call.lineage.answer_turn == call.lineage.last_turn)
+            .collect();
+        let ended = if echoed.is_empty() { ended } else { echoed };
         let latest = ended.iter().rev().find(|id| children[id.0] == 0).or(ended.last());
         let Some(&parent) = latest else { continue };
         children[parent.0] += 1;
