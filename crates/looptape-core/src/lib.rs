@@ -6,6 +6,7 @@
 //! a unit test.
 
 pub mod canonical;
+pub mod assembly;
 pub mod digest;
 pub mod exchange;
 pub mod facts;

@@ -1,0 +1,271 @@
+//! Assembly: from the calls of a trace to loops, lanes, steps, attempts and tool calls.
+//!
+//! A recorder sees HTTP exchanges. What a person wants to see is the agent's loop: which exchanges were
+//! one step tried again, whose answer a request carries on from, which tools it asked for. Here that is
+//! worked out, from [`CallFacts`] alone, in five passes, each in a file of its own: times ([`clock`]),
+//! attempts of one step ([`attempts`]), parents ([`parents`]), tool calls ([`tools`]), loops and lanes
+//! ([`loops`]).
+//!
+//! Invariants: every call belongs to exactly one [`Step`] or [`PlainCall`], as exactly one of its attempts;
+//! steps are numbered 1, 2, 3 in the order in which they started; a parent's number is smaller than its
+//! child's. The same facts always give the same assembly.
+//!
+//! What this does not do: read bodies, measure (see [`crate::metrics`]), or decide a replay.
+
+mod attempts;
+mod clock;
+mod entries;
+#[cfg(test)]
+pub(crate) mod example;
+mod loops;
+mod parents;
+#[cfg(test)]
+mod tests;
+mod tools;
+
+use crate::facts::{CallFacts, CallKind};
+use serde::Serialize;
+
+pub(crate) use clock::Clock;
+pub use entries::Entry;
+
+/// An index into the facts that were assembled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct CallIndex(pub usize);
+
+/// A model step's number in its trace: 1, 2, 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct StepNumber(pub u32);
+
+/// A loop's number in its trace: 1, 2, 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct LoopNumber(pub u32);
+
+/// A lane's number in its loop; 0 is the root's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Lane(pub u32);
+
+/// What is known about a trace besides its calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TraceSpan {
+    /// Where the trace's time begins, on the clock of its calls; 0 for a recorded trace.
+    pub started_us: i64,
+    pub ending: TraceEnding,
+    pub timing: Timing,
+    /// The outcome that the child's exit code, a hook or a header stated.
+    pub stated_outcome: Option<LoopOutcome>,
+}
+
+/// Whether more may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceEnding {
+    /// Still being recorded, or its recorder was killed.
+    Open,
+    /// Somebody ended it: the child exited, a hook said so, the file was read to its end.
+    Closed { at_us: i64 },
+    /// The gateway closed it because nothing came for the idle time. `at_us` is the last thing that came.
+    Idle { at_us: i64 },
+}
+
+/// Whether the times in the facts are measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    Measured,
+    /// Imported without times: only the order of the calls is known, and no duration is.
+    OrderOnly,
+}
+
+/// How a loop, or a trace, turned out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoopOutcome {
+    Success,
+    Failure,
+    Abandoned,
+    Unknown,
+}
+
+/// A trace, understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assembly {
+    /// Model steps in the order in which they started: `steps[n - 1].number == n`.
+    pub steps: Vec<Step>,
+    /// Calls that are no model steps, in the order in which they started.
+    pub others: Vec<PlainCall>,
+    /// Loops in the order in which they started.
+    pub loops: Vec<Loop>,
+}
+
+/// One model call as the agent sees it: its attempts, and the tools that its answer asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub number: StepNumber,
+    pub loop_number: LoopNumber,
+    pub lane: Lane,
+    /// The step whose answer this one's history echoes.
+    pub parent: Option<StepNumber>,
+    /// At least one.
+    pub attempts: Vec<Attempt>,
+    pub tools: Vec<ToolStep>,
+}
+
+/// A call that passed through without being a model step, with its attempts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlainCall {
+    /// The loop of the model step before it, if there was one.
+    pub loop_number: Option<LoopNumber>,
+    /// At least one.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One HTTP exchange of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub call: CallIndex,
+    /// Set if this attempt repeats an earlier one.
+    pub retry: Option<Retry>,
+}
+
+/// An attempt that repeats an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    pub layer: RetryLayer,
+    /// Time between the end of the attempt before and the start of this one; `None` if either is unknown.
+    pub backoff_us: Option<i64>,
+}
+
+/// Who tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryLayer {
+    /// The provider's SDK, by its own count.
+    Sdk,
+    /// Whatever calls the SDK: the same request again with a count of 0, or with none.
+    Framework,
+}
+
+/// A tool call that a step's answer asks for. Its times are inferred: from the answer's end to the request
+/// that carries the result, an upper bound of what the tool itself took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolStep {
+    /// 1 for the first call of the step's answer.
+    pub sub: u32,
+    pub call_id: Option<String>,
+    pub name: String,
+    /// The step whose request carries the result.
+    pub answered_by: Option<StepNumber>,
+    pub started_us: Option<i64>,
+    pub ended_us: Option<i64>,
+}
+
+/// One loop: a root call and everything that followed from it, sub-agents included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loop {
+    pub number: LoopNumber,
+    /// The name that `x-looptape-loop` gave it.
+    pub name: Option<String>,
+    /// Its steps, in order; at least one.
+    pub steps: Vec<StepNumber>,
+    pub lanes: u32,
+}
+
+/// Assembles the calls of one trace. `facts` are in the order in which the calls started.
+pub fn assemble(facts: &[CallFacts], span: &TraceSpan) -> Assembly {
+    let clock = Clock::new(facts, span.timing);
+    let (mut steps, others): (Vec<_>, Vec<_>) = attempts::group(facts, &clock)
+        .into_iter()
+        .partition(|group| matches!(facts[group.first()].kind, CallKind::Llm(_)));
+    for (index, step) in steps.iter_mut().enumerate() {
+        step.number = number_at(index);
+    }
+    parents::link(facts, &clock, &mut steps);
+    let tools = tools::infer(facts, &clock, &steps);
+    loops::place(facts, &clock, span, steps, others, tools)
+}
+
+fn number_at(index: usize) -> StepNumber {
+    StepNumber(u32::try_from(index + 1).unwrap_or(u32::MAX))
+}
+
+impl TraceSpan {
+    /// A trace that began at 0 and was ended at `ended_us`.
+    pub fn closed(ended_us: i64) -> Self {
+        Self { ending: TraceEnding::Closed { at_us: ended_us }, ..Self::open() }
+    }
+
+    /// A trace that began at 0 and has no end.
+    pub fn open() -> Self {
+        Self { started_us: 0, ending: TraceEnding::Open, timing: Timing::Measured, stated_outcome: None }
+    }
+
+    /// A trace read from a file that holds no times.
+    pub fn order_only() -> Self {
+        Self {
+            started_us: 0,
+            ending: TraceEnding::Closed { at_us: 0 },
+            timing: Timing::OrderOnly,
+            stated_outcome: None,
+        }
+    }
+
+    /// The same span with a stated outcome.
+    pub fn with_outcome(self, outcome: LoopOutcome) -> Self {
+        Self { stated_outcome: Some(outcome), ..self }
+    }
+}
+
+impl Assembly {
+    /// The step with this number.
+    pub fn step(&self, number: StepNumber) -> Option<&Step> {
+        self.steps.get(number.index()).filter(|step| step.number == number)
+    }
+}
+
+impl Step {
+    /// Its exchanges, in order.
+    pub fn calls(&self) -> impl Iterator<Item = CallIndex> {
+        self.attempts.iter().map(|attempt| attempt.call)
+    }
+
+    /// The attempt that started it.
+    pub fn first_call(&self) -> CallIndex {
+        self.attempts.first().expect("a step has at least one attempt").call
+    }
+
+    /// The attempt that decided how it ended.
+    pub fn final_call(&self) -> CallIndex {
+        self.attempts.last().expect("a step has at least one attempt").call
+    }
+}
+
+impl PlainCall {
+    /// The attempt that started it.
+    pub fn first_call(&self) -> CallIndex {
+        self.attempts.first().expect("a call has at least one attempt").call
+    }
+
+    /// The attempt that decided how it ended.
+    pub fn final_call(&self) -> CallIndex {
+        self.attempts.last().expect("a call has at least one attempt").call
+    }
+}
+
+impl StepNumber {
+    /// Its place in [`Assembly::steps`].
+    pub fn index(self) -> usize {
+        (self.0 as usize).saturating_sub(1)
+    }
+}
+
+impl RetryLayer {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sdk => "sdk",
+            Self::Framework => "framework",
+        }
+    }
+}
