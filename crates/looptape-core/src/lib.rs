@@ -7,6 +7,7 @@
 
 pub mod canonical;
 pub mod assembly;
+pub mod cost;
 pub mod digest;
 pub mod exchange;
 pub mod facts;

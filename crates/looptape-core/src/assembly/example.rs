@@ -52,6 +52,7 @@ pub(crate) trait Example: Sized {
     fn failed(self, status: u16) -> Self;
     fn request(self, digest: i64) -> Self;
     fn retries(self, count: Option<u32>) -> Self;
+    fn used(self, input: u64, cache_read: u64, output: u64) -> Self;
     fn looped(self, name: &str) -> Self;
     fn plain(self) -> Self;
 }
@@ -99,6 +100,19 @@ impl Example for CallFacts {
 
     fn retries(mut self, count: Option<u32>) -> Self {
         self.retry_count = count;
+        self
+    }
+
+    fn used(mut self, input: u64, cache_read: u64, output: u64) -> Self {
+        self.usage = TokenUsage {
+            uncached_input: Some(input - cache_read),
+            cache_read: Some(cache_read),
+            output_visible: Some(output),
+            reasoning: Some(0),
+            input_total: Some(input),
+            output_total: Some(output),
+            ..TokenUsage::default()
+        };
         self
     }
 

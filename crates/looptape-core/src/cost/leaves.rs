@@ -1,0 +1,117 @@
+//! From token leaves to dollars.
+
+use super::rates::Rates;
+use super::{Bound, Usd};
+use crate::usage::TokenUsage;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Dollars by token leaf.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeafCosts {
+    pub uncached_input: Usd,
+    pub cache_read: Usd,
+    pub cache_write_5m: Usd,
+    pub cache_write_1h: Usd,
+    pub output_visible: Usd,
+    pub reasoning: Usd,
+    /// The provider's own web searches.
+    pub web_search: Usd,
+    /// Fees per call, and costs that a provider stated as a whole.
+    pub other: Usd,
+}
+
+impl LeafCosts {
+    /// What a usage costs at these rates. Without details, input counts as uncached and output as visible.
+    pub(super) fn of(usage: &TokenUsage, rates: &Rates) -> Self {
+        let tokens = |count: u64, rate: f64| Usd::from_f64(count as f64 * rate / 1e6).unwrap_or_default();
+        let cached: u64 =
+            [usage.cache_read, usage.cache_write_5m, usage.cache_write_1h].into_iter().flatten().sum();
+        let reasoning = usage.reasoning.unwrap_or(0);
+        let uncached = usage.uncached_input.unwrap_or_else(|| input_total(usage).saturating_sub(cached));
+        let visible =
+            usage.output_visible.unwrap_or_else(|| usage.output_total.unwrap_or(0).saturating_sub(reasoning));
+        let searches = web_searches(usage.raw.as_ref()) as f64;
+        Self {
+            uncached_input: tokens(uncached, rates.uncached_input),
+            cache_read: tokens(usage.cache_read.unwrap_or(0), rates.cache_read),
+            cache_write_5m: tokens(usage.cache_write_5m.unwrap_or(0), rates.cache_write_5m),
+            cache_write_1h: tokens(usage.cache_write_1h.unwrap_or(0), rates.cache_write_1h),
+            output_visible: tokens(visible, rates.output_visible),
+            reasoning: tokens(reasoning, rates.reasoning),
+            web_search: Usd::from_f64(searches * rates.web_search_thousand_usd / 1e3).unwrap_or_default(),
+            other: Usd::from_f64(rates.per_call_usd.max(0.0)).unwrap_or_default(),
+        }
+    }
+
+    /// The whole cost: the exact sum of the leaves.
+    pub fn total(&self) -> Usd {
+        self.leaves().into_iter().sum()
+    }
+
+    pub(super) fn leaves(&self) -> [Usd; 8] {
+        [
+            self.uncached_input,
+            self.cache_read,
+            self.cache_write_5m,
+            self.cache_write_1h,
+            self.output_visible,
+            self.reasoning,
+            self.web_search,
+            self.other,
+        ]
+    }
+
+    /// Adds leaf by leaf.
+    pub fn add(&mut self, more: &Self) {
+        self.uncached_input += more.uncached_input;
+        self.cache_read += more.cache_read;
+        self.cache_write_5m += more.cache_write_5m;
+        self.cache_write_1h += more.cache_write_1h;
+        self.output_visible += more.output_visible;
+        self.reasoning += more.reasoning;
+        self.web_search += more.web_search;
+        self.other += more.other;
+    }
+}
+
+/// All input, cache reads and writes included: what price tiers go by.
+pub(super) fn input_total(usage: &TokenUsage) -> u64 {
+    let leaves = [usage.uncached_input, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h];
+    usage.input_total.unwrap_or_else(|| leaves.into_iter().flatten().sum())
+}
+
+/// Whether a usage says all that it should.
+pub(super) fn bound(usage: &TokenUsage) -> Bound {
+    if usage.input_total.is_some() && usage.output_total.is_some() { Bound::Exact } else { Bound::AtLeast }
+}
+
+/// Anthropic counts its own web searches beside the tokens.
+fn web_searches(raw: Option<&Value>) -> u64 {
+    raw.and_then(|raw| raw.pointer("/server_tool_use/web_search_requests"))
+        .and_then(Value::as_u64)
+        .unwrap_or(0)
+}
+
+/// Whether the provider's usage object counts tokens that are not billed as text.
+pub(super) fn has_other_modalities(raw: Option<&Value>) -> bool {
+    /// OpenAI, chat completions and responses.
+    const COUNTS: &[&str] = &[
+        "/prompt_tokens_details/audio_tokens",
+        "/completion_tokens_details/audio_tokens",
+        "/input_tokens_details/audio_tokens",
+        "/output_tokens_details/audio_tokens",
+    ];
+    /// Gemini: a list of `{modality, tokenCount}`. Images in a prompt cost what text costs.
+    const LISTS: &[(&str, &[&str])] =
+        &[("/promptTokensDetails", &["AUDIO"]), ("/candidatesTokensDetails", &["AUDIO", "IMAGE", "VIDEO"])];
+    let Some(raw) = raw else { return false };
+    let positive = |value: Option<&Value>| value.and_then(Value::as_u64).is_some_and(|count| count > 0);
+    let listed = |(pointer, modalities): &(&str, &[&str])| {
+        raw.pointer(pointer).and_then(Value::as_array).into_iter().flatten().any(|entry| {
+            let modality = entry.get("modality").and_then(Value::as_str).unwrap_or_default();
+            modalities.contains(&modality) && positive(entry.get("tokenCount"))
+        })
+    };
+    COUNTS.iter().any(|pointer| positive(raw.pointer(pointer))) || LISTS.iter().any(listed)
+}

@@ -1,0 +1,106 @@
+//! Finding the listed price of a call: at its provider, or else by the model's name alone.
+
+use super::leaves::input_total;
+use super::rates::{self, Found, Query};
+use super::{Billed, Unpriced};
+
+/// Later than every dated price in the file.
+const NEWEST_UNIX_US: i64 = 4_102_444_800_000_000;
+
+/// A listed price, and what should be known about how it was found.
+pub(super) struct Listed {
+    pub(super) found: Found,
+    pub(super) notes: Vec<String>,
+}
+
+impl Listed {
+    pub(super) fn find(billed: &Billed<'_>) -> Result<Self, Unpriced> {
+        let models: Vec<&str> = billed.response_model.into_iter().chain(billed.model).collect();
+        let (first, rest) = models.split_first().ok_or(Unpriced::NoModel)?;
+        let mut notes = Vec::new();
+        if billed.at_unix_us.is_none() {
+            notes.push("undated: newest prices".to_owned());
+        }
+        let query = Query {
+            provider_id: None,
+            model: first,
+            service_tier: billed.service_tier,
+            at_unix_us: billed.at_unix_us.unwrap_or(NEWEST_UNIX_US),
+            input_tokens: input_total(billed.usage),
+        };
+        let with_model = |model| Query { model, ..query };
+        let all = || std::iter::once(first).chain(rest);
+        let own = price_file_provider(billed.provider);
+        let at_provider = own.and_then(|id| {
+            all().find_map(|model| Query { provider_id: Some(id), ..with_model(model) }.look_up_with_query())
+        });
+        let (found, query) = match at_provider {
+            Some(found) => found,
+            None => {
+                let found = all().map(|model| by_name(&with_model(model))).reduce(Result::or);
+                notes.push("by model name".to_owned());
+                found.unwrap_or(Err(Unpriced::NoModel))?
+            }
+        };
+        notes.extend(unlisted_tier(&query, &found));
+        Ok(Self { found, notes })
+    }
+
+    /// Where the price comes from, in words.
+    pub(super) fn source(&self) -> String {
+        let notes: String = self.notes.iter().map(|note| format!(", {note}")).collect();
+        format!("genai-prices ({}/{}{notes})", self.found.provider_id, self.found.model_id)
+    }
+}
+
+impl<'a> Query<'a> {
+    fn look_up_with_query(self) -> Option<(Found, Self)> {
+        self.look_up().map(|found| (found, self))
+    }
+}
+
+/// Providers whose models are sold at the same list price everywhere, so that the name alone decides.
+const PROPRIETARY: &[&str] = &["openai", "anthropic", "google", "x-ai"];
+
+/// The exception: weights that they published, and that anybody serves at any price.
+const OPEN_WEIGHTS: &str = "gpt-oss";
+
+fn sold_at_list_price(found: &Found) -> bool {
+    PROPRIETARY.contains(&found.provider_id.as_str()) && !found.model_id.contains(OPEN_WEIGHTS)
+}
+
+/// A model at a provider that the price file does not know, or does not list it under.
+fn by_name<'a>(query: &Query<'a>) -> Result<(Found, Query<'a>), Unpriced> {
+    if let Some(found) = query.look_up().filter(sold_at_list_price) {
+        return Ok((found, *query));
+    }
+    let offers = rates::provider_ids().map(|id| Query { provider_id: Some(id), ..*query });
+    let mut offers = offers.filter_map(Query::look_up_with_query);
+    let (first, its_query) = offers.next().ok_or(Unpriced::UnknownModel)?;
+    match offers.all(|(other, _)| other.rates == first.rates) {
+        true => Ok((first, its_query)),
+        false => Err(Unpriced::AmbiguousModel),
+    }
+}
+
+/// The price file's id for one of looptape's provider names.
+fn price_file_provider(name: &str) -> Option<&'static str> {
+    let id = match name {
+        "gemini" | "vertex" => "google",
+        "bedrock" => "aws",
+        "xai" => "x-ai",
+        "moonshot" => "moonshotai",
+        "together-ai" => "together",
+        other => other,
+    };
+    rates::provider_ids().find(|known| *known == id)
+}
+
+/// Says so where the answer names a service tier that the price file has no price for. `default` and its
+/// other names are the ordinary price.
+fn unlisted_tier(query: &Query<'_>, found: &Found) -> Option<String> {
+    let tier = query.service_tier?;
+    let ordinary = matches!(tier, "default" | "standard" | "on_demand" | "auto");
+    let same = || Query { service_tier: None, ..*query }.look_up().is_some_and(|f| f.rates == found.rates);
+    (!ordinary && same()).then(|| format!("tier {tier:?} not listed: standard prices"))
+}

@@ -1,0 +1,108 @@
+//! What one million tokens of each leaf cost for a certain call, read out of the price crate.
+//!
+//! The crate prices whole calls and does not show its rates, but within one call a rate is constant: tiers
+//! depend on the call's input total only. So each rate is read by pricing a call of the same input total
+//! that consists of that leaf alone. The price file (`genai-prices`, embedded at build time) is never fetched.
+
+use genai_prices::{Calculator, PriceRequest, Usage, UsageKey};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Dollars per million tokens of each leaf, and per call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rates {
+    pub(super) uncached_input: f64,
+    pub(super) cache_read: f64,
+    pub(super) cache_write_5m: f64,
+    pub(super) cache_write_1h: f64,
+    pub(super) output_visible: f64,
+    pub(super) reasoning: f64,
+    /// Dollars per call, whatever it used.
+    pub(super) per_call_usd: f64,
+    /// Dollars per thousand web searches of the provider's own.
+    pub(super) web_search_thousand_usd: f64,
+}
+
+/// Which price is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Query<'a> {
+    /// The price file's provider id; `None` lets the file's own rule for model names choose one.
+    pub(super) provider_id: Option<&'a str>,
+    pub(super) model: &'a str,
+    pub(super) service_tier: Option<&'a str>,
+    pub(super) at_unix_us: i64,
+    pub(super) input_tokens: u64,
+}
+
+/// The rates that apply, with the ids of the provider and model that they belong to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) rates: Rates,
+    pub(super) provider_id: String,
+    pub(super) model_id: String,
+}
+
+/// Any whole number would do: rates for output do not depend on how much there is.
+const OUTPUT_TOKENS: f64 = 1_000_000.0;
+
+impl Query<'_> {
+    /// `None` if the price file does not know the model at this provider.
+    pub(super) fn look_up(&self) -> Option<Found> {
+        let input = self.input_tokens.max(1) as f64;
+        let mtok = input / 1e6;
+        let of_input = |keys: &[UsageKey]| {
+            let all_input = std::iter::once(UsageKey::INPUT_TOKENS).chain(keys.iter().cloned());
+            self.price(&all_input.map(|key| (key, input)).collect()).map(|p| p.input_price / mtok)
+        };
+        let of_output = |extra: Option<UsageKey>| {
+            let output =
+                std::iter::once(UsageKey::OUTPUT_TOKENS).chain(extra).map(|key| (key, OUTPUT_TOKENS));
+            let usage = output.chain([(UsageKey::INPUT_TOKENS, input)]).collect();
+            self.price(&usage).map(|p| p.output_price / (OUTPUT_TOKENS / 1e6))
+        };
+        let plain = self.price(&Usage::from([(UsageKey::INPUT_TOKENS, input)]))?;
+        let searches = [(UsageKey::INPUT_TOKENS, input), (UsageKey::WEB_SEARCHES, 1000.0)];
+        let rates = Rates {
+            uncached_input: plain.input_price / mtok,
+            cache_read: of_input(&[UsageKey::CACHE_READ_TOKENS])?,
+            cache_write_5m: of_input(&[UsageKey::CACHE_WRITE_TOKENS, UsageKey::CACHE_WRITE_5M_TOKENS])?,
+            cache_write_1h: of_input(&[UsageKey::CACHE_WRITE_TOKENS, UsageKey::CACHE_WRITE_1H_TOKENS])?,
+            output_visible: of_output(None)?,
+            reasoning: of_output(Some(UsageKey::OUTPUT_REASONING_TOKENS))?,
+            per_call_usd: plain.total_price - plain.input_price - plain.output_price,
+            web_search_thousand_usd: self.price(&Usage::from(searches))?.total_price - plain.total_price,
+        };
+        Some(Found { rates, provider_id: plain.provider_id, model_id: plain.model_id })
+    }
+
+    fn price(&self, usage: &Usage) -> Option<genai_prices::PriceCalculation> {
+        let mut request = PriceRequest::new(self.model, usage).with_timestamp(self.at());
+        request.provider_id = self.provider_id;
+        match self.service_tier {
+            // Anthropic reports a batch as a tier, the price file as a way of processing.
+            Some("batch") => request = request.with_price_context("processing", "batch"),
+            Some(tier) => request = request.with_price_context("service_tier", tier),
+            None => {}
+        }
+        Calculator::bundled().calculate(&request).ok()
+    }
+
+    fn at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(u64::try_from(self.at_unix_us).unwrap_or(0))
+    }
+}
+
+impl Found {
+    /// The Claude models of some resellers are listed without a price for one-hour cache writes, and the
+    /// price file then falls back to the five-minute one. Anthropic's own rule is twice the base input
+    /// price. Returns the rate to use, if it is not the listed one.
+    pub(super) fn one_hour_write_by_rule(&self) -> Option<f64> {
+        let claude = self.model_id.contains("claude");
+        let unlisted = self.rates.cache_write_1h <= self.rates.cache_write_5m;
+        (claude && unlisted).then_some(2.0 * self.rates.uncached_input)
+    }
+}
+
+/// Every provider id that the price file has, in its order.
+pub(super) fn provider_ids() -> impl Iterator<Item = &'static str> {
+    Calculator::bundled().providers().map(|provider| provider.id())
+}

@@ -1,0 +1,88 @@
+//! Money.
+
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
+
+/// US dollars, in whole billionths of a thousandth (10⁻¹² $), so that sums are exact whatever their order.
+/// Written to JSON as a number of dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Usd(i64);
+
+const PER_DOLLAR: f64 = 1e12;
+
+impl Usd {
+    pub const ZERO: Self = Self(0);
+
+    /// The nearest representable amount; `None` for what is no amount of money: negative, not a number, or
+    /// more than nine million dollars.
+    pub fn from_f64(dollars: f64) -> Option<Self> {
+        let units = (dollars * PER_DOLLAR).round();
+        // The bound is below 2⁶³, so the cast is exact to the float's own precision.
+        (0.0..9e18).contains(&units).then_some(Self(units as i64))
+    }
+
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / PER_DOLLAR
+    }
+}
+
+impl Add for Usd {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for Usd {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sum for Usd {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Add::add)
+    }
+}
+
+impl fmt::Display for Usd {
+    /// `$1.23`, and four significant digits below a dollar: `$0.001234`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dollars = self.as_f64();
+        if self.0 == 0 {
+            f.write_str("$0")
+        } else if dollars >= 1.0 {
+            write!(f, "${dollars:.2}")
+        } else {
+            let leading_zeros = (-dollars.log10()).floor().max(0.0) as usize;
+            let text = format!("{dollars:.*}", (leading_zeros + 4).min(12));
+            write!(f, "${}", text.trim_end_matches('0'))
+        }
+    }
+}
+
+impl Serialize for Usd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.as_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts() {
+        assert_eq!(Usd::from_f64(0.000_000_075).map(|u| u.0), Some(75_000));
+        assert_eq!(Usd::from_f64(-1.0), None);
+        assert_eq!(Usd::from_f64(f64::NAN), None);
+        assert_eq!(Usd::from_f64(1e10), None);
+        let shown = |d| Usd::from_f64(d).unwrap().to_string();
+        assert_eq!(
+            [shown(0.0), shown(12.3456), shown(0.5), shown(0.001_234_56), shown(0.000_000_075)],
+            ["$0", "$12.35", "$0.5", "$0.001235", "$0.000000075"]
+        );
+    }
+}
