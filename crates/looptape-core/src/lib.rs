@@ -14,6 +14,7 @@ pub mod facts;
 pub mod headers;
 pub mod import;
 pub mod lineage;
+pub mod metrics;
 pub mod provider;
 pub mod replay;
 pub mod simulated;

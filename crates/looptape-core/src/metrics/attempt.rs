@@ -1,0 +1,128 @@
+//! What one attempt's own times and usage say.
+
+use super::Ms;
+use crate::assembly::Timing;
+use crate::facts::{CallFacts, CallKind};
+use crate::wire::Wire;
+use serde::Serialize;
+
+/// Figures of one HTTP exchange; a step that was not tried again has the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct AttemptMetrics {
+    /// From sending the request to the last byte of the answer.
+    pub latency_ms: Option<Ms>,
+    /// To the first output of any kind; `None` unless the answer was a stream.
+    pub ttft_ms: Option<Ms>,
+    /// To the first output that is not reasoning.
+    pub ttfo_ms: Option<Ms>,
+    /// Per output token after the first, in ms; `None` where it is not known how many tokens were streamed.
+    pub tpot_ms: Option<f64>,
+    pub output_tokens_per_s: Option<f64>,
+}
+
+/// Measures one attempt.
+pub fn attempt(fact: &CallFacts, timing: Timing) -> AttemptMetrics {
+    if timing == Timing::OrderOnly {
+        return AttemptMetrics::default();
+    }
+    let since_sent = |time: Option<i64>| time.map(|time| Ms::between(fact.sent_us, time));
+    let latency_ms = since_sent(fact.end_us);
+    let visible = earliest([fact.first_content_us, fact.first_tool_call_us]);
+    let first = first_output(fact);
+    AttemptMetrics {
+        latency_ms,
+        ttft_ms: since_sent(first.filter(|_| fact.stream)),
+        ttfo_ms: since_sent(visible.filter(|_| fact.stream)),
+        tpot_ms: tpot_ms(fact, first),
+        output_tokens_per_s: latency_ms
+            .filter(|latency| latency.us() > 0)
+            .and_then(|latency| Some(fact.usage.output_total? as f64 / latency.as_seconds())),
+    }
+}
+
+fn first_output(fact: &CallFacts) -> Option<i64> {
+    earliest([fact.first_reasoning_us, fact.first_content_us, fact.first_tool_call_us])
+}
+
+fn earliest<const N: usize>(times: [Option<i64>; N]) -> Option<i64> {
+    times.into_iter().flatten().min()
+}
+
+fn tpot_ms(fact: &CallFacts, first: Option<i64>) -> Option<f64> {
+    let tokens = streamed_output_tokens(fact).filter(|tokens| *tokens >= 2 && fact.stream)?;
+    let streaming = Ms::between(first?, fact.last_output_us?);
+    Some(streaming.as_f64() / (tokens - 1) as f64)
+}
+
+/// How many output tokens came through the stream. Reasoning that is hidden did not; reasoning that the
+/// stream shows did, but only chat completions are known to show all of it: the other formats show a summary.
+fn streamed_output_tokens(fact: &CallFacts) -> Option<u64> {
+    let usage = &fact.usage;
+    let shows_reasoning = fact.first_reasoning_us.is_some();
+    match (shows_reasoning, fact.kind) {
+        (true, CallKind::Llm(Wire::OpenAiChat)) => usage.output_total,
+        (true, _) => None,
+        (false, _) => {
+            usage.output_visible.or_else(|| usage.output_total.filter(|_| usage.reasoning.is_none()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assembly::example::{Example, call};
+
+    fn streamed() -> CallFacts {
+        let mut fact = call(0, 100, 1000).used(50, 0, 11);
+        fact.stream = true;
+        fact.first_event_us = Some(150_000);
+        fact.first_content_us = Some(300_000);
+        fact.first_tool_call_us = Some(700_000);
+        fact.last_output_us = Some(1_000_500);
+        fact
+    }
+
+    #[test]
+    fn a_streamed_answer() {
+        let got = attempt(&streamed(), Timing::Measured);
+        assert_eq!(got.latency_ms, Some(Ms::from_us(1_000_000)));
+        assert_eq!(got.ttft_ms, Some(Ms::from_us(200_000)));
+        assert_eq!(got.ttfo_ms, got.ttft_ms);
+        assert_eq!(got.tpot_ms, Some(70.05));
+        assert_eq!(got.output_tokens_per_s, Some(11.0));
+    }
+
+    #[test]
+    fn a_tool_call_alone_is_a_first_token_and_reasoning_is_no_first_output() {
+        let mut fact = streamed();
+        fact.first_content_us = None;
+        assert_eq!(attempt(&fact, Timing::Measured).ttft_ms, Some(Ms::from_us(600_000)));
+        fact.first_reasoning_us = Some(200_000);
+        let got = attempt(&fact, Timing::Measured);
+        assert_eq!((got.ttft_ms, got.ttfo_ms), (Some(Ms::from_us(100_000)), Some(Ms::from_us(600_000))));
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let mut whole = streamed();
+        whole.stream = false;
+        let got = attempt(&whole, Timing::Measured);
+        assert_eq!((got.ttft_ms, got.ttfo_ms, got.tpot_ms), (None, None, None));
+        let untimed = attempt(&streamed(), Timing::OrderOnly);
+        assert_eq!(untimed, AttemptMetrics::default());
+        let mut one_token = streamed();
+        one_token.usage.output_visible = Some(1);
+        assert_eq!(attempt(&one_token, Timing::Measured).tpot_ms, None);
+        let mut summarised = streamed();
+        summarised.kind = CallKind::Llm(Wire::OpenAiResponses);
+        summarised.first_reasoning_us = Some(200_000);
+        assert_eq!(attempt(&summarised, Timing::Measured).tpot_ms, None);
+        let mut unsplit = streamed();
+        (unsplit.usage.output_visible, unsplit.usage.reasoning) = (None, Some(5));
+        assert_eq!(attempt(&unsplit, Timing::Measured).tpot_ms, None);
+        let mut running = streamed();
+        running.end_us = None;
+        assert_eq!(attempt(&running, Timing::Measured).latency_ms, None);
+    }
+}

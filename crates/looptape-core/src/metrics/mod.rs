@@ -1,0 +1,30 @@
+//! Metrics: the figures of a trace and of many traces, under the names that every output uses.
+//!
+//! One place computes them; the command line, the JSON API and the self-check all read its result. Field
+//! names are the JSON names, with their unit. Durations are [`Ms`], money is [`crate::cost::Usd`]: both whole
+//! numbers inside, so parts sum to their whole exactly.
+//!
+//! Invariants: what is not known is `None` (null in JSON), never 0; a sum with unknown parts says that it is
+//! "at least"; the parts of a trace's duration sum to it exactly.
+//!
+//! What this does not do: attribute cost to causes, gate, segment, or draw.
+
+mod attempt;
+mod many;
+mod ms;
+mod outcome;
+mod percentile;
+mod sums;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod time;
+mod trace;
+
+pub use attempt::{AttemptMetrics, attempt};
+pub use many::{LoopCounts, Percentiles, Sample, Stats, Window, WindowBasis, stats};
+pub use ms::Ms;
+pub use percentile::{Percent, Percentile, sorted};
+pub use sums::{CostSum, ErrorCounts, TokenSums};
+pub use time::TimeSplit;
+pub use trace::{LoopMetrics, StepMetrics, TraceMetrics, UnknownCost, trace};

@@ -1,0 +1,154 @@
+//! Sums over attempts that keep track of what is missing from them.
+
+use crate::cost::{Bound, Cost, LeafCosts, Usd};
+use crate::facts::{AttemptState, CallFacts};
+use crate::usage::TokenUsage;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Token leaves summed. A leaf that no attempt reported is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TokenSums {
+    pub uncached_input: Option<u64>,
+    pub cache_read: Option<u64>,
+    pub cache_write_5m: Option<u64>,
+    pub cache_write_1h: Option<u64>,
+    pub output_visible: Option<u64>,
+    pub reasoning: Option<u64>,
+    pub input_total: Option<u64>,
+    pub output_total: Option<u64>,
+    /// Some attempt that may have used tokens did not report them (all).
+    pub at_least: bool,
+}
+
+/// Costs summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CostSum {
+    by_leaf: LeafCosts,
+    known: u32,
+    incomplete: u32,
+    unknown: u32,
+}
+
+/// Failed attempts by kind: `http_429`, `upstream_reset`, ….
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ErrorCounts(pub BTreeMap<String, u32>);
+
+impl TokenSums {
+    /// Adds an attempt, unless it is known to have used nothing.
+    pub(super) fn add(&mut self, fact: &CallFacts, cost: &Cost) {
+        if *cost == Cost::NotBilled {
+            return;
+        }
+        let usage = &fact.usage;
+        let whole = usage.input_total.is_some() && usage.output_total.is_some();
+        let cut_off = fact.state != AttemptState::Complete;
+        self.at_least |= !whole || cut_off;
+        self.add_usage(usage);
+    }
+
+    fn add_usage(&mut self, usage: &TokenUsage) {
+        let more = Self {
+            uncached_input: usage.uncached_input,
+            cache_read: usage.cache_read,
+            cache_write_5m: usage.cache_write_5m,
+            cache_write_1h: usage.cache_write_1h,
+            output_visible: usage.output_visible,
+            reasoning: usage.reasoning,
+            input_total: usage.input_total,
+            output_total: usage.output_total,
+            at_least: false,
+        };
+        self.merge(&more);
+    }
+
+    /// Adds leaf by leaf.
+    pub(super) fn merge(&mut self, more: &Self) {
+        let add = |sum: &mut Option<u64>, more: Option<u64>| {
+            *sum = match (*sum, more) {
+                (Some(a), Some(b)) => Some(a.saturating_add(b)),
+                (a, b) => a.or(b),
+            }
+        };
+        add(&mut self.uncached_input, more.uncached_input);
+        add(&mut self.cache_read, more.cache_read);
+        add(&mut self.cache_write_5m, more.cache_write_5m);
+        add(&mut self.cache_write_1h, more.cache_write_1h);
+        add(&mut self.output_visible, more.output_visible);
+        add(&mut self.reasoning, more.reasoning);
+        add(&mut self.input_total, more.input_total);
+        add(&mut self.output_total, more.output_total);
+        self.at_least |= more.at_least;
+    }
+
+    /// Cache reads over all input; `None` where either is unknown or there was no input.
+    pub fn cache_hit_ratio(&self) -> Option<f64> {
+        let input = self.input_total.filter(|total| *total > 0)?;
+        Some(self.cache_read? as f64 / input as f64)
+    }
+}
+
+impl CostSum {
+    pub(super) fn add(&mut self, cost: &Cost) {
+        match cost {
+            Cost::Known(price) => {
+                self.by_leaf.add(&price.by_leaf);
+                self.known += 1;
+                self.incomplete += u32::from(price.bound == Bound::AtLeast);
+            }
+            Cost::NotBilled => self.known += 1,
+            Cost::Unknown(_) => self.unknown += 1,
+        }
+    }
+
+    pub(super) fn merge(&mut self, more: &Self) {
+        self.by_leaf.add(&more.by_leaf);
+        self.known += more.known;
+        self.incomplete += more.incomplete;
+        self.unknown += more.unknown;
+    }
+
+    /// What is known of the sum; `None` if nothing is.
+    pub fn usd(&self) -> Option<Usd> {
+        (self.known > 0).then(|| self.by_leaf.total())
+    }
+
+    /// The leaves of [`CostSum::usd`], which sum to it exactly.
+    pub fn by_leaf(&self) -> Option<LeafCosts> {
+        (self.known > 0).then_some(self.by_leaf)
+    }
+
+    /// Whether the true sum may be larger.
+    pub fn at_least(&self) -> bool {
+        self.incomplete > 0 || self.unknown > 0
+    }
+}
+
+impl ErrorCounts {
+    pub(super) fn add(&mut self, fact: &CallFacts) {
+        if let Some(kind) = error_kind(fact) {
+            *self.0.entry(kind).or_default() += 1;
+        }
+    }
+
+    pub(super) fn merge(&mut self, more: &Self) {
+        for (kind, count) in &more.0 {
+            *self.0.entry(kind.clone()).or_default() += count;
+        }
+    }
+
+    pub fn total(&self) -> u32 {
+        self.0.values().sum()
+    }
+}
+
+/// What went wrong with an attempt. A call that is still running has not failed.
+fn error_kind(fact: &CallFacts) -> Option<String> {
+    match (fact.state, fact.status) {
+        (AttemptState::InFlight, _) => None,
+        (AttemptState::Complete, Some(status)) if status >= 400 => Some(format!("http_{status}")),
+        (AttemptState::Complete, _) => None,
+        (state, _) => Some(state.as_str().to_owned()),
+    }
+}

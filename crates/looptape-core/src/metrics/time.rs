@@ -1,0 +1,76 @@
+//! Where the time of a trace went.
+
+use super::Ms;
+use super::sweep::{self, Interval};
+use super::trace::{Recorded, model_calls};
+use crate::assembly::{Timing, TraceEnding, TraceSpan};
+use crate::facts::CallFacts;
+use serde::Serialize;
+
+/// Where the time of a trace went. The parts that are not null sum to the duration exactly:
+/// either `llm + tool + overlap + overhead`, or, where tools were only inferred, `llm + tool_or_overhead`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TimeSplit {
+    pub duration_ms: Option<Ms>,
+    /// Time with a model call in flight (and, where tools were measured, no tool running).
+    pub llm_ms: Option<Ms>,
+    pub tool_ms: Option<Ms>,
+    pub overlap_ms: Option<Ms>,
+    pub overhead_ms: Option<Ms>,
+    /// All time without a model call in flight, where no tool was measured: tools and overhead cannot be
+    /// told apart.
+    pub tool_or_overhead_ms: Option<Ms>,
+    /// An upper bound of the time in tools: from answers that ask for them to the requests that carry their
+    /// results.
+    pub tool_inferred_ms: Option<Ms>,
+}
+
+/// Splits the trace's time.
+pub(super) fn split(recorded: &Recorded<'_>) -> TimeSplit {
+    let Recorded { facts, assembly, span, .. } = *recorded;
+    if span.timing == Timing::OrderOnly {
+        return TimeSplit::default();
+    }
+    let whole = Interval { start_us: span.started_us, end_us: end_us(facts, span) };
+    let running =
+        |fact: &CallFacts| Interval { start_us: fact.sent_us, end_us: fact.end_us.unwrap_or(whole.end_us) };
+    let model: Vec<Interval> = model_calls(assembly).map(|call| running(&facts[call.0])).collect();
+    let tools: Vec<Interval> = assembly
+        .steps
+        .iter()
+        .flat_map(|step| &step.tools)
+        .filter_map(|tool| Some(Interval { start_us: tool.started_us?, end_us: tool.ended_us? }))
+        .collect();
+    let parts = sweep::split(whole, &model, &tools);
+    let duration_ms = Some(Ms::between(whole.start_us, whole.end_us));
+    if assembly.steps.iter().all(|step| step.tools.is_empty()) {
+        return TimeSplit {
+            duration_ms,
+            llm_ms: Some(parts.model_only),
+            tool_ms: Some(parts.tool_only),
+            overlap_ms: Some(parts.both),
+            overhead_ms: Some(parts.neither),
+            tool_or_overhead_ms: None,
+            tool_inferred_ms: None,
+        };
+    }
+    TimeSplit {
+        duration_ms,
+        llm_ms: Some(parts.model_only + parts.both),
+        tool_or_overhead_ms: Some(parts.tool_only + parts.neither),
+        tool_inferred_ms: Some(parts.tool_only + parts.both),
+        ..TimeSplit::default()
+    }
+}
+
+/// When the trace ended, or the last thing that is known to have happened in it.
+fn end_us(facts: &[CallFacts], span: &TraceSpan) -> i64 {
+    let last = |fact: &CallFacts| {
+        let times = [Some(fact.sent_us), fact.head_us, fact.last_output_us, fact.end_us];
+        times.into_iter().flatten().max().unwrap_or(fact.sent_us)
+    };
+    match span.ending {
+        TraceEnding::Closed { at_us } | TraceEnding::Idle { at_us } => at_us,
+        TraceEnding::Open => facts.iter().map(last).max().unwrap_or(span.started_us),
+    }
+}
