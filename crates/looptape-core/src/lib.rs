@@ -21,6 +21,7 @@ pub mod simulated;
 pub mod redact;
 pub mod trace_id;
 pub mod usage;
+pub mod view;
 pub mod wire;
 
 pub use digest::Digest;

@@ -11,6 +11,7 @@
 
 mod attempt;
 mod many;
+mod measured;
 mod ms;
 mod outcome;
 mod percentile;
@@ -23,6 +24,7 @@ mod trace;
 
 pub use attempt::{AttemptMetrics, attempt};
 pub use many::{LoopCounts, Percentiles, Sample, Stats, Window, WindowBasis, stats};
+pub use measured::Measured;
 pub use ms::Ms;
 pub use percentile::{Percent, Percentile, sorted};
 pub use sums::{CostSum, ErrorCounts, TokenSums};

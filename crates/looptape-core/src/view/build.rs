@@ -1,0 +1,267 @@
+//! Building the views.
+
+use super::{
+    AttemptView, CallContent, CostView, EntryKind, EntryView, FORMAT, LsRow, ToolOutcome, ToolResult,
+    ToolSource, ToolView, TraceHead, TraceMeta, TraceView,
+};
+use crate::assembly::{Attempt, CallIndex, Entry, PlainCall, Step, Timing, ToolStep};
+use crate::cost::{Bound, Cost, Usd};
+use crate::facts::{CallFacts, CallKind};
+use crate::metrics::{self, Measured, Ms, TraceMetrics};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// The view of a whole trace. `contents` yields what a call's body says, by the call's `seq`; it is asked
+/// once for the last attempt of each step and plain call.
+pub fn trace_view(
+    meta: TraceMeta,
+    facts: &[CallFacts],
+    measured: &Measured,
+    contents: impl Fn(u32) -> CallContent,
+) -> TraceView {
+    let content_of = |call: CallIndex| contents(facts[call.0].seq);
+    let steps: Vec<CallContent> =
+        measured.assembly.steps.iter().map(|step| content_of(step.final_call())).collect();
+    let source = Source { facts, measured, contents: &steps };
+    let entry = |entry: &Entry<'_>| match entry {
+        Entry::Step(step) => source.step(step),
+        Entry::Tool(step, tool) => source.tool(step, tool),
+        Entry::Other(call) => source.other(call, content_of(call.final_call())),
+    };
+    let steps = measured.assembly.entries(facts).iter().map(entry).collect();
+    TraceView {
+        format: FORMAT,
+        trace: TraceHead {
+            started_at: rfc3339(meta.started_unix_us),
+            id: meta.id,
+            name: meta.name,
+            agent: meta.agent,
+            tags: meta.tags,
+            status: meta.status,
+            status_reasons: meta.status_reasons,
+            parent: meta.parent,
+            metrics: measured.metrics.clone(),
+        },
+        steps,
+    }
+}
+
+/// One row of a list.
+pub fn ls_row(meta: TraceMeta, metrics: &TraceMetrics) -> LsRow {
+    LsRow {
+        started_at: rfc3339(meta.started_unix_us),
+        id: meta.id,
+        name: meta.name,
+        agent: meta.agent,
+        status: meta.status,
+        steps: metrics.steps,
+        llm_calls: metrics.attempts,
+        tool_calls: metrics.tool_calls,
+        attempts: metrics.attempts,
+        retry_rate: metrics.retry_rate,
+        duration_ms: metrics.time.duration_ms,
+        cost_usd: metrics.cost_usd,
+        cost_at_least: metrics.cost_at_least,
+        tags: meta.tags,
+    }
+}
+
+fn rfc3339(unix_us: Option<i64>) -> Option<String> {
+    Timestamp::from_microsecond(unix_us?).ok().map(|time| time.to_string())
+}
+
+struct Source<'a> {
+    facts: &'a [CallFacts],
+    measured: &'a Measured,
+    /// By step.
+    contents: &'a [CallContent],
+}
+
+impl Source<'_> {
+    fn step(&self, step: &Step) -> EntryView {
+        let content = &self.contents[step.number.index()];
+        EntryView {
+            step: Some(step.number),
+            loop_number: Some(step.loop_number),
+            lane: Some(step.lane),
+            parent_step: step.parent,
+            import_index: content.import_index,
+            text: content.text.clone(),
+            tool_calls: content.tool_calls.clone(),
+            messages: content.messages.clone(),
+            ..self.call(EntryKind::Llm, &step.attempts)
+        }
+    }
+
+    fn other(&self, call: &PlainCall, content: CallContent) -> EntryView {
+        EntryView {
+            loop_number: call.loop_number,
+            import_index: content.import_index,
+            text: content.text,
+            messages: content.messages,
+            ..self.call(EntryKind::Other, &call.attempts)
+        }
+    }
+
+    fn tool(&self, step: &Step, tool: &ToolStep) -> EntryView {
+        let asked = self.contents[step.number.index()].tool_calls.get((tool.sub as usize).saturating_sub(1));
+        let result = self.result(step, tool);
+        let duration = |(start, end)| Ms::between(start, end);
+        EntryView {
+            step: Some(step.number),
+            sub: Some(tool.sub),
+            loop_number: Some(step.loop_number),
+            lane: Some(step.lane),
+            parent_step: Some(step.number),
+            started_ms: tool.started_us.and_then(|start| self.since_start(start)),
+            duration_ms: tool.started_us.zip(tool.ended_us).map(duration),
+            tool: Some(ToolView {
+                name: tool.name.clone(),
+                call_id: tool.call_id.clone(),
+                arguments: asked.map(|call| call.arguments.clone()),
+                outcome: result.map(outcome),
+                result: result.map(|result| result.content.clone()),
+                source: ToolSource::Inferred,
+            }),
+            ..EntryView::empty(EntryKind::Tool)
+        }
+    }
+
+    /// The result in the request that carries it: by call id, or, without one, the same place among the
+    /// results of the same name.
+    fn result(&self, step: &Step, tool: &ToolStep) -> Option<&ToolResult> {
+        let results = &self.contents[tool.answered_by?.index()].tool_results;
+        match &tool.call_id {
+            Some(id) => results.iter().find(|result| result.call_id.as_ref() == Some(id)),
+            None => {
+                let same_name = |other: &&ToolStep| other.name == tool.name && other.sub < tool.sub;
+                let place = step.tools.iter().filter(same_name).count();
+                results.iter().filter(|result| result.name.as_ref() == Some(&tool.name)).nth(place)
+            }
+        }
+    }
+
+    /// What model steps and plain calls have in common.
+    fn call(&self, kind: EntryKind, attempts: &[Attempt]) -> EntryView {
+        let (Some(first), Some(last)) = (attempts.first(), attempts.last()) else {
+            return EntryView::empty(kind);
+        };
+        let (first, last) = (&self.facts[first.call.0], &self.facts[last.call.0]);
+        let figures = metrics::attempt(last, self.measured.span.timing);
+        EntryView {
+            provider: Some(last.provider.to_string()),
+            wire: match last.kind {
+                CallKind::Llm(wire) => Some(wire.as_str()),
+                CallKind::Other => None,
+            },
+            endpoint: Some(last.endpoint.clone()),
+            model: last.model.clone(),
+            response_model: last.response_model.clone(),
+            stream: Some(last.stream),
+            started_ms: self.since_start(first.sent_us),
+            duration_ms: last.end_us.and_then(|end| self.timed(Ms::between(first.sent_us, end))),
+            ttft_ms: figures.ttft_ms,
+            tpot_ms: figures.tpot_ms,
+            finish_reason: last.finish_reason.clone(),
+            usage: last.usage.is_known().then(|| last.usage.clone()),
+            cost: self.cost(attempts),
+            attempts: (1..).zip(attempts).map(|(number, attempt)| self.attempt(number, attempt)).collect(),
+            ..EntryView::empty(kind)
+        }
+    }
+
+    fn attempt(&self, number: u32, attempt: &Attempt) -> AttemptView {
+        let fact = &self.facts[attempt.call.0];
+        AttemptView {
+            attempt: number,
+            status: fact.status,
+            state: fact.state,
+            retry_layer: attempt.retry.map(|retry| retry.layer),
+            retry_after_ms: fact.retry_after_ms,
+            backoff_ms: attempt.retry.and_then(|retry| retry.backoff_us).map(Ms::from_us),
+            started_ms: self.since_start(fact.sent_us),
+            duration_ms: fact.end_us.and_then(|end| self.timed(Ms::between(fact.sent_us, end))),
+            request_bytes: fact.request_bytes,
+            response_bytes: fact.response_bytes,
+        }
+    }
+
+    /// The sum over the attempts, with the source of the last price. `None` if nothing is known.
+    fn cost(&self, attempts: &[Attempt]) -> Option<CostView> {
+        let mut view: Option<CostView> = None;
+        let mut at_least = false;
+        for cost in attempts.iter().map(|attempt| &self.measured.costs[attempt.call.0]) {
+            let before = view.as_ref().map_or(Usd::ZERO, |view| view.usd);
+            match cost {
+                Cost::Known(price) => {
+                    at_least |= price.bound == Bound::AtLeast;
+                    view = Some(CostView {
+                        usd: before + price.usd(),
+                        price_source: price.source.clone(),
+                        price_version: price.version,
+                        at_least: false,
+                    });
+                }
+                Cost::NotBilled => {
+                    view.get_or_insert_with(|| CostView {
+                        usd: Usd::ZERO,
+                        price_source: "not billed: refused without usage".to_owned(),
+                        price_version: None,
+                        at_least: false,
+                    });
+                }
+                Cost::Unknown(_) => at_least = true,
+            }
+        }
+        view.map(|view| CostView { at_least, ..view })
+    }
+
+    fn since_start(&self, time_us: i64) -> Option<Ms> {
+        self.timed(Ms::from_us(time_us - self.measured.span.started_us))
+    }
+
+    /// `None` where only the order of the calls is known.
+    fn timed(&self, duration: Ms) -> Option<Ms> {
+        (self.measured.span.timing == Timing::Measured).then_some(duration)
+    }
+}
+
+fn outcome(result: &ToolResult) -> ToolOutcome {
+    match (result.is_error, &result.content) {
+        (true, _) => ToolOutcome::Error,
+        (false, Value::Null) => ToolOutcome::Null,
+        (false, _) => ToolOutcome::Ok,
+    }
+}
+
+impl EntryView {
+    fn empty(kind: EntryKind) -> Self {
+        Self {
+            step: None,
+            sub: None,
+            kind,
+            loop_number: None,
+            lane: None,
+            parent_step: None,
+            provider: None,
+            wire: None,
+            endpoint: None,
+            model: None,
+            response_model: None,
+            stream: None,
+            import_index: None,
+            started_ms: None,
+            duration_ms: None,
+            ttft_ms: None,
+            tpot_ms: None,
+            finish_reason: None,
+            text: None,
+            tool_calls: Vec::new(),
+            usage: None,
+            cost: None,
+            tool: None,
+            attempts: Vec::new(),
+            messages: None,
+        }
+    }
+}
