@@ -223,3 +223,6 @@ impl Body for PacedBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

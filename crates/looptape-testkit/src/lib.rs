@@ -5,3 +5,9 @@
 
 pub mod corpus;
 pub mod oracle;
+//! Placeholder.
+
+pub mod answer;
+mod http1;
+pub mod raw_client;
+pub mod upstream;
