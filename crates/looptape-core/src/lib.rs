@@ -5,9 +5,11 @@
 //! randomness, no environment, no async; `clippy.toml` beside the manifest enforces it. So determinism is
 //! a unit test.
 
-pub mod canonical;
 pub mod assembly;
+pub mod canonical;
+pub mod chain;
 pub mod cost;
+pub mod derive;
 pub mod digest;
 pub mod exchange;
 pub mod facts;
@@ -16,11 +18,12 @@ pub mod import;
 pub mod lineage;
 pub mod metrics;
 pub mod provider;
+pub mod redact;
 pub mod replay;
 pub mod simulated;
-pub mod redact;
 pub mod trace_id;
 pub mod usage;
+pub mod varint;
 pub mod view;
 pub mod wire;
 

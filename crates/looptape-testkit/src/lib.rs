@@ -1,13 +1,11 @@
-//! What tests share: recordings from elsewhere and what they are known to hold.
+//! What tests share: a scripted upstream, a raw client, and recordings from elsewhere.
 //!
-//! For development only. Nothing here decides what is right: expectations come from files that an
-//! independent program computed.
-
-pub mod corpus;
-pub mod oracle;
-//! Placeholder.
+//! For development only. Nothing here decides what is right: expectations about recordings come from files
+//! that an independent program computed.
 
 pub mod answer;
+pub mod corpus;
 mod http1;
+pub mod oracle;
 pub mod raw_client;
 pub mod upstream;

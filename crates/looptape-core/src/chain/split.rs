@@ -1,0 +1,263 @@
+//! Cutting a JSON body into a skeleton and the pieces of its cuts.
+//!
+//! One pass over the bytes, no values built. Only the outermost object's members are looked at: every
+//! non-empty array is cut at its elements, every string of at least [`LONG_STRING`] bytes is one piece.
+//! Whatever is not a JSON object with balanced brackets is not cut at all.
+
+use super::Skeleton;
+use std::ops::Range;
+
+/// Top-level strings from this length on (quotes included) become a piece of their own.
+const LONG_STRING: usize = 256;
+
+/// A body, cut. `pieces[i]` are the byte ranges of cut `i`, adjacent and in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    pub skeleton: Skeleton,
+    pub pieces: Vec<Vec<Range<usize>>>,
+}
+
+/// Cuts `body`. A body that cannot be cut yields a skeleton that is the whole body.
+pub fn split(body: &[u8]) -> Split {
+    let pieces = Scanner { body, at: 0 }.object().unwrap_or_default();
+    let mut literal = Vec::new();
+    let mut cuts = Vec::with_capacity(pieces.len());
+    let mut from = 0;
+    for cut in &pieces {
+        let (Some(first), Some(last)) = (cut.first(), cut.last()) else { continue };
+        literal.extend_from_slice(&body[from..first.start]);
+        cuts.push(literal.len());
+        from = last.end;
+    }
+    literal.extend_from_slice(&body[from..]);
+    Split { skeleton: Skeleton::new(literal, cuts), pieces }
+}
+
+/// Walks the outermost object. Every method returns `None` when the bytes are not what it expects.
+struct Scanner<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl Scanner<'_> {
+    fn object(mut self) -> Option<Vec<Vec<Range<usize>>>> {
+        let mut cuts = Vec::new();
+        self.expect(b'{')?;
+        if self.peek()? == b'}' {
+            return None;
+        }
+        loop {
+            self.skip_space();
+            self.string()?;
+            self.expect(b':')?;
+            self.skip_space();
+            let start = self.at;
+            match self.byte()? {
+                b'[' => cuts.extend(self.array()?),
+                b'"' => {
+                    self.string()?;
+                    if self.at - start >= LONG_STRING {
+                        // The quotes stay in the skeleton, so that an empty piece is never needed.
+                        let inside = start + 1..self.at - 1;
+                        cuts.push(vec![inside]);
+                    }
+                }
+                _ => self.value()?,
+            }
+            match self.next_significant()? {
+                b',' => {}
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        self.skip_space();
+        (self.at == self.body.len()).then_some(cuts)
+    }
+
+    /// The pieces of the array that starts here: each runs from the end of the one before it, so that
+    /// separators belong to the piece that follows them. `None` inside for an empty array.
+    fn array(&mut self) -> Option<Option<Vec<Range<usize>>>> {
+        self.at += 1;
+        let mut pieces = Vec::new();
+        let mut start = self.at;
+        if self.peek()? == b']' {
+            self.expect(b']')?;
+            return Some(None);
+        }
+        loop {
+            self.skip_space();
+            self.value()?;
+            pieces.push(start..self.at);
+            start = self.at;
+            match self.next_significant()? {
+                b',' => {}
+                b']' => return Some(Some(pieces)),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Skips one value: a string, a scalar, or a bracketed value with everything in it.
+    fn value(&mut self) -> Option<()> {
+        match self.byte()? {
+            b'"' => self.string(),
+            b'{' | b'[' => self.bracketed(),
+            _ => self.scalar(),
+        }
+    }
+
+    fn scalar(&mut self) -> Option<()> {
+        let rest = &self.body[self.at..];
+        let len = rest.iter().position(|b| matches!(b, b',' | b'}' | b']') || b.is_ascii_whitespace())?;
+        self.at += len;
+        (len > 0).then_some(())
+    }
+
+    fn bracketed(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        loop {
+            match self.byte()? {
+                b'"' => {
+                    self.string()?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+
+    /// Skips a string, the cursor on its opening quote.
+    fn string(&mut self) -> Option<()> {
+        if self.byte()? != b'"' {
+            return None;
+        }
+        self.at += 1;
+        loop {
+            let hit = memchr::memchr2(b'"', b'\\', self.body.get(self.at..)?)?;
+            self.at += hit + 1;
+            if self.body[self.at - 1] == b'"' {
+                return Some(());
+            }
+            self.at += 1;
+        }
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while self.byte().is_some_and(|b| b.is_ascii_whitespace()) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&mut self) -> Option<u8> {
+        let mark = self.at;
+        self.skip_space();
+        let byte = self.byte();
+        self.at = mark;
+        byte
+    }
+
+    fn next_significant(&mut self) -> Option<u8> {
+        self.skip_space();
+        let byte = self.byte()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn expect(&mut self, wanted: u8) -> Option<()> {
+        (self.next_significant()? == wanted).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rejoin(body: &[u8], split: &Split) -> Vec<u8> {
+        let joined: Vec<Vec<u8>> = split
+            .pieces
+            .iter()
+            .map(|cut| cut.iter().flat_map(|r| body[r.clone()].iter().copied()).collect())
+            .collect();
+        split.skeleton.join(joined.iter().map(Vec::as_slice)).unwrap()
+    }
+
+    #[test]
+    fn cuts_at_elements() {
+        let body = br#" {"model":"m", "messages": [ {"a":"x]\"}"} ,{"b":[1,{}]}, 3 ] ,"tools":[],"n":1} "#;
+        let s = split(body);
+        let texts: Vec<&str> =
+            s.pieces[0].iter().map(|r| std::str::from_utf8(&body[r.clone()]).unwrap()).collect();
+        assert_eq!(texts, [r#" {"a":"x]\"}"}"#, r#" ,{"b":[1,{}]}"#, ", 3"]);
+        assert_eq!(s.pieces.len(), 1, "an empty array is not cut");
+        assert_eq!(rejoin(body, &s), body);
+    }
+
+    #[test]
+    fn long_strings_are_pieces() {
+        let body = format!(r#"{{"system":"{}","x":1}}"#, "word ".repeat(100)).into_bytes();
+        let s = split(&body);
+        assert_eq!(s.pieces.len(), 1);
+        assert_eq!(rejoin(&body, &s), body);
+        assert!(s.skeleton.encode().len() < 40);
+    }
+
+    #[test]
+    fn what_is_no_object_is_kept_whole() {
+        for body in [
+            &b""[..],
+            b"{",
+            b"[1,2]",
+            b"{}",
+            b"{\"a\":[1,2}",
+            b"{\"a\":[1]} x",
+            b"\x1f\x8b\0\0",
+            b"{\"a\":[1,",
+            b"{\"a\":\"\\",
+        ] {
+            let s = split(body);
+            assert!(s.pieces.is_empty(), "{body:?}");
+            assert_eq!(rejoin(body, &s), body);
+        }
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            ".{0,12}".prop_map(Into::into),
+            "[a-z ]{250,300}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::hash_map(".{0,6}", inner, 0..6)
+                    .prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_comes_back(value in json(), pretty in any::<bool>()) {
+            let body = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
+            prop_assert_eq!(rejoin(&body, &split(&body)), body);
+        }
+
+        #[test]
+        fn any_bytes_come_back(body in prop::collection::vec(prop_oneof![Just(b'{'), Just(b'['), Just(b'"'), Just(b'\\'), Just(b','), Just(b':'), Just(b'}'), Just(b']'), any::<u8>()], 0..80)) {
+            prop_assert_eq!(rejoin(&body, &split(&body)), body);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Deriving facts from the bytes of an exchange.
+//!
+//! In two halves, because the recorder needs the request's half (to find its trace) before there is an
+//! answer. Both are pure; nothing here fails: what cannot be read stays unknown.
+
+use crate::exchange::{Answer, Ending, Outcome};
+use crate::facts::{AskedTool, AttemptState, CallFacts, CallKind, Lineage};
+use crate::headers::RedactedHeaders;
+use crate::lineage;
+use crate::provider::Provider;
+use crate::redact;
+use crate::replay::components::{Endpoint, RequestKey};
+use crate::usage::TokenUsage;
+use crate::wire::content_encoding::{self, DEFAULT_LIMIT_BYTES, DecodedBody};
+use crate::wire::{Part, RequestView, ResponseView, Role, Wire, route};
+use bytes::Bytes;
+
+/// The request's half.
+#[derive(Clone, Debug)]
+pub struct RequestFacts {
+    /// Set by whoever numbers the calls of the trace.
+    pub seq: u32,
+    /// Set by whoever keeps the trace's clock.
+    pub sent_us: i64,
+    pub loop_hint: Option<String>,
+    pub provider: Provider,
+    pub endpoint: String,
+    pub kind: CallKind,
+    pub view: RequestView,
+    pub request_digest: i64,
+    pub retry_count: Option<u32>,
+    pub request_bytes: u64,
+    pub lineage: Lineage,
+}
+
+/// Derives a request's half. `path` with its query, `body` as it was sent.
+pub fn request(
+    provider: &Provider,
+    method: &str,
+    path: &str,
+    headers: &RedactedHeaders,
+    body: &Bytes,
+) -> RequestFacts {
+    let decoded = decode_body(headers, body, &[]);
+    let wire = route::identify(provider, method, path);
+    let view = wire
+        .and_then(|wire| Some((wire, serde_json::from_slice(&decoded.bytes).ok()?)))
+        .map(|(wire, json)| wire.decode_request(path, &json))
+        .unwrap_or_default();
+    let key = RequestKey::new(wire, &Endpoint::new(method, path), &redact::normalise(&decoded.bytes));
+    RequestFacts {
+        seq: 0,
+        sent_us: 0,
+        loop_hint: None,
+        provider: provider.clone(),
+        endpoint: format!("{method} {}", path.split('?').next().unwrap_or_default()),
+        kind: wire.map_or(CallKind::Other, CallKind::Llm),
+        request_digest: key.canonical.short(),
+        retry_count: headers.get("x-stainless-retry-count").and_then(|n| n.parse().ok()),
+        request_bytes: body.len() as u64,
+        lineage: wire.map(|wire| lineage::of_request(wire, &view)).unwrap_or_default(),
+        view,
+    }
+}
+
+/// Derives the facts of a call from its request's half and what came back.
+pub fn call(request: &RequestFacts, outcome: &Outcome) -> CallFacts {
+    let mut facts = blank(request);
+    match outcome {
+        Outcome::InFlight => {}
+        Outcome::NoResponse { end_us, ending } => {
+            facts.end_us = Some(*end_us);
+            facts.state = state_of(ending);
+        }
+        Outcome::Answered(answer) => add_answer(&mut facts, request, answer),
+    }
+    facts
+}
+
+/// What an answer says; `None` if the call is not a model call or has no answer.
+pub fn response_view(kind: CallKind, outcome: &Outcome) -> Option<ResponseView> {
+    match (kind, outcome) {
+        (CallKind::Llm(wire), Outcome::Answered(answer)) => Some(decode_answer(wire, answer).0),
+        _ => None,
+    }
+}
+
+/// The digest that an echo of this call's answer will have.
+pub fn answer_echo(request: &RequestFacts, outcome: &Outcome) -> Option<i64> {
+    let CallKind::Llm(wire) = request.kind else { return None };
+    let answer = response_view(request.kind, outcome)?;
+    lineage::of_call(wire, &request.view, Some(&answer)).answer_history
+}
+
+fn blank(request: &RequestFacts) -> CallFacts {
+    CallFacts {
+        seq: request.seq,
+        kind: request.kind,
+        provider: request.provider.clone(),
+        endpoint: request.endpoint.clone(),
+        model: request.view.model.clone(),
+        response_model: None,
+        service_tier: None,
+        stream: request.view.stream,
+        finish_reason: None,
+        sent_us: request.sent_us,
+        head_us: None,
+        first_event_us: None,
+        first_reasoning_us: None,
+        first_content_us: None,
+        first_tool_call_us: None,
+        last_output_us: None,
+        end_us: None,
+        status: None,
+        state: AttemptState::InFlight,
+        retry_count: request.retry_count,
+        retry_after_ms: None,
+        request_bytes: request.request_bytes,
+        response_bytes: 0,
+        usage: TokenUsage::default(),
+        stated_cost_usd: None,
+        request_digest: request.request_digest,
+        lineage: request.lineage,
+        response_id: None,
+        previous_response_id: request.view.previous_response_id.clone(),
+        asks: Vec::new(),
+        carries: carried(&request.view),
+        loop_hint: request.loop_hint.clone(),
+    }
+}
+
+fn add_answer(facts: &mut CallFacts, request: &RequestFacts, answer: &Answer) {
+    facts.status = Some(answer.status);
+    facts.head_us = Some(answer.head_us);
+    facts.end_us = Some(answer.end_us);
+    facts.state = state_of(&answer.ending);
+    facts.response_bytes = answer.body.len() as u64;
+    facts.retry_after_ms = retry_after_ms(&answer.headers);
+    let CallKind::Llm(wire) = request.kind else { return };
+    let (view, decoded) = decode_answer(wire, answer);
+    if facts.state == AttemptState::Complete && view.stream && answer.status < 400 && view.error.is_some() {
+        facts.state = AttemptState::StreamError;
+    }
+    let when = |offset: Option<usize>| {
+        let piece = decoded.piece_completing(offset?)?;
+        answer.chunks.get(piece).map(|chunk| chunk.at_us)
+    };
+    facts.first_event_us = when(view.milestones.first_event);
+    facts.first_reasoning_us = when(view.milestones.first_reasoning);
+    facts.first_content_us = when(view.milestones.first_content);
+    facts.first_tool_call_us = when(view.milestones.first_tool_call);
+    facts.last_output_us = when(view.milestones.last_output);
+    facts.lineage = lineage::of_call(wire, &request.view, Some(&view));
+    facts.asks =
+        view.tool_calls.iter().map(|c| AskedTool { id: c.id.clone(), name: c.name.clone() }).collect();
+    facts.stream = view.stream || (answer.status >= 400 && facts.stream);
+    facts.response_model = view.response_model;
+    facts.response_id = view.response_id;
+    facts.service_tier = view.service_tier;
+    facts.finish_reason = view.finish_reason;
+    facts.stated_cost_usd = view.stated_cost_usd;
+    facts.usage = view.usage;
+}
+
+fn decode_answer(wire: Wire, answer: &Answer) -> (ResponseView, DecodedBody) {
+    let lens: Vec<u32> = answer.chunks.iter().map(|c| c.len).collect();
+    let decoded = decode_body(&answer.headers, &answer.body, &lens);
+    let view = wire.decode_response(answer.status, answer.headers.get("content-type"), &decoded.bytes);
+    (view, decoded)
+}
+
+/// A body without its content encoding.
+pub fn decode_body(headers: &RedactedHeaders, body: &Bytes, piece_lens: &[u32]) -> DecodedBody {
+    content_encoding::decode(headers.get("content-encoding"), body, piece_lens, DEFAULT_LIMIT_BYTES)
+}
+
+fn state_of(ending: &Ending) -> AttemptState {
+    match ending {
+        Ending::Complete => AttemptState::Complete,
+        Ending::UpstreamReset { .. } => AttemptState::UpstreamReset,
+        Ending::UpstreamUnreachable { .. } => AttemptState::UpstreamUnreachable,
+        Ending::ClientGone => AttemptState::ClientGone,
+    }
+}
+
+/// `retry-after-ms`, else `retry-after` in seconds. (A date would need a clock; no provider sends one.)
+fn retry_after_ms(headers: &RedactedHeaders) -> Option<u64> {
+    let number = |name| headers.get(name)?.trim().parse::<f64>().ok().filter(|n| (0.0..1e9).contains(n));
+    number("retry-after-ms").or_else(|| Some(number("retry-after")? * 1000.0)).map(|ms| ms.round() as u64)
+}
+
+/// Call ids (else tool names) of the results that stand after the last assistant message.
+fn carried(view: &RequestView) -> Vec<String> {
+    let is_assistant = |m: &&crate::wire::Message| {
+        m.role == Role::Assistant && m.parts.iter().any(|p| !matches!(p, Part::ToolResult { .. }))
+    };
+    let after = view.messages.iter().rposition(|m| is_assistant(&m)).map_or(0, |at| at + 1);
+    let results = view.messages[after..].iter().flat_map(|m| &m.parts);
+    results
+        .filter_map(|part| match part {
+            Part::ToolResult { call_id, name, .. } => call_id.clone().or_else(|| name.clone()),
+            _ => None,
+        })
+        .collect()
+}
