@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The recording database: the only place with SQL.
+//!
+//! [`Recorder`] is the way in: a bounded queue, one writer thread, group commits. It never blocks its
+//! caller and never fails it: what cannot be written is counted as a gap of its trace.
+//! [`Reader`] is the way out. [`Maintenance`] verifies and prunes.
+//!
+//! Several processes may record into one database at once: transactions are short and every connection
+//! waits for its turn. Rows are only added while recording; only pruning deletes.
+
+mod codec;
+mod content;
+mod database;
+mod facts_row;
+mod gc;
+mod ids;
+mod liveness;
+mod reader;
+mod recorder;
+mod verify;
+
+pub use database::{OpenError, open_private};
+pub use gc::{Maintenance, PruneReport, Retention};
+pub use ids::{Selector, TraceKey};
+pub use reader::{FindError, ReadError, Reader, RecordedTrace, TraceFilter, TraceRow, TraceStatus};
+pub use recorder::{
+    BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, RecorderOptions, RecorderReport,
+    RecorderThread, Source, TraceHint, TraceSpec,
+};
+pub use verify::{Damage, VerifyReport};

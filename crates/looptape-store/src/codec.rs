@@ -1,0 +1,89 @@
+//! How content is written down: as it is, compressed, or as a splice of another blob.
+
+use looptape_core::chain::Splice;
+use zstd::zstd_safe::CParameter;
+
+pub(crate) const RAW: i64 = 0;
+pub(crate) const ZSTD: i64 = 1;
+pub(crate) const SPLICE: i64 = 2;
+
+/// Level 3 pays most for its time on JSON and SSE text.
+const LEVEL: i32 = 3;
+
+/// Content below this many bytes gains nothing from compression.
+const SMALLEST_WORTH: usize = 64;
+
+/// One compression context, kept for its allocations.
+pub(crate) struct Encoder(zstd::bulk::Compressor<'static>);
+
+impl Encoder {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+        // The size is in the row and the digest is the checksum: no need to write them twice.
+        compressor.set_parameter(CParameter::ContentSizeFlag(false))?;
+        Ok(Self(compressor))
+    }
+
+    /// The codec and the stored bytes of `content`.
+    pub(crate) fn encode(&mut self, content: &[u8]) -> (i64, Option<Vec<u8>>) {
+        if content.len() >= SMALLEST_WORTH
+            && let Ok(packed) = self.0.compress(content)
+            && packed.len() < content.len()
+        {
+            return (ZSTD, Some(packed));
+        }
+        (RAW, None)
+    }
+}
+
+/// Content from its stored bytes. `base` is asked for only by splices.
+pub(crate) fn decode<E>(
+    codec: i64,
+    size: usize,
+    data: &[u8],
+    base: impl FnOnce() -> Result<Vec<u8>, E>,
+) -> Result<Option<Vec<u8>>, E> {
+    let content = match codec {
+        RAW => Some(data.to_vec()),
+        ZSTD => unpack(data, size),
+        SPLICE => match Splice::decode(data) {
+            Some(splice) => splice.apply(&base()?),
+            None => None,
+        },
+        _ => None,
+    };
+    Ok(content.filter(|c| c.len() == size))
+}
+
+fn unpack(data: &[u8], size: usize) -> Option<Vec<u8>> {
+    zstd::bulk::Decompressor::new().ok()?.decompress(data, size).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(content: &[u8]) -> usize {
+        let (codec, packed) = Encoder::new().unwrap().encode(content);
+        let stored = packed.as_deref().unwrap_or(content);
+        let back = decode::<()>(codec, content.len(), stored, || Err(())).unwrap().unwrap();
+        assert_eq!(back, content);
+        stored.len()
+    }
+
+    #[test]
+    fn round_trips() {
+        assert_eq!(round_trip(b""), 0);
+        assert_eq!(round_trip(b"short"), 5);
+        assert!(round_trip("words and words ".repeat(100).as_bytes()) < 100);
+        let noise: Vec<u8> = (0..1000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        assert!(round_trip(&noise) <= 1000);
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        assert_eq!(decode::<()>(ZSTD, 10, b"nonsense", || Err(())), Ok(None));
+        assert_eq!(decode::<()>(RAW, 3, b"ab", || Err(())), Ok(None));
+        assert_eq!(decode::<()>(9, 0, b"", || Err(())), Ok(None));
+    }
+}

@@ -1,0 +1,132 @@
+//! Opening the database: owner-only files, pragmas outside transactions, migrations inside one.
+//!
+//! A database from a newer looptape is refused; nothing is ever downgraded.
+
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Append-only: a landed migration never changes.
+const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("../../../migrations/0001_traces.sql"))];
+
+/// How long a connection waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "there is no recording database at {path}: record something first (`looptape record -- CMD…`), or name another file with --db"
+    )]
+    Missing { path: PathBuf },
+    #[error("cannot create {path}: {source}. Choose another place with --db FILE or LOOPTAPE_DB")]
+    Create { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} was written by a newer looptape (schema {found}, this one knows {known}): update looptape, or use another --db"
+    )]
+    Newer { path: PathBuf, found: i64, known: usize },
+    #[error("{path} is not a looptape database: {detail}. Name another file with --db")]
+    NotADatabase { path: PathBuf, detail: String },
+    #[error("cannot open {path}: {source}")]
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+}
+
+/// Creates `path` readable by its owner only, its folder too if that does not exist yet.
+pub fn open_private(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.exists()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+/// Opens for writing, creating what is missing.
+pub(crate) fn open_to_write(path: &Path, synchronous: &str) -> Result<Connection, OpenError> {
+    open_private(path).map_err(|source| OpenError::Create { path: path.into(), source })?;
+    let mut connection = connect(path)?;
+    set_up(&connection, synchronous).map_err(|e| not_a_database(path, e))?;
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+/// Opens for reading. The file must exist; it is brought to the newest schema if need be.
+pub(crate) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
+    if !path.exists() {
+        return Err(OpenError::Missing { path: path.into() });
+    }
+    let mut connection = connect(path)?;
+    set_up(&connection, "NORMAL").map_err(|e| not_a_database(path, e))?;
+    migrate(&mut connection, path)?;
+    connection.pragma_update(None, "query_only", true).map_err(|e| not_a_database(path, e))?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> Result<Connection, OpenError> {
+    let connection =
+        Connection::open(path).map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| not_a_database(path, e))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn set_up(connection: &Connection, synchronous: &str) -> rusqlite::Result<()> {
+    // Takes effect on an empty file only; lets pruning give pages back.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let found: i64 =
+        connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| not_a_database(path, e))?;
+    let known = MIGRATIONS.len();
+    if found > known as i64 {
+        return Err(OpenError::Newer { path: path.into(), found, known });
+    }
+    if found == known as i64 {
+        return Ok(());
+    }
+    if found == 0 && has_tables(connection).map_err(|e| not_a_database(path, e))? {
+        // Two processes may create the same database at once; the second finds it made.
+        let now: i64 = connection
+            .query_row("PRAGMA user_version", [], |r| r.get(0))
+            .map_err(|e| not_a_database(path, e))?;
+        if now == 0 {
+            let detail = "it is an SQLite file with other tables".to_owned();
+            return Err(OpenError::NotADatabase { path: path.into(), detail });
+        }
+    }
+    Migrations::from_slice(MIGRATIONS).to_latest(connection).or_else(|e| {
+        let now: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap_or(0);
+        if now == known as i64 {
+            return Ok(());
+        }
+        Err(OpenError::NotADatabase { path: path.into(), detail: e.to_string() })
+    })
+}
+
+fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |r| r.get(0))
+}
+
+fn not_a_database(path: &Path, error: rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+            OpenError::NotADatabase { path: path.into(), detail: error.to_string() }
+        }
+        _ => OpenError::Sqlite { path: path.into(), source: error },
+    }
+}

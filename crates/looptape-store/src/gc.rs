@@ -1,0 +1,202 @@
+//! Retention: deleting old traces, and the content that no trace refers to any more.
+//!
+//! One transaction marks and sweeps, so that no recorder can refer to content that is about to go; the
+//! content generation is raised in it, which voids the ids that other processes remember.
+
+use crate::OpenError;
+use crate::database::open_to_write;
+use crate::ids::TraceKey;
+use crate::liveness::Process;
+use looptape_core::varint;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// What to keep. Traces that are being recorded always stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Traces that started before this go (µs since the Unix epoch).
+    pub started_before_unix_us: Option<i64>,
+    /// The oldest traces go until the database is not larger than this.
+    pub max_bytes: Option<u64>,
+}
+
+/// What pruning did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PruneReport {
+    /// Ids of the traces that went.
+    pub traces: Vec<String>,
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+}
+
+/// A connection for pruning.
+#[derive(Debug)]
+pub struct Maintenance {
+    connection: Connection,
+}
+
+impl Maintenance {
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        if !path.exists() {
+            return Err(OpenError::Missing { path: path.into() });
+        }
+        Ok(Self { connection: open_to_write(path, "NORMAL")? })
+    }
+
+    /// The traces that [`Maintenance::prune`] would delete by age; size is not foreseen.
+    pub fn expired(&mut self, retention: &Retention) -> rusqlite::Result<Vec<String>> {
+        let tx = self.connection.transaction()?;
+        Ok(expired(&tx, retention)?.into_iter().map(|(_, id)| id).collect())
+    }
+
+    pub fn prune(&mut self, retention: &Retention) -> rusqlite::Result<PruneReport> {
+        prune(&mut self.connection, retention)
+    }
+}
+
+/// Deletes what `retention` does not keep, and gives the space back.
+pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> rusqlite::Result<PruneReport> {
+    let mut report = PruneReport { bytes_before: size_bytes(connection)?, ..PruneReport::default() };
+    let old = {
+        let tx = connection.transaction()?;
+        expired(&tx, retention)?
+    };
+    if !old.is_empty() {
+        delete(connection, &old, &mut report)?;
+    }
+    if let Some(max) = retention.max_bytes {
+        while used_bytes(connection)? > max {
+            let all = {
+                let tx = connection.transaction()?;
+                ended_oldest_first(&tx)?
+            };
+            let some: Vec<_> = all.iter().take(all.len().div_ceil(10)).cloned().collect();
+            if some.is_empty() {
+                break;
+            }
+            delete(connection, &some, &mut report)?;
+        }
+    }
+    if !report.traces.is_empty() {
+        connection.execute_batch("PRAGMA incremental_vacuum")?;
+        // Busy readers keep the log from shrinking now; a later checkpoint does it.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
+    report.bytes_after = size_bytes(connection)?;
+    Ok(report)
+}
+
+fn expired(tx: &Transaction<'_>, retention: &Retention) -> rusqlite::Result<Vec<(TraceKey, String)>> {
+    let Some(before) = retention.started_before_unix_us else { return Ok(Vec::new()) };
+    let mut old = ended_oldest_first(tx)?;
+    let mut started = tx.prepare("SELECT started_unix_us FROM traces WHERE key = ?1")?;
+    let mut keep = Vec::new();
+    for (key, id) in old.drain(..) {
+        if started.query_row([key.0], |r| r.get::<_, i64>(0))? < before {
+            keep.push((key, id));
+        }
+    }
+    Ok(keep)
+}
+
+/// All traces that are not being recorded.
+fn ended_oldest_first(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(TraceKey, String)>> {
+    let mut statement = tx.prepare(
+        "SELECT t.key, t.id, t.recorder, e.trace IS NOT NULL FROM traces t \
+         LEFT JOIN trace_ends e ON e.trace = t.key ORDER BY t.started_unix_us, t.key",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let ended: bool = row.get(3)?;
+        if ended || !Process::load(tx, row.get(2)?)?.is_alive() {
+            found.push((TraceKey(row.get(0)?), row.get(1)?));
+        }
+    }
+    Ok(found)
+}
+
+fn delete(
+    connection: &mut Connection,
+    traces: &[(TraceKey, String)],
+    report: &mut PruneReport,
+) -> rusqlite::Result<()> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut statement = tx.prepare("DELETE FROM traces WHERE key = ?1")?;
+        for (key, id) in traces {
+            statement.execute([key.0])?;
+            report.traces.push(id.clone());
+        }
+        sweep(&tx)?;
+        tx.execute("UPDATE settings SET value = value + 1 WHERE name = 'content_generation'", [])?;
+    }
+    tx.commit()
+}
+
+/// Deletes nodes and blobs that nothing refers to.
+fn sweep(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let nodes = live_nodes(tx)?;
+    delete_others(tx, "nodes", &nodes)?;
+    let blobs = live_blobs(tx)?;
+    delete_others(tx, "blobs", &blobs)
+}
+
+fn live_nodes(tx: &Transaction<'_>) -> rusqlite::Result<HashSet<i64>> {
+    let mut live = HashSet::new();
+    let mut parent = tx.prepare("SELECT parent FROM nodes WHERE id = ?1")?;
+    let mut statement = tx.prepare("SELECT request_heads FROM exchanges")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let heads: Vec<u8> = row.get(0)?;
+        let mut heads = &heads[..];
+        while let Some(head) = varint::read(&mut heads) {
+            let mut at = i64::try_from(head).unwrap_or(0);
+            while at != 0 && live.insert(at) {
+                at = parent.query_row([at], |r| r.get(0)).unwrap_or(0);
+            }
+        }
+    }
+    Ok(live)
+}
+
+fn live_blobs(tx: &Transaction<'_>) -> rusqlite::Result<HashSet<i64>> {
+    let mut live = HashSet::new();
+    let mut base = tx.prepare("SELECT base FROM blobs WHERE id = ?1")?;
+    let mut statement = tx.prepare(
+        "SELECT blob FROM nodes UNION ALL SELECT request_headers FROM exchanges \
+         UNION ALL SELECT request_skeleton FROM exchanges UNION ALL SELECT headers FROM answers \
+         UNION ALL SELECT body FROM answers",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut at: Option<i64> = row.get(0)?;
+        while let Some(id) = at.filter(|&id| live.insert(id)) {
+            at = base.query_row([id], |r| r.get(0)).unwrap_or(None);
+        }
+    }
+    Ok(live)
+}
+
+fn delete_others(tx: &Transaction<'_>, table: &'static str, live: &HashSet<i64>) -> rusqlite::Result<()> {
+    let dead: Vec<i64> = tx
+        .prepare(&format!("SELECT id FROM {table}"))?
+        .query_map([], |r| r.get(0))?
+        .filter(|id| id.as_ref().map_or(true, |id| !live.contains(id)))
+        .collect::<Result<_, _>>()?;
+    let mut statement = tx.prepare(&format!("DELETE FROM {table} WHERE id = ?1"))?;
+    dead.iter().try_for_each(|id| statement.execute([id]).map(|_| ()))
+}
+
+/// The file's size once free pages are given back.
+fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name| connection.query_row(name, [], |r| r.get::<_, i64>(0));
+    let pages = pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?;
+    Ok((pages * pragma("PRAGMA page_size")?).unsigned_abs())
+}
+
+fn size_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name| connection.query_row(name, [], |r| r.get::<_, i64>(0));
+    Ok((pragma("PRAGMA page_count")? * pragma("PRAGMA page_size")?).unsigned_abs())
+}

@@ -1,0 +1,63 @@
+//! Row keys, and the ways to name a trace on a command line.
+
+use std::fmt;
+
+/// A trace's row. Ids from outside repeat; keys do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceKey(pub(crate) i64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BlobId(pub(crate) i64);
+
+/// A chain's head. `NodeId(0)` is the empty chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NodeId(pub(crate) i64);
+
+/// What a user may write to name a trace: `last`, `last~2`, an id, a unique prefix of one, `ID#1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// The n-th newest, 0 being the newest.
+    Last(u32),
+    /// An id or a prefix of one; with a run number, an earlier run of the same id.
+    Id { prefix: String, run: Option<u32> },
+}
+
+impl Selector {
+    /// Never fails: what is not a keyword is an id, and the look-up says if there is none.
+    pub fn parse(text: &str) -> Self {
+        if text == "last" {
+            return Self::Last(0);
+        }
+        if let Some(n) = text.strip_prefix("last~").and_then(|n| n.parse().ok()) {
+            return Self::Last(n);
+        }
+        match text.rsplit_once('#').and_then(|(id, run)| Some((id, run.parse().ok()?))) {
+            Some((id, run)) => Self::Id { prefix: id.to_owned(), run: Some(run) },
+            None => Self::Id { prefix: text.to_owned(), run: None },
+        }
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last(0) => f.write_str("last"),
+            Self::Last(n) => write!(f, "last~{n}"),
+            Self::Id { prefix, run: None } => f.write_str(prefix),
+            Self::Id { prefix, run: Some(run) } => write!(f, "{prefix}#{run}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors() {
+        assert_eq!(Selector::parse("last"), Selector::Last(0));
+        assert_eq!(Selector::parse("last~3"), Selector::Last(3));
+        assert_eq!(Selector::parse("job#2"), Selector::Id { prefix: "job".into(), run: Some(2) });
+        assert_eq!(Selector::parse("last~x"), Selector::Id { prefix: "last~x".into(), run: None });
+    }
+}

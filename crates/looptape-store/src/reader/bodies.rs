@@ -1,0 +1,92 @@
+//! Putting bodies together again from their skeletons and chains.
+
+use crate::content::read_blob;
+use crate::ids::{BlobId, NodeId};
+use bytes::Bytes;
+use looptape_core::{chain::Skeleton, varint};
+use rusqlite::{Connection, OptionalExtension};
+use std::collections::HashMap;
+
+/// Decoded content kept between look-ups, in bytes.
+const KEEP_BYTES: usize = 64 << 20;
+
+/// A memory of blobs and nodes: the steps of a loop share most of theirs.
+#[derive(Default)]
+pub(crate) struct Bodies {
+    blobs: HashMap<BlobId, Bytes>,
+    blob_bytes: usize,
+    nodes: HashMap<NodeId, (NodeId, BlobId)>,
+}
+
+impl Bodies {
+    /// A blob's content; `None` if it is missing or damaged.
+    pub(crate) fn blob(&mut self, connection: &Connection, id: BlobId) -> rusqlite::Result<Option<Bytes>> {
+        if let Some(known) = self.blobs.get(&id) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(content) = read_blob(connection, id)?.map(Bytes::from) else { return Ok(None) };
+        if self.blob_bytes > KEEP_BYTES {
+            self.blobs.clear();
+            self.blob_bytes = 0;
+        }
+        self.blob_bytes += content.len();
+        self.blobs.insert(id, content.clone());
+        Ok(Some(content))
+    }
+
+    /// A body from its skeleton and the encoded heads of its chains; `None` if any part is damaged.
+    pub(crate) fn join(
+        &mut self,
+        connection: &Connection,
+        skeleton: BlobId,
+        mut heads: &[u8],
+    ) -> rusqlite::Result<Option<Bytes>> {
+        let Some(bytes) = self.blob(connection, skeleton)? else { return Ok(None) };
+        let Ok(skeleton) = Skeleton::decode(&bytes) else { return Ok(None) };
+        let mut contents: Vec<Vec<u8>> = Vec::with_capacity(skeleton.cuts());
+        while !heads.is_empty() {
+            let head = varint::read(&mut heads).and_then(|id| i64::try_from(id).ok());
+            let Some(content) = head.map(|id| self.chain(connection, NodeId(id))).transpose()?.flatten()
+            else {
+                return Ok(None);
+            };
+            contents.push(content);
+        }
+        Ok(skeleton.join(contents.iter().map(Vec::as_slice)).ok().map(Bytes::from))
+    }
+
+    /// The pieces of a chain, joined.
+    fn chain(&mut self, connection: &Connection, head: NodeId) -> rusqlite::Result<Option<Vec<u8>>> {
+        let mut blobs = Vec::new();
+        let mut at = head;
+        while at != NodeId(0) {
+            let Some((parent, blob)) = self.node(connection, at)? else { return Ok(None) };
+            // A node's parent was there before it: a smaller id. Anything else is damage, or a loop.
+            if parent.0 >= at.0 {
+                return Ok(None);
+            }
+            blobs.push(blob);
+            at = parent;
+        }
+        let mut content = Vec::new();
+        for blob in blobs.into_iter().rev() {
+            let Some(piece) = self.blob(connection, blob)? else { return Ok(None) };
+            content.extend_from_slice(&piece);
+        }
+        Ok(Some(content))
+    }
+
+    fn node(&mut self, connection: &Connection, id: NodeId) -> rusqlite::Result<Option<(NodeId, BlobId)>> {
+        if let Some(&known) = self.nodes.get(&id) {
+            return Ok(Some(known));
+        }
+        let row = connection
+            .prepare_cached("SELECT parent, blob FROM nodes WHERE id = ?1")?
+            .query_row([id.0], |r| Ok((NodeId(r.get(0)?), BlobId(r.get(1)?))))
+            .optional()?;
+        if let Some(row) = row {
+            self.nodes.insert(id, row);
+        }
+        Ok(row)
+    }
+}

@@ -1,0 +1,246 @@
+//! Finding traces by id, by position, by filter.
+
+use super::{ReadError, Reader, TraceEnd, TraceRow, TraceStatus};
+use crate::ids::{Selector, TraceKey};
+use crate::liveness::Process;
+use looptape_core::TraceId;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// Why a selector names no single trace.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    #[error("there is no trace yet: record one first (`looptape record -- CMD…`)")]
+    Empty,
+    #[error("there are only {count} traces: `{wanted}` is too far back. `looptape ls` lists them")]
+    TooFarBack { wanted: Selector, count: u32 },
+    #[error("there is no trace `{wanted}`.{} `looptape ls` lists them", nearest_hint(nearest))]
+    Unknown { wanted: Selector, nearest: Vec<String> },
+    #[error("`{wanted}` could be {}{}: write more of the id", candidates.join(", "), if *more { ", …" } else { "" })]
+    Ambiguous { wanted: Selector, candidates: Vec<String>, more: bool },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<rusqlite::Error> for FindError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+fn nearest_hint(nearest: &[String]) -> String {
+    match nearest {
+        [] => String::new(),
+        ids => format!(" Nearest: {}.", ids.join(", ")),
+    }
+}
+
+/// Which traces a list shows, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct TraceFilter {
+    /// Not more than this many.
+    pub limit: Option<u32>,
+    /// Started at or after, µs since the Unix epoch.
+    pub since_unix_us: Option<i64>,
+    pub agent: Option<String>,
+    /// A model that any of its calls asked for or got.
+    pub model: Option<String>,
+    /// Every one of these tags.
+    pub tags: Vec<(String, String)>,
+}
+
+const COLUMNS: &str = "t.key, t.id, t.run, t.source, t.name, t.agent, t.tags, t.command, t.parent_why, \
+     t.started_unix_us, t.byte_exact, t.recorder, e.ended_us, e.idle, e.exit_code, e.aborted, \
+     (SELECT p.id FROM traces p WHERE p.key = t.parent), \
+     EXISTS (SELECT 1 FROM traces n WHERE n.id = t.id AND n.run > t.run)";
+
+impl Reader {
+    /// The one trace that `selector` names.
+    pub fn find(&self, selector: &Selector) -> Result<TraceRow, FindError> {
+        let key = match selector {
+            Selector::Last(n) => self.nth_newest(selector, *n)?,
+            Selector::Id { prefix, run } => self.by_prefix(selector, prefix, *run)?,
+        };
+        Ok(self.row(key)?)
+    }
+
+    /// The row of a trace that is known to be there.
+    pub fn row(&self, key: TraceKey) -> Result<TraceRow, ReadError> {
+        Ok(row(&self.connection, key)?)
+    }
+
+    /// Traces that pass `filter`, newest first.
+    pub fn traces(&self, filter: &TraceFilter) -> Result<Vec<TraceRow>, ReadError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM traces t LEFT JOIN trace_ends e ON e.trace = t.key \
+             WHERE t.started_unix_us >= ?1 AND (?2 IS NULL OR t.agent = ?2) \
+             AND (?3 IS NULL OR EXISTS (SELECT 1 FROM facts f WHERE f.trace = t.key AND (f.model = ?3 OR f.response_model = ?3))) \
+             AND NOT EXISTS (SELECT 1 FROM json_each(?4) w WHERE json_extract(t.tags, '$.\"' || (w.value ->> 0) || '\"') IS NOT (w.value ->> 1)) \
+             ORDER BY t.started_unix_us DESC, t.key DESC LIMIT ?5"
+        );
+        let tags: Vec<[&str; 2]> = filter.tags.iter().map(|(k, v)| [k.as_str(), v.as_str()]).collect();
+        let tags = serde_json::to_string(&tags).expect("strings are JSON");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(
+            params![
+                filter.since_unix_us.unwrap_or(i64::MIN),
+                filter.agent,
+                filter.model,
+                tags,
+                filter.limit.map_or(-1, i64::from)
+            ],
+            |r| trace_row(&self.connection, r),
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn nth_newest(&self, selector: &Selector, n: u32) -> Result<TraceKey, FindError> {
+        let key = self
+            .connection
+            .prepare_cached(
+                "SELECT key FROM traces ORDER BY started_unix_us DESC, key DESC LIMIT 1 OFFSET ?1",
+            )?
+            .query_row([n], |r| r.get(0))
+            .optional()?;
+        match key {
+            Some(key) => Ok(TraceKey(key)),
+            None => match self.connection.query_row("SELECT count(*) FROM traces", [], |r| r.get(0))? {
+                0 => Err(FindError::Empty),
+                count => Err(FindError::TooFarBack { wanted: selector.clone(), count }),
+            },
+        }
+    }
+
+    fn by_prefix(&self, wanted: &Selector, prefix: &str, run: Option<u32>) -> Result<TraceKey, FindError> {
+        let exact = self
+            .connection
+            .prepare_cached(
+                "SELECT key FROM traces WHERE id = ?1 AND (?2 IS NULL OR run = ?2) ORDER BY run DESC LIMIT 1",
+            )?
+            .query_row(params![prefix, run], |r| r.get(0))
+            .optional()?;
+        if let Some(key) = exact {
+            return Ok(TraceKey(key));
+        }
+        // Ids hold no character above `~`, so every id with this prefix lies below it.
+        let mut ids: Vec<String> = self
+            .connection
+            .prepare_cached("SELECT DISTINCT id FROM traces WHERE id >= ?1 AND id < ?1 || '~' LIMIT 6")?
+            .query_map([prefix], |r| r.get(0))?
+            .collect::<Result<_, _>>()?;
+        if prefix.is_empty() {
+            ids.clear();
+        }
+        match ids.as_slice() {
+            [] => Err(FindError::Unknown { wanted: wanted.clone(), nearest: self.nearest(prefix)? }),
+            [only] => {
+                let key = self
+                    .connection
+                    .prepare_cached("SELECT key FROM traces WHERE id = ?1 AND (?2 IS NULL OR run = ?2) ORDER BY run DESC LIMIT 1")?
+                    .query_row(params![only, run], |r| r.get(0))
+                    .optional()?;
+                key.map(TraceKey)
+                    .ok_or_else(|| FindError::Unknown { wanted: wanted.clone(), nearest: vec![only.clone()] })
+            }
+            many => Err(FindError::Ambiguous {
+                wanted: wanted.clone(),
+                candidates: many.iter().take(5).cloned().collect(),
+                more: many.len() > 5,
+            }),
+        }
+    }
+
+    /// The ids that share most of their beginning with `text`: its neighbours in the index.
+    fn nearest(&self, text: &str) -> Result<Vec<String>, FindError> {
+        let shared = |id: &str| id.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+        let mut ids = Vec::new();
+        for sql in [
+            "SELECT DISTINCT id FROM traces WHERE id < ?1 ORDER BY id DESC LIMIT 2",
+            "SELECT DISTINCT id FROM traces WHERE id >= ?1 ORDER BY id LIMIT 2",
+        ] {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            for id in statement.query_map([text], |r| r.get::<_, String>(0))? {
+                ids.push(id?);
+            }
+        }
+        ids.retain(|id| shared(id) >= 2);
+        ids.sort_by_key(|id| std::cmp::Reverse(shared(id)));
+        ids.truncate(3);
+        Ok(ids)
+    }
+}
+
+/// The row of a trace that is known to be there.
+pub(crate) fn row(connection: &Connection, key: TraceKey) -> rusqlite::Result<TraceRow> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM traces t LEFT JOIN trace_ends e ON e.trace = t.key WHERE t.key = ?1");
+    connection.prepare_cached(&sql)?.query_row([key.0], |r| trace_row(connection, r))
+}
+
+fn trace_row(connection: &Connection, r: &Row<'_>) -> rusqlite::Result<TraceRow> {
+    let key = TraceKey(r.get(0)?);
+    let end = match r.get::<_, Option<i64>>(12)? {
+        Some(ended_us) => Some(TraceEnd { ended_us, idle: r.get(13)?, exit_code: r.get(14)? }),
+        None => None,
+    };
+    let aborted: Option<String> = r.get(15)?;
+    let status = status(connection, key, r.get(11)?, end.is_some(), aborted)?;
+    let id: String = r.get(1)?;
+    let parent: Option<String> = r.get(16)?;
+    let why: Option<String> = r.get(8)?;
+    Ok(TraceRow {
+        key,
+        id: TraceId::parse(&id).map_err(|e| conversion(1, e))?,
+        run: r.get(2)?,
+        superseded: r.get(17)?,
+        source: r.get(3)?,
+        name: r.get(4)?,
+        agent: r.get(5)?,
+        tags: json(6, &r.get::<_, String>(6)?)?,
+        command: json(7, &r.get::<_, String>(7)?)?,
+        parent: parent.zip(why),
+        started_unix_us: r.get(9)?,
+        byte_exact: r.get(10)?,
+        end,
+        status,
+    })
+}
+
+fn status(
+    connection: &Connection,
+    key: TraceKey,
+    recorder: i64,
+    ended: bool,
+    aborted: Option<String>,
+) -> rusqlite::Result<TraceStatus> {
+    let mut reasons: Vec<String> = connection
+        .prepare_cached("SELECT reason, count FROM trace_gaps WHERE trace = ?1 ORDER BY reason")?
+        .query_map([key.0], |r| {
+            let (reason, count): (String, i64) = (r.get(0)?, r.get(1)?);
+            Ok(if count == 1 { reason } else { format!("{reason} ({count} times)") })
+        })?
+        .collect::<Result<_, _>>()?;
+    if let Some(why) = aborted {
+        reasons.insert(0, why);
+        return Ok(TraceStatus::Aborted(reasons));
+    }
+    Ok(match ended {
+        true if reasons.is_empty() => TraceStatus::Complete,
+        true => TraceStatus::Incomplete(reasons),
+        false if Process::load(connection, recorder)?.is_alive() => TraceStatus::Recording,
+        false => {
+            reasons.insert(
+                0,
+                "the recorder ended without closing the trace (killed, or its disk was full)".into(),
+            );
+            TraceStatus::Aborted(reasons)
+        }
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text).map_err(|e| conversion(column, e))
+}
+
+fn conversion(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+}

@@ -1,0 +1,252 @@
+//! Reading the calls of a trace: their facts, and their bytes.
+
+use super::{ReadError, Reader, TraceRow};
+use crate::facts_row;
+use crate::ids::{BlobId, TraceKey};
+use bytes::Bytes;
+use looptape_core::derive;
+use looptape_core::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
+use looptape_core::facts::{CallFacts, DERIVATION};
+use looptape_core::headers::RedactedHeaders;
+use looptape_core::provider::Provider;
+use looptape_core::{Digest, varint};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+/// A trace with the facts of its calls, in start order.
+#[derive(Clone, Debug)]
+pub struct RecordedTrace {
+    pub row: TraceRow,
+    pub facts: Vec<CallFacts>,
+    /// For imports: each call's place in its file.
+    pub import_indices: Vec<Option<u32>>,
+}
+
+const EXCHANGE_COLUMNS: &str = "e.seq, e.sent_us, e.sent_unix_us, e.provider, e.method, e.path, e.request_headers, \
+     e.request_skeleton, e.request_heads, a.end_us, a.ending, a.error, a.status, a.head_us, a.headers, a.body, \
+     a.chunks, e.loop_hint, e.request_digest";
+
+/// A row of [`EXCHANGE_COLUMNS`] before its content is looked up.
+struct ExchangeRow {
+    seq: u32,
+    sent_us: i64,
+    sent_unix_us: i64,
+    provider: String,
+    method: String,
+    path: String,
+    headers: BlobId,
+    skeleton: BlobId,
+    heads: Vec<u8>,
+    end: Option<EndRow>,
+    loop_hint: Option<String>,
+    digest: Vec<u8>,
+}
+
+struct EndRow {
+    end_us: i64,
+    ending: String,
+    error: Option<String>,
+    head: Option<HeadRow>,
+}
+
+struct HeadRow {
+    status: u16,
+    head_us: i64,
+    headers: BlobId,
+    body: BlobId,
+    chunks: Vec<u8>,
+}
+
+impl Reader {
+    /// A trace and the facts of its calls. Facts that an older looptape derived, or that were never
+    /// written because the recorder was killed, are derived now.
+    pub fn load(&self, row: TraceRow) -> Result<RecordedTrace, ReadError> {
+        let mut statement = self.connection.prepare_cached(&facts_sql())?;
+        let mut rows = statement.query([row.key.0])?;
+        let mut facts = Vec::new();
+        let mut import_indices = Vec::new();
+        while let Some(r) = rows.next()? {
+            import_indices.push(r.get("import_index")?);
+            match facts_of(r)? {
+                Some(known) => facts.push(known),
+                None => facts.push(self.derive(row.key, r.get(0)?)?),
+            }
+        }
+        Ok(RecordedTrace { row, facts, import_indices })
+    }
+
+    /// The sequence numbers of a trace's calls, in start order.
+    pub fn seqs(&self, trace: TraceKey) -> Result<Vec<u32>, ReadError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT seq FROM exchanges WHERE trace = ?1 ORDER BY seq")?;
+        Ok(statement.query_map([trace.0], |r| r.get(0))?.collect::<Result<_, _>>()?)
+    }
+
+    /// One call with all its bytes.
+    pub fn exchange(&self, trace: TraceKey, seq: u32) -> Result<Exchange, ReadError> {
+        Ok(self.exchange_and_hint(trace, seq)?.0)
+    }
+
+    fn exchange_and_hint(&self, trace: TraceKey, seq: u32) -> Result<(Exchange, Option<String>), ReadError> {
+        let sql = format!(
+            "SELECT {EXCHANGE_COLUMNS} FROM exchanges e LEFT JOIN answers a USING (trace, seq) \
+             WHERE e.trace = ?1 AND e.seq = ?2"
+        );
+        let row = self
+            .connection
+            .prepare_cached(&sql)?
+            .query_row([trace.0, i64::from(seq)], exchange_row)
+            .optional()?
+            .ok_or(ReadError::Damaged { seq, what: "row" })?;
+        let hint = row.loop_hint.clone();
+        Ok((self.materialise(row)?, hint))
+    }
+
+    fn derive(&self, trace: TraceKey, seq: u32) -> Result<CallFacts, ReadError> {
+        let (exchange, loop_hint) = self.exchange_and_hint(trace, seq)?;
+        let mut facts = derive::request(
+            &exchange.provider,
+            &exchange.method,
+            &exchange.path,
+            &exchange.request_headers,
+            &exchange.request_body,
+        );
+        facts.seq = exchange.seq;
+        facts.sent_us = exchange.sent_us;
+        facts.loop_hint = loop_hint;
+        Ok(derive::call(&facts, &exchange.outcome))
+    }
+
+    fn materialise(&self, row: ExchangeRow) -> Result<Exchange, ReadError> {
+        let seq = row.seq;
+        let damaged = |what| ReadError::Damaged { seq, what };
+        let request_body = self
+            .bodies
+            .borrow_mut()
+            .join(&self.connection, row.skeleton, &row.heads)?
+            .filter(|body| Digest::of(body).0[..] == row.digest)
+            .ok_or(damaged("request body"))?;
+        let outcome = match row.end {
+            None => Outcome::InFlight,
+            Some(end) => {
+                let ending = ending(&end.ending, end.error).ok_or(damaged("ending"))?;
+                match end.head {
+                    None => Outcome::NoResponse { end_us: end.end_us, ending },
+                    Some(head) => Outcome::Answered(Answer {
+                        status: head.status,
+                        headers: self.headers(head.headers)?.ok_or(damaged("response headers"))?,
+                        body: self.blob(head.body)?.ok_or(damaged("response body"))?,
+                        chunks: decode_chunks(head.head_us, &head.chunks).ok_or(damaged("chunk table"))?,
+                        head_us: head.head_us,
+                        end_us: end.end_us,
+                        ending,
+                    }),
+                }
+            }
+        };
+        Ok(Exchange {
+            seq,
+            sent_us: row.sent_us,
+            sent_unix_us: row.sent_unix_us,
+            provider: Provider::parse(&row.provider).ok_or(damaged("provider"))?,
+            method: row.method,
+            path: row.path,
+            request_headers: self.headers(row.headers)?.ok_or(damaged("request headers"))?,
+            request_body,
+            outcome,
+        })
+    }
+
+    fn blob(&self, id: BlobId) -> rusqlite::Result<Option<Bytes>> {
+        self.bodies.borrow_mut().blob(&self.connection, id)
+    }
+
+    fn headers(&self, id: BlobId) -> rusqlite::Result<Option<RedactedHeaders>> {
+        Ok(self.blob(id)?.and_then(|bytes| RedactedHeaders::decode(&bytes)))
+    }
+}
+
+fn facts_sql() -> String {
+    format!(
+        "SELECT {}, f.derivation, e.import_index FROM exchanges e LEFT JOIN answers a USING (trace, seq) \
+         LEFT JOIN facts f USING (trace, seq) WHERE e.trace = ?1 ORDER BY e.seq",
+        facts_row::COLUMNS
+    )
+}
+
+/// The facts of a row, if this version derived them.
+fn facts_of(row: &Row<'_>) -> rusqlite::Result<Option<CallFacts>> {
+    match row.get("derivation")? {
+        Some(DERIVATION) => facts_row::read(row).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The facts of a trace that are there, and whether that is all of them.
+pub(super) fn load_facts(
+    connection: &Connection,
+    trace: TraceKey,
+) -> rusqlite::Result<(Vec<CallFacts>, bool)> {
+    let mut statement = connection.prepare_cached(&facts_sql())?;
+    let mut rows = statement.query([trace.0])?;
+    let (mut facts, mut all) = (Vec::new(), true);
+    while let Some(row) = rows.next()? {
+        match facts_of(row)? {
+            Some(known) => facts.push(known),
+            None => all = false,
+        }
+    }
+    Ok((facts, all))
+}
+
+fn exchange_row(r: &Row<'_>) -> rusqlite::Result<ExchangeRow> {
+    let head = match r.get::<_, Option<u16>>(12)? {
+        None => None,
+        Some(status) => Some(HeadRow {
+            status,
+            head_us: r.get(13)?,
+            headers: BlobId(r.get(14)?),
+            body: BlobId(r.get(15)?),
+            chunks: r.get(16)?,
+        }),
+    };
+    let end = match r.get::<_, Option<i64>>(9)? {
+        None => None,
+        Some(end_us) => Some(EndRow { end_us, ending: r.get(10)?, error: r.get(11)?, head }),
+    };
+    Ok(ExchangeRow {
+        seq: r.get(0)?,
+        sent_us: r.get(1)?,
+        sent_unix_us: r.get(2)?,
+        provider: r.get(3)?,
+        method: r.get(4)?,
+        path: r.get(5)?,
+        headers: BlobId(r.get(6)?),
+        skeleton: BlobId(r.get(7)?),
+        heads: r.get(8)?,
+        end,
+        loop_hint: r.get(17)?,
+        digest: r.get(18)?,
+    })
+}
+
+fn ending(word: &str, error: Option<String>) -> Option<Ending> {
+    let error = error.unwrap_or_default();
+    Some(match word {
+        "complete" => Ending::Complete,
+        "upstream_reset" => Ending::UpstreamReset { error },
+        "upstream_unreachable" => Ending::UpstreamUnreachable { error },
+        "client_gone" => Ending::ClientGone,
+        _ => return None,
+    })
+}
+
+fn decode_chunks(head_us: i64, mut bytes: &[u8]) -> Option<Vec<Chunk>> {
+    let mut chunks = Vec::new();
+    let mut at_us = head_us;
+    while !bytes.is_empty() {
+        let len = u32::try_from(varint::read(&mut bytes)?).ok()?;
+        at_us = at_us.checked_add_unsigned(varint::read(&mut bytes)?)?;
+        chunks.push(Chunk { at_us, len });
+    }
+    Some(chunks)
+}

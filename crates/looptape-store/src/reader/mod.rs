@@ -1,0 +1,129 @@
+//! The way out: finding traces, and reading what was recorded.
+//!
+//! A reader has its own connection and never writes. What is found damaged is an error that names it,
+//! never a panic and never silently left out.
+
+mod bodies;
+mod find;
+mod load;
+mod summary;
+
+pub(crate) use find::row as trace_row;
+pub use find::{FindError, TraceFilter};
+pub use load::RecordedTrace;
+pub(crate) use summary::store_trace_facts;
+
+use crate::OpenError;
+use crate::database::open_to_read;
+use crate::ids::TraceKey;
+use bodies::Bodies;
+use looptape_core::TraceId;
+use rusqlite::Connection;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A reading connection.
+pub struct Reader {
+    connection: Connection,
+    bodies: RefCell<Bodies>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+/// Why something recorded cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("reading the database failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(
+        "call {seq} of the trace is damaged: its {what} cannot be read. Run `looptape verify` to see what else is"
+    )]
+    Damaged { seq: u32, what: &'static str },
+}
+
+/// A trace's own row and what belongs to it, without its calls.
+#[derive(Clone, Debug)]
+pub struct TraceRow {
+    pub key: TraceKey,
+    pub id: TraceId,
+    /// 1 for the first trace of this id.
+    pub run: u32,
+    /// Whether a newer trace has the same id.
+    pub superseded: bool,
+    pub source: String,
+    pub name: Option<String>,
+    pub agent: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    pub command: Vec<String>,
+    /// The id of the trace that this one was made from, and why.
+    pub parent: Option<(String, String)>,
+    pub started_unix_us: i64,
+    pub byte_exact: bool,
+    pub end: Option<TraceEnd>,
+    pub status: TraceStatus,
+}
+
+/// A closing row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceEnd {
+    pub ended_us: i64,
+    /// It fell silent; nobody ended it.
+    pub idle: bool,
+    pub exit_code: Option<i32>,
+}
+
+/// Whether a recording is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TraceStatus {
+    Complete,
+    /// It ended, but something is missing.
+    Incomplete(Vec<String>),
+    /// It never ended: its recorder is gone. What it holds is a prefix, unless there are reasons beside
+    /// that one.
+    Aborted(Vec<String>),
+    Recording,
+}
+
+impl TraceStatus {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Incomplete(_) => "incomplete",
+            Self::Aborted(_) => "aborted",
+            Self::Recording => "recording",
+        }
+    }
+
+    pub fn reasons(&self) -> &[String] {
+        match self {
+            Self::Incomplete(reasons) | Self::Aborted(reasons) => reasons,
+            Self::Complete | Self::Recording => &[],
+        }
+    }
+}
+
+impl TraceRow {
+    /// The shortest name that finds this very trace: its id, with the run number if a newer run has it too.
+    pub fn label(&self) -> String {
+        match self.superseded {
+            true => format!("{}#{}", self.id, self.run),
+            false => self.id.to_string(),
+        }
+    }
+}
+
+impl Reader {
+    /// Opens the database at `path`, which must exist.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { connection: open_to_read(path)?, bodies: RefCell::default() })
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}

@@ -1,0 +1,145 @@
+//! What lists show of a trace.
+//!
+//! Summing up a trace means assembling its calls; that is done once, when the trace ends, and kept. A trace
+//! that is still open, or was summed up by an older looptape, is assembled when it is listed.
+
+use super::load::load_facts;
+use super::{ReadError, Reader, RecordedTrace, TraceRow, TraceStatus};
+use crate::ids::TraceKey;
+use looptape_core::TraceId;
+use looptape_core::assembly::{LoopOutcome, Timing, TraceEnding, TraceSpan};
+use looptape_core::cost::Usd;
+use looptape_core::facts::DERIVATION;
+use looptape_core::metrics::{Measured, Ms, TraceMetrics};
+use looptape_core::view::{self, LsRow, ParentTrace, TraceMeta};
+use rusqlite::{Connection, OptionalExtension, params};
+
+impl TraceRow {
+    /// What assembly needs to know besides the calls.
+    pub fn span(&self) -> TraceSpan {
+        let ending = match &self.end {
+            None => TraceEnding::Open,
+            Some(end) if end.idle => TraceEnding::Idle { at_us: end.ended_us },
+            Some(end) => TraceEnding::Closed { at_us: end.ended_us },
+        };
+        let stated_outcome = self.end.as_ref().and_then(|end| end.exit_code).map(|code| match code {
+            0 => LoopOutcome::Success,
+            _ => LoopOutcome::Failure,
+        });
+        let timing = if self.is_import() { Timing::OrderOnly } else { Timing::Measured };
+        TraceSpan { started_us: 0, ending, timing, stated_outcome }
+    }
+
+    /// Imports hold no times of their own.
+    pub fn is_import(&self) -> bool {
+        self.source == "import"
+    }
+
+    /// What views show of the trace itself.
+    pub fn meta(&self) -> TraceMeta {
+        let parent = self
+            .parent
+            .as_ref()
+            .and_then(|(id, why)| Some(ParentTrace { trace: TraceId::parse(id).ok()?, why: why.clone() }));
+        TraceMeta {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            agent: self.agent.clone(),
+            tags: self
+                .tags
+                .iter()
+                .map(|(k, v)| if v.is_empty() { k.clone() } else { format!("{k}={v}") })
+                .collect(),
+            started_unix_us: Some(self.started_unix_us),
+            status: match self.status {
+                TraceStatus::Complete => view::TraceStatus::Complete,
+                TraceStatus::Incomplete(_) => view::TraceStatus::Incomplete,
+                TraceStatus::Aborted(_) => view::TraceStatus::Aborted,
+                TraceStatus::Recording => view::TraceStatus::Recording,
+            },
+            status_reasons: self.status.reasons().to_vec(),
+            parent,
+        }
+    }
+}
+
+impl RecordedTrace {
+    /// Assembles, prices and measures the trace.
+    pub fn measure(&self) -> Measured {
+        let started = (!self.row.is_import()).then_some(self.row.started_unix_us);
+        Measured::of(&self.facts, self.row.span(), started)
+    }
+}
+
+impl Reader {
+    /// The list row of a trace.
+    pub fn ls_row(&self, row: TraceRow) -> Result<LsRow, ReadError> {
+        if row.end.is_some()
+            && let Some(kept) = self.kept_ls_row(&row)?
+        {
+            return Ok(kept);
+        }
+        let meta = row.meta();
+        let metrics = self.load(row)?.measure().metrics;
+        Ok(view::ls_row(meta, &metrics))
+    }
+
+    fn kept_ls_row(&self, row: &TraceRow) -> Result<Option<LsRow>, ReadError> {
+        let blank = view::ls_row(row.meta(), &Measured::of(&[], row.span(), None).metrics);
+        Ok(self
+            .connection
+            .prepare_cached(
+                "SELECT steps, llm_calls, tool_calls, attempts, retries, duration_us, cost_usd, cost_at_least \
+                 FROM trace_facts WHERE trace = ?1 AND derivation = ?2",
+            )?
+            .query_row([row.key.0, i64::from(DERIVATION)], |r| {
+                let steps: u32 = r.get(0)?;
+                let retries: u32 = r.get(4)?;
+                Ok(LsRow {
+                    steps,
+                    llm_calls: r.get(1)?,
+                    tool_calls: r.get(2)?,
+                    attempts: r.get(3)?,
+                    retry_rate: (steps > 0).then(|| f64::from(retries) / f64::from(steps)),
+                    duration_ms: r.get::<_, Option<i64>>(5)?.map(Ms::from_us),
+                    cost_usd: r.get::<_, Option<f64>>(6)?.and_then(Usd::from_f64),
+                    cost_at_least: r.get(7)?,
+                    ..blank
+                })
+            })
+            .optional()?)
+    }
+}
+
+/// Sums a trace up when it ends.
+pub(crate) fn store_trace_facts(connection: &Connection, row: &TraceRow) -> rusqlite::Result<()> {
+    // Every call that ended has its facts; one that did not end is not summed up here but when listed.
+    let (facts, all) = load_facts(connection, row.key)?;
+    if !all {
+        return Ok(());
+    }
+    let started = (!row.is_import()).then_some(row.started_unix_us);
+    let metrics = Measured::of(&facts, row.span(), started).metrics;
+    insert(connection, row.key, &metrics)
+}
+
+fn insert(connection: &Connection, key: TraceKey, m: &TraceMetrics) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO trace_facts (trace, derivation, steps, llm_calls, tool_calls, attempts, \
+             retries, duration_us, cost_usd, cost_at_least) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            key.0,
+            DERIVATION,
+            m.steps,
+            m.attempts,
+            m.tool_calls,
+            m.attempts,
+            m.retries,
+            m.time.duration_ms.map(Ms::us),
+            m.cost_usd.map(Usd::as_f64),
+            m.cost_at_least,
+        ])?;
+    Ok(())
+}

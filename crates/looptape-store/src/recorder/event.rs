@@ -1,0 +1,178 @@
+//! What the recorder is told.
+
+use bytes::Bytes;
+use looptape_core::exchange::{Chunk, Ending};
+use looptape_core::headers::RedactedHeaders;
+use looptape_core::redact::Credentials;
+use looptape_core::{TraceId, provider::Provider};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
+
+/// One instant on two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// µs since the Unix epoch.
+    pub unix_us: i64,
+    /// µs of CLOCK_MONOTONIC.
+    pub mono_us: i64,
+}
+
+impl Moment {
+    /// Now. The store is an edge: it may look at the clock.
+    pub fn now() -> Self {
+        use rustix::time::{ClockId, clock_gettime};
+        let us = |id| {
+            let t = clock_gettime(id);
+            t.tv_sec * 1_000_000 + t.tv_nsec / 1_000
+        };
+        Self { unix_us: us(ClockId::Realtime), mono_us: us(ClockId::Monotonic) }
+    }
+}
+
+/// What brought a trace into being.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Record,
+    Serve,
+    Import,
+    Replay,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Serve => "serve",
+            Self::Import => "import",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// A trace to be opened.
+#[derive(Clone, Debug)]
+pub struct TraceSpec {
+    pub id: TraceId,
+    pub source: Source,
+    pub name: Option<String>,
+    pub agent: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    pub command: Vec<String>,
+    /// The trace that this one was made from, and why.
+    pub parent: Option<(crate::TraceKey, String)>,
+    pub started: Moment,
+    /// Whether its bodies are the bytes that passed, not a rewriting of them.
+    pub byte_exact: bool,
+}
+
+impl TraceSpec {
+    pub fn new(id: TraceId, source: Source, started: Moment) -> Self {
+        Self {
+            id,
+            source,
+            name: None,
+            agent: None,
+            tags: BTreeMap::new(),
+            command: Vec::new(),
+            parent: None,
+            started,
+            byte_exact: true,
+        }
+    }
+}
+
+/// How a call says to which trace it belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TraceHint {
+    /// An id from a header, a path prefix, `traceparent`, the enclosing run or a session header.
+    Named(TraceId),
+    /// Nothing: the trace whose answer the request echoes, else a new one.
+    Lineage,
+}
+
+/// A call that is about to be sent upstream.
+#[derive(Debug)]
+pub struct BeginCall {
+    pub hint: TraceHint,
+    pub at: Moment,
+    pub provider: Provider,
+    pub method: String,
+    /// Path and query for the provider, as they came: the writer replaces credentials in them.
+    pub path: String,
+    pub headers: RedactedHeaders,
+    pub body: Bytes,
+    pub loop_hint: Option<String>,
+    pub import_index: Option<u32>,
+    /// Agent name from a header, for a trace that this call opens.
+    pub agent: Option<String>,
+    /// Credential values of this very call: looked for in its bodies, never stored.
+    pub credentials: Credentials,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum CallEnd {
+    /// No response head arrived.
+    NoResponse { at_mono_us: i64, ending: Ending },
+    Answered {
+        status: u16,
+        headers: RedactedHeaders,
+        head_mono_us: i64,
+        end_mono_us: i64,
+        /// The pieces of the body; `at_us` on the monotonic clock.
+        body: Vec<Bytes>,
+        chunks: Vec<Chunk>,
+        ending: Ending,
+        /// Why `body` lacks bytes that passed, if it does.
+        cut: Option<String>,
+    },
+}
+
+impl CallEnd {
+    pub(super) fn size_bytes(&self) -> usize {
+        match self {
+            Self::NoResponse { .. } => 0,
+            Self::Answered { body, chunks, .. } => {
+                body.iter().map(Bytes::len).sum::<usize>() + chunks.len() * 16
+            }
+        }
+    }
+}
+
+pub(super) type CallId = u64;
+
+/// A message to the writer thread.
+pub(super) enum Event {
+    OpenTrace(Box<TraceSpec>),
+    CloseTrace {
+        id: TraceId,
+        at: Moment,
+        exit_code: Option<i32>,
+        aborted: Option<String>,
+    },
+    Begin {
+        call: CallId,
+        begin: Box<BeginCall>,
+        lost: Arc<AtomicBool>,
+    },
+    End {
+        call: CallId,
+        end: Box<CallEnd>,
+        committed: Option<Committed>,
+    },
+    /// A trace lacks something that the queue or the proxy could not hold.
+    Gap {
+        call: CallId,
+        hint: TraceHint,
+        reason: String,
+    },
+    /// Answered once everything before it is committed or given up.
+    Flush(mpsc::SyncSender<()>),
+    /// Run in the writer's turn, outside its transactions.
+    Maintain(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
+    Finish,
+}
+
+/// Told whether the call's end was committed.
+pub(super) type Committed = Box<dyn FnOnce(bool) + Send>;

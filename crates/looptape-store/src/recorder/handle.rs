@@ -1,0 +1,223 @@
+//! What callers hold: a handle that never blocks, and a ticket for each call.
+
+use super::event::{BeginCall, CallEnd, CallId, Committed, Event, Moment, TraceHint, TraceSpec};
+use super::writer::Writer;
+use super::{Durability, RecorderOptions};
+use crate::OpenError;
+use looptape_core::TraceId;
+use looptape_core::exchange::Ending;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+
+/// Events that may wait, whatever their size.
+const QUEUE_EVENTS: usize = 16_384;
+
+/// A handle to the writer thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    queue: mpsc::SyncSender<(Event, usize)>,
+    /// Bytes that wait in the queue.
+    pub(super) waiting_bytes: AtomicUsize,
+    limit_bytes: usize,
+    next_call: AtomicU64,
+    durability: Durability,
+    /// Gaps that could not even be queued; the writer collects them.
+    pub(super) overflow: Mutex<Overflow>,
+}
+
+/// What was dropped because the queue was full: call, its hint, reason.
+#[derive(Default)]
+pub(super) struct Overflow {
+    pub(super) gaps: Vec<(CallId, TraceHint, String)>,
+}
+
+/// The writer thread; consumed by [`RecorderThread::finish`].
+#[must_use = "finish() waits until everything is on disk"]
+pub struct RecorderThread {
+    shared: Arc<Shared>,
+    thread: JoinHandle<RecorderReport>,
+}
+
+/// What the writer says at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecorderReport {
+    /// Calls whose end is on disk.
+    pub calls: u64,
+    /// What is missing and why, over all traces, whether or not it could be written down.
+    pub gaps: BTreeMap<String, u64>,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for RecorderThread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecorderThread").finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// Opens (or creates) the database and starts the writer.
+    pub fn start(options: RecorderOptions) -> Result<(Self, RecorderThread), OpenError> {
+        let (queue, events) = mpsc::sync_channel(QUEUE_EVENTS);
+        let shared = Arc::new(Shared {
+            queue,
+            waiting_bytes: AtomicUsize::new(0),
+            limit_bytes: options.queue_bytes,
+            next_call: AtomicU64::new(1),
+            durability: options.durability,
+            overflow: Mutex::default(),
+        });
+        let writer = Writer::open(options, shared.clone())?;
+        let thread = std::thread::Builder::new()
+            .name("looptape-writer".into())
+            .spawn(move || writer.run(&events))
+            .expect("the system can start a thread");
+        Ok((Self { shared: shared.clone() }, RecorderThread { shared, thread }))
+    }
+
+    pub fn durability(&self) -> Durability {
+        self.shared.durability
+    }
+
+    /// Opens a trace before its first call.
+    pub fn open_trace(&self, spec: TraceSpec) {
+        self.shared.send_waiting(Event::OpenTrace(Box::new(spec)));
+    }
+
+    /// Writes the closing row of a trace, if it is open.
+    pub fn close_trace(&self, id: TraceId, at: Moment, exit_code: Option<i32>, aborted: Option<String>) {
+        self.shared.send_waiting(Event::CloseTrace { id, at, exit_code, aborted });
+    }
+
+    /// A call starts. Never blocks; if the queue is full the call will be missing from its trace.
+    pub fn begin(&self, begin: BeginCall) -> CallTicket {
+        let call = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
+        let size = begin.body.len() + 512;
+        let hint = begin.hint.clone();
+        let lost = Arc::new(AtomicBool::new(false));
+        let event = Event::Begin { call, begin: Box::new(begin), lost: lost.clone() };
+        if !self.shared.try_send(event, size) {
+            lost.store(true, Ordering::Relaxed);
+            self.shared.gap(call, hint.clone(), "the recording queue was full: a call is missing".into());
+        }
+        CallTicket { shared: self.shared.clone(), call, hint, lost, open: true }
+    }
+
+    /// Waits until everything handed over so far is committed or given up.
+    pub fn flush(&self) {
+        let (done, wait) = mpsc::sync_channel(1);
+        self.shared.send_waiting(Event::Flush(done));
+        let _ = wait.recv();
+    }
+
+    /// Runs maintenance in the writer's turn.
+    pub fn maintain(&self, work: impl FnOnce(&mut rusqlite::Connection) + Send + 'static) {
+        self.shared.send_waiting(Event::Maintain(Box::new(work)));
+    }
+}
+
+impl RecorderThread {
+    /// Writes what is queued, closes the traces that are open, and ends the thread.
+    pub fn finish(self) -> RecorderReport {
+        self.shared.send_waiting(Event::Finish);
+        self.thread.join().unwrap_or_else(|_| RecorderReport {
+            calls: 0,
+            gaps: BTreeMap::from([("the writer thread panicked: this is a bug".to_owned(), 1)]),
+        })
+    }
+}
+
+impl Shared {
+    fn try_send(&self, event: Event, size: usize) -> bool {
+        let before = self.waiting_bytes.fetch_add(size, Ordering::Relaxed);
+        if before + size <= self.limit_bytes.max(size) && self.queue.try_send((event, size)).is_ok() {
+            return true;
+        }
+        self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+        false
+    }
+
+    /// For rare events whose sender may wait. A writer that is gone is no reason to fail.
+    fn send_waiting(&self, event: Event) {
+        let _ = self.queue.send((event, 0));
+    }
+
+    fn gap(&self, call: CallId, hint: TraceHint, reason: String) {
+        if let Err(mpsc::TrySendError::Full((Event::Gap { call, hint, reason }, _))) =
+            self.queue.try_send((Event::Gap { call, hint, reason }, 0))
+        {
+            // The lock is held for a push; the writer takes it once a batch.
+            if let Ok(mut overflow) = self.overflow.lock() {
+                overflow.gaps.push((call, hint, reason));
+            }
+        }
+    }
+}
+
+/// A call that has begun. Dropping it records that the client went away before any response.
+#[must_use = "a call that began must end"]
+#[derive(Debug)]
+pub struct CallTicket {
+    shared: Arc<Shared>,
+    call: CallId,
+    hint: TraceHint,
+    lost: Arc<AtomicBool>,
+    open: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl CallTicket {
+    /// The call ended. Never blocks.
+    pub fn finish(mut self, end: CallEnd) {
+        self.send(end, None);
+    }
+
+    /// The call ended; `committed` is told whether its end reached the disk. Never blocks.
+    pub fn finish_then(mut self, end: CallEnd, committed: impl FnOnce(bool) + Send + 'static) {
+        self.send(end, Some(Box::new(committed)));
+    }
+
+    fn send(&mut self, end: CallEnd, committed: Option<Committed>) {
+        self.open = false;
+        let committed = match committed {
+            Some(tell) if self.lost.load(Ordering::Relaxed) => {
+                tell(false);
+                None
+            }
+            other => other,
+        };
+        if self.lost.load(Ordering::Relaxed) {
+            return;
+        }
+        let size = end.size_bytes() + 256;
+        // A callback that is dropped with its event means: not committed. Its owner sees a closed channel.
+        if !self.shared.try_send(Event::End { call: self.call, end: Box::new(end), committed }, size) {
+            let reason = "the recording queue was full: an answer is missing".to_owned();
+            self.shared.gap(self.call, self.hint.clone(), reason);
+        }
+    }
+}
+
+impl Drop for CallTicket {
+    fn drop(&mut self) {
+        if self.open {
+            let at_mono_us = Moment::now().mono_us;
+            self.send(CallEnd::NoResponse { at_mono_us, ending: Ending::ClientGone }, None);
+        }
+    }
+}

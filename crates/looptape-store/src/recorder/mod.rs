@@ -1,0 +1,51 @@
+//! The way in: a bounded queue and one writer thread with group commits.
+//!
+//! Callers hand over events and never wait for the disk, unless they ask for durability. A full queue
+//! drops the event and counts a gap of its trace; a failing disk does the same. The agent whose calls
+//! are being recorded notices neither.
+
+mod event;
+mod handle;
+mod open_trace;
+mod scrub;
+mod writer;
+
+pub use event::{BeginCall, CallEnd, Moment, Source, TraceHint, TraceSpec};
+pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread};
+
+use looptape_core::redact::Patterns;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// How the recorder works.
+#[derive(Clone, Debug)]
+pub struct RecorderOptions {
+    pub database: PathBuf,
+    pub durability: Durability,
+    /// Secrets that are looked for inside bodies, paths and header values.
+    pub patterns: Arc<Patterns>,
+    /// Bytes that may wait in the queue; beyond them calls are dropped and counted.
+    pub queue_bytes: usize,
+    /// A trace that the gateway opened by itself ends after this long without a call.
+    pub idle_end: Duration,
+}
+
+/// When a finished call counts as recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Committed within milliseconds; survives a killed recorder but for those.
+    Relaxed,
+    /// Committed and synced before the client sees the end of the answer.
+    Strict,
+}
+
+impl RecorderOptions {
+    pub fn new(database: PathBuf, patterns: Arc<Patterns>) -> Self {
+        Self {
+            database,
+            durability: Durability::Relaxed,
+            patterns,
+            queue_bytes: 96 << 20,
+            idle_end: Duration::from_secs(600),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Secrets out, before anything is written.
+//!
+//! Everything that the writer stores goes through here first. A compressed body is searched decoded; if it
+//! holds a secret it is stored decoded, without its `content-encoding`. One that cannot be decoded cannot
+//! be searched, so it is not stored.
+
+use super::event::BeginCall;
+use bytes::Bytes;
+use looptape_core::derive::decode_body;
+use looptape_core::exchange::Chunk;
+use looptape_core::headers::{REDACTED, RedactedHeaders, latin1_to_string, string_to_latin1};
+use looptape_core::redact::{
+    Credentials, Patterns, StoredForm, Vault, VaultKey, redact_answer, redact_body, redact_path,
+};
+use looptape_core::wire::content_encoding::DecodeEnd;
+use std::sync::Arc;
+
+/// Patterns, and the key under which this process remembers secret values.
+pub(super) struct Scrubber {
+    patterns: Arc<Patterns>,
+    key: [u8; 32],
+}
+
+/// A request fit to be stored.
+pub(super) struct CleanRequest {
+    pub(super) path: String,
+    pub(super) headers: RedactedHeaders,
+    /// `None` if the body may be stored as it came.
+    pub(super) body: Option<Bytes>,
+    /// Why the body is not there, if it had to be left out.
+    pub(super) left_out: Option<&'static str>,
+}
+
+/// An answer fit to be stored.
+pub(super) struct CleanAnswer {
+    pub(super) headers: RedactedHeaders,
+    pub(super) body: Bytes,
+    pub(super) chunks: Vec<Chunk>,
+    pub(super) left_out: Option<&'static str>,
+}
+
+const UNREADABLE: &str = "a compressed body could not be decoded to look for secrets: it was left out";
+
+impl Scrubber {
+    pub(super) fn new(patterns: Arc<Patterns>) -> Self {
+        let mut key = [0u8; 32];
+        getrandom::fill(&mut key).expect("the system has randomness");
+        Self { patterns, key }
+    }
+
+    pub(super) fn vault(&self) -> Vault {
+        Vault::new(VaultKey(self.key))
+    }
+
+    pub(super) fn request(&self, vault: &mut Vault, begin: &BeginCall) -> CleanRequest {
+        let known = &begin.credentials;
+        let path = redact_path(&self.patterns, known, &begin.path);
+        let mut headers = self.headers(vault, known, begin.headers.clone());
+        let (body, left_out) =
+            match self.body(&headers, &begin.body, &[], |b| redact_body(&self.patterns, vault, known, b)) {
+                Clean::AsSent => (None, None),
+                Clean::Replaced { body, decoded, .. } => {
+                    if decoded {
+                        headers = headers.without(|name| name == "content-encoding");
+                    }
+                    (Some(body), None)
+                }
+                Clean::Unreadable => (Some(Bytes::new()), Some(UNREADABLE)),
+            };
+        CleanRequest { path, headers, body, left_out }
+    }
+
+    pub(super) fn answer(
+        &self,
+        vault: &mut Vault,
+        known: &Credentials,
+        headers: RedactedHeaders,
+        body: Bytes,
+        chunks: Vec<Chunk>,
+    ) -> CleanAnswer {
+        let headers = self.headers(vault, known, headers);
+        let lens: Vec<u32> = chunks.iter().map(|c| c.len).collect();
+        match self.body(&headers, &body, &lens, |b| redact_answer(&self.patterns, vault, known, b)) {
+            Clean::AsSent => CleanAnswer { headers, body, chunks, left_out: None },
+            Clean::Replaced { body, lens, decoded } => {
+                let headers = match decoded {
+                    true => headers.without(|n| n == "content-encoding" || n == "content-length"),
+                    false => headers.without(|n| n == "content-length"),
+                };
+                let chunks = chunks.into_iter().zip(lens).map(|(c, len)| Chunk { len, ..c }).collect();
+                CleanAnswer { headers, body, chunks, left_out: None }
+            }
+            Clean::Unreadable => {
+                CleanAnswer { headers, body: Bytes::new(), chunks: Vec::new(), left_out: Some(UNREADABLE) }
+            }
+        }
+    }
+
+    fn headers(&self, vault: &mut Vault, known: &Credentials, headers: RedactedHeaders) -> RedactedHeaders {
+        headers.map_values(|_, value| {
+            if value == REDACTED {
+                return value;
+            }
+            let bytes = string_to_latin1(&value);
+            let clean = redact_body(&self.patterns, vault, known, &bytes);
+            if clean.spans.is_empty() { value } else { latin1_to_string(&clean.bytes) }
+        })
+    }
+
+    fn body(
+        &self,
+        headers: &RedactedHeaders,
+        body: &Bytes,
+        lens: &[u32],
+        redact: impl FnOnce(&[u8]) -> looptape_core::redact::Redacted<'_>,
+    ) -> Clean {
+        let decoded = decode_body(headers, body, lens);
+        let is_encoded = decoded.bytes != *body;
+        if decoded.bytes.is_empty() && !body.is_empty() && decoded.end != DecodeEnd::Whole {
+            return Clean::Unreadable;
+        }
+        let clean = redact(&decoded.bytes);
+        if clean.spans.is_empty() {
+            return Clean::AsSent;
+        }
+        let mut before = 0;
+        let decoded_lens: Vec<u32> = decoded
+            .available_after
+            .iter()
+            .map(|&end| {
+                let len = u32::try_from(end - before).unwrap_or(u32::MAX);
+                before = end;
+                len
+            })
+            .collect();
+        let lens = clean.chunk_lens(&decoded_lens);
+        match StoredForm::of(clean) {
+            StoredForm::AsSent => Clean::AsSent,
+            StoredForm::Decoded(clean) => {
+                Clean::Replaced { body: clean.bytes.into_owned().into(), lens, decoded: is_encoded }
+            }
+        }
+    }
+}
+
+enum Clean {
+    AsSent,
+    Replaced { body: Bytes, lens: Vec<u32>, decoded: bool },
+    Unreadable,
+}
