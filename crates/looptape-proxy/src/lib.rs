@@ -1,3 +1,19 @@
-//! Placeholder.
+//! HTTP: the recording proxy, and the server that answers from a tape.
+//!
+//! The two share how a request is addressed ([`address`]), who may send one ([`guard`]) and how
+//! connections are served ([`server`]). Only the recording proxy has an upstream client; the tape server
+//! has none, so a cached replay cannot reach the network.
 
+pub mod address;
+pub mod guard;
+pub mod reply;
+pub mod server;
 pub mod simulated_server;
+pub mod tape_server;
+pub mod upstream;
+
+mod hold;
+mod recording;
+mod tee;
+
+pub use recording::{RecordingOptions, RecordingProxy, Tally};

@@ -1,0 +1,94 @@
+//! How a request says what it is for: `[/k/TOKEN][/t/TRACE][/PROVIDER]/path`.
+//!
+//! Unmodified SDKs can carry nothing but a base URL, so token, trace id and provider are path segments.
+//! None of them reaches the upstream.
+
+use looptape_core::provider::{DEFAULT_UPSTREAMS, Provider};
+use looptape_core::wire;
+use looptape_core::{TraceId, trace_id::InvalidTraceId};
+
+/// A request's path, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub token: Option<String>,
+    pub trace: Option<TraceId>,
+    /// `None` if neither a prefix nor the path's shape says.
+    pub provider: Option<Provider>,
+    /// Path and query as the provider knows them.
+    pub path: String,
+}
+
+/// Takes a request's path and query apart. `known` are providers besides the built-in ones; `has_header`
+/// helps where the path alone does not tell the provider.
+pub fn parse(
+    method: &str,
+    path_and_query: &str,
+    known: &[Provider],
+    has_header: &dyn Fn(&str) -> bool,
+) -> Result<Address, InvalidTraceId> {
+    let mut rest = path_and_query;
+    let token = take_pair(&mut rest, "k").map(str::to_owned);
+    let trace = take_pair(&mut rest, "t").map(TraceId::parse).transpose()?;
+    let named = first_segment(rest).and_then(|segment| {
+        let builtin = DEFAULT_UPSTREAMS.iter().any(|(name, _)| *name == segment) || segment == "azure";
+        let provider = Provider::parse(segment)?;
+        (builtin || known.contains(&provider)).then_some(provider)
+    });
+    let path = match &named {
+        Some(provider) => rooted(&rest[1 + provider.as_str().len()..]),
+        None => rooted(rest),
+    };
+    let provider = named.or_else(|| wire::route::guess_provider(method, &path, has_header));
+    Ok(Address { token, trace, provider, path })
+}
+
+/// Takes `/key/VALUE` off the front of `path`.
+fn take_pair<'a>(path: &mut &'a str, key: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix('/')?.strip_prefix(key)?.strip_prefix('/')?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (value, after) = rest.split_at(end);
+    *path = after;
+    Some(value)
+}
+
+fn first_segment(path: &str) -> Option<&str> {
+    path.strip_prefix('/')?.split(['/', '?']).next()
+}
+
+fn rooted(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(path: &str) -> (Option<String>, Option<String>, Option<String>, String) {
+        let a = parse("POST", path, &[Provider::parse("mine").unwrap()], &|_| false).unwrap();
+        (a.token, a.trace.map(|t| t.to_string()), a.provider.map(|p| p.to_string()), a.path)
+    }
+
+    #[test]
+    fn prefixes() {
+        let s = |t: &str| Some(t.to_owned());
+        assert_eq!(
+            parsed("/t/abc/openai/v1/chat/completions"),
+            (None, s("abc"), s("openai"), "/v1/chat/completions".into())
+        );
+        assert_eq!(
+            parsed("/k/s3cret/t/a/anthropic/v1/messages?beta=true"),
+            (s("s3cret"), s("a"), s("anthropic"), "/v1/messages?beta=true".into())
+        );
+        assert_eq!(parsed("/v1/messages"), (None, None, s("anthropic"), "/v1/messages".into()));
+        assert_eq!(parsed("/mine/x"), (None, None, s("mine"), "/x".into()));
+        assert_eq!(parsed("/t/abc/openai"), (None, s("abc"), s("openai"), "/".into()));
+        assert_eq!(parsed("/openai?x=1"), (None, None, s("openai"), "/?x=1".into()));
+        assert_eq!(parsed("/t/abc"), (None, s("abc"), None, "/".into()));
+    }
+
+    #[test]
+    fn a_bad_trace_id_is_an_error() {
+        assert!(parse("POST", "/t/..%2f/openai/v1", &[], &|_| false).is_err());
+        assert!(parse("POST", "/t//openai/v1", &[], &|_| false).is_err());
+    }
+}

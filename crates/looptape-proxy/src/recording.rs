@@ -1,0 +1,385 @@
+//! The recording proxy: forwards a call, and tells the recorder what passed.
+//!
+//! What the client and the upstream see is what they would see without it: bodies untouched, streams
+//! passed on piece by piece, failures as failures of the connection. If the client disconnects, the call
+//! to the upstream is dropped with it and recorded as that.
+
+use crate::address::{self, Address};
+use crate::guard::{Guard, Refusal};
+use crate::reply::{self, Abort, Body};
+use crate::server::Handler;
+use crate::tee::{Capture, Tee};
+use crate::upstream::Upstreams;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, BodyStream};
+use hyper::body::Incoming;
+use looptape_core::TraceId;
+use looptape_core::exchange::Ending;
+use looptape_core::headers::RedactedHeaders;
+use looptape_core::provider::Provider;
+use looptape_core::redact::Credentials;
+use looptape_store::{BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, TraceHint};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// Bodies beyond this size pass through without being kept.
+pub(crate) const CAPTURE_LIMIT_BYTES: usize = 256 << 20;
+
+/// Headers that belong to one connection, not to the message.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Headers of coding agents that name their session.
+const SESSION_HEADERS: &[&str] = &["x-claude-code-session-id", "session-id", "session_id", "x-session-id"];
+
+/// What the proxy needs to know.
+#[derive(Debug)]
+pub struct RecordingOptions {
+    pub upstreams: Upstreams,
+    pub guard: Guard,
+    /// The trace of calls that say nothing else: the enclosing run's.
+    pub run: Option<TraceId>,
+}
+
+/// The handler.
+#[derive(Debug)]
+pub struct RecordingProxy {
+    options: RecordingOptions,
+    providers: Vec<Provider>,
+    client: reqwest::Client,
+    recorder: Recorder,
+    tally: Arc<Tally>,
+}
+
+/// What has happened so far, for summaries and health checks.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Calls that were forwarded.
+    pub calls: AtomicU64,
+    /// Calls under way.
+    pub in_flight: AtomicUsize,
+    /// Set when the server drains.
+    pub draining: AtomicBool,
+    /// Failures to reach an upstream, by message.
+    failures: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Tally {
+    /// Failures to reach an upstream: message and how often.
+    pub fn failures(&self) -> Vec<(String, u64)> {
+        self.failures.lock().map(|f| f.iter().map(|(m, n)| (m.clone(), *n)).collect()).unwrap_or_default()
+    }
+
+    fn failed(&self, message: &str) {
+        // Held for one insertion, never across an await.
+        if let Ok(mut failures) = self.failures.lock() {
+            *failures.entry(message.to_owned()).or_default() += 1;
+        }
+    }
+}
+
+impl RecordingProxy {
+    pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(256)
+            .build()?;
+        let providers = options.upstreams.stated_providers();
+        Ok(Self { options, providers, client, recorder, tally: Arc::default() })
+    }
+
+    pub fn tally(&self) -> Arc<Tally> {
+        self.tally.clone()
+    }
+
+    fn refuse(refusal: &Refusal) -> Response<Body> {
+        let status = match refusal {
+            Refusal::Token => StatusCode::UNAUTHORIZED,
+            Refusal::Host { .. } | Refusal::Origin { .. } => StatusCode::FORBIDDEN,
+        };
+        reply::error(status, "refused", &refusal.to_string())
+    }
+
+    fn health(&self) -> Response<Body> {
+        let draining = self.tally.draining.load(Ordering::Relaxed);
+        let (status, word) =
+            if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ok") };
+        let body = serde_json::json!({
+            "status": word,
+            "calls": self.tally.calls.load(Ordering::Relaxed),
+            "in_flight": self.tally.in_flight.load(Ordering::Relaxed),
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        reply::full(status, "application/json", body.to_string())
+    }
+}
+
+impl Handler for RecordingProxy {
+    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
+        if request.uri().path() == "/healthz" {
+            return Ok(self.health());
+        }
+        let target = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        let has_header = |name: &str| request.headers().contains_key(name);
+        let address = match address::parse(request.method().as_str(), target, &self.providers, &has_header) {
+            Ok(address) => address,
+            Err(error) => {
+                return Ok(reply::error(StatusCode::BAD_REQUEST, "invalid_trace_id", &error.to_string()));
+            }
+        };
+        if let Err(refusal) = self.options.guard.check(request.headers(), address.token.as_deref()) {
+            return Ok(Self::refuse(&refusal));
+        }
+        if request
+            .headers()
+            .get(header::UPGRADE)
+            .is_some_and(|u| u.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        {
+            return Ok(reply::upgrade_required());
+        }
+        let Some(provider) = address.provider.clone() else {
+            return Ok(unknown_path(&address));
+        };
+        let Some(upstream) = self.options.upstreams.get(&provider) else {
+            let message = format!(
+                "no upstream is known for `{provider}`: start looptape with --upstream {provider}=URL"
+            );
+            return Ok(reply::error(StatusCode::BAD_GATEWAY, "no_upstream", &message));
+        };
+        self.forward(request, address, provider, &upstream).await
+    }
+}
+
+impl RecordingProxy {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        address: Address,
+        provider: Provider,
+        upstream: &crate::upstream::Upstream,
+    ) -> Result<Response<Body>, Abort> {
+        let _in_flight = InFlight::enter(&self.tally);
+        let (head, body) = request.into_parts();
+        let upload = read(body).await;
+        let (kept, rest) = match upload {
+            Upload::Whole(bytes) => (bytes, None),
+            Upload::TooLarge { first, rest } => (first, Some(rest)),
+            // The client broke off while sending: nothing went upstream, and nobody is there to answer.
+            Upload::Broken => return Err(Abort { why: "the client went away while sending".into() }),
+        };
+        let url = upstream.join(&address.path);
+        let kept_body = if rest.is_some() { Bytes::new() } else { kept.clone() };
+        let sent = Moment::now();
+        let ticket = self.recorder.begin(self.begin(&head, &address, provider, kept_body, sent));
+        self.tally.calls.fetch_add(1, Ordering::Relaxed);
+        let outgoing = match rest {
+            None => reqwest::Body::from(kept),
+            Some(rest) => reqwest::Body::wrap_stream(stream::once(async { Ok(kept) }).chain(rest)),
+        };
+        let sending = self
+            .client
+            .request(head.method.clone(), url)
+            .headers(forwarded(&head.headers))
+            .body(outgoing)
+            .send();
+        match sending.await {
+            Ok(response) => Ok(self.answer(response, ticket)),
+            Err(error) => Err(self.no_response(&error, ticket, upstream)),
+        }
+    }
+
+    fn begin(
+        &self,
+        head: &http::request::Parts,
+        address: &Address,
+        provider: Provider,
+        body: Bytes,
+        at: Moment,
+    ) -> BeginCall {
+        let headers = || head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
+        BeginCall {
+            hint: self.hint(head, address),
+            at,
+            provider,
+            method: head.method.as_str().to_owned(),
+            path: address.path.clone(),
+            headers: RedactedHeaders::redact(headers()).without(is_not_recorded),
+            body,
+            loop_hint: text_header(&head.headers, "x-looptape-loop"),
+            import_index: None,
+            agent: text_header(&head.headers, "x-looptape-agent"),
+            credentials: Credentials::of_request(headers(), &address.path),
+        }
+    }
+
+    /// Which trace a call belongs to, by the order of precedence of ARCHITECTURE.md.
+    fn hint(&self, head: &http::request::Parts, address: &Address) -> TraceHint {
+        let parsed = |text: String| TraceId::parse(&text).ok();
+        let named = text_header(&head.headers, "x-looptape-trace")
+            .and_then(parsed)
+            .or_else(|| address.trace.clone())
+            .or_else(|| TraceId::from_traceparent(&text_header(&head.headers, "traceparent")?))
+            .or_else(|| self.options.run.clone())
+            .or_else(|| {
+                SESSION_HEADERS.iter().find_map(|name| text_header(&head.headers, name)).and_then(parsed)
+            });
+        named.map_or(TraceHint::Lineage, TraceHint::Named)
+    }
+
+    fn answer(&self, response: reqwest::Response, ticket: CallTicket) -> Response<Body> {
+        let head_mono_us = Moment::now().mono_us;
+        let (mut parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        let recorded = RedactedHeaders::redact(parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())))
+            .without(is_hop_by_hop);
+        let capture = Capture::new(ticket, parts.status.as_u16(), recorded, head_mono_us);
+        remove_hop_by_hop(&mut parts.headers);
+        parts.extensions = http::Extensions::new();
+        // The connection to the client has its own version.
+        parts.version = http::Version::HTTP_11;
+        let in_flight = InFlight::enter(&self.tally);
+        let expected = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        let tee =
+            Tee::new(body, capture, expected, in_flight, self.recorder.durability() == Durability::Strict);
+        Response::from_parts(parts, tee.boxed())
+    }
+
+    fn no_response(
+        &self,
+        error: &reqwest::Error,
+        ticket: CallTicket,
+        upstream: &crate::upstream::Upstream,
+    ) -> Abort {
+        let cause = innermost(error);
+        let (ending, what) = if error.is_connect() {
+            (Ending::UpstreamUnreachable { error: cause.clone() }, "cannot be reached")
+        } else {
+            (Ending::UpstreamReset { error: cause.clone() }, "broke the connection before answering")
+        };
+        let why = format!("{} {what}: {cause}", upstream.url());
+        self.tally.failed(&why);
+        ticket.finish(CallEnd::NoResponse { at_mono_us: Moment::now().mono_us, ending });
+        Abort { why }
+    }
+}
+
+/// Counts a call as under way for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Tally>);
+
+impl InFlight {
+    fn enter(tally: &Arc<Tally>) -> Self {
+        tally.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(tally.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request body: whole, or its beginning and a stream of the rest.
+enum Upload {
+    Whole(Bytes),
+    TooLarge { first: Bytes, rest: futures_util::stream::BoxStream<'static, Result<Bytes, hyper::Error>> },
+    Broken,
+}
+
+async fn read(mut body: Incoming) -> Upload {
+    let mut first: Option<Bytes> = None;
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Upload::Broken };
+        let Ok(data) = frame.into_data() else { continue };
+        match (&first, joined.is_empty()) {
+            (None, true) => first = Some(data),
+            _ => {
+                if let Some(first) = first.take() {
+                    joined.extend_from_slice(&first);
+                }
+                joined.extend_from_slice(&data);
+            }
+        }
+        if joined.len() > CAPTURE_LIMIT_BYTES {
+            let rest = BodyStream::new(body)
+                .filter_map(async |frame| frame.map(|f| f.into_data().ok()).transpose())
+                .boxed();
+            return Upload::TooLarge { first: joined.freeze(), rest };
+        }
+    }
+    Upload::Whole(first.unwrap_or_else(|| joined.freeze()))
+}
+
+/// The headers that go upstream: all but those of this connection and looptape's own.
+fn forwarded(headers: &HeaderMap) -> HeaderMap {
+    let mut out = headers.clone();
+    remove_hop_by_hop(&mut out);
+    out.remove(header::HOST);
+    out.remove(header::CONTENT_LENGTH);
+    out.remove(header::EXPECT);
+    let own: Vec<HeaderName> =
+        out.keys().filter(|n| n.as_str().starts_with("x-looptape-")).cloned().collect();
+    for name in own {
+        out.remove(name);
+    }
+    out
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<String> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(',').map(|name| name.trim().to_ascii_lowercase()))
+        .collect();
+    for name in HOP_BY_HOP.iter().copied().chain(named.iter().map(String::as_str)) {
+        headers.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.contains(&name)
+}
+
+/// Request headers that say nothing about the request: of this connection, or known from elsewhere.
+fn is_not_recorded(name: &str) -> bool {
+    is_hop_by_hop(name)
+        || matches!(name, "host" | "content-length" | "expect")
+        || name.starts_with("x-looptape-")
+}
+
+fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).map(str::to_owned)
+}
+
+fn unknown_path(address: &Address) -> Response<Body> {
+    let message = format!(
+        "looptape does not know which provider {} belongs to: put the provider in front of the path, for example /openai/v1 or /anthropic",
+        address.path
+    );
+    reply::error(StatusCode::NOT_FOUND, "unknown_path", &message)
+}
+
+/// The most specific message of an error's chain.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}

@@ -1,0 +1,50 @@
+//! Answers that looptape gives in its own name, and the body type of all its answers.
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use std::convert::Infallible;
+
+/// Why a response body breaks off: hyper then closes the connection, as the upstream did.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Any response body.
+pub type Body = BoxBody<Bytes, BodyError>;
+
+/// Ends the connection without an answer: what a client sees when there is no server.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Abort {
+    pub why: String,
+}
+
+/// A response with a whole body.
+pub fn full(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response =
+        Response::new(Full::new(body.into()).map_err(|never: Infallible| match never {}).boxed());
+    *response.status_mut() = status;
+    if let Ok(value) = content_type.parse() {
+        response.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    response
+}
+
+/// An error of looptape's own: no SDK retries it.
+pub fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let body = serde_json::json!({ "error": { "type": "looptape_error", "code": code, "message": message } });
+    let mut response = full(status, "application/json", body.to_string());
+    response.headers_mut().insert("x-should-retry", header::HeaderValue::from_static("false"));
+    response.headers_mut().insert("x-looptape-error", header::HeaderValue::from_static("1"));
+    response
+}
+
+/// A WebSocket upgrade that is not spoken here: clients fall back to HTTP.
+pub fn upgrade_required() -> Response<Body> {
+    let mut response = error(
+        StatusCode::UPGRADE_REQUIRED,
+        "websocket_unsupported",
+        "looptape speaks HTTP here, not WebSocket: use the HTTP form of this API",
+    );
+    response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("HTTP/1.1"));
+    response
+}

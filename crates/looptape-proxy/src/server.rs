@@ -1,0 +1,117 @@
+//! Listening, accepting, serving, draining.
+//!
+//! A handler gets each request and answers, or aborts the connection. When a client disconnects, the
+//! handler's future (or the body it returned) is dropped at once; what that means is the handler's
+//! business. Draining stops accepting, lets requests under way end, and gives up after a time.
+
+use crate::reply::{Abort, Body};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What a server does with requests.
+pub trait Handler: Send + Sync + 'static {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Body>, Abort>> + Send;
+}
+
+/// Why a listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("{listen} is already in use: stop what listens there, or choose another port with --listen {}:0 for any free one", listen.ip())]
+    InUse { listen: SocketAddr },
+    #[error("cannot listen on {listen}: {source}")]
+    Other { listen: SocketAddr, source: std::io::Error },
+}
+
+/// A running server.
+#[derive(Debug)]
+#[must_use = "a server is stopped by drain()"]
+pub struct Server {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    draining: Arc<AtomicBool>,
+    task: JoinHandle<GracefulShutdown>,
+}
+
+/// Binds `listen`.
+pub async fn bind(listen: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(listen).await.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => ListenError::InUse { listen },
+        _ => ListenError::Other { listen, source },
+    })
+}
+
+impl Server {
+    /// Serves `listener` with `handler` on the current runtime.
+    pub fn start(listener: TcpListener, handler: Arc<impl Handler>) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(accept(listener, handler, stopped));
+        Ok(Self { address, stop, draining: Arc::default(), task })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Set when draining begins: for health checks on connections that are still open.
+    pub fn draining(&self) -> Arc<AtomicBool> {
+        self.draining.clone()
+    }
+
+    /// Stops accepting and waits for requests under way, at most `limit`. Says whether all of them ended.
+    pub async fn drain(self, limit: Duration) -> bool {
+        self.draining.store(true, Ordering::Relaxed);
+        // The receiver lives as long as the task.
+        let _ = self.stop.send(true);
+        let Ok(connections) = self.task.await else { return false };
+        tokio::time::timeout(limit, connections.shutdown()).await.is_ok()
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    handler: Arc<impl Handler>,
+    mut stopped: watch::Receiver<bool>,
+) -> GracefulShutdown {
+    let connections = GracefulShutdown::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => serve(stream, handler.clone(), &connections),
+                // Out of file descriptors: wait for some to be closed rather than spin.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            _ = stopped.changed() => return connections,
+        }
+    }
+}
+
+fn serve(stream: TcpStream, handler: Arc<impl Handler>, connections: &GracefulShutdown) {
+    // Streamed tokens are small writes: waiting to fill a packet would delay each of them.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let handler = handler.clone();
+        async move { handler.handle(request).await }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = connections.watch(connection);
+    tokio::spawn(async move {
+        // A connection that breaks has been recorded as such by its handler.
+        let _ = connection.await;
+    });
+}

@@ -1,0 +1,180 @@
+//! A response body on its way to the client, observed.
+//!
+//! Pieces pass as they come; what is kept of them is a reference count and a time. However the body
+//! ends (to its end, with an error, or dropped because the client hung up), its ticket is told once.
+
+use crate::hold::{Hold, Released};
+use crate::recording::{CAPTURE_LIMIT_BYTES, InFlight};
+use crate::reply::BodyError;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use looptape_core::exchange::{Chunk, Ending};
+use looptape_core::headers::RedactedHeaders;
+use looptape_store::{CallEnd, CallTicket, Moment};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// What has been seen of a response, and the ticket to hand it to.
+pub(crate) struct Capture {
+    ticket: CallTicket,
+    status: u16,
+    headers: RedactedHeaders,
+    head_mono_us: i64,
+    pieces: Vec<Bytes>,
+    chunks: Vec<Chunk>,
+    kept_bytes: usize,
+    cut: Option<String>,
+}
+
+impl Capture {
+    pub(crate) fn new(ticket: CallTicket, status: u16, headers: RedactedHeaders, head_mono_us: i64) -> Self {
+        Self {
+            ticket,
+            status,
+            headers,
+            head_mono_us,
+            pieces: Vec::new(),
+            chunks: Vec::new(),
+            kept_bytes: 0,
+            cut: None,
+        }
+    }
+
+    fn piece(&mut self, data: &Bytes) {
+        if self.kept_bytes + data.len() > CAPTURE_LIMIT_BYTES {
+            self.cut = Some("a response was larger than looptape keeps (256 MiB): its end is missing".into());
+        }
+        if data.is_empty() || self.cut.is_some() {
+            return;
+        }
+        self.kept_bytes += data.len();
+        let len = u32::try_from(data.len()).expect("a piece of a body is smaller than the capture limit");
+        self.chunks.push(Chunk { at_us: Moment::now().mono_us, len });
+        self.pieces.push(data.clone());
+    }
+
+    fn end(self, ending: Ending) -> (CallTicket, CallEnd) {
+        let end = CallEnd::Answered {
+            status: self.status,
+            headers: self.headers,
+            head_mono_us: self.head_mono_us,
+            end_mono_us: Moment::now().mono_us,
+            body: self.pieces,
+            chunks: self.chunks,
+            ending,
+            cut: self.cut,
+        };
+        (self.ticket, end)
+    }
+}
+
+/// The body wrapper.
+pub(crate) struct Tee {
+    inner: reqwest::Body,
+    /// `None` once the ticket has been told.
+    capture: Option<Capture>,
+    /// Bytes that the response head announced.
+    expected: Option<u64>,
+    seen: u64,
+    /// With strict durability: keeps the end of the answer back until it is committed.
+    hold: Option<Hold>,
+    _in_flight: InFlight,
+}
+
+impl Tee {
+    pub(crate) fn new(
+        inner: reqwest::Body,
+        capture: Capture,
+        expected: Option<u64>,
+        in_flight: InFlight,
+        strict: bool,
+    ) -> Self {
+        let hold = strict.then(|| Hold::new(expected));
+        Self { inner, capture: Some(capture), expected, seen: 0, hold, _in_flight: in_flight }
+    }
+
+    fn finish(&mut self, ending: Ending) {
+        if let Some(capture) = self.capture.take() {
+            let (ticket, end) = capture.end(ending);
+            match &mut self.hold {
+                Some(hold) => ticket.finish_then(end, hold.committed()),
+                None => ticket.finish(end),
+            }
+        }
+    }
+
+    /// What the upstream says next, observed.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(capture)) = (frame.data_ref(), &mut self.capture) {
+                    self.seen += data.len() as u64;
+                    capture.piece(data);
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => {
+                self.finish(Ending::UpstreamReset { error: error.to_string() });
+                Some(Err(error.into()))
+            }
+            None => {
+                self.finish(Ending::Complete);
+                None
+            }
+        })
+    }
+}
+
+impl Body for Tee {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.hold.is_none() {
+            return self.poll_inner(cx);
+        }
+        loop {
+            let this = &mut *self;
+            let Some(hold) = &mut this.hold else { return this.poll_inner(cx) };
+            match ready!(hold.poll_released(cx)) {
+                Released::Piece(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Released::Failed(error) => return Poll::Ready(Some(Err(error))),
+                Released::End => return Poll::Ready(None),
+                Released::NeedMore => {}
+            }
+            let next = ready!(this.poll_inner(cx));
+            if let Some(hold) = &mut this.hold {
+                match next {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => hold.push(data),
+                        Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    },
+                    Some(Err(error)) => hold.fail(error),
+                    None => hold.end(),
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.hold.is_none() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.expected {
+            Some(expected) if self.hold.is_some() => SizeHint::with_exact(expected),
+            _ => self.inner.size_hint(),
+        }
+    }
+}
+
+impl Drop for Tee {
+    fn drop(&mut self) {
+        // A server need not poll past the last announced byte, nor a body that it knows to be empty.
+        let whole = self.expected.is_some_and(|n| self.seen >= n) || self.inner.is_end_stream();
+        self.finish(if whole { Ending::Complete } else { Ending::ClientGone });
+    }
+}
