@@ -1,7 +1,7 @@
 //! Replay: finding the recorded answer that belongs to a live request, or saying why there is none.
 //!
 //! - `components`, `fields`: what of a request is compared, and how each field counts.
-//! - `tape`: the recorded calls, indexed.
+//! - `tape`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
@@ -22,6 +22,7 @@ mod report;
 mod side_calls;
 mod summary;
 mod tape;
+mod timeline;
 
 #[cfg(test)]
 mod scenarios;

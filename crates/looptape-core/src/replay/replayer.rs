@@ -78,6 +78,8 @@ pub struct Replayer {
     tape: Tape,
     options: Options,
     uses: Vec<Use>,
+    /// How many calls of a group, named by its first, are used up from its beginning.
+    cursors: HashMap<(Rung, EntryId), usize>,
     /// Served calls whose answers are still being sent.
     open: BTreeSet<EntryId>,
     /// Which recorded request each live request, byte for byte, turned out to be.
@@ -93,11 +95,10 @@ pub struct Replayer {
 
 /// What looking for a match found.
 enum Search {
-    /// Unserved calls that nothing tells apart, in recorded order, and all that match at that rung.
-    Group {
+    /// The next call to serve of those that nothing tells apart.
+    Found {
         rung: Rung,
-        unserved: Vec<EntryId>,
-        matching: Vec<EntryId>,
+        entry: EntryId,
     },
     Ambiguous(Vec<EntryId>),
     /// Matches, each of them served.
@@ -115,6 +116,7 @@ impl Replayer {
             tape,
             options,
             uses,
+            cursors: HashMap::new(),
             open: BTreeSet::new(),
             bound: HashMap::new(),
             reports: Vec::new(),
@@ -134,7 +136,7 @@ impl Replayer {
     pub fn next(&mut self, request: &LiveRequest<'_>) -> Decision {
         let live = Live::new(&self.tape, request);
         match self.search(&live) {
-            Search::Group { rung, unserved, matching } => self.serve(&live, rung, &unserved, &matching),
+            Search::Found { rung, entry } => self.serve(&live, rung, entry),
             Search::Ambiguous(candidates) => self.diverge(&live, self.ambiguous(&candidates)),
             Search::Exhausted(_) | Search::Missed if self.is_side_call(request) => {
                 self.side_calls += 1;
@@ -189,31 +191,34 @@ impl Replayer {
         self.uses[id.0] == Use::Unused
     }
 
-    fn search(&self, live: &Live<'_>) -> Search {
-        let mut served: Vec<EntryId> = Vec::new();
+    fn search(&mut self, live: &Live<'_>) -> Search {
+        let mut served: Option<Rung> = None;
         for rung in Rung::ALL.into_iter().filter(|&rung| rung <= self.options.max_rung) {
-            let matching = match rung {
-                Rung::Bytes => self.tape.with_exact(live.exact),
-                Rung::Canonical => self.tape.with_canonical(live.key().canonical),
-                Rung::Renamed => self.tape.with_renamed(live.key().renamed),
-            };
-            let unserved: Vec<EntryId> = matching.iter().copied().filter(|&id| self.is_unused(id)).collect();
-            if !unserved.is_empty() {
-                return self.choose(live, rung, unserved, matching);
+            let matching = matching(&self.tape, live, rung);
+            let Some(&group) = matching.first() else { continue };
+            let cursor = self.cursors.entry((rung, group)).or_default();
+            while matching.get(*cursor).is_some_and(|id| self.uses[id.0] != Use::Unused) {
+                *cursor += 1;
             }
-            if served.is_empty() {
-                served = matching.to_vec();
+            match matching.get(*cursor..) {
+                Some(rest @ [_, ..]) if rung < Rung::Renamed => {
+                    return Search::Found { rung, entry: rest[0] };
+                }
+                Some(rest @ [_, ..]) => return self.choose_renamed(live, rung, rest),
+                _ => served = served.or(Some(rung)),
             }
         }
-        if served.is_empty() { Search::Missed } else { Search::Exhausted(served) }
+        served.map_or(Search::Missed, |rung| Search::Exhausted(matching(&self.tape, live, rung).to_vec()))
     }
 
-    fn choose(&self, live: &Live<'_>, rung: Rung, unserved: Vec<EntryId>, matching: &[EntryId]) -> Search {
-        let unserved = if rung >= Rung::Renamed { self.by_lineage(live, unserved) } else { unserved };
-        if rung >= Rung::Renamed && !self.is_one_request(&unserved) && !self.is_one_answer(&unserved) {
-            return Search::Ambiguous(unserved);
+    fn choose_renamed(&self, live: &Live<'_>, rung: Rung, rest: &[EntryId]) -> Search {
+        let unserved: Vec<EntryId> = rest.iter().copied().filter(|&id| self.is_unused(id)).collect();
+        let unserved = self.by_lineage(live, unserved);
+        if self.is_one_request(&unserved) || self.is_one_answer(&unserved) {
+            Search::Found { rung, entry: unserved[0] }
+        } else {
+            Search::Ambiguous(unserved)
         }
-        Search::Group { rung, unserved, matching: matching.to_vec() }
     }
 
     /// Of calls that match only after renaming: those that this very request was before, else those whose
@@ -251,9 +256,8 @@ impl Replayer {
         ids.iter().all(|&id| content(id) == content(ids[0]))
     }
 
-    fn serve(&mut self, live: &Live<'_>, rung: Rung, unserved: &[EntryId], matching: &[EntryId]) -> Decision {
-        let first = unserved[0];
-        let twins = self.concurrent_twins(first, rung, matching);
+    fn serve(&mut self, live: &Live<'_>, rung: Rung, first: EntryId) -> Decision {
+        let twins = self.concurrent_twins(first, rung);
         let choice = if twins.is_empty() { Choice::Certain } else { Choice::ByArrival };
         if self.options.ambiguous == Ambiguous::Fail && choice == Choice::ByArrival {
             let among: Vec<EntryId> = [&[first], twins.as_slice()].concat();
@@ -278,16 +282,21 @@ impl Replayer {
 
     /// Identical calls that ran beside this one, in the recording or now. Attempts of one step do not
     /// count: one follows the other.
-    fn concurrent_twins(&self, id: EntryId, rung: Rung, matching: &[EntryId]) -> Vec<EntryId> {
-        matching
-            .iter()
-            .copied()
-            .filter(|&other| rung < Rung::Renamed || self.is_one_request(&[id, other]))
-            .filter(|&other| {
-                other != id && !self.is_attempt_after(other, id) && !self.is_attempt_after(id, other)
-            })
-            .filter(|&other| self.open.contains(&other) || self.tape.overlapped(other, id))
-            .collect()
+    fn concurrent_twins(&self, id: EntryId, rung: Rung) -> Vec<EntryId> {
+        let tape = &self.tape;
+        let is_identical = |&other: &EntryId| match rung {
+            Rung::Bytes => tape.entry(other).exact == tape.entry(id).exact,
+            Rung::Canonical | Rung::Renamed => tape.key(other).canonical == tape.key(id).canonical,
+        };
+        let mut twins = match rung {
+            Rung::Bytes => tape.beside_with_same_bytes(id),
+            Rung::Canonical | Rung::Renamed => tape.beside_with_same_json(id),
+        };
+        twins.extend(self.open.iter().copied().filter(|&open| open != id).filter(is_identical));
+        twins.retain(|&other| !self.is_attempt_after(other, id) && !self.is_attempt_after(id, other));
+        twins.sort_unstable();
+        twins.dedup();
+        twins
     }
 
     fn is_attempt_after(&self, first: EntryId, later: EntryId) -> bool {
@@ -381,6 +390,15 @@ impl Replayer {
         let label = self.tape.label(entry);
         let message = format!("The recording ends before the answer to {label} was complete.");
         Report::new(DivergenceCode::IncompleteRecording, Some(label), message)
+    }
+}
+
+/// The recorded calls that match at a rung, in recorded order.
+fn matching<'t>(tape: &'t Tape, live: &Live<'_>, rung: Rung) -> &'t [EntryId] {
+    match rung {
+        Rung::Bytes => tape.with_exact(live.exact),
+        Rung::Canonical => tape.with_canonical(live.key().canonical),
+        Rung::Renamed => tape.with_renamed(live.key().renamed),
     }
 }
 

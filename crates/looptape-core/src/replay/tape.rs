@@ -6,6 +6,7 @@
 //! replay of a long trace costs one pass over its bytes.
 
 use super::components::{self, Endpoint, Normalise, RequestKey};
+use super::timeline::Timeline;
 use crate::digest::Digest;
 use crate::exchange::{Ending, Exchange, Outcome};
 use crate::facts::{AttemptState, CallFacts, CallKind, Lineage};
@@ -149,7 +150,7 @@ pub struct Tape {
     completeness: Completeness,
     normalise: Normalise,
     entries: Vec<Entry>,
-    exact: HashMap<Digest, Vec<EntryId>>,
+    exact: Index,
     keyed: OnceLock<Keyed>,
 }
 
@@ -164,12 +165,15 @@ pub(super) struct Entry {
     pub(super) retried_by: Option<EntryId>,
 }
 
+/// Groups of calls with the same digest.
+type Index = HashMap<Digest, Timeline>;
+
 /// What parsing the bodies gives: made when first needed.
 #[derive(Debug)]
 struct Keyed {
     keys: Vec<RequestKey>,
-    canonical: HashMap<Digest, Vec<EntryId>>,
-    renamed: HashMap<Digest, Vec<EntryId>>,
+    canonical: Index,
+    renamed: Index,
 }
 
 impl Tape {
@@ -180,10 +184,10 @@ impl Tape {
         normalise: Normalise,
     ) -> Self {
         let mut calls: Vec<RecordedCall> = calls.into_iter().collect();
-        calls.sort_by_key(|call| call.label.seq);
+        calls.sort_by_key(|call| (call.sent_us, call.label.seq));
         let mut entries: Vec<Entry> = calls.into_iter().map(|call| Entry::new(call, normalise)).collect();
         link_parents(&mut entries);
-        let exact = index(entries.iter().map(|entry| entry.exact));
+        let exact = index(&entries, |at| entries[at].exact);
         link_retries(&mut entries, &exact);
         Self { completeness, normalise, entries, exact, keyed: OnceLock::new() }
     }
@@ -222,21 +226,27 @@ impl Tape {
     }
 
     pub(super) fn with_exact(&self, digest: Digest) -> &[EntryId] {
-        self.exact.get(&digest).map_or(&[], Vec::as_slice)
+        self.exact.get(&digest).map_or(&[], Timeline::ids)
     }
 
     pub(super) fn with_canonical(&self, digest: Digest) -> &[EntryId] {
-        self.keyed().canonical.get(&digest).map_or(&[], Vec::as_slice)
+        self.keyed().canonical.get(&digest).map_or(&[], Timeline::ids)
     }
 
     pub(super) fn with_renamed(&self, digest: Digest) -> &[EntryId] {
-        self.keyed().renamed.get(&digest).map_or(&[], Vec::as_slice)
+        self.keyed().renamed.get(&digest).map_or(&[], Timeline::ids)
     }
 
-    /// Whether two recorded calls ran at the same time.
-    pub(super) fn overlapped(&self, a: EntryId, b: EntryId) -> bool {
-        let (a, b) = (&self.entry(a).call, &self.entry(b).call);
-        ended_before(a, b.sent_us).is_none() && ended_before(b, a.sent_us).is_none()
+    /// Calls with the same bytes that ran at the same time as this one.
+    pub(super) fn beside_with_same_bytes(&self, id: EntryId) -> Vec<EntryId> {
+        let entry = self.entry(id);
+        self.exact.get(&entry.exact).map_or_else(Vec::new, |group| group.beside(id, &entry.call))
+    }
+
+    /// Calls equal as JSON that ran at the same time as this one.
+    pub(super) fn beside_with_same_json(&self, id: EntryId) -> Vec<EntryId> {
+        let group = self.keyed().canonical.get(&self.key(id).canonical);
+        group.map_or_else(Vec::new, |group| group.beside(id, &self.entry(id).call))
     }
 
     /// Whether the recording holds a request that echoes the answer with this history.
@@ -255,8 +265,8 @@ impl Tape {
                 .iter()
                 .map(|e| RequestKey::new(e.call.wire, &e.endpoint, &(self.normalise)(&e.call.body)))
                 .collect();
-            let canonical = index(keys.iter().map(|key| key.canonical));
-            let renamed = index(keys.iter().map(|key| key.renamed));
+            let canonical = index(&self.entries, |at| keys[at].canonical);
+            let renamed = index(&self.entries, |at| keys[at].renamed);
             Keyed { keys, canonical, renamed }
         })
     }
@@ -270,69 +280,62 @@ impl Entry {
     }
 }
 
-fn index(digests: impl Iterator<Item = Digest>) -> HashMap<Digest, Vec<EntryId>> {
-    let mut index: HashMap<Digest, Vec<EntryId>> = HashMap::new();
-    for (at, digest) in digests.enumerate() {
-        index.entry(digest).or_default().push(EntryId(at));
+fn index(entries: &[Entry], digest: impl Fn(usize) -> Digest) -> Index {
+    let mut index = Index::new();
+    for (at, entry) in entries.iter().enumerate() {
+        index.entry(digest(at)).or_default().push(EntryId(at), &entry.call);
     }
     index
 }
 
-/// `Some` if the call had ended when something else started at `start_us`.
-fn ended_before(call: &RecordedCall, start_us: i64) -> Option<()> {
-    call.end_us.filter(|&end_us| end_us <= start_us).map(|_| ())
-}
-
-/// Finds each call's parent: the latest call that had ended and whose answer its history echoes, one that
-/// has no child yet before one that has; one whose very call ids are echoed before all others. Where such calls ran at the same time, each of them may be it.
+/// Finds each call's parent: the latest call that had ended and whose answer its history echoes; one whose
+/// very call ids are echoed before all others, and one that has no child yet before one that has. Where
+/// such calls ran at the same time, each of them may be it.
 fn link_parents(entries: &mut [Entry]) {
-    let mut answers: HashMap<i64, Vec<EntryId>> = HashMap::new();
-    for (at, entry) in entries.iter().enumerate() {
-        if let Some(history) = entry.call.lineage.answer_history {
-            answers.entry(history).or_default().push(EntryId(at));
+    let mut answers: HashMap<i64, Timeline> = HashMap::new();
+    let mut has_child = vec![false; entries.len()];
+    for at in 0..entries.len() {
+        let lineage = entries[at].call.lineage;
+        if let Some(known) = lineage.echo.and_then(|echo| answers.get(&echo)) {
+            let sent_us = entries[at].call.sent_us;
+            let turn_echoed = |id: EntryId| entries[id.0].call.lineage.answer_turn == lineage.last_turn;
+            let parent = known
+                .latest_ended(sent_us, |id| turn_echoed(id) && !has_child[id.0])
+                .or_else(|| known.latest_ended(sent_us, turn_echoed))
+                .or_else(|| known.latest_ended(sent_us, |id| !has_child[id.0]))
+                .or_else(|| known.latest_ended(sent_us, |_| true));
+            if let Some(parent) = parent {
+                let closely = turn_echoed(parent);
+                let may_be_it =
+                    |&id: &EntryId| ended_by(&entries[id.0].call, sent_us) && turn_echoed(id) == closely;
+                let mut parents = known.beside(parent, &entries[parent.0].call);
+                parents.retain(may_be_it);
+                parents.push(parent);
+                has_child[parent.0] = true;
+                entries[at].parents = parents;
+            }
+        }
+        if let Some(history) = lineage.answer_history {
+            answers.entry(history).or_default().push(EntryId(at), &entries[at].call);
         }
     }
-    let mut children = vec![0u32; entries.len()];
-    for at in 0..entries.len() {
-        let call = &entries[at].call;
-        let Some(known) = call.lineage.echo.and_then(|echo| answers.get(&echo)) else { continue };
-        let ended: Vec<EntryId> = known
-            .iter()
-            .copied()
-            .filter(|id| ended_before(&entries[id.0].call, call.sent_us).is_some())
-            .collect();
-        let echoed: Vec<EntryId> = ended
-            .iter()
-            .copied()
-            .filter(|id| entries[id.0].call.lineage.answer_turn == call.lineage.last_turn)
-            .collect();
-        let ended = if echoed.is_empty() { ended } else { echoed };
-        let latest = ended.iter().rev().find(|id| children[id.0] == 0).or(ended.last());
-        let Some(&parent) = latest else { continue };
-        children[parent.0] += 1;
-        let beside = |id: &EntryId| {
-            if *id == parent {
-                return true;
-            }
-            let (a, b) = (&entries[id.0].call, &entries[parent.0].call);
-            ended_before(a, b.sent_us).is_none() && ended_before(b, a.sent_us).is_none()
-        };
-        entries[at].parents = ended.iter().copied().filter(beside).collect();
-    }
+}
+
+fn ended_by(call: &RecordedCall, at_us: i64) -> bool {
+    call.end_us.is_some_and(|end_us| end_us <= at_us)
 }
 
 /// Links each failed attempt to the first identical request that started after its end and is not yet the
 /// retry of another.
-fn link_retries(entries: &mut [Entry], exact: &HashMap<Digest, Vec<EntryId>>) {
-    for group in exact.values().filter(|group| group.len() > 1) {
+fn link_retries(entries: &mut [Entry], exact: &Index) {
+    for group in exact.values().map(Timeline::ids).filter(|group| group.len() > 1) {
         let mut taken = vec![false; group.len()];
         for (position, &id) in group.iter().enumerate() {
             if !matches!(entries[id.0].call.outcome, RecordedOutcome::Failed { .. }) {
                 continue;
             }
             let next = (position + 1..group.len()).find(|&later| {
-                !taken[later]
-                    && ended_before(&entries[id.0].call, entries[group[later].0].call.sent_us).is_some()
+                !taken[later] && ended_by(&entries[id.0].call, entries[group[later].0].call.sent_us)
             });
             if let Some(later) = next {
                 taken[later] = true;

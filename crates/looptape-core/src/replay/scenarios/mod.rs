@@ -7,6 +7,7 @@ use super::*;
 use crate::facts::Lineage;
 use crate::wire::Wire;
 use serde_json::{Value, json};
+pub(super) use tapes::recorded_at;
 use tapes::*;
 
 #[test]

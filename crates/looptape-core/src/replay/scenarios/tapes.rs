@@ -170,3 +170,18 @@ pub(super) fn three_steps() -> Vec<Call> {
         call(2, chat(&["s:Be brief.", "u:hi", "a:one", "t:12 degrees", "a:two", "u:go on"]), "three"),
     ]
 }
+
+/// A call of which only the time matters.
+pub(in super::super) fn recorded_at(sent_us: i64, end_us: Option<i64>) -> RecordedCall {
+    RecordedCall {
+        label: CallLabel { seq: 0, step: None, lane: 0 },
+        wire: None,
+        method: "POST".to_owned(),
+        path: CHAT.to_owned(),
+        body: Bytes::new(),
+        lineage: Lineage::default(),
+        sent_us,
+        end_us,
+        outcome: RecordedOutcome::InFlight,
+    }
+}
