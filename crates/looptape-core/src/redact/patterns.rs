@@ -1,12 +1,13 @@
 //! The set of patterns that a recording uses: built-in ones, the user's, and those for personal data.
 //!
-//! [`Patterns::find`] reads a text twice at most where nothing is found: one pass of a combined automaton
-//! says which built-in patterns can match at all (each has a cheap anchor), and only those run. All
-//! expressions are linear in the text, whatever it holds.
+//! [`Patterns::find`] reads a text once where nothing is found. Each built-in pattern has an anchor, a
+//! cheap expression without which it cannot match; all anchors together make one automaton with few
+//! states, the screen. Where it sees something, the anchors tell which patterns can match, and those run
+//! one by one. All expressions are linear in the text, whatever it holds.
 //!
 //! It knows nothing of JSON: escapes and streams are the business of `body` and `stream`.
 
-use super::builtin::{Builtin, OPAQUE_START, PERSONAL, SECRETS, Shape, TOKEN_START};
+use super::builtin::{Builtin, PERSONAL, SECRETS};
 use super::likeness::Check;
 use super::placeholders::placeholders;
 use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
@@ -40,9 +41,15 @@ pub enum PatternsError {
     UnknownName { name: String, known: String },
 }
 
+/// The screen's automaton is built as the text demands; with too little room it would be rebuilt over and
+/// over.
+const SCREEN_CACHE_BYTES: usize = 16 << 20;
+
 /// Compiled patterns. Compiling takes some milliseconds: do it once.
 #[derive(Debug)]
 pub struct Patterns {
+    /// Any anchor.
+    screen: Regex,
     anchors: RegexSet,
     /// In the order of `anchors`.
     builtin: Vec<Compiled>,
@@ -84,19 +91,27 @@ impl Patterns {
     }
 
     fn assemble(enabled: Vec<&Builtin>, user: Vec<Compiled>) -> Self {
-        let anchors = RegexSetBuilder::new(enabled.iter().map(|builtin| builtin.anchor))
+        let anchors: Vec<String> = enabled.iter().map(|builtin| builtin.anchor.expression()).collect();
+        let screen = RegexBuilder::new(&anchors.join("|"))
+            .unicode(false)
+            .dfa_size_limit(SCREEN_CACHE_BYTES)
+            .build()
+            .expect("built-in anchors are valid expressions: a test compiles them all");
+        let anchors = RegexSetBuilder::new(&anchors)
             .unicode(false)
             .build()
             .expect("built-in anchors are valid expressions: a test compiles them all");
-        Self { anchors, builtin: enabled.into_iter().map(Compiled::builtin).collect(), user }
+        Self { screen, anchors, builtin: enabled.into_iter().map(Compiled::builtin).collect(), user }
     }
 
     /// The spans of all secrets in `text`, in no particular order; they may overlap.
     /// Text that looks like a placeholder counts as one (see `placeholders`).
     pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = placeholders(text).map(|p| p.range).collect();
-        for index in self.anchors.matches(text) {
-            self.builtin[index].find(text, &mut found);
+        if self.screen.is_match(text) {
+            for index in self.anchors.matches(text) {
+                self.builtin[index].find(text, &mut found);
+            }
         }
         for pattern in &self.user {
             pattern.find(text, &mut found);
@@ -113,12 +128,7 @@ impl Default for Patterns {
 
 impl Compiled {
     fn builtin(builtin: &Builtin) -> Self {
-        let expression = match builtin.shape {
-            Shape::Token(token) => format!("{TOKEN_START}({token})"),
-            Shape::Opaque(token) => format!("{OPAQUE_START}({token})"),
-            Shape::Labelled(whole) => whole.to_owned(),
-        };
-        let expression = RegexBuilder::new(&expression)
+        let expression = RegexBuilder::new(&builtin.shape.expression())
             .unicode(false)
             .build()
             .expect("built-in patterns are valid expressions: a test compiles them all");

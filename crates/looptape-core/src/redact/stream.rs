@@ -66,11 +66,15 @@ fn documents(body: &[u8]) -> Vec<Range<usize>> {
     if is_sse {
         return data_lines(body);
     }
-    let is_rows = text.starts_with(b"{") && {
-        let mut rows = text.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|row| !row.is_empty());
-        rows.by_ref().take(2).filter(|row| row.starts_with(b"{\"") || row.starts_with(b"{ ")).count() == 2
-    };
-    if is_rows || text.starts_with(b"[") { std::iter::once(0..body.len()).collect() } else { Vec::new() }
+    let is_documents = text.starts_with(b"[") || begins_with_rows(text);
+    if is_documents { std::iter::once(0..body.len()).collect() } else { Vec::new() }
+}
+
+/// Whether the first two lines each begin an object with a member, as newline-delimited JSON does.
+fn begins_with_rows(text: &[u8]) -> bool {
+    let begins_row = |line: &[u8]| line.starts_with(b"{\"") || line.starts_with(b"{ ");
+    let second = memchr::memchr(b'\n', text).map(|end| text[end..].trim_ascii_start());
+    begins_row(text) && second.is_some_and(begins_row)
 }
 
 fn data_lines(body: &[u8]) -> Vec<Range<usize>> {
