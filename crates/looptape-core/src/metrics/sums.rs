@@ -25,7 +25,8 @@ pub struct TokenSums {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CostSum {
     by_leaf: LeafCosts,
-    known: u32,
+    priced: u32,
+    not_billed: u32,
     incomplete: u32,
     unknown: u32,
 }
@@ -90,33 +91,36 @@ impl TokenSums {
 }
 
 impl CostSum {
-    pub(super) fn add(&mut self, cost: &Cost) {
+    pub(crate) fn add(&mut self, cost: &Cost) {
         match cost {
             Cost::Known(price) => {
                 self.by_leaf.add(&price.by_leaf);
-                self.known += 1;
+                self.priced += 1;
                 self.incomplete += u32::from(price.bound == Bound::AtLeast);
             }
-            Cost::NotBilled => self.known += 1,
+            Cost::NotBilled => self.not_billed += 1,
             Cost::Unknown(_) => self.unknown += 1,
         }
     }
 
     pub(super) fn merge(&mut self, more: &Self) {
         self.by_leaf.add(&more.by_leaf);
-        self.known += more.known;
+        self.priced += more.priced;
+        self.not_billed += more.not_billed;
         self.incomplete += more.incomplete;
         self.unknown += more.unknown;
     }
 
-    /// What is known of the sum; `None` if nothing is.
+    /// What is known of the sum; `None` if nothing is. Attempts that cost nothing say nothing about one
+    /// whose cost is unknown.
     pub fn usd(&self) -> Option<Usd> {
-        (self.known > 0).then(|| self.by_leaf.total())
+        self.by_leaf().map(|leaves| leaves.total())
     }
 
     /// The leaves of [`CostSum::usd`], which sum to it exactly.
     pub fn by_leaf(&self) -> Option<LeafCosts> {
-        (self.known > 0).then_some(self.by_leaf)
+        let known = self.priced > 0 || (self.not_billed > 0 && self.unknown == 0);
+        known.then_some(self.by_leaf)
     }
 
     /// Whether the true sum may be larger.

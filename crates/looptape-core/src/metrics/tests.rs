@@ -84,8 +84,11 @@ fn unknown_costs_are_listed_and_make_the_sum_at_least() {
     assert!(got.cost_at_least && got.cost_usd.is_some());
     assert_eq!(got.cost_unknown.len(), 1);
     assert_eq!(got.cost_unknown[0].model.as_deref(), Some("house-model"));
-    let got = measure(&[odd], &TraceSpan::closed(300_000));
-    assert_eq!((got.cost_usd, got.cost_at_least), (None, true));
+    let refused = call(0, 0, 10).history(9).failed(429);
+    let got = measure(std::slice::from_ref(&refused), &TraceSpan::closed(300_000));
+    assert_eq!((got.cost_usd, got.cost_at_least), (Some(Usd::ZERO), false));
+    let got = measure(&[refused, odd], &TraceSpan::closed(300_000));
+    assert_eq!((got.cost_usd, got.cost_at_least), (None, true), "a refusal is free, the rest is unknown");
 }
 
 #[test]

@@ -5,11 +5,14 @@ use super::{
     ToolSource, ToolView, TraceHead, TraceMeta, TraceView,
 };
 use crate::assembly::{Attempt, CallIndex, Entry, PlainCall, Step, Timing, ToolStep};
-use crate::cost::{Bound, Cost, Usd};
+use crate::cost::Cost;
 use crate::facts::{CallFacts, CallKind};
-use crate::metrics::{self, Measured, Ms, TraceMetrics};
+use crate::metrics::{self, CostSum, Measured, Ms, TraceMetrics};
 use jiff::Timestamp;
 use serde_json::Value;
+
+/// The price source of a step all of whose attempts were refused without usage.
+const NOT_BILLED: &str = "not billed: refused without usage";
 
 /// The view of a whole trace. `contents` yields what a call's body says, by the call's `seq`; it is asked
 /// once for the last attempt of each step and plain call.
@@ -188,32 +191,20 @@ impl Source<'_> {
 
     /// The sum over the attempts, with the source of the last price. `None` if nothing is known.
     fn cost(&self, attempts: &[Attempt]) -> Option<CostView> {
-        let mut view: Option<CostView> = None;
-        let mut at_least = false;
+        let mut sum = CostSum::default();
+        let mut last_price = None;
         for cost in attempts.iter().map(|attempt| &self.measured.costs[attempt.call.0]) {
-            let before = view.as_ref().map_or(Usd::ZERO, |view| view.usd);
-            match cost {
-                Cost::Known(price) => {
-                    at_least |= price.bound == Bound::AtLeast;
-                    view = Some(CostView {
-                        usd: before + price.usd(),
-                        price_source: price.source.clone(),
-                        price_version: price.version,
-                        at_least: false,
-                    });
-                }
-                Cost::NotBilled => {
-                    view.get_or_insert_with(|| CostView {
-                        usd: Usd::ZERO,
-                        price_source: "not billed: refused without usage".to_owned(),
-                        price_version: None,
-                        at_least: false,
-                    });
-                }
-                Cost::Unknown(_) => at_least = true,
+            sum.add(cost);
+            if let Cost::Known(price) = cost {
+                last_price = Some(price);
             }
         }
-        view.map(|view| CostView { at_least, ..view })
+        Some(CostView {
+            usd: sum.usd()?,
+            price_source: last_price.map_or(NOT_BILLED, |price| price.source.as_str()).to_owned(),
+            price_version: last_price.and_then(|price| price.version),
+            at_least: sum.at_least(),
+        })
     }
 
     fn since_start(&self, time_us: i64) -> Option<Ms> {
