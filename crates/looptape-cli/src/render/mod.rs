@@ -1,0 +1,11 @@
+//! Text for people: what the verbs print when `--json` is not asked for.
+//!
+//! Invariant: recorded text is hostile. Nothing of it reaches a terminal except through
+//! [`terminal_text`], which leaves no control character in it.
+//!
+//! What this does not do: compute. Every figure comes from the core's views.
+
+pub(crate) mod figures;
+pub(crate) mod style;
+pub(crate) mod terminal_text;
+pub(crate) mod timeline;

@@ -1,0 +1,80 @@
+//! What a line says in words. Recorded text is escaped here.
+
+use crate::render::style::Tone;
+use crate::render::terminal_text::{cut, escape};
+use looptape_core::assembly::Lane;
+use looptape_core::facts::AttemptState;
+use looptape_core::view::{AttemptView, EntryKind, EntryView, ToolOutcome};
+
+/// The widest indentation that lanes get, in lanes.
+const MAX_INDENT: u32 = 4;
+pub(super) fn number(entry: &EntryView) -> String {
+    match (entry.step, entry.sub) {
+        (Some(step), Some(sub)) => format!("{}.{sub}", step.0),
+        (Some(step), None) => step.0.to_string(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+pub(super) fn indented(entry: &EntryView, what: &str) -> String {
+    let lane = entry.lane.unwrap_or(Lane(0)).0.min(MAX_INDENT);
+    let tool = u32::from(entry.kind == EntryKind::Tool);
+    format!("{}{what}", "  ".repeat((lane + tool) as usize))
+}
+
+/// What a line is about; recorded text in it is escaped here.
+pub(super) fn what(entry: &EntryView) -> String {
+    match (&entry.tool, entry.kind) {
+        (Some(tool), _) => {
+            let arguments = tool.arguments.as_ref().map(|a| cut(&a.to_string(), 200)).unwrap_or_default();
+            escape(&format!("{} {arguments}", tool.name))
+        }
+        (None, EntryKind::Other) => escape(entry.endpoint.as_deref().unwrap_or("call")),
+        (None, _) => {
+            let model = entry.response_model.as_ref().or(entry.model.as_ref());
+            let failed = entry.attempts.last().filter(|attempt| !ended_well(attempt));
+            let failed = failed.map(|attempt| format!(" {}", ending(attempt))).unwrap_or_default();
+            let said = match (entry.text.as_deref().map(str::trim), entry.tool_calls.as_slice()) {
+                (_, [first, rest @ ..]) => {
+                    let more = rest.iter().map(|call| format!(", {}", call.name));
+                    format!(" → {}{}", first.name, more.collect::<String>())
+                }
+                (Some(text), []) if !text.is_empty() => format!(" \"{}\"", cut(text, 200)),
+                _ => String::new(),
+            };
+            escape(&format!("{}{failed}{said}", model.map_or("model", String::as_str)))
+        }
+    }
+}
+
+pub(super) fn ending(attempt: &AttemptView) -> String {
+    let refused = attempt.status.filter(|status| *status >= 400 || attempt.state == AttemptState::Complete);
+    let status = refused.map(|status| status.to_string());
+    let state = match attempt.state {
+        AttemptState::Complete => None,
+        AttemptState::StreamError => Some("error inside the stream"),
+        AttemptState::UpstreamReset => Some("upstream broke off"),
+        AttemptState::UpstreamUnreachable => Some("upstream unreachable"),
+        AttemptState::ClientGone => Some("client hung up"),
+        AttemptState::InFlight => Some("in flight"),
+    };
+    let parts: Vec<String> = status.into_iter().chain(state.map(str::to_owned)).collect();
+    parts.join(", ")
+}
+
+pub(super) fn ended_well(attempt: &AttemptView) -> bool {
+    attempt.state == AttemptState::Complete && attempt.status.is_some_and(|status| status < 400)
+}
+
+pub(super) fn mark(entry: &EntryView) -> (&'static str, Tone) {
+    match (&entry.tool, entry.attempts.last()) {
+        (Some(tool), _) => match tool.outcome {
+            Some(ToolOutcome::Ok | ToolOutcome::Null) => ("✓", Tone::Good),
+            Some(ToolOutcome::Error) => ("✗", Tone::Bad),
+            None => ("?", Tone::Quiet),
+        },
+        (None, Some(attempt)) if ended_well(attempt) => ("✓", Tone::Good),
+        (None, Some(attempt)) if attempt.state == AttemptState::InFlight => ("…", Tone::Warning),
+        (None, _) => ("✗", Tone::Bad),
+    }
+}
