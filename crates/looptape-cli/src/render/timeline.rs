@@ -125,6 +125,7 @@ fn unpriced(why: Unpriced) -> &'static str {
         Unpriced::NoModel => "neither request nor answer names a model",
         Unpriced::UnknownModel => "the price list does not have this model",
         Unpriced::AmbiguousModel => "several providers offer it, at different prices",
+        Unpriced::LocalModel => "it runs on this machine, without a price",
         Unpriced::OtherModalities => "audio or image tokens are billed apart",
     }
 }

@@ -36,6 +36,7 @@ impl Listed {
         });
         let (found, query) = match at_provider {
             Some(found) => found,
+            None if billed.provider == "ollama" => return Err(Unpriced::LocalModel),
             None => {
                 let found = all().map(|model| by_name(&with_model(model))).reduce(Result::or);
                 notes.push("by model name".to_owned());

@@ -64,6 +64,8 @@ pub enum Unpriced {
     UnknownModel,
     /// Several providers offer this model at different prices, and this provider is not one of them.
     AmbiguousModel,
+    /// Ollama serves models on the user's own machine: there is no price.
+    LocalModel,
     /// Audio or image tokens, which are billed at rates of their own.
     OtherModalities,
 }

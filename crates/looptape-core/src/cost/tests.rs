@@ -116,7 +116,8 @@ fn unknown_is_unknown() {
     let used = usage([10, 0, 0, 0, 1, 0]);
     let why = |b: &Billed<'_>| price(b).unwrap_err();
     assert_eq!(why(&billed("openai", "no-such-model", &used)), Unpriced::UnknownModel);
-    assert_eq!(why(&billed("ollama", "gpt-oss-120b", &used)), Unpriced::AmbiguousModel);
+    assert_eq!(why(&billed("my-host", "gpt-oss-120b", &used)), Unpriced::AmbiguousModel);
+    assert_eq!(why(&billed("ollama", "llama-3.3-70b", &used)), Unpriced::LocalModel);
     assert_eq!(why(&billed("openai", "gpt-4o", &TokenUsage::default())), Unpriced::NoUsage);
     assert_eq!(why(&Billed { model: None, ..billed("openai", "", &used) }), Unpriced::NoModel);
     let audio =
