@@ -1,4 +1,18 @@
-#[allow(dead_code, reason = "the verbs that print it come with the command line")]
-mod render;
+//! The binary `looptape`: one file a verb, rendering, exit codes.
 
-fn main() {}
+mod child;
+mod commands;
+#[allow(dead_code, reason = "retention is read by verbs that come next")]
+mod config;
+mod exit;
+mod place;
+#[allow(dead_code, reason = "the verbs that print the rest come next")]
+mod render;
+mod session;
+mod tape;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    exit::report(commands::run())
+}

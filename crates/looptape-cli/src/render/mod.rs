@@ -6,6 +6,9 @@
 //! What this does not do: compute. Every figure comes from the core's views.
 
 pub(crate) mod figures;
+pub(crate) mod recorded;
+pub(crate) mod replayed;
+pub(crate) mod self_check;
 pub(crate) mod style;
 pub(crate) mod terminal_text;
 pub(crate) mod timeline;

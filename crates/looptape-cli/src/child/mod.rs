@@ -1,0 +1,5 @@
+//! The program that is recorded or replayed: its environment and its process.
+
+pub(crate) mod environment;
+pub(crate) mod overlay;
+pub(crate) mod process;

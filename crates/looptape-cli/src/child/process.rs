@@ -1,0 +1,102 @@
+//! Running the child: its terminal, its signals, its exit code.
+//!
+//! The child shares our terminal and process group, so what is typed there (Ctrl-C included) reaches it
+//! directly. Signals sent to this process alone are passed on.
+
+use crate::exit::{Exit, UsageError};
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How the child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Its exit code; 128 and the signal's number if a signal ended it.
+    pub(crate) code: i32,
+}
+
+impl Ended {
+    pub(crate) fn exit(self) -> Exit {
+        match u8::try_from(self.code).unwrap_or(255) {
+            0 => Exit::Success,
+            code => Exit::Child(code),
+        }
+    }
+}
+
+/// A child that could not be started.
+#[derive(Debug)]
+pub(crate) struct NotStarted {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+/// Starts `command` with `variables` added to this process's environment.
+pub(crate) fn start(
+    command: &[OsString],
+    variables: &[(String, String)],
+) -> anyhow::Result<Result<Child, NotStarted>> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(UsageError("there is no command after `--`".into()).into());
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).envs(variables.iter().map(|(n, v)| (n, v)));
+    let name = program.to_string_lossy();
+    Ok(command.spawn().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => NotStarted {
+            exit: Exit::NotStarted(127),
+            message: format!("`{name}` was not found: check the spelling, or write its path"),
+        },
+        std::io::ErrorKind::PermissionDenied => NotStarted {
+            exit: Exit::NotStarted(126),
+            message: format!(
+                "`{name}` cannot be executed: is it a program? (`chmod +x`, or put its interpreter in front)"
+            ),
+        },
+        _ => NotStarted {
+            exit: Exit::NotStarted(126),
+            message: format!("`{name}` cannot be started: {error}"),
+        },
+    }))
+}
+
+/// Waits for the child, passing signals on.
+pub(crate) async fn wait(child: &mut Child) -> anyhow::Result<Ended> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be handled")?;
+    let mut quit = signal(SignalKind::quit()).context("signals cannot be handled")?;
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be handled")?;
+    let mut hangup = signal(SignalKind::hangup()).context("signals cannot be handled")?;
+    let mut user1 = signal(SignalKind::user_defined1()).context("signals cannot be handled")?;
+    let mut user2 = signal(SignalKind::user_defined2()).context("signals cannot be handled")?;
+    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    loop {
+        let received = tokio::select! {
+            status = child.wait() => return Ok(ended(status.context("the child cannot be waited for")?)),
+            _ = interrupt.recv() => Signal::INT,
+            _ = quit.recv() => Signal::QUIT,
+            _ = terminate.recv() => Signal::TERM,
+            _ = hangup.recv() => Signal::HUP,
+            _ = user1.recv() => Signal::USR1,
+            _ = user2.recv() => Signal::USR2,
+        };
+        let typed = matches!(received, Signal::INT | Signal::QUIT) && in_foreground();
+        if let (false, Some(pid)) = (typed, pid) {
+            // It may have ended this very moment.
+            let _ = kill_process(pid, received);
+        }
+    }
+}
+
+/// Whether this process group owns the terminal, so that typed signals reach the child without us.
+fn in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+fn ended(status: ExitStatus) -> Ended {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    Ended { code }
+}

@@ -1,0 +1,46 @@
+//! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
+
+mod child_run;
+mod record;
+mod replay;
+mod self_check;
+
+pub(crate) use self_check::SelfCheck;
+
+use crate::exit::Exit;
+use crate::session::Global;
+use clap::{Parser, Subcommand};
+
+/// Record every step of an agent's loop. Replay it exactly. Know what it cost, and why.
+#[derive(Debug, Parser)]
+#[command(name = "looptape", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  looptape demo                                see it work: no key, no network
+  looptape record -- python agent.py           record an agent
+  looptape show last                           what it did, step by step
+  looptape replay last -- python agent.py      run it again from the recording, offline
+
+A trace is named by its id, any unique prefix of it, `last`, or `last~2`.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Record(record::Args),
+    Replay(replay::Args),
+}
+
+/// Parses the command line and runs the verb.
+pub(crate) fn run() -> anyhow::Result<Exit> {
+    let cli = Cli::parse();
+    let global = &cli.global;
+    match cli.verb {
+        Verb::Record(args) => record::run(global, &args),
+        Verb::Replay(args) => replay::run(global, &args),
+    }
+}

@@ -1,0 +1,208 @@
+//! `looptape record`: runs an agent and records every model call it makes.
+
+use super::child_run;
+use crate::child::environment::{self, Mode};
+use crate::child::process::{Ended, NotStarted};
+use crate::config::Config;
+use crate::exit::{Exit, UsageError};
+use crate::render;
+use crate::session::{DurabilityArg, Global, new_trace_id, runtime};
+use anyhow::Context;
+use looptape_core::TraceId;
+use looptape_proxy::guard::Guard;
+use looptape_proxy::server::{Server, bind};
+use looptape_proxy::upstream::Upstreams;
+use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
+use looptape_store::{Moment, Reader, Recorder, RecorderReport, Selector, Source, TraceSpec};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Run an agent and record every model call it makes
+///
+/// Starts a proxy on a free loopback port, points the agent's SDKs at it through its environment, and
+/// passes terminal, output, signals and exit code through. The agent needs no change. A base URL that is
+/// already set in the environment (OPENAI_BASE_URL, ANTHROPIC_BASE_URL, …) is where its calls go.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  looptape record -- python agent.py
+  looptape record --name refund --tag env=staging -- node agent.mjs
+  looptape record --upstream openai=http://127.0.0.1:8000/v1 -- ./agent
+  looptape record --durability strict -- pytest tests/
+
+Exit code: the agent's own; 127 if it was not found, 126 if it cannot be executed.")]
+pub(crate) struct Args {
+    /// Id of the trace [default: 32 random hex digits]
+    #[arg(long, value_name = "ID", value_parser = TraceId::parse)]
+    trace: Option<TraceId>,
+    /// Name of the trace, for people
+    #[arg(long)]
+    name: Option<String>,
+    /// Name of the agent [default: the program's or script's name]
+    #[arg(long)]
+    agent: Option<String>,
+    /// A tag, KEY=VALUE or KEY; repeatable
+    #[arg(long = "tag", value_name = "KEY=VALUE")]
+    tags: Vec<String>,
+    /// Where a provider's calls go; repeatable
+    #[arg(long = "upstream", value_name = "NAME=URL")]
+    upstreams: Vec<String>,
+    /// When an answer counts as recorded
+    #[arg(long, value_enum, default_value = "relaxed")]
+    durability: DurabilityArg,
+    /// The agent's command line
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(super) command: Vec<OsString>,
+}
+
+/// How long calls that outlive the child may go on.
+const LINGER: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let config = Config::load()?;
+    let id = match &args.trace {
+        Some(id) => id.clone(),
+        None => new_trace_id()?,
+    };
+    let upstreams = upstreams(&config, &args.upstreams)?;
+    let (recorder, thread) = global.recorder(&config, args.durability.into())?;
+    recorder.open_trace(spec(args, id.clone()));
+    let recorded = runtime()?.block_on(record(&recorder, upstreams, &id, &args.command));
+    let (code, aborted) = match &recorded {
+        Ok(Run { child: Ok(ended), .. }) => (Some(ended.code), None),
+        Ok(Run { child: Err(not_started), .. }) => (None, Some(not_started.message.clone())),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    recorder.close_trace(id.clone(), Moment::now(), code, aborted);
+    drop(recorder);
+    let report = thread.finish();
+    finish(global, &id, &recorded?, &report)
+}
+
+/// What came of running the child.
+struct Run {
+    child: Result<Ended, NotStarted>,
+    tally: Arc<Tally>,
+}
+
+async fn record(
+    recorder: &Recorder,
+    upstreams: Upstreams,
+    id: &TraceId,
+    command: &[OsString],
+) -> anyhow::Result<Run> {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = bind(listen).await?;
+    let options = RecordingOptions { upstreams, guard: Guard::new(listen, None)?, run: Some(id.clone()) };
+    let proxy =
+        RecordingProxy::new(options, recorder.clone()).context("the upstream client cannot be set up")?;
+    let tally = proxy.tally();
+    let server = Server::start(listener, Arc::new(proxy)).context("the proxy cannot be started")?;
+    let origin = format!("http://{}", server.address());
+    let child = child_run::run(Mode::Record, &origin, id.as_str(), command).await?;
+    // What a grandchild still has under way may end; the child itself is gone.
+    server.drain(LINGER).await;
+    Ok(Run { child, tally })
+}
+
+/// Upstreams from flags, then the environment, then the file.
+pub(super) fn upstreams(config: &Config, flags: &[String]) -> anyhow::Result<Upstreams> {
+    let mut upstreams = Upstreams::default();
+    for flag in flags {
+        upstreams.add_stated(flag).map_err(|e| UsageError(e.to_string()))?;
+    }
+    environment::upstreams(&mut upstreams, &|name| std::env::var(name).ok())
+        .map_err(|(variable, e)| UsageError(format!("{variable} in the environment: {e}")))?;
+    for (name, url) in &config.upstreams {
+        let mut file = Upstreams::default();
+        file.add_stated(&format!("{name}={url}")).context("[upstreams] in looptape.toml")?;
+        for provider in file.stated_providers() {
+            if let (None, Some(upstream)) = (upstreams.stated(&provider), file.stated(&provider)) {
+                upstreams.set(provider, upstream.clone());
+            }
+        }
+    }
+    Ok(upstreams)
+}
+
+fn spec(args: &Args, id: TraceId) -> TraceSpec {
+    let mut spec = TraceSpec::new(id, Source::Record, Moment::now());
+    spec.name.clone_from(&args.name);
+    spec.agent = args.agent.clone().or_else(|| program_name(&args.command));
+    spec.tags = tags(&args.tags);
+    spec.command = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    spec
+}
+
+/// `python agent.py` is known as `agent.py`; anything else by its program.
+fn program_name(command: &[OsString]) -> Option<String> {
+    const INTERPRETERS: &[&str] = &["python", "node", "deno", "bun", "ruby", "npx", "uv", "tsx"];
+    let name = |word: &OsString| Path::new(word).file_name().map(|n| n.to_string_lossy().into_owned());
+    let (program, arguments) = command.split_first()?;
+    let program = name(program)?;
+    let is_script = |word: &&OsString| {
+        let text = word.to_string_lossy();
+        !text.starts_with('-') && Path::new(text.as_ref()).extension().is_some()
+    };
+    let script =
+        arguments.iter().find(is_script).filter(|_| INTERPRETERS.iter().any(|i| program.starts_with(i)));
+    script.and_then(name).or(Some(program))
+}
+
+fn tags(given: &[String]) -> BTreeMap<String, String> {
+    let split = |tag: &String| tag.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+    given.iter().map(|tag| split(tag).unwrap_or_else(|| (tag.clone(), String::new()))).collect()
+}
+
+fn finish(global: &Global, id: &TraceId, run: &Run, report: &RecorderReport) -> anyhow::Result<Exit> {
+    let exit = match &run.child {
+        Ok(ended) => ended.exit(),
+        Err(not_started) => {
+            anstream::eprintln!("looptape: {}", not_started.message);
+            return Ok(not_started.exit);
+        }
+    };
+    // Scripts rely on this line: it is printed even with --quiet.
+    anstream::eprintln!("trace: {id}");
+    for (failure, times) in run.tally.failures() {
+        global.say(&format!("looptape: {failure} ({times} ×)"));
+    }
+    for (reason, times) in &report.gaps {
+        anstream::eprintln!("looptape: the recording is incomplete: {reason} ({times} ×)");
+    }
+    if run.tally.calls.load(Ordering::Relaxed) == 0 {
+        global.say(NOTHING_SEEN);
+    } else if !global.quiet {
+        let reader = Reader::open(&global.database()?)?;
+        let row = reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?;
+        global.say(&render::recorded::summary(&reader.load(row)?));
+    }
+    Ok(exit)
+}
+
+const NOTHING_SEEN: &str = "\
+looptape: no model call was seen. What to try next:
+  - does the program read OPENAI_BASE_URL, ANTHROPIC_BASE_URL or GOOGLE_GEMINI_BASE_URL? A base URL that is
+    fixed in its code goes past the proxy: remove it, or take it from the environment
+  - `env -i`, containers and remote workers do not inherit the environment: pass the variables on
+  - `looptape doctor` shows the variables, and checks the set-up";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_known_by_their_script() {
+        let name =
+            |words: &[&str]| program_name(&words.iter().map(OsString::from).collect::<Vec<_>>()).unwrap();
+        assert_eq!(name(&["python3", "-u", "src/agent.py", "x.txt"]), "agent.py");
+        assert_eq!(name(&["/usr/bin/claude", "-p", "read a.txt"]), "claude");
+        assert_eq!(name(&["pytest", "tests/a.py"]), "pytest");
+        assert_eq!(name(&["node", "--inspect"]), "node");
+    }
+}

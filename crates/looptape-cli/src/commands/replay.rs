@@ -1,0 +1,182 @@
+//! `looptape replay`: runs an agent against a recording, with the network gone.
+
+use super::{child_run, self_check};
+use crate::child::environment::Mode;
+use crate::child::process::Ended;
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::render;
+use crate::session::{Global, find, print, print_json, runtime};
+use crate::tape;
+use anyhow::Context;
+use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
+use looptape_proxy::server::Server;
+use looptape_proxy::tape_server::TapeServer;
+use looptape_store::RecordedTrace;
+use serde_json::json;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Run an agent against a recording, with the network gone
+///
+/// The agent's requests are answered from the trace: the same bytes in the same pieces, each answer to
+/// the request it belongs to. There is no upstream client and the agent has no key, so nothing can be
+/// spent. A request that was not recorded is refused, and the report says what changed.
+///
+/// Without a command, the recorded requests themselves are sent to the recording and every answer is
+/// compared: a self-check of the trace.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  looptape replay last -- python agent.py
+  looptape replay 4bf92f35 --report report.json -- node agent.mjs
+  looptape replay last                           check the recording itself
+  looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
+
+Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
+0 replayed.")]
+pub(crate) struct Args {
+    /// The trace: an id, a prefix of one, `last`, `last~2`
+    trace: String,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// How loosely a request may match: 0 the same bytes, 1 the same JSON, 2 with round-trip ids renamed
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=2))]
+    max_rung: u8,
+    /// What becomes of recorded attempts that failed and were tried again
+    #[arg(long, value_enum, default_value = "faithful")]
+    attempts: AttemptsArg,
+    /// What becomes of identical requests that run at the same time
+    #[arg(long, value_enum, default_value = "by-arrival")]
+    ambiguous: AmbiguousArg,
+    /// Accept recorded calls that the agent does not make
+    #[arg(long)]
+    allow_unused: bool,
+    /// Replay a recording that has holes
+    #[arg(long)]
+    allow_incomplete: bool,
+    /// Without a command: print the result as JSON
+    #[arg(long, conflicts_with = "command")]
+    json: bool,
+    /// The agent's command line
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum AttemptsArg {
+    /// Each is served as it was
+    Faithful,
+    /// The last attempt's answer is served at once
+    Collapse,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum AmbiguousArg {
+    /// Served by arrival, and counted
+    ByArrival,
+    /// Refused
+    Fail,
+}
+
+/// How long a grandchild's calls may go on after the child.
+const LINGER: Duration = Duration::from_millis(200);
+
+impl Args {
+    fn options(&self) -> Options {
+        Options {
+            max_rung: match self.max_rung {
+                0 => Rung::Bytes,
+                1 => Rung::Canonical,
+                _ => Rung::Renamed,
+            },
+            attempts: match self.attempts {
+                AttemptsArg::Faithful => Attempts::Faithful,
+                AttemptsArg::Collapse => Attempts::Collapse,
+            },
+            ambiguous: match self.ambiguous {
+                AmbiguousArg::ByArrival => Ambiguous::ByArrival,
+                AmbiguousArg::Fail => Ambiguous::Fail,
+            },
+            holes: if self.allow_incomplete { Holes::Allow } else { Holes::Refuse },
+        }
+    }
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let config = Config::load()?;
+    let reader = global.reader()?;
+    let trace = reader.load(find(&reader, &args.trace)?)?;
+    let server = tape::server(&reader, &trace, args.options(), &config)?;
+    if !args.command.is_empty() {
+        return with_child(global, args, &trace, server);
+    }
+    let check = runtime()?.block_on(self_check::run(&reader, &trace, server))?;
+    if args.json {
+        print_json(&check)?;
+    } else {
+        print(&render::self_check::text(&check))?;
+    }
+    write_report(args.report.as_deref(), &serde_json::to_value(&check)?)?;
+    Ok(if check.is_clean() { Exit::Success } else { Exit::Diverged })
+}
+
+fn with_child(
+    global: &Global,
+    args: &Args,
+    trace: &RecordedTrace,
+    server: TapeServer,
+) -> anyhow::Result<Exit> {
+    let server = Arc::new(server);
+    let handler = server.clone();
+    let id = trace.row.id.as_str();
+    let ended = runtime()?.block_on(async {
+        let listener = tape::listen().await?;
+        let running = Server::start(listener, handler).context("the tape server cannot be started")?;
+        let origin = format!("http://{}", running.address());
+        let ended = child_run::run(Mode::Replay, &origin, id, &args.command).await;
+        running.drain(LINGER).await;
+        ended
+    })?;
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(not_started) => {
+            anstream::eprintln!("looptape: {}", not_started.message);
+            return Ok(not_started.exit);
+        }
+    };
+    let summary = server.finish().context("the replay was ended twice: this is a bug")?;
+    let exit = exit(&summary, ended, args.allow_unused);
+    let report = json!({
+        "format": 1,
+        "trace": id,
+        "child_exit_code": ended.code,
+        "exit_code": exit.code(),
+        "guarantee": "the replay server has no upstream client; the agent's provider keys were dummies",
+        "replay": summary,
+    });
+    write_report(args.report.as_deref(), &report)?;
+    if !global.quiet || exit != Exit::Success {
+        anstream::eprint!("{}", render::replayed::text(&summary, ended.code, server.requests()));
+    }
+    Ok(exit)
+}
+
+/// Strongest first: diverged, the child's own code, unused recordings.
+fn exit(summary: &Summary, ended: Ended, allow_unused: bool) -> Exit {
+    match (summary.verdict, ended.exit()) {
+        (Verdict::Diverged, _) => Exit::Diverged,
+        (_, child) if child != Exit::Success => child,
+        (Verdict::Unused, _) if !allow_unused => Exit::Unused,
+        _ => Exit::Success,
+    }
+}
+
+fn write_report(file: Option<&Path>, report: &serde_json::Value) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    std::fs::write(file, text).with_context(|| format!("the report cannot be written to {}", file.display()))
+}

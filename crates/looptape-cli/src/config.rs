@@ -1,0 +1,125 @@
+//! `looptape.toml`: what a project sets once. Flags beat the environment, which beats this file.
+
+use crate::place::nearest_project;
+use anyhow::Context;
+use looptape_core::redact::{Patterns, RedactConfig};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The file's content. Unknown keys are errors, so that a typing mistake is noticed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Provider name to base URL.
+    pub(crate) upstreams: BTreeMap<String, String>,
+    pub(crate) redact: RedactConfig,
+    pub(crate) retention: RetentionConfig,
+    #[serde(skip)]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// `[retention]`: what `serve` and `prune` keep.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetentionConfig {
+    /// `30d`, `12h`, …
+    pub(crate) max_age: Option<String>,
+    /// `2GB`, `500MiB`, …
+    pub(crate) max_size: Option<String>,
+}
+
+impl Config {
+    /// Reads the nearest project's file; an empty configuration if there is none.
+    pub(crate) fn load() -> anyhow::Result<Self> {
+        let here = std::env::current_dir().context("the working folder cannot be read")?;
+        match nearest_project(&here).map(|p| p.join("looptape.toml")).filter(|p| p.exists()) {
+            Some(path) => Self::read(&path),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        // toml's message holds line, column and the line itself.
+        let mut config: Self =
+            toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))?;
+        config.path = Some(path.to_owned());
+        Ok(config)
+    }
+
+    /// The secret patterns to look for.
+    pub(crate) fn patterns(&self) -> anyhow::Result<Arc<Patterns>> {
+        let place = || self.path.as_ref().map_or("the built-in patterns".into(), |p| p.display().to_string());
+        Patterns::new(&self.redact).map(Arc::new).with_context(|| format!("[redact] in {}", place()))
+    }
+}
+
+/// `90s`, `15m`, `12h`, `30d`, `2w` as seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_number(text);
+    let factor = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return Err(format!("`{text}` is not a duration: write 90s, 15m, 12h, 30d or 2w")),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| format!("`{text}` is not a duration: write for example 30d"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("`{text}` is too long"))
+}
+
+/// `500MB`, `2GiB`, `1048576` as bytes.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_number(text);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "kib" => 1 << 10,
+        "m" | "mb" => 1_000_000,
+        "mib" => 1 << 20,
+        "g" | "gb" => 1_000_000_000,
+        "gib" => 1 << 30,
+        _ => return Err(format!("`{text}` is not a size: write 500MB, 2GiB or a number of bytes")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a size: write for example 2GB"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("`{text}` is too large"))
+}
+
+fn split_number(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (&text[..end], text[end..].trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(parse_duration("30d"), Ok(2_592_000));
+        assert_eq!(parse_duration("90 s"), Ok(90));
+        assert!(
+            parse_duration("soon").is_err()
+                && parse_duration("5").is_err()
+                && parse_duration("99999999999999w").is_err()
+        );
+        assert_eq!(parse_size("2GiB"), Ok(2 << 30));
+        assert_eq!(parse_size("17"), Ok(17));
+        assert!(parse_size("2 parsecs").is_err() && parse_size("").is_err());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let error = toml::from_str::<Config>("[retention]\nmax_agee = \"1d\"\n").unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("max_agee") && error.contains("max_age"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! What `record` says when it is done.
+
+use super::figures::{count, duration, percent, plural};
+use looptape_core::cost::Usd;
+use looptape_core::metrics::TraceMetrics;
+use looptape_store::{RecordedTrace, TraceStatus};
+
+/// One line of figures, and what to do next.
+pub(crate) fn summary(trace: &RecordedTrace) -> String {
+    let metrics = trace.measure().metrics;
+    let id = trace.row.label();
+    let short: String = id.chars().take(8).collect();
+    let mut out = format!("looptape: {}\n", figures(&metrics));
+    if let TraceStatus::Incomplete(reasons) | TraceStatus::Aborted(reasons) = &trace.row.status {
+        out.push_str(&format!(
+            "looptape: the recording is {}: {}\n",
+            trace.row.status.as_str(),
+            reasons.join("; ")
+        ));
+    }
+    out.push_str(&format!(
+        "looptape: look at it with `looptape show {short}`, run it again offline with `looptape replay {short} -- CMD…`"
+    ));
+    out
+}
+
+fn figures(m: &TraceMetrics) -> String {
+    let mut parts = vec![plural(m.steps, "step", "steps")];
+    if m.loops > 1 {
+        parts.push(plural(m.loops, "loop", "loops"));
+    }
+    if m.tool_calls > 0 {
+        parts.push(plural(m.tool_calls, "tool call", "tool calls"));
+    }
+    if m.other_calls > 0 {
+        parts.push(plural(m.other_calls, "other call", "other calls"));
+    }
+    if m.retries > 0 {
+        let rate = m.retry_rate.map(|r| format!(" ({} of the steps)", percent(r))).unwrap_or_default();
+        parts.push(format!("{}{rate}", plural(m.retries, "retry", "retries")));
+    }
+    if let Some(total) = m.time.duration_ms {
+        parts.push(duration(total));
+    }
+    if let (Some(input), Some(output)) = (m.tokens.input_total, m.tokens.output_total) {
+        parts.push(format!("{} tokens in, {} out", count(input), count(output)));
+    }
+    parts.push(cost(m.cost_usd, m.cost_at_least));
+    parts.join(", ")
+}
+
+/// `$0.0123`, `at least $0.0123`, `cost unknown`.
+pub(crate) fn cost(usd: Option<Usd>, at_least: bool) -> String {
+    match usd {
+        None => "cost unknown".to_owned(),
+        Some(usd) => {
+            let dollars = usd.as_f64();
+            let digits = if dollars < 0.01 {
+                6
+            } else if dollars < 1.0 {
+                4
+            } else {
+                2
+            };
+            format!("{}${dollars:.digits$}", if at_least { "at least " } else { "" })
+        }
+    }
+}
