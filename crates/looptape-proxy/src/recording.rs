@@ -5,6 +5,7 @@
 //! to the upstream is dropped with it and recorded as that.
 
 use crate::address::{self, Address};
+use crate::flush::Flushes;
 use crate::guard::{Guard, Refusal};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
@@ -197,7 +198,7 @@ impl RecordingProxy {
             .body(outgoing)
             .send();
         match sending.await {
-            Ok(response) => Ok(self.answer(response, ticket)),
+            Ok(response) => Ok(self.answer(response, ticket, head.extensions.get().cloned())),
             Err(error) => Err(self.no_response(&error, ticket, upstream)),
         }
     }
@@ -240,7 +241,12 @@ impl RecordingProxy {
         named.map_or(TraceHint::Lineage, TraceHint::Named)
     }
 
-    fn answer(&self, response: reqwest::Response, ticket: CallTicket) -> Response<Body> {
+    fn answer(
+        &self,
+        response: reqwest::Response,
+        ticket: CallTicket,
+        flushes: Option<Flushes>,
+    ) -> Response<Body> {
         let head_mono_us = Moment::now().mono_us;
         let (mut parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         let recorded = RedactedHeaders::redact(parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())))
@@ -252,8 +258,8 @@ impl RecordingProxy {
         parts.version = http::Version::HTTP_11;
         let in_flight = InFlight::enter(&self.tally);
         let expected = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-        let tee =
-            Tee::new(body, capture, expected, in_flight, self.recorder.durability() == Durability::Strict);
+        let strict = self.recorder.durability() == Durability::Strict;
+        let tee = Tee::new(body, capture, expected, in_flight, strict, flushes);
         Response::from_parts(parts, tee.boxed())
     }
 

@@ -4,6 +4,7 @@
 //! handler's future (or the body it returned) is dropped at once; what that means is the handler's
 //! business. Draining stops accepting, lets requests under way end, and gives up after a time.
 
+use crate::flush::{Counted, Flushes};
 use crate::reply::{Abort, Body};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -103,8 +104,11 @@ async fn accept(
 fn serve(stream: TcpStream, handler: Arc<impl Handler>, connections: &GracefulShutdown) {
     // Streamed tokens are small writes: waiting to fill a packet would delay each of them.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
+    let flushes = Flushes::default();
+    let stream = Counted::new(stream, flushes.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let handler = handler.clone();
+        request.extensions_mut().insert(flushes.clone());
         async move { handler.handle(request).await }
     });
     let builder = auto::Builder::new(TokioExecutor::new());

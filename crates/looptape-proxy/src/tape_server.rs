@@ -6,6 +6,7 @@
 //! take its recorded wait again.
 
 use crate::address;
+use crate::flush::{BeforeBreak, Flushes};
 use crate::guard::Guard;
 use crate::reply::{self, Abort, Body, BodyError};
 use crate::server::Handler;
@@ -26,7 +27,7 @@ use looptape_core::wire::{Wire, route};
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// The handler.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ impl Handler for TapeServer {
             wire: route::identify(&provider, head.method.as_str(), &address.path),
             provider,
         };
-        self.answer(&live)
+        self.answer(&live, head.extensions.get::<Flushes>().cloned())
     }
 }
 
@@ -151,11 +152,11 @@ enum Plan<'a> {
 }
 
 impl TapeServer {
-    fn answer(&self, live: &Live<'_>) -> Result<Response<Body>, Abort> {
+    fn answer(&self, live: &Live<'_>, flushes: Option<Flushes>) -> Result<Response<Body>, Abort> {
         match self.plan(live) {
             Plan::Serve { entry, recorded, binding } => {
                 let served = Serving { tape: self.tape.clone(), entry };
-                serve(recorded, &binding, served)
+                serve(recorded, &binding, served, flushes)
             }
             Plan::SideCall(call) => Ok(neutral(call)),
             Plan::Refuse(report) => Ok(refuse(live.wire, &report)),
@@ -225,7 +226,12 @@ impl Drop for Serving {
     }
 }
 
-fn serve(recorded: &Exchange, binding: &Binding, serving: Serving) -> Result<Response<Body>, Abort> {
+fn serve(
+    recorded: &Exchange,
+    binding: &Binding,
+    serving: Serving,
+    flushes: Option<Flushes>,
+) -> Result<Response<Body>, Abort> {
     let Outcome::Answered(answer) = &recorded.outcome else {
         return Err(Abort { why: "the recorded call got no response".into() });
     };
@@ -252,7 +258,8 @@ fn serve(recorded: &Exchange, binding: &Binding, serving: Serving) -> Result<Res
         }
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    let body = RecordedBody { pieces, whole, length, serving: Some(serving) };
+    let before_break = BeforeBreak::new(flushes);
+    let body = RecordedBody { pieces, whole, length, serving: Some(serving), before_break };
     Ok(response.map(|()| body.boxed()))
 }
 
@@ -315,6 +322,8 @@ struct RecordedBody {
     length: Option<u64>,
     /// Dropped just before the client can see the end.
     serving: Option<Serving>,
+    /// What came before a break reaches the client before the break does.
+    before_break: BeforeBreak,
 }
 
 impl HttpBody for RecordedBody {
@@ -323,20 +332,21 @@ impl HttpBody for RecordedBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let next = self.pieces.pop_front();
         if self.pieces.is_empty() {
             self.serving = None;
         }
-        Poll::Ready(match next {
-            Some(piece) => Some(Ok(Frame::data(piece))),
-            None if self.whole => None,
+        match next {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None if self.whole => Poll::Ready(None),
             None => {
+                ready!(self.before_break.poll(cx));
                 self.whole = true;
-                Some(Err("the recorded answer broke off here".into()))
+                Poll::Ready(Some(Err("the recorded answer broke off here".into())))
             }
-        })
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -3,6 +3,7 @@
 //! Pieces pass as they come; what is kept of them is a reference count and a time. However the body
 //! ends (to its end, with an error, or dropped because the client hung up), its ticket is told once.
 
+use crate::flush::{BeforeBreak, Flushes};
 use crate::hold::{Hold, Released};
 use crate::recording::{CAPTURE_LIMIT_BYTES, InFlight};
 use crate::reply::BodyError;
@@ -78,6 +79,9 @@ pub(crate) struct Tee {
     seen: u64,
     /// With strict durability: keeps the end of the answer back until it is committed.
     hold: Option<Hold>,
+    /// The upstream's error, until what came before it has reached the client.
+    broken: Option<BodyError>,
+    before_break: BeforeBreak,
     _in_flight: InFlight,
 }
 
@@ -88,9 +92,19 @@ impl Tee {
         expected: Option<u64>,
         in_flight: InFlight,
         strict: bool,
+        flushes: Option<Flushes>,
     ) -> Self {
         let hold = strict.then(|| Hold::new(expected));
-        Self { inner, capture: Some(capture), expected, seen: 0, hold, _in_flight: in_flight }
+        Self {
+            inner,
+            capture: Some(capture),
+            expected,
+            seen: 0,
+            hold,
+            broken: None,
+            before_break: BeforeBreak::new(flushes),
+            _in_flight: in_flight,
+        }
     }
 
     fn finish(&mut self, ending: Ending) {
@@ -125,6 +139,31 @@ impl Tee {
     }
 }
 
+impl Tee {
+    /// The same with strict durability: the end waits for its commit.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let Some(hold) = &mut self.hold else { return self.poll_inner(cx) };
+            match ready!(hold.poll_released(cx)) {
+                Released::Piece(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Released::Failed(error) => return Poll::Ready(Some(Err(error))),
+                Released::End => return Poll::Ready(None),
+                Released::NeedMore => {}
+            }
+            let next = ready!(self.poll_inner(cx));
+            let Some(hold) = &mut self.hold else { return Poll::Ready(next) };
+            match next {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => hold.push(data),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                Some(Err(error)) => hold.fail(error),
+                None => hold.end(),
+            }
+        }
+    }
+}
+
 impl Body for Tee {
     type Data = Bytes;
     type Error = BodyError;
@@ -133,30 +172,16 @@ impl Body for Tee {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.hold.is_none() {
-            return self.poll_inner(cx);
-        }
-        loop {
-            let this = &mut *self;
-            let Some(hold) = &mut this.hold else { return this.poll_inner(cx) };
-            match ready!(hold.poll_released(cx)) {
-                Released::Piece(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Released::Failed(error) => return Poll::Ready(Some(Err(error))),
-                Released::End => return Poll::Ready(None),
-                Released::NeedMore => {}
-            }
-            let next = ready!(this.poll_inner(cx));
-            if let Some(hold) = &mut this.hold {
-                match next {
-                    Some(Ok(frame)) => match frame.into_data() {
-                        Ok(data) => hold.push(data),
-                        Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                    },
-                    Some(Err(error)) => hold.fail(error),
-                    None => hold.end(),
-                }
+        let this = &mut *self;
+        if this.broken.is_none() {
+            let next = ready!(if this.hold.is_some() { this.poll_held(cx) } else { this.poll_inner(cx) });
+            match next {
+                Some(Err(error)) => this.broken = Some(error),
+                other => return Poll::Ready(other),
             }
         }
+        ready!(this.before_break.poll(cx));
+        Poll::Ready(this.broken.take().map(Err))
     }
 
     fn is_end_stream(&self) -> bool {
