@@ -79,7 +79,7 @@ pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> rusql
         }
     }
     if !report.traces.is_empty() {
-        connection.execute_batch("PRAGMA incremental_vacuum")?;
+        give_back_free_pages(connection)?;
         // Busy readers keep the log from shrinking now; a later checkpoint does it.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
@@ -187,6 +187,14 @@ fn delete_others(tx: &Transaction<'_>, table: &'static str, live: &HashSet<i64>)
         .collect::<Result<_, _>>()?;
     let mut statement = tx.prepare(&format!("DELETE FROM {table} WHERE id = ?1"))?;
     dead.iter().try_for_each(|id| statement.execute([id]).map(|_| ()))
+}
+
+/// Each step of the pragma frees one page, so it is stepped to its end.
+fn give_back_free_pages(connection: &Connection) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare("PRAGMA incremental_vacuum")?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 /// The file's size once free pages are given back.

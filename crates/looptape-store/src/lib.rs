@@ -16,6 +16,8 @@ mod ids;
 mod liveness;
 mod reader;
 mod recorder;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use database::{OpenError, open_private};

@@ -1,0 +1,336 @@
+//! The store as a whole: what goes in comes out, through the same doors as everybody uses.
+
+use crate::*;
+use bytes::Bytes;
+use looptape_core::exchange::{Chunk, Ending, Outcome};
+use looptape_core::headers::RedactedHeaders;
+use looptape_core::provider::Provider;
+use looptape_core::redact::{Credentials, Patterns};
+use looptape_core::{Digest, TraceId};
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+struct Lab {
+    _folder: TempDir,
+    database: PathBuf,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { database: folder.path().join("t.db"), _folder: folder }
+    }
+
+    fn record(&self, work: impl FnOnce(&Recorder)) -> RecorderReport {
+        let options = RecorderOptions::new(self.database.clone(), Arc::new(Patterns::builtin()));
+        let (recorder, thread) = Recorder::start(options).unwrap();
+        work(&recorder);
+        drop(recorder);
+        thread.finish()
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::open(&self.database).unwrap()
+    }
+
+    fn find(&self, name: &str) -> Result<TraceRow, FindError> {
+        self.reader().find(&Selector::parse(name))
+    }
+}
+
+fn id(text: &str) -> TraceId {
+    TraceId::parse(text).unwrap()
+}
+
+fn begin(trace: &str, body: &[u8]) -> BeginCall {
+    BeginCall {
+        hint: TraceHint::Named(id(trace)),
+        at: Moment::now(),
+        provider: Provider::OPENAI,
+        method: "POST".into(),
+        path: "/v1/chat/completions".into(),
+        headers: RedactedHeaders::redact([("content-type", &b"application/json"[..])]),
+        body: Bytes::copy_from_slice(body),
+        loop_hint: None,
+        import_index: None,
+        agent: None,
+        credentials: Credentials::none(),
+    }
+}
+
+fn answered(pieces: &[&[u8]]) -> CallEnd {
+    let now = Moment::now().mono_us;
+    CallEnd::Answered {
+        status: 200,
+        headers: RedactedHeaders::redact([("x-request-id", &b"r1"[..])]),
+        head_mono_us: now,
+        end_mono_us: now + 10,
+        body: pieces.iter().map(|p| Bytes::copy_from_slice(p)).collect(),
+        chunks: pieces.iter().map(|p| Chunk { at_us: now + 5, len: p.len() as u32 }).collect(),
+        ending: Ending::Complete,
+        cut: None,
+    }
+}
+
+fn call(recorder: &Recorder, trace: &str, body: &[u8]) {
+    recorder.begin(begin(trace, body)).finish(answered(&[b"{\"a\":", b"1}"]));
+}
+
+#[test]
+fn what_goes_in_comes_out() {
+    let lab = Lab::new();
+    let report = lab.record(|r| call(r, "t1", b"{\"model\":\"m\",\"messages\":[{\"role\":\"user\"}]}"));
+    assert_eq!((report.calls, report.gaps.len()), (1, 0));
+    let reader = lab.reader();
+    let row = reader.find(&Selector::parse("t1")).unwrap();
+    assert_eq!(row.status, TraceStatus::Complete);
+    let exchange = reader.exchange(row.key, 0).unwrap();
+    assert_eq!(&exchange.request_body[..], b"{\"model\":\"m\",\"messages\":[{\"role\":\"user\"}]}");
+    let Outcome::Answered(answer) = &exchange.outcome else { panic!("{:?}", exchange.outcome) };
+    assert_eq!(&answer.body[..], b"{\"a\":1}");
+    assert_eq!(answer.chunks.iter().map(|c| c.len).collect::<Vec<_>>(), [5, 2]);
+    assert_eq!(answer.headers.get("x-request-id"), Some("r1"));
+    assert!(reader.verify(|_, _| {}).unwrap().damage.is_empty());
+}
+
+#[test]
+fn a_call_that_never_ended_is_in_flight_and_its_trace_incomplete() {
+    let lab = Lab::new();
+    lab.record(|r| std::mem::forget(r.begin(begin("t1", b"{}"))));
+    let row = lab.find("t1").unwrap();
+    assert!(matches!(&row.status, TraceStatus::Incomplete(reasons) if reasons[0].contains("had not ended")));
+    let exchange = lab.reader().exchange(row.key, 0).unwrap();
+    assert!(matches!(exchange.outcome, Outcome::InFlight));
+    assert_eq!(lab.reader().load(row).unwrap().facts.len(), 1);
+}
+
+#[test]
+fn a_dropped_ticket_is_a_client_that_went_away() {
+    let lab = Lab::new();
+    lab.record(|r| drop(r.begin(begin("t1", b"{}"))));
+    let row = lab.find("t1").unwrap();
+    let outcome = lab.reader().exchange(row.key, 0).unwrap().outcome;
+    assert!(matches!(outcome, Outcome::NoResponse { ending: Ending::ClientGone, .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_full_queue_costs_calls_and_says_so() {
+    let lab = Lab::new();
+    let mut options = RecorderOptions::new(lab.database.clone(), Arc::new(Patterns::builtin()));
+    options.queue_bytes = 1;
+    let (recorder, thread) = Recorder::start(options).unwrap();
+    recorder.open_trace(TraceSpec::new(id("t1"), Source::Record, Moment::now()));
+    // One event is always taken; while the writer is busy with it the rest find the queue full.
+    let (entered, wait_entered) = std::sync::mpsc::channel();
+    let (release, wait_release) = std::sync::mpsc::channel::<()>();
+    recorder.maintain(move |_| {
+        entered.send(()).unwrap();
+        wait_release.recv().unwrap();
+    });
+    wait_entered.recv().unwrap();
+    (0..5).for_each(|_| call(&recorder, "t1", b"{}"));
+    release.send(()).unwrap();
+    recorder.close_trace(id("t1"), Moment::now(), Some(0), None);
+    drop(recorder);
+    let report = thread.finish();
+    assert!(report.gaps.keys().any(|reason| reason.contains("queue was full")), "{report:?}");
+    let status = lab.find("t1").unwrap().status;
+    let said = status.reasons().iter().any(|reason| reason.contains("queue was full"));
+    assert!(said && matches!(status, TraceStatus::Incomplete(_)), "{status:?}");
+}
+
+#[test]
+fn traces_are_found_by_prefix_position_and_run() {
+    let lab = Lab::new();
+    for trace in ["abc1", "abd2", "job", "job"] {
+        lab.record(|r| call(r, trace, b"{}"));
+    }
+    assert_eq!(lab.find("abc").unwrap().id, id("abc1"));
+    assert_eq!((lab.find("job").unwrap().run, lab.find("job#1").unwrap().run), (2, 1));
+    assert_eq!(lab.find("job#1").unwrap().label(), "job#1");
+    assert_eq!(lab.find("last").unwrap().run, 2);
+    assert_eq!(lab.find("last~3").unwrap().id, id("abc1"));
+    assert!(lab.find("ab").unwrap_err().to_string().contains("abc1, abd2"));
+    assert!(lab.find("abx").unwrap_err().to_string().contains("Nearest: "));
+    assert!(lab.find("last~9").unwrap_err().to_string().contains("only 4 traces"));
+    assert!(matches!(lab.find("zz"), Err(FindError::Unknown { .. })));
+}
+
+#[test]
+fn pruning_keeps_what_others_share() {
+    let lab = Lab::new();
+    let shared = "x".repeat(3000);
+    let body = |tail: &str| format!("{{\"messages\":[\"{shared}\",\"{tail}\"]}}").into_bytes();
+    lab.record(|r| call(r, "old", &body("one")));
+    let between = Moment::now().unix_us;
+    lab.record(|r| call(r, "new", &body("two")));
+    let mut maintenance = Maintenance::open(&lab.database).unwrap();
+    let retention = Retention { started_before_unix_us: Some(between), max_bytes: None };
+    assert_eq!(maintenance.expired(&retention).unwrap(), ["old"]);
+    assert_eq!(maintenance.prune(&retention).unwrap().traces, ["old"]);
+    assert!(matches!(lab.find("old"), Err(FindError::Unknown { .. })));
+    let row = lab.find("new").unwrap();
+    assert_eq!(lab.reader().exchange(row.key, 0).unwrap().request_body, body("two"));
+    let verified = lab.reader().verify(|_, _| {}).unwrap();
+    assert_eq!((verified.damage, verified.exchanges), (vec![], 1));
+    // A recorder that goes on after pruning must not refer to what is gone.
+    lab.record(|r| call(r, "next", &body("one")));
+    assert!(lab.reader().verify(|_, _| {}).unwrap().damage.is_empty());
+}
+
+#[test]
+fn pruning_while_recording_voids_remembered_ids() {
+    let lab = Lab::new();
+    let body = |n: u32| format!("{{\"messages\":[\"{}\",{n}]}}", "y".repeat(2000)).into_bytes();
+    lab.record(|r| call(r, "gone", &body(1)));
+    lab.record(|r| {
+        call(r, "kept", &body(1));
+        r.flush();
+        let all = Retention { started_before_unix_us: Some(i64::MAX), max_bytes: None };
+        assert_eq!(Maintenance::open(&lab.database).unwrap().prune(&all).unwrap().traces, ["gone"]);
+        call(r, "kept", &body(2));
+    });
+    assert!(lab.reader().verify(|_, _| {}).unwrap().damage.is_empty());
+    let row = lab.find("kept").unwrap();
+    assert_eq!(lab.reader().exchange(row.key, 1).unwrap().request_body, body(2));
+}
+
+#[test]
+fn size_limits_take_the_oldest_first() {
+    let lab = Lab::new();
+    for n in 0..8u32 {
+        let noise: String = (0..20_000u32)
+            .map(|i| char::from(33 + (Digest::of(&(n * 50_000 + i).to_le_bytes()).0[0] % 90)))
+            .collect();
+        lab.record(|r| call(r, &format!("t{n}"), noise.as_bytes()));
+    }
+    let retention = Retention { started_before_unix_us: None, max_bytes: Some(150_000) };
+    let report = Maintenance::open(&lab.database).unwrap().prune(&retention).unwrap();
+    assert!(!report.traces.is_empty() && report.traces.len() < 8 && report.traces[0] == "t0", "{report:?}");
+    assert!(report.bytes_after <= 150_000 && report.bytes_after < report.bytes_before, "{report:?}");
+    assert!(lab.find("t7").is_ok());
+}
+
+#[test]
+fn damage_is_found_and_named() {
+    let lab = Lab::new();
+    lab.record(|r| call(r, "t1", format!("{{\"messages\":[\"{}\"]}}", "z".repeat(500)).as_bytes()));
+    let raw = rusqlite::Connection::open(&lab.database).unwrap();
+    raw.execute("UPDATE blobs SET data = zeroblob(length(data)) WHERE size > 500", []).unwrap();
+    let report = lab.reader().verify(|_, _| {}).unwrap();
+    assert!(report.damage.iter().any(|d| matches!(d, Damage::Blob { .. })), "{report:?}");
+    assert!(
+        report.damage.iter().any(|d| matches!(d, Damage::Exchange { trace, seq: 0, .. } if trace == "t1"))
+    );
+    let row = lab.find("t1").unwrap();
+    assert!(matches!(lab.reader().exchange(row.key, 0), Err(ReadError::Damaged { seq: 0, .. })));
+}
+
+fn open_error(path: &Path) -> String {
+    Reader::open(path).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn wrong_files_are_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    assert!(open_error(&file("none.db")).contains("record something first"));
+    std::fs::write(file("text.db"), "this is no database, whatever its name says; it is long enough")
+        .unwrap();
+    assert!(open_error(&file("text.db")).contains("is not a looptape database"));
+    let other = rusqlite::Connection::open(file("other.db")).unwrap();
+    other.execute_batch("CREATE TABLE t (x)").unwrap();
+    assert!(open_error(&file("other.db")).contains("other tables"));
+    let lab = Lab::new();
+    lab.record(|r| call(r, "t1", b"{}"));
+    rusqlite::Connection::open(&lab.database).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    let newer = open_error(&lab.database);
+    assert!(newer.contains("newer looptape") && newer.contains("99"), "{newer}");
+    let options = RecorderOptions::new(lab.database.clone(), Arc::new(Patterns::builtin()));
+    assert!(matches!(Recorder::start(options), Err(OpenError::Newer { .. })));
+}
+
+#[test]
+fn files_belong_to_their_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new();
+    lab.record(|r| {
+        call(r, "t1", b"{}");
+        r.flush();
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = lab.database.clone().into_os_string();
+            name.push(suffix);
+            let mode = std::fs::metadata(PathBuf::from(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{suffix}");
+        }
+    });
+}
+
+#[test]
+fn two_recorders_write_one_database() {
+    let lab = Lab::new();
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            let lab = &lab;
+            scope.spawn(move || {
+                let report = lab.record(|r| {
+                    (0..200).for_each(|n| {
+                        call(
+                            r,
+                            &format!("w{writer}"),
+                            format!("{{\"messages\":[\"common\",{n}]}}").as_bytes(),
+                        )
+                    });
+                });
+                assert_eq!((report.calls, report.gaps.len()), (200, 0));
+            });
+        }
+    });
+    for writer in 0..2 {
+        let row = lab.find(&format!("w{writer}")).unwrap();
+        assert_eq!(row.status, TraceStatus::Complete);
+        assert_eq!(lab.reader().seqs(row.key).unwrap(), (0..200).collect::<Vec<u32>>());
+    }
+    assert!(lab.reader().verify(|_, _| {}).unwrap().damage.is_empty());
+}
+
+/// Bodies as agents send them: a growing history, sometimes with a piece changed, sometimes no JSON.
+fn bodies() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let message = prop_oneof!["[a-z ]{0,40}", "[a-z ]{300,400}"];
+    let step = (prop::collection::vec(message, 0..4), any::<bool>(), any::<u8>());
+    prop::collection::vec(step, 1..8).prop_map(|steps| {
+        let mut history: Vec<String> = Vec::new();
+        let body = |(new, mark, odd): (Vec<String>, bool, u8)| {
+            history.extend(new);
+            let mut shown = history.clone();
+            if let (true, Some(last)) = (mark, shown.last_mut()) {
+                last.push_str(" marked");
+            }
+            let mut body =
+                serde_json::to_vec(&serde_json::json!({ "model": "m", "messages": shown })).unwrap();
+            if odd < 20 {
+                body.truncate(usize::from(odd));
+            }
+            body
+        };
+        steps.into_iter().map(body).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn every_body_comes_back(bodies in bodies()) {
+        let lab = Lab::new();
+        lab.record(|r| bodies.iter().for_each(|b| call(r, "t", b)));
+        let row = lab.find("t").unwrap();
+        for (seq, body) in bodies.iter().enumerate() {
+            let exchange = lab.reader().exchange(row.key, seq as u32).unwrap();
+            prop_assert_eq!(&exchange.request_body[..], &body[..]);
+        }
+        let damage = lab.reader().verify(|_, _| {}).unwrap().damage;
+        prop_assert!(damage.is_empty(), "{:?}", damage);
+    }
+}
