@@ -26,9 +26,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Bodies beyond this size pass through without being kept.
 pub(crate) const CAPTURE_LIMIT_BYTES: usize = 256 << 20;
+
+/// How long an upstream connection is kept for the next call.
+const IDLE_CONNECTION: Duration = Duration::from_secs(20);
 
 /// Headers that belong to one connection, not to the message.
 const HOP_BY_HOP: &[&str] = &[
@@ -53,6 +57,8 @@ pub struct RecordingOptions {
     pub guard: Guard,
     /// The trace of calls that say nothing else: the enclosing run's.
     pub run: Option<TraceId>,
+    /// Secrets that the agent may know besides those that its calls carry.
+    pub known: Credentials,
 }
 
 /// The handler.
@@ -98,6 +104,9 @@ impl RecordingProxy {
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .pool_max_idle_per_host(256)
+            // Servers that close idle connections early would break calls that the agent's own client,
+            // which drops them after a few seconds, would not have lost.
+            .pool_idle_timeout(IDLE_CONNECTION)
             .build()?;
         let providers = options.upstreams.stated_providers();
         Ok(Self { options, providers, client, recorder, tally: Arc::default() })
@@ -211,7 +220,9 @@ impl RecordingProxy {
         body: Bytes,
         at: Moment,
     ) -> BeginCall {
+        let mut credentials = self.options.known.clone();
         let headers = || head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
+        credentials.extend(&Credentials::of_request(headers(), &address.path));
         BeginCall {
             hint: self.hint(head, address),
             at,
@@ -223,7 +234,7 @@ impl RecordingProxy {
             loop_hint: text_header(&head.headers, "x-looptape-loop"),
             import_index: None,
             agent: text_header(&head.headers, "x-looptape-agent"),
-            credentials: Credentials::of_request(headers(), &address.path),
+            credentials,
         }
     }
 

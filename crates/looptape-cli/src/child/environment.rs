@@ -5,6 +5,7 @@
 //! `ANTHROPIC_BASE_URL` anthropic SDKs, `GOOGLE_GEMINI_BASE_URL` google-genai, `*_API_BASE` litellm.
 
 use looptape_core::provider::Provider;
+use looptape_core::redact::Credentials;
 use looptape_proxy::upstream::{Upstream, UpstreamError, Upstreams};
 
 /// A base-URL variable: its name, its provider, and what follows the provider's prefix by default.
@@ -115,6 +116,20 @@ fn replay_only(parent: &dyn Fn(&str) -> Option<String>) -> Variables {
     set.push(("LITELLM_LOCAL_MODEL_COST_MAP".into(), "True".into()));
     set.push(("OPENAI_AGENTS_DISABLE_TRACING".into(), "1".into()));
     set
+}
+
+/// Values of the environment that are secrets by their names: an agent that prints one must not bring it
+/// into the recording.
+pub(crate) fn secrets(environment: impl IntoIterator<Item = (String, String)>) -> Credentials {
+    const ENDINGS: &[&str] = &["_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_PASSWD", "_CREDENTIALS", "_AUTH"];
+    let mut known = Credentials::none();
+    for (name, value) in environment {
+        let name = name.to_ascii_uppercase();
+        if ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+            known.add(value.as_bytes());
+        }
+    }
+    known
 }
 
 /// Where the child would have gone: base URLs in the parent's environment become upstreams, unless one was

@@ -98,7 +98,12 @@ async fn record(
 ) -> anyhow::Result<Run> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = bind(listen).await?;
-    let options = RecordingOptions { upstreams, guard: Guard::new(listen, None)?, run: Some(id.clone()) };
+    // Values that are no text cannot be in a body either.
+    let variables =
+        std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    let known = environment::secrets(variables);
+    let options =
+        RecordingOptions { upstreams, guard: Guard::new(listen, None)?, run: Some(id.clone()), known };
     let proxy =
         RecordingProxy::new(options, recorder.clone()).context("the upstream client cannot be set up")?;
     let tally = proxy.tally();

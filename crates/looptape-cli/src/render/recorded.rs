@@ -55,7 +55,9 @@ pub(crate) fn cost(usd: Option<Usd>, at_least: bool) -> String {
         None => "cost unknown".to_owned(),
         Some(usd) => {
             let dollars = usd.as_f64();
-            let digits = if dollars < 0.01 {
+            let digits = if dollars == 0.0 {
+                0
+            } else if dollars < 0.01 {
                 6
             } else if dollars < 1.0 {
                 4

@@ -49,6 +49,13 @@ impl Credentials {
         }
     }
 
+    /// Adds the values of another set.
+    pub fn extend(&mut self, other: &Self) {
+        for finder in &other.finders {
+            self.add(finder.needle());
+        }
+    }
+
     /// A header's value holds its credential after a scheme (`Bearer x`) or in pairs (`a=x; b=y`).
     fn add_header_value(&mut self, value: &[u8]) {
         for part in value.split(|b| b" ;,".contains(b)) {
