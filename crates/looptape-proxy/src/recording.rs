@@ -67,6 +67,8 @@ pub struct RecordingProxy {
     options: RecordingOptions,
     providers: Vec<Provider>,
     client: reqwest::Client,
+    /// For upstreams on this machine, which no proxy of the environment could reach.
+    direct_client: reqwest::Client,
     recorder: Recorder,
     tally: Arc<Tally>,
 }
@@ -100,16 +102,18 @@ impl Tally {
 
 impl RecordingProxy {
     pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(256)
-            // Servers that close idle connections early would break calls that the agent's own client,
-            // which drops them after a few seconds, would not have lost.
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .build()?;
+        let client = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .tcp_nodelay(true)
+                .pool_max_idle_per_host(256)
+                // Servers that close idle connections early would break calls that the agent's own client,
+                // which drops them after a few seconds, would not have lost.
+                .pool_idle_timeout(IDLE_CONNECTION)
+        };
         let providers = options.upstreams.stated_providers();
-        Ok(Self { options, providers, client, recorder, tally: Arc::default() })
+        let (client, direct_client) = (client().build()?, client().no_proxy().build()?);
+        Ok(Self { options, providers, client, direct_client, recorder, tally: Arc::default() })
     }
 
     pub fn tally(&self) -> Arc<Tally> {
@@ -200,12 +204,9 @@ impl RecordingProxy {
             None => reqwest::Body::from(kept),
             Some(rest) => reqwest::Body::wrap_stream(stream::once(async { Ok(kept) }).chain(rest)),
         };
-        let sending = self
-            .client
-            .request(head.method.clone(), url)
-            .headers(forwarded(&head.headers))
-            .body(outgoing)
-            .send();
+        let client = if upstream.is_on_this_machine() { &self.direct_client } else { &self.client };
+        let sending =
+            client.request(head.method.clone(), url).headers(forwarded(&head.headers)).body(outgoing).send();
         match sending.await {
             Ok(response) => Ok(self.answer(response, ticket, head.extensions.get().cloned())),
             Err(error) => Err(self.no_response(&error, ticket, upstream)),

@@ -12,6 +12,7 @@ pub struct Upstream {
     /// Path of the base URL, no trailing slash; empty for none.
     base: String,
     from: From,
+    on_this_machine: bool,
 }
 
 /// Who named the base URL: it decides what becomes of the version segment (`/v1`) that the client's path
@@ -66,7 +67,8 @@ impl Upstream {
             return Err(fail("credentials belong in the client's headers, not in the URL"));
         }
         let origin = parsed.as_str()[..parsed.as_str().len() - parsed.path().len()].to_owned();
-        Ok(Self { origin, base: parsed.path().trim_end_matches('/').to_owned(), from })
+        let base = parsed.path().trim_end_matches('/').to_owned();
+        Ok(Self { origin, base, from, on_this_machine: parsed.host_str().is_some_and(is_loopback) })
     }
 
     /// The URL for a client's path and query.
@@ -96,10 +98,21 @@ impl Upstream {
         format!("{}{}", self.origin, self.base)
     }
 
+    /// Whether the upstream is on this machine's loopback.
+    pub fn is_on_this_machine(&self) -> bool {
+        self.on_this_machine
+    }
+
     /// Whether the base URL's path ends in a version, as some SDKs want it.
     pub fn has_version(&self) -> bool {
         ends_with_version(&self.base)
     }
+}
+
+/// `localhost`, `127.0.0.1`, `[::1]` …
+fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// `/v1`, `/v1beta`, `/v2` …
@@ -181,6 +194,13 @@ impl Upstreams {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine() {
+        let here = |url| Upstream::stated(url).unwrap().is_on_this_machine();
+        assert!(here("http://127.0.0.1:8000/v1") && here("http://LOCALHOST") && here("https://[::1]:1"));
+        assert!(!here("https://api.openai.com") && !here("http://127.0.0.1.example.com"));
+    }
 
     #[test]
     fn a_version_is_never_doubled_and_never_lost() {
