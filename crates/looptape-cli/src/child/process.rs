@@ -7,6 +7,7 @@ use crate::exit::{Exit, UsageError};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use tokio::process::{Child, Command};
@@ -35,16 +36,29 @@ pub(crate) struct NotStarted {
     pub(crate) message: String,
 }
 
+/// Where the child's standard output goes. Its standard error is always this process's own.
+#[derive(Debug)]
+pub(crate) enum ChildOutput {
+    /// To this process's own.
+    Inherited,
+    /// Into a file.
+    To(File),
+}
+
 /// Starts `command` with `variables` added to this process's environment.
 pub(crate) fn start(
     command: &[OsString],
     variables: &[(String, String)],
+    output: ChildOutput,
 ) -> anyhow::Result<Result<Child, NotStarted>> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(UsageError("there is no command after `--`".into()).into());
     };
     let mut command = Command::new(program);
     command.args(arguments).envs(variables.iter().map(|(n, v)| (n, v)));
+    if let ChildOutput::To(file) = output {
+        command.stdout(file);
+    }
     let name = program.to_string_lossy();
     Ok(command.spawn().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => NotStarted {

@@ -2,7 +2,7 @@
 
 use crate::child::environment::{self, Mode};
 use crate::child::overlay::Overlay;
-use crate::child::process::{self, Ended, NotStarted};
+use crate::child::process::{self, ChildOutput, Ended, NotStarted};
 use anyhow::Context;
 use std::ffi::OsString;
 
@@ -12,6 +12,7 @@ pub(super) async fn run(
     origin: &str,
     trace: &str,
     command: &[OsString],
+    output: ChildOutput,
 ) -> anyhow::Result<Result<Ended, NotStarted>> {
     let parent = |name: &str| std::env::var(name).ok();
     let mut variables = environment::variables(mode, origin, trace, &parent);
@@ -21,7 +22,7 @@ pub(super) async fn run(
         .variables(&program, &format!("{origin}/t/{trace}"), &parent)
         .context("the agent's configuration cannot be written")?;
     variables.extend(more);
-    let mut child = match process::start(command, &variables)? {
+    let mut child = match process::start(command, &variables, output)? {
         Ok(child) => child,
         Err(not_started) => return Ok(Err(not_started)),
     };

@@ -2,7 +2,7 @@
 
 use super::child_run;
 use crate::child::environment::{self, Mode};
-use crate::child::process::{Ended, NotStarted};
+use crate::child::process::{ChildOutput, Ended, NotStarted};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
@@ -13,7 +13,7 @@ use looptape_proxy::guard::Guard;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
-use looptape_store::{Moment, Reader, Recorder, RecorderReport, Selector, Source, TraceSpec};
+use looptape_store::{Durability, Moment, Reader, Recorder, RecorderReport, Selector, Source, TraceSpec};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -69,33 +69,59 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Some(id) => id.clone(),
         None => new_trace_id()?,
     };
-    let upstreams = upstreams(&config, &args.upstreams)?;
-    let (recorder, thread) = global.recorder(&config, args.durability.into())?;
-    recorder.open_trace(spec(args, id.clone()));
-    let recorded = runtime()?.block_on(record(&recorder, upstreams, &id, &args.command));
-    let (code, aborted) = match &recorded {
-        Ok(Run { child: Ok(ended), .. }) => (Some(ended.code), None),
-        Ok(Run { child: Err(not_started), .. }) => (None, Some(not_started.message.clone())),
+    let plan = Plan {
+        spec: spec(args, id.clone()),
+        upstreams: upstreams(&config, &args.upstreams)?,
+        durability: args.durability.into(),
+        command: args.command.clone(),
+        output: ChildOutput::Inherited,
+    };
+    let recorded = record(global, &config, plan)?;
+    finish(global, &id, &recorded)
+}
+
+/// A run to record.
+pub(super) struct Plan {
+    pub(super) spec: TraceSpec,
+    pub(super) upstreams: Upstreams,
+    pub(super) durability: Durability,
+    pub(super) command: Vec<OsString>,
+    pub(super) output: ChildOutput,
+}
+
+/// What came of it.
+pub(super) struct Recorded {
+    pub(super) child: Result<Ended, NotStarted>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) report: RecorderReport,
+}
+
+/// Records one run into the database, from its opening row to its closing row.
+pub(super) fn record(global: &Global, config: &Config, plan: Plan) -> anyhow::Result<Recorded> {
+    let id = plan.spec.id.clone();
+    let (recorder, thread) = global.recorder(config, plan.durability)?;
+    recorder.open_trace(plan.spec);
+    let run = run_child(&recorder, plan.upstreams, &id, &plan.command, plan.output);
+    let run = runtime()?.block_on(run);
+    let (code, aborted) = match &run {
+        Ok((Ok(ended), _)) => (Some(ended.code), None),
+        Ok((Err(not_started), _)) => (None, Some(not_started.message.clone())),
         Err(error) => (None, Some(error.to_string())),
     };
-    recorder.close_trace(id.clone(), Moment::now(), code, aborted);
+    recorder.close_trace(id, Moment::now(), code, aborted);
     drop(recorder);
     let report = thread.finish();
-    finish(global, &id, &recorded?, &report)
+    let (child, tally) = run?;
+    Ok(Recorded { child, tally, report })
 }
 
-/// What came of running the child.
-struct Run {
-    child: Result<Ended, NotStarted>,
-    tally: Arc<Tally>,
-}
-
-async fn record(
+async fn run_child(
     recorder: &Recorder,
     upstreams: Upstreams,
     id: &TraceId,
     command: &[OsString],
-) -> anyhow::Result<Run> {
+    output: ChildOutput,
+) -> anyhow::Result<(Result<Ended, NotStarted>, Arc<Tally>)> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = bind(listen).await?;
     // Values that are no text cannot be in a body either.
@@ -109,10 +135,10 @@ async fn record(
     let tally = proxy.tally();
     let server = Server::start(listener, Arc::new(proxy)).context("the proxy cannot be started")?;
     let origin = format!("http://{}", server.address());
-    let child = child_run::run(Mode::Record, &origin, id.as_str(), command).await?;
+    let child = child_run::run(Mode::Record, &origin, id.as_str(), command, output).await?;
     // What a grandchild still has under way may end; the child itself is gone.
     server.drain(LINGER).await;
-    Ok(Run { child, tally })
+    Ok((child, tally))
 }
 
 /// Upstreams from flags, then the environment, then the file.
@@ -164,7 +190,7 @@ fn tags(given: &[String]) -> BTreeMap<String, String> {
     given.iter().map(|tag| split(tag).unwrap_or_else(|| (tag.clone(), String::new()))).collect()
 }
 
-fn finish(global: &Global, id: &TraceId, run: &Run, report: &RecorderReport) -> anyhow::Result<Exit> {
+fn finish(global: &Global, id: &TraceId, run: &Recorded) -> anyhow::Result<Exit> {
     let exit = match &run.child {
         Ok(ended) => ended.exit(),
         Err(not_started) => {
@@ -177,7 +203,7 @@ fn finish(global: &Global, id: &TraceId, run: &Run, report: &RecorderReport) -> 
     for (failure, times) in run.tally.failures() {
         global.say(&format!("looptape: {failure} ({times} ×)"));
     }
-    for (reason, times) in &report.gaps {
+    for (reason, times) in &run.report.gaps {
         anstream::eprintln!("looptape: the recording is incomplete: {reason} ({times} ×)");
     }
     if run.tally.calls.load(Ordering::Relaxed) == 0 {

@@ -2,13 +2,14 @@
 
 use super::{child_run, self_check};
 use crate::child::environment::Mode;
-use crate::child::process::Ended;
+use crate::child::process::{ChildOutput, Ended, NotStarted};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::render;
 use crate::session::{Global, find, print, print_json, runtime};
 use crate::tape;
 use anyhow::Context;
+use looptape_core::TraceId;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::TapeServer;
@@ -124,43 +125,66 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(if check.is_clean() { Exit::Success } else { Exit::Diverged })
 }
 
+/// What came of running an agent against a recording.
+pub(super) struct Replayed {
+    pub(super) child: Ended,
+    pub(super) summary: Summary,
+    /// Requests that reached the tape server.
+    pub(super) requests: u64,
+}
+
+/// Runs an agent against `server`, which answers from the trace `id`.
+pub(super) fn replay(
+    id: &TraceId,
+    server: TapeServer,
+    command: &[OsString],
+    output: ChildOutput,
+) -> anyhow::Result<Result<Replayed, NotStarted>> {
+    let server = Arc::new(server);
+    let handler = server.clone();
+    let ended = runtime()?.block_on(async {
+        let listener = tape::listen().await?;
+        let running = Server::start(listener, handler).context("the tape server cannot be started")?;
+        let origin = format!("http://{}", running.address());
+        let ended = child_run::run(Mode::Replay, &origin, id.as_str(), command, output).await;
+        running.drain(LINGER).await;
+        ended
+    })?;
+    let child = match ended {
+        Ok(ended) => ended,
+        Err(not_started) => return Ok(Err(not_started)),
+    };
+    let summary = server.finish().context("the replay was ended twice: this is a bug")?;
+    Ok(Ok(Replayed { child, summary, requests: server.requests() }))
+}
+
 fn with_child(
     global: &Global,
     args: &Args,
     trace: &RecordedTrace,
     server: TapeServer,
 ) -> anyhow::Result<Exit> {
-    let server = Arc::new(server);
-    let handler = server.clone();
-    let id = trace.row.id.as_str();
-    let ended = runtime()?.block_on(async {
-        let listener = tape::listen().await?;
-        let running = Server::start(listener, handler).context("the tape server cannot be started")?;
-        let origin = format!("http://{}", running.address());
-        let ended = child_run::run(Mode::Replay, &origin, id, &args.command).await;
-        running.drain(LINGER).await;
-        ended
-    })?;
-    let ended = match ended {
-        Ok(ended) => ended,
-        Err(not_started) => {
-            anstream::eprintln!("looptape: {}", not_started.message);
-            return Ok(not_started.exit);
-        }
-    };
-    let summary = server.finish().context("the replay was ended twice: this is a bug")?;
-    let exit = exit(&summary, ended, args.allow_unused);
+    let id = &trace.row.id;
+    let Replayed { child, summary, requests } =
+        match replay(id, server, &args.command, ChildOutput::Inherited)? {
+            Ok(replayed) => replayed,
+            Err(not_started) => {
+                anstream::eprintln!("looptape: {}", not_started.message);
+                return Ok(not_started.exit);
+            }
+        };
+    let exit = exit(&summary, child, args.allow_unused);
     let report = json!({
         "format": 1,
         "trace": id,
-        "child_exit_code": ended.code,
+        "child_exit_code": child.code,
         "exit_code": exit.code(),
         "guarantee": "the replay server has no upstream client; the agent's provider keys were dummies",
         "replay": summary,
     });
     write_report(args.report.as_deref(), &report)?;
     if !global.quiet || exit != Exit::Success {
-        anstream::eprint!("{}", render::replayed::text(&summary, ended.code, server.requests()));
+        anstream::eprint!("{}", render::replayed::text(&summary, child.code, requests));
     }
     Ok(exit)
 }
