@@ -10,6 +10,7 @@ mod place;
 mod render;
 mod session;
 mod tape;
+mod trace_view;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
 mod child_run;
+mod demo;
 mod record;
 mod replay;
 mod self_check;
@@ -31,6 +32,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Demo(demo::Args),
     Record(record::Args),
     Replay(replay::Args),
 }
@@ -40,6 +42,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     let cli = Cli::parse();
     let global = &cli.global;
     match cli.verb {
+        Verb::Demo(args) => demo::run(global, &args),
         Verb::Record(args) => record::run(global, &args),
         Verb::Replay(args) => replay::run(global, &args),
     }

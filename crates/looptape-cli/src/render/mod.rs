@@ -5,6 +5,7 @@
 //!
 //! What this does not do: compute. Every figure comes from the core's views.
 
+pub(crate) mod demo;
 pub(crate) mod figures;
 pub(crate) mod recorded;
 pub(crate) mod replayed;

@@ -47,3 +47,9 @@ impl Style {
         }
     }
 }
+
+/// Columns of the terminal that standard output goes to; 100 if it goes elsewhere.
+pub(crate) fn stdout_width() -> usize {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(100)
+}
