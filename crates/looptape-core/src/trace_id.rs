@@ -4,6 +4,7 @@
 //! tracing system calls the run, within a safe alphabet. Outside ids repeat when a job runs again: the
 //! store tells those runs apart by number, not by changing the id.
 
+use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -39,6 +40,13 @@ impl TraceId {
     /// An id of 32 hex digits from 16 random bytes (W3C trace-id form). The randomness is the caller's.
     pub fn from_random(bytes: [u8; 16]) -> Self {
         Self(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    /// An id of 32 hex digits that follows from content: equal content, equal id.
+    pub fn of_content(digest: Digest) -> Self {
+        let mut hex = digest.to_hex();
+        hex.truncate(32);
+        Self(hex)
     }
 
     /// The trace-id of a W3C `traceparent` header, if the header is valid and the id is not all zeros.

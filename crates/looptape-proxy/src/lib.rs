@@ -17,4 +17,4 @@ mod hold;
 mod recording;
 mod tee;
 
-pub use recording::{RecordingOptions, RecordingProxy, Tally};
+pub use recording::{RecordingOptions, RecordingProxy, Tally, is_hop_by_hop, is_not_recorded};

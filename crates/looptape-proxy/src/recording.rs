@@ -370,12 +370,14 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn is_hop_by_hop(name: &str) -> bool {
+/// Headers of one connection, which say nothing about the message. `name` in lower case.
+pub fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.contains(&name)
 }
 
 /// Request headers that say nothing about the request: of this connection, or known from elsewhere.
-fn is_not_recorded(name: &str) -> bool {
+/// `name` in lower case.
+pub fn is_not_recorded(name: &str) -> bool {
     is_hop_by_hop(name)
         || matches!(name, "host" | "content-length" | "expect")
         || name.starts_with("x-looptape-")

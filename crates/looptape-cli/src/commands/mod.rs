@@ -2,10 +2,12 @@
 
 mod child_run;
 mod demo;
+mod import;
 mod record;
 mod replay;
 mod self_check;
 
+pub(crate) use import::{FileImport, Novelty};
 pub(crate) use self_check::SelfCheck;
 
 use crate::exit::Exit;
@@ -33,6 +35,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Demo(demo::Args),
+    Import(import::Args),
     Record(record::Args),
     Replay(replay::Args),
 }
@@ -43,6 +46,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     let global = &cli.global;
     match cli.verb {
         Verb::Demo(args) => demo::run(global, &args),
+        Verb::Import(args) => import::run(global, &args),
         Verb::Record(args) => record::run(global, &args),
         Verb::Replay(args) => replay::run(global, &args),
     }

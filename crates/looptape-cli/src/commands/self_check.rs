@@ -117,7 +117,9 @@ async fn compare(client: &reqwest::Client, url: &str, exchange: &Exchange) -> Op
         return Some(format!("`{}` is no HTTP method", exchange.method));
     };
     let mut request = client.request(method, url).body(exchange.request_body.clone());
-    for (name, value) in exchange.request_headers.iter().filter(|(_, value)| *value != REDACTED) {
+    let sent =
+        exchange.request_headers.iter().filter(|(name, value)| *value != REDACTED && !is_of_a_page(name));
+    for (name, value) in sent {
         request = request.header(name, string_to_latin1(value));
     }
     match (&exchange.outcome, request.send().await) {
@@ -138,6 +140,12 @@ async fn compare(client: &reqwest::Client, url: &str, exchange: &Exchange) -> Op
             (ending != recorded).then(|| "the answer ends in another way than recorded".to_owned())
         }
     }
+}
+
+/// What a browser says about the page that sends. No page sends this request again, and the server refuses
+/// those of strangers.
+fn is_of_a_page(name: &str) -> bool {
+    name == "origin" || name.starts_with("sec-fetch-")
 }
 
 #[derive(PartialEq)]

@@ -7,6 +7,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod figures;
+pub(crate) mod imported;
 pub(crate) mod recorded;
 pub(crate) mod replayed;
 pub(crate) mod self_check;

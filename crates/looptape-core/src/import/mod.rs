@@ -14,6 +14,7 @@
 mod container;
 mod document;
 mod json;
+mod provider;
 mod refused;
 mod repair;
 mod scalar;
@@ -22,6 +23,7 @@ mod yaml;
 
 pub use refused::{NotHttp, Refused};
 
+use crate::provider::Provider;
 use bytes::Bytes;
 use std::{borrow::Cow, fmt};
 
@@ -94,6 +96,11 @@ impl Interaction {
     pub fn host(&self) -> &str {
         let (authority, _) = split_url(&self.url);
         authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    }
+
+    /// The provider that the URL's host belongs to; a name made from the host where it is not known.
+    pub fn provider(&self) -> Provider {
+        provider::of_host(self.host())
     }
 
     /// Path and query as written in the URL, without the fragment; it always begins with `/`.

@@ -1,0 +1,167 @@
+//! Storing imported calls, and finding those that are there already.
+//!
+//! The database is opened with the first file that is to be stored, so that an import of nothing but
+//! refused files leaves no trace of itself.
+
+use super::message::{answer, request, sent_at};
+use super::{ImportedTrace, Novelty};
+use crate::config::Config;
+use crate::session::Global;
+use looptape_core::facts::CallKind;
+use looptape_core::import::{Cassette, Container, Interaction};
+use looptape_core::{Digest, TraceId};
+use looptape_store::{
+    Durability, FindError, Moment, Reader, RecordedTrace, Recorder, RecorderThread, Selector, Source,
+    TraceSpec,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What may wait in the recorder's queue. It drops what it cannot take, for agents must not wait; an
+/// import can.
+const WAITING_BYTES: usize = 16 << 20;
+const WAITING_CALLS: usize = 1_000;
+
+/// The database as an import uses it.
+pub(super) struct Library<'a> {
+    global: &'a Global,
+    config: &'a Config,
+    open: Option<Open>,
+}
+
+struct Open {
+    recorder: Recorder,
+    thread: RecorderThread,
+    reader: Reader,
+}
+
+impl<'a> Library<'a> {
+    pub(super) fn new(global: &'a Global, config: &'a Config) -> Self {
+        Self { global, config, open: None }
+    }
+
+    /// Stores a file's calls, unless they are there.
+    pub(super) fn store(
+        &mut self,
+        path: &Path,
+        bytes: &[u8],
+        cassette: &Cassette,
+    ) -> anyhow::Result<Result<ImportedTrace, String>> {
+        let id = TraceId::of_content(Digest::of(bytes));
+        let open = self.open()?;
+        if let Some(trace) = open.find_whole(&id, cassette)? {
+            return Ok(Ok(imported(&trace, Novelty::AlreadyImported)));
+        }
+        open.write(spec(&id, path, cassette), cassette);
+        Ok(match open.find_whole(&id, cassette)? {
+            Some(trace) => Ok(imported(&trace, Novelty::New)),
+            None => Err("the database did not take it whole: is its disk full, or locked by another \
+                 process? Import the file again when that is mended"
+                .to_owned()),
+        })
+    }
+
+    /// Ends the writing; what was stored is on disk.
+    pub(super) fn finish(self) {
+        if let Some(Open { recorder, thread, .. }) = self.open {
+            drop(recorder);
+            // Every trace was looked at after it was written, so the report says nothing new.
+            let _ = thread.finish();
+        }
+    }
+
+    fn open(&mut self) -> anyhow::Result<&Open> {
+        if self.open.is_none() {
+            let (recorder, thread) = self.global.recorder(self.config, Durability::Relaxed)?;
+            let reader = self.global.reader()?;
+            self.open = Some(Open { recorder, thread, reader });
+        }
+        Ok(self.open.as_ref().expect("it was opened above"))
+    }
+}
+
+impl Open {
+    fn write(&self, spec: TraceSpec, cassette: &Cassette) {
+        let (id, start) = (spec.id.clone(), spec.started);
+        let mut queue = Queue { recorder: &self.recorder, waiting_bytes: 0, waiting_calls: 0 };
+        self.recorder.open_trace(spec);
+        for interaction in &cassette.interactions {
+            queue.send(&id, interaction, sent_at(start, interaction.index));
+        }
+        let end = sent_at(start, cassette.interactions.len() as u32);
+        self.recorder.close_trace(id, end, None, None);
+        self.recorder.flush();
+    }
+
+    /// The trace that an earlier import of the same file left, if it holds every call.
+    fn find_whole(&self, id: &TraceId, cassette: &Cassette) -> anyhow::Result<Option<RecordedTrace>> {
+        let selector = Selector::Id { prefix: id.as_str().to_owned(), run: None };
+        let row = match self.reader.find(&selector) {
+            Ok(row) if row.id == *id && row.is_import() && row.end.is_some() => row,
+            Ok(_) | Err(FindError::Unknown { .. } | FindError::Ambiguous { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let trace = self.reader.load(row)?;
+        let is_whole = trace.facts.len() == cassette.interactions.len()
+            && trace.facts.iter().all(|facts| facts.status.is_some());
+        Ok(is_whole.then_some(trace))
+    }
+}
+
+/// The recorder's queue, never filled beyond what it takes.
+struct Queue<'a> {
+    recorder: &'a Recorder,
+    waiting_bytes: usize,
+    waiting_calls: usize,
+}
+
+impl Queue<'_> {
+    fn send(&mut self, id: &TraceId, interaction: &Interaction, at: Moment) {
+        self.make_room(interaction.request_body.len());
+        let ticket = self.recorder.begin(request(id, interaction, at));
+        self.make_room(interaction.response_body.len());
+        ticket.finish(answer(interaction, at));
+        self.waiting_calls += 1;
+    }
+
+    fn make_room(&mut self, size_bytes: usize) {
+        if self.waiting_bytes + size_bytes > WAITING_BYTES || self.waiting_calls >= WAITING_CALLS {
+            self.recorder.flush();
+            (self.waiting_bytes, self.waiting_calls) = (0, 0);
+        }
+        self.waiting_bytes += size_bytes;
+    }
+}
+
+fn spec(id: &TraceId, path: &Path, cassette: &Cassette) -> TraceSpec {
+    let text = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().into_owned());
+    let mut spec = TraceSpec::new(id.clone(), Source::Import, Moment::now());
+    spec.name = text(path.file_name());
+    spec.agent = text(path.file_stem());
+    spec.tags = BTreeMap::from([("container".to_owned(), word(cassette.container).to_owned())]);
+    spec.byte_exact = cassette.interactions.iter().all(|i| i.request_exact && i.response_exact);
+    spec
+}
+
+/// A container's name as a tag's value.
+fn word(container: Container) -> &'static str {
+    match container {
+        Container::Vcrpy => "vcrpy",
+        Container::GoVcr => "go-vcr",
+        Container::Vcr => "vcr",
+        Container::Har => "har",
+        Container::Httprr => "httprr",
+    }
+}
+
+fn imported(trace: &RecordedTrace, novelty: Novelty) -> ImportedTrace {
+    let llm_calls = trace.facts.iter().filter(|facts| matches!(facts.kind, CallKind::Llm(_))).count() as u32;
+    ImportedTrace {
+        id: trace.row.id.clone(),
+        llm_calls,
+        other_calls: trace.facts.len() as u32 - llm_calls,
+        byte_exact: trace.row.byte_exact,
+        novelty,
+        missing: trace.row.status.reasons().to_vec(),
+    }
+}
