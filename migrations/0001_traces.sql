@@ -45,7 +45,8 @@ CREATE TABLE trace_ends (
   ended_us  INTEGER NOT NULL,
   idle      INTEGER NOT NULL, -- 1: nobody ended it, it fell silent; ended_us is its last sign of life
   exit_code INTEGER,
-  aborted   TEXT -- why the run was broken off, if it was
+  aborted   TEXT, -- why the run was broken off, if it was
+  outcome   TEXT  -- success, failure, abandoned, unknown: if somebody said how it turned out
 );
 
 -- What the recording of a trace lacks, and why.

@@ -30,6 +30,11 @@ pub struct PruneReport {
     pub bytes_after: u64,
 }
 
+/// Why pruning failed. What was deleted before stays deleted; nothing is half deleted.
+#[derive(Debug, thiserror::Error)]
+#[error("old traces could not be deleted: {0}")]
+pub struct PruneError(#[source] pub(crate) rusqlite::Error);
+
 /// A connection for pruning.
 #[derive(Debug)]
 pub struct Maintenance {

@@ -21,11 +21,11 @@ mod tests;
 mod verify;
 
 pub use database::{OpenError, open_private};
-pub use gc::{Maintenance, PruneReport, Retention};
+pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
 pub use reader::{FindError, ReadError, Reader, RecordedTrace, TraceFilter, TraceRow, TraceStatus};
 pub use recorder::{
-    BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, RecorderOptions, RecorderReport,
-    RecorderThread, Source, TraceHint, TraceSpec,
+    BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, Recorder, RecorderOptions,
+    RecorderReport, RecorderThread, Source, TraceHint, TraceSpec,
 };
 pub use verify::{Damage, VerifyReport};

@@ -89,6 +89,24 @@ pub enum LoopOutcome {
     Unknown,
 }
 
+impl LoopOutcome {
+    /// The word of every output and input.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Abandoned => "abandoned",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Success, Self::Failure, Self::Abandoned, Self::Unknown]
+            .into_iter()
+            .find(|o| o.as_str() == word)
+    }
+}
+
 /// A trace, understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assembly {

@@ -4,6 +4,7 @@ use super::{ReadError, Reader, TraceEnd, TraceRow, TraceStatus};
 use crate::ids::{Selector, TraceKey};
 use crate::liveness::Process;
 use looptape_core::TraceId;
+use looptape_core::assembly::LoopOutcome;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Why a selector names no single trace.
@@ -51,7 +52,7 @@ pub struct TraceFilter {
 const COLUMNS: &str = "t.key, t.id, t.run, t.source, t.name, t.agent, t.tags, t.command, t.parent_why, \
      t.started_unix_us, t.byte_exact, t.recorder, e.ended_us, e.idle, e.exit_code, e.aborted, \
      (SELECT p.id FROM traces p WHERE p.key = t.parent), \
-     EXISTS (SELECT 1 FROM traces n WHERE n.id = t.id AND n.run > t.run)";
+     EXISTS (SELECT 1 FROM traces n WHERE n.id = t.id AND n.run > t.run), e.outcome";
 
 impl Reader {
     /// The one trace that `selector` names.
@@ -179,7 +180,11 @@ pub(crate) fn row(connection: &Connection, key: TraceKey) -> rusqlite::Result<Tr
 fn trace_row(connection: &Connection, r: &Row<'_>) -> rusqlite::Result<TraceRow> {
     let key = TraceKey(r.get(0)?);
     let end = match r.get::<_, Option<i64>>(12)? {
-        Some(ended_us) => Some(TraceEnd { ended_us, idle: r.get(13)?, exit_code: r.get(14)? }),
+        Some(ended_us) => {
+            let outcome: Option<String> = r.get(18)?;
+            let outcome = outcome.as_deref().and_then(LoopOutcome::parse);
+            Some(TraceEnd { ended_us, idle: r.get(13)?, exit_code: r.get(14)?, outcome })
+        }
         None => None,
     };
     let aborted: Option<String> = r.get(15)?;

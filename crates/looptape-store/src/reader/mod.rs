@@ -18,6 +18,7 @@ use crate::database::open_to_read;
 use crate::ids::TraceKey;
 use bodies::Bodies;
 use looptape_core::TraceId;
+use looptape_core::assembly::LoopOutcome;
 use rusqlite::Connection;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -75,6 +76,8 @@ pub struct TraceEnd {
     /// It fell silent; nobody ended it.
     pub idle: bool,
     pub exit_code: Option<i32>,
+    /// How it turned out, if somebody said so.
+    pub outcome: Option<LoopOutcome>,
 }
 
 /// Whether a recording is whole.

@@ -22,10 +22,9 @@ impl TraceRow {
             Some(end) if end.idle => TraceEnding::Idle { at_us: end.ended_us },
             Some(end) => TraceEnding::Closed { at_us: end.ended_us },
         };
-        let stated_outcome = self.end.as_ref().and_then(|end| end.exit_code).map(|code| match code {
-            0 => LoopOutcome::Success,
-            _ => LoopOutcome::Failure,
-        });
+        let by_exit_code = |code| if code == 0 { LoopOutcome::Success } else { LoopOutcome::Failure };
+        let stated_outcome =
+            self.end.as_ref().and_then(|end| end.outcome.or_else(|| end.exit_code.map(by_exit_code)));
         let timing = if self.is_import() { Timing::OrderOnly } else { Timing::Measured };
         TraceSpan { started_us: 0, ending, timing, stated_outcome }
     }

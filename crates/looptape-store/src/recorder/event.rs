@@ -1,6 +1,8 @@
 //! What the recorder is told.
 
+use crate::gc::{PruneError, PruneReport, Retention};
 use bytes::Bytes;
+use looptape_core::assembly::LoopOutcome;
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::redact::Credentials;
@@ -140,6 +142,19 @@ impl CallEnd {
     }
 }
 
+/// What comes of saying that a trace is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOfTrace {
+    /// Its closing row is written.
+    Ended,
+    /// It takes no new calls, and ends when those under way have ended.
+    WhenCallsEnd,
+    /// It belongs to a run that ends it itself; the outcome is noted.
+    WithItsRun,
+    /// No open trace has this id.
+    NotOpen,
+}
+
 pub(super) type CallId = u64;
 
 /// A message to the writer thread.
@@ -150,6 +165,18 @@ pub(super) enum Event {
         at: Moment,
         exit_code: Option<i32>,
         aborted: Option<String>,
+    },
+    /// Somebody says that a trace is over.
+    EndTrace {
+        id: TraceId,
+        at: Moment,
+        outcome: Option<LoopOutcome>,
+        told: Box<dyn FnOnce(EndOfTrace) + Send>,
+    },
+    /// A call says how its trace turned out.
+    Outcome {
+        call: CallId,
+        outcome: LoopOutcome,
     },
     Begin {
         call: CallId,
@@ -169,8 +196,11 @@ pub(super) enum Event {
     },
     /// Answered once everything before it is committed or given up.
     Flush(mpsc::SyncSender<()>),
-    /// Run in the writer's turn, outside its transactions.
-    Maintain(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
+    /// Done in the writer's turn, outside its transactions.
+    Prune {
+        retention: Retention,
+        told: Box<dyn FnOnce(Result<PruneReport, PruneError>) + Send>,
+    },
     Finish,
 }
 

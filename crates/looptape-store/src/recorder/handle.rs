@@ -1,10 +1,12 @@
 //! What callers hold: a handle that never blocks, and a ticket for each call.
 
-use super::event::{BeginCall, CallEnd, CallId, Committed, Event, Moment, TraceHint, TraceSpec};
+use super::event::{BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Moment, TraceHint, TraceSpec};
 use super::writer::Writer;
 use super::{Durability, RecorderOptions};
 use crate::OpenError;
+use crate::gc::{PruneError, PruneReport, Retention};
 use looptape_core::TraceId;
+use looptape_core::assembly::LoopOutcome;
 use looptape_core::exchange::Ending;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -120,9 +122,26 @@ impl Recorder {
         let _ = wait.recv();
     }
 
-    /// Runs maintenance in the writer's turn.
-    pub fn maintain(&self, work: impl FnOnce(&mut rusqlite::Connection) + Send + 'static) {
-        self.shared.send_waiting(Event::Maintain(Box::new(work)));
+    /// Somebody says that a trace is over, and how it turned out. Never blocks. `told` is called once the
+    /// answer is on disk; it is dropped uncalled if the queue is full or the disk fails.
+    pub fn end_trace(
+        &self,
+        id: TraceId,
+        at: Moment,
+        outcome: Option<LoopOutcome>,
+        told: impl FnOnce(EndOfTrace) + Send + 'static,
+    ) {
+        self.shared.try_send(Event::EndTrace { id, at, outcome, told: Box::new(told) }, 0);
+    }
+
+    /// Deletes what `retention` does not keep, in the writer's turn: no call is written meanwhile, and what
+    /// comes waits in the queue.
+    pub fn prune(
+        &self,
+        retention: Retention,
+        told: impl FnOnce(Result<PruneReport, PruneError>) + Send + 'static,
+    ) {
+        self.shared.send_waiting(Event::Prune { retention, told: Box::new(told) });
     }
 }
 
@@ -182,6 +201,11 @@ impl std::fmt::Debug for Shared {
 }
 
 impl CallTicket {
+    /// The call says how its trace turned out; it stands unless a later one says otherwise. Never blocks.
+    pub fn state_outcome(&self, outcome: LoopOutcome) {
+        self.shared.try_send(Event::Outcome { call: self.call, outcome }, 0);
+    }
+
     /// The call ended. Never blocks.
     pub fn finish(mut self, end: CallEnd) {
         self.send(end, None);

@@ -6,11 +6,12 @@
 
 mod event;
 mod handle;
+mod known;
 mod open_trace;
 mod scrub;
 mod writer;
 
-pub use event::{BeginCall, CallEnd, Moment, Source, TraceHint, TraceSpec};
+pub use event::{BeginCall, CallEnd, EndOfTrace, Moment, Source, TraceHint, TraceSpec};
 pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread};
 
 use looptape_core::redact::Patterns;

@@ -1,9 +1,11 @@
 //! The writer's memory of traces and calls that are not over yet.
 
-use super::event::{CallId, TraceSpec};
+use super::event::{CallId, Moment, TraceSpec};
+use super::known::Placed;
 use crate::content::StoredBody;
 use crate::ids::{BlobId, TraceKey};
 use looptape_core::TraceId;
+use looptape_core::assembly::LoopOutcome;
 use looptape_core::derive::RequestFacts;
 use looptape_core::redact::{Credentials, Vault};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -11,10 +13,95 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 /// Earlier bodies that a new one is compared with: enough for a few concurrent lanes.
 const RECENT_BODIES: usize = 8;
 
-/// Answers whose echo would join a trace. Beyond this many the oldest are forgotten.
-const REMEMBERED_ANSWERS: usize = 65_536;
+/// An open trace's number in this recorder. Ids from outside repeat; these numbers do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct TraceNumber(pub(super) u64);
 
-/// A trace that takes calls.
+/// The traces that are not over. An id leads to the newest trace that has it and takes calls: a trace that
+/// is ending waits for its calls under way, and takes no new ones.
+#[derive(Default)]
+pub(super) struct OpenTraces {
+    traces: HashMap<TraceNumber, OpenTrace>,
+    by_id: HashMap<TraceId, TraceNumber>,
+    last: u64,
+}
+
+impl OpenTraces {
+    pub(super) fn add(&mut self, trace: OpenTrace) -> TraceNumber {
+        self.last += 1;
+        let number = TraceNumber(self.last);
+        self.by_id.insert(trace.spec.id.clone(), number);
+        self.traces.insert(number, trace);
+        number
+    }
+
+    /// The trace of this id that takes calls.
+    pub(super) fn of_id(&self, id: &TraceId) -> Option<TraceNumber> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn takes_calls(&self, number: TraceNumber) -> bool {
+        self.traces.get(&number).is_some_and(|t| t.closing.is_none())
+    }
+
+    pub(super) fn get(&self, number: TraceNumber) -> Option<&OpenTrace> {
+        self.traces.get(&number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: TraceNumber) -> Option<&mut OpenTrace> {
+        self.traces.get_mut(&number)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TraceNumber, &OpenTrace)> {
+        self.traces.iter().map(|(number, trace)| (*number, trace))
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut OpenTrace> {
+        self.traces.values_mut()
+    }
+
+    /// From now on the trace takes no calls. The first reason for ending stands.
+    pub(super) fn close(&mut self, number: TraceNumber, closing: Closing) {
+        let Some(trace) = self.traces.get_mut(&number) else { return };
+        trace.closing.get_or_insert(closing);
+        if self.by_id.get(&trace.spec.id) == Some(&number) {
+            self.by_id.remove(&trace.spec.id);
+        }
+    }
+
+    /// Its closing row is on disk.
+    pub(super) fn remove(&mut self, number: TraceNumber) -> Option<OpenTrace> {
+        self.traces.remove(&number)
+    }
+}
+
+/// What the closing row will say.
+#[derive(Clone, Debug)]
+pub(super) struct Closing {
+    pub(super) at: Moment,
+    pub(super) cause: ClosingCause,
+    pub(super) exit_code: Option<i32>,
+    pub(super) aborted: Option<String>,
+}
+
+/// Why a trace ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClosingCause {
+    /// Somebody said so.
+    Stated,
+    /// Nothing came for the idle time.
+    Idle,
+    /// The recorder ends.
+    RecorderEnds,
+}
+
+impl Closing {
+    pub(super) fn new(at: Moment, cause: ClosingCause) -> Self {
+        Self { at, cause, exit_code: None, aborted: None }
+    }
+}
+
+/// A trace that is not over.
 pub(super) struct OpenTrace {
     pub(super) spec: TraceSpec,
     /// `None` until its row is committed (or after the transaction that wrote it failed).
@@ -30,6 +117,10 @@ pub(super) struct OpenTrace {
     pub(super) open_calls: usize,
     /// Gaps not yet written down.
     pub(super) gaps: BTreeMap<String, u64>,
+    /// How it turned out, if somebody said so.
+    pub(super) outcome: Option<LoopOutcome>,
+    /// Set when it takes no more calls.
+    pub(super) closing: Option<Closing>,
 }
 
 impl OpenTrace {
@@ -46,7 +137,19 @@ impl OpenTrace {
             last_activity_mono_us,
             open_calls: 0,
             gaps: BTreeMap::new(),
+            outcome: None,
+            closing: None,
         }
+    }
+
+    /// When it ended, on its own clock. A trace that nobody ended was over with its last sign of life.
+    pub(super) fn ended_us(&self, closing: &Closing) -> i64 {
+        let mono_us = match closing.cause {
+            ClosingCause::Stated => closing.at.mono_us.max(self.last_activity_mono_us),
+            ClosingCause::RecorderEnds if !self.opened_by_call => closing.at.mono_us,
+            ClosingCause::Idle | ClosingCause::RecorderEnds => self.last_activity_mono_us,
+        };
+        mono_us - self.spec.started.mono_us
     }
 
     pub(super) fn remember(&mut self, body: StoredBody) {
@@ -69,7 +172,8 @@ impl OpenTrace {
 
 /// A call whose end has not come.
 pub(super) struct OpenCall {
-    pub(super) trace: TraceId,
+    pub(super) trace: TraceNumber,
+    pub(super) origin: Origin,
     pub(super) facts: RequestFacts,
     /// The same from the request as the client sent it, if redaction changed it: an echo of the answer is
     /// recognised by what the client really says.
@@ -77,28 +181,13 @@ pub(super) struct OpenCall {
     pub(super) credentials: Credentials,
 }
 
-/// Which trace an answer belongs to, by the digest that an echo of it will have.
-#[derive(Default)]
-pub(super) struct Answers {
-    traces: HashMap<i64, TraceId>,
-    order: VecDeque<i64>,
-}
-
-impl Answers {
-    pub(super) fn remember(&mut self, answer_history: i64, trace: TraceId) {
-        if self.traces.insert(answer_history, trace).is_none() {
-            self.order.push_back(answer_history);
-        }
-        if self.order.len() > REMEMBERED_ANSWERS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.traces.remove(&oldest);
-        }
-    }
-
-    pub(super) fn trace_of(&self, echo: i64) -> Option<&TraceId> {
-        self.traces.get(&echo)
-    }
+/// How a call came to its trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It named it.
+    Named,
+    /// It belongs to it by what it says; `None` if it opened it.
+    Unnamed(Option<Placed>),
 }
 
 pub(super) type OpenCalls = HashMap<CallId, OpenCall>;

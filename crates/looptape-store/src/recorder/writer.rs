@@ -4,21 +4,27 @@
 //! from it are forgotten, and the next batch is tried as if nothing had happened. So a full disk costs
 //! what came while it was full, and says so.
 
-use super::event::{BeginCall, CallEnd, CallId, Committed, Event, Moment, Source, TraceHint, TraceSpec};
+use super::event::{
+    BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Moment, Source, TraceHint, TraceSpec,
+};
 use super::handle::{RecorderReport, Shared};
-use super::open_trace::{Answers, OpenCall, OpenCalls, OpenTrace};
+use super::known::KnownCalls;
+use super::open_trace::{
+    Closing, ClosingCause, OpenCall, OpenCalls, OpenTrace, OpenTraces, Origin, TraceNumber,
+};
 use super::scrub::Scrubber;
 use super::{Durability, RecorderOptions};
 use crate::content::{ContentCache, Freshness};
 use crate::database::{OpenError, open_to_write};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
-use crate::{facts_row, reader};
+use crate::{PruneError, facts_row, gc, reader};
 use bytes::Bytes;
+use looptape_core::assembly::LoopOutcome;
 use looptape_core::exchange::{Answer, Chunk, Ending, Outcome};
 use looptape_core::{Digest, TraceId, derive, varint};
 use rusqlite::{Connection, TransactionBehavior, params};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -45,9 +51,11 @@ struct State {
     process: Process,
     /// This recorder's row, once committed.
     recorder: Option<i64>,
-    traces: HashMap<TraceId, OpenTrace>,
+    traces: OpenTraces,
+    /// Those that take no more calls and have no closing row.
+    closing: BTreeSet<TraceNumber>,
     calls: OpenCalls,
-    answers: Answers,
+    known: KnownCalls,
     report: RecorderReport,
     /// What the transaction under way has made: undone if it fails.
     batch: Batch,
@@ -55,11 +63,11 @@ struct State {
 
 #[derive(Default)]
 struct Batch {
-    opened: Vec<TraceId>,
+    opened: Vec<TraceNumber>,
     registered: bool,
     begun: Vec<CallId>,
-    touched: BTreeSet<TraceId>,
-    closed: Vec<TraceId>,
+    touched: BTreeSet<TraceNumber>,
+    closed: Vec<TraceNumber>,
     ended: u64,
 }
 
@@ -78,9 +86,10 @@ impl Writer {
             scrubber,
             process: Process::current(),
             recorder: None,
-            traces: HashMap::new(),
+            traces: OpenTraces::default(),
+            closing: BTreeSet::new(),
             calls: OpenCalls::new(),
-            answers: Answers::default(),
+            known: KnownCalls::default(),
             report: RecorderReport::default(),
             batch: Batch::default(),
         };
@@ -134,16 +143,24 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
-        let mut maintenance = Vec::new();
+        let mut prunes = Vec::new();
+        let mut ended = Vec::new();
         let mut flushes = Vec::new();
         let mut tell: Vec<Committed> = Vec::new();
         let outcome = self.transaction(|connection, state| {
             for event in batch {
                 match event {
-                    Event::OpenTrace(spec) => state.open_trace(connection, *spec, false)?,
-                    Event::CloseTrace { id, at, exit_code, aborted } => {
-                        state.close_trace(connection, &id, at, exit_code, aborted.as_deref())?;
+                    Event::OpenTrace(spec) => {
+                        state.open_trace(connection, *spec, false)?;
                     }
+                    Event::CloseTrace { id, at, exit_code, aborted } => {
+                        let closing = Closing { at, cause: ClosingCause::Stated, exit_code, aborted };
+                        state.stop_taking_calls(state.traces.of_id(&id), closing);
+                    }
+                    Event::EndTrace { id, at, outcome, told } => {
+                        ended.push((told, state.end_trace(&id, at, outcome)));
+                    }
+                    Event::Outcome { call, outcome } => state.outcome(call, outcome),
                     Event::Begin { call, begin, lost } => {
                         if let Err(error) = state.begin(connection, call, *begin) {
                             lost.store(true, Ordering::Relaxed);
@@ -156,15 +173,18 @@ impl Writer {
                     }
                     Event::Gap { call, hint, reason } => state.gap(call, &hint, &reason),
                     Event::Flush(done) => flushes.push(done),
-                    Event::Maintain(work) => maintenance.push(work),
+                    Event::Prune { retention, told } => prunes.push((retention, told)),
                     Event::Finish => {}
                 }
             }
-            Ok(())
+            state.close(connection, CallsUnderWay::Awaited)
         });
         tell.into_iter().for_each(|t| t(outcome.is_ok()));
-        for work in maintenance {
-            work(&mut self.connection);
+        if outcome.is_ok() {
+            ended.into_iter().for_each(|(told, what)| told(what));
+        }
+        for (retention, told) in prunes {
+            told(gc::prune(&mut self.connection, &retention).map_err(PruneError));
         }
         for done in flushes {
             // Whoever waited may have gone.
@@ -199,31 +219,49 @@ impl Writer {
     fn close_idle(&mut self) {
         let now = Moment::now();
         let limit = i64::try_from(self.options.idle_end.as_micros()).unwrap_or(i64::MAX);
-        let idle: Vec<TraceId> = self
+        let idle: Vec<TraceNumber> = self
             .state
             .traces
             .iter()
             .filter(|(_, t)| t.opened_by_call && t.open_calls == 0)
             .filter(|(_, t)| now.mono_us - t.last_activity_mono_us > limit)
-            .map(|(id, _)| id.clone())
+            .map(|(number, _)| number)
             .collect();
-        self.close(idle, now);
+        self.close(idle, ClosingCause::Idle, now);
     }
 
     fn close_all(&mut self) {
-        let open: Vec<TraceId> = self.state.traces.keys().cloned().collect();
-        self.close(open, Moment::now());
+        let open: Vec<TraceNumber> = self.state.traces.iter().map(|(number, _)| number).collect();
+        self.close(open, ClosingCause::RecorderEnds, Moment::now());
     }
 
-    fn close(&mut self, ids: Vec<TraceId>, at: Moment) {
-        if ids.is_empty() {
+    fn close(&mut self, traces: Vec<TraceNumber>, cause: ClosingCause, at: Moment) {
+        if traces.is_empty() {
             return;
         }
         // Failure is in the traces' gaps and in the report.
         let _ = self.transaction(|connection, state| {
-            ids.iter().try_for_each(|id| state.close_trace(connection, id, at, None, None))
+            for number in traces {
+                state.stop_taking_calls(Some(number), Closing::new(at, cause));
+            }
+            state.close(
+                connection,
+                match cause {
+                    ClosingCause::RecorderEnds => CallsUnderWay::GivenUp,
+                    ClosingCause::Idle | ClosingCause::Stated => CallsUnderWay::Awaited,
+                },
+            )
         });
     }
+}
+
+/// What becomes of calls of a trace that is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CallsUnderWay {
+    /// It is closed when they have ended.
+    Awaited,
+    /// It is closed now: their ends will be missing.
+    GivenUp,
 }
 
 impl State {
@@ -232,17 +270,20 @@ impl State {
         connection: &Connection,
         spec: TraceSpec,
         by_call: bool,
-    ) -> rusqlite::Result<()> {
-        let id = spec.id.clone();
+    ) -> rusqlite::Result<TraceNumber> {
         let vault = self.scrubber.vault();
-        self.traces.insert(id.clone(), OpenTrace::new(spec, by_call, vault));
-        self.ensure_row(connection, &id).map(|_| ())
+        let number = self.traces.add(OpenTrace::new(spec, by_call, vault));
+        self.ensure_row(connection, number).map(|_| number)
     }
 
     /// The trace's row, written now if it is not there.
-    fn ensure_row(&mut self, connection: &Connection, id: &TraceId) -> rusqlite::Result<Option<TraceKey>> {
-        let Some(trace) = self.traces.get(id) else { return Ok(None) };
-        self.batch.touched.insert(id.clone());
+    fn ensure_row(
+        &mut self,
+        connection: &Connection,
+        number: TraceNumber,
+    ) -> rusqlite::Result<Option<TraceKey>> {
+        let Some(trace) = self.traces.get(number) else { return Ok(None) };
+        self.batch.touched.insert(number);
         if let Some(key) = trace.key {
             return Ok(Some(key));
         }
@@ -256,8 +297,8 @@ impl State {
             }
         };
         let key = insert_trace(connection, recorder, &trace.spec)?;
-        self.batch.opened.push(id.clone());
-        if let Some(trace) = self.traces.get_mut(id) {
+        self.batch.opened.push(number);
+        if let Some(trace) = self.traces.get_mut(number) {
             trace.key = Some(key);
         }
         Ok(Some(key))
@@ -265,9 +306,9 @@ impl State {
 
     fn begin(&mut self, connection: &Connection, call: CallId, begin: BeginCall) -> rusqlite::Result<()> {
         let live = derive::request(&begin.provider, &begin.method, &begin.path, &begin.headers, &begin.body);
-        let id = self.trace_of(connection, &begin, &live)?;
-        let Some(key) = self.ensure_row(connection, &id)? else { return Ok(()) };
-        let Some(trace) = self.traces.get_mut(&id) else { return Ok(()) };
+        let (number, origin) = self.trace_of(connection, &begin, &live)?;
+        let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+        let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
 
         let clean = self.scrubber.request(&mut trace.vault, &begin);
         if let Some(reason) = clean.left_out {
@@ -316,7 +357,8 @@ impl State {
         trace.last_activity_mono_us = begin.at.mono_us;
         trace.remember(stored);
         self.batch.begun.push(call);
-        self.calls.insert(call, OpenCall { trace: id, facts, live, credentials: begin.credentials });
+        self.calls
+            .insert(call, OpenCall { trace: number, origin, facts, live, credentials: begin.credentials });
         Ok(())
     }
 
@@ -326,29 +368,26 @@ impl State {
         connection: &Connection,
         begin: &BeginCall,
         live: &derive::RequestFacts,
-    ) -> rusqlite::Result<TraceId> {
-        let id = match &begin.hint {
-            TraceHint::Named(id) => id.clone(),
-            TraceHint::Lineage => {
-                let known = live.lineage.echo.and_then(|echo| self.answers.trace_of(echo));
-                match known.filter(|id| self.traces.contains_key(id)) {
-                    Some(id) => id.clone(),
-                    None => random_id(),
-                }
-            }
+    ) -> rusqlite::Result<(TraceNumber, Origin)> {
+        let (id, origin) = match &begin.hint {
+            TraceHint::Named(id) => match self.traces.of_id(id) {
+                Some(number) => return Ok((number, Origin::Named)),
+                None => (id.clone(), Origin::Named),
+            },
+            TraceHint::Lineage => match self.known.place(live, |number| self.traces.takes_calls(number)) {
+                Some((number, placed)) => return Ok((number, Origin::Unnamed(Some(placed)))),
+                None => (random_id(), Origin::Unnamed(None)),
+            },
         };
-        if !self.traces.contains_key(&id) {
-            let mut spec = TraceSpec::new(id.clone(), Source::Serve, begin.at);
-            spec.agent = begin.agent.clone();
-            self.open_trace(connection, spec, true)?;
-        }
-        Ok(id)
+        let mut spec = TraceSpec::new(id, Source::Serve, begin.at);
+        spec.agent = begin.agent.clone();
+        Ok((self.open_trace(connection, spec, true)?, origin))
     }
 
     fn end(&mut self, connection: &Connection, call: CallId, end: CallEnd) -> rusqlite::Result<()> {
         let Some(open) = self.calls.remove(&call) else { return Ok(()) };
-        let Some(trace) = self.traces.get_mut(&open.trace) else { return Ok(()) };
-        self.batch.touched.insert(open.trace.clone());
+        let Some(trace) = self.traces.get_mut(open.trace) else { return Ok(()) };
+        self.batch.touched.insert(open.trace);
         let Some(key) = trace.key else { return Ok(()) };
         trace.open_calls = trace.open_calls.saturating_sub(1);
         let start = trace.spec.started.mono_us;
@@ -384,52 +423,91 @@ impl State {
             Some(live) => derive::answer_echo(live, &outcome),
             None => facts.lineage.answer_history,
         };
-        if let Some(echo) = echo {
-            self.answers.remember(echo, open.trace);
+        match open.origin {
+            _ if facts.succeeded() => self.known.answered(open.trace, echo, &facts),
+            Origin::Unnamed(placed) => self.known.failed(open.trace, facts.request_digest, placed),
+            Origin::Named => {}
         }
         self.batch.ended += 1;
         Ok(())
     }
 
-    fn close_trace(
-        &mut self,
-        connection: &Connection,
-        id: &TraceId,
-        at: Moment,
-        exit_code: Option<i32>,
-        aborted: Option<&str>,
-    ) -> rusqlite::Result<()> {
-        let Some(key) = self.ensure_row(connection, id)? else { return Ok(()) };
-        let Some(trace) = self.traces.get_mut(id) else { return Ok(()) };
+    /// Somebody says that a trace is over.
+    fn end_trace(&mut self, id: &TraceId, at: Moment, outcome: Option<LoopOutcome>) -> EndOfTrace {
+        let number = self.traces.of_id(id);
+        let Some(trace) = number.and_then(|n| self.traces.get_mut(n)) else { return EndOfTrace::NotOpen };
+        trace.outcome = outcome.or(trace.outcome);
+        if !trace.opened_by_call {
+            return EndOfTrace::WithItsRun;
+        }
+        let open_calls = trace.open_calls;
+        self.stop_taking_calls(number, Closing::new(at, ClosingCause::Stated));
+        if open_calls > 0 { EndOfTrace::WhenCallsEnd } else { EndOfTrace::Ended }
+    }
+
+    fn outcome(&mut self, call: CallId, outcome: LoopOutcome) {
+        if let Some(trace) = self.calls.get(&call).and_then(|c| self.traces.get_mut(c.trace)) {
+            trace.outcome = Some(outcome);
+        }
+    }
+
+    fn stop_taking_calls(&mut self, number: Option<TraceNumber>, closing: Closing) {
+        if let Some(number) = number {
+            self.traces.close(number, closing);
+            self.closing.insert(number);
+        }
+    }
+
+    /// Writes the closing rows of traces that take no more calls.
+    fn close(&mut self, connection: &Connection, under_way: CallsUnderWay) -> rusqlite::Result<()> {
+        for number in self.closing.clone() {
+            let open_calls = self.traces.get(number).map_or(0, |t| t.open_calls);
+            if open_calls == 0 || under_way == CallsUnderWay::GivenUp {
+                self.close_trace(connection, number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close_trace(&mut self, connection: &Connection, number: TraceNumber) -> rusqlite::Result<()> {
+        let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+        let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
+        let Some(closing) = trace.closing.clone() else { return Ok(()) };
         if trace.open_calls > 0 {
             *trace.gaps.entry("calls had not ended when the recording stopped".into()).or_default() +=
                 trace.open_calls as u64;
         }
-        let ended_us = match trace.opened_by_call {
-            true => trace.last_activity_mono_us,
-            false => at.mono_us,
-        } - trace.spec.started.mono_us;
         connection
-            .prepare_cached("INSERT INTO trace_ends (trace, ended_us, idle, exit_code, aborted) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![key.0, ended_us, trace.opened_by_call, exit_code, aborted])?;
+            .prepare_cached(
+                "INSERT INTO trace_ends (trace, ended_us, idle, exit_code, aborted, outcome) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                key.0,
+                trace.ended_us(&closing),
+                closing.cause == ClosingCause::Idle,
+                closing.exit_code,
+                closing.aborted,
+                trace.outcome.map(LoopOutcome::as_str),
+            ])?;
         reader::store_trace_facts(connection, &reader::trace_row(connection, key)?)?;
-        self.batch.closed.push(id.clone());
+        self.batch.closed.push(number);
         Ok(())
     }
 
     fn gap(&mut self, call: CallId, hint: &TraceHint, reason: &str) {
-        let id = self.calls.get(&call).map(|c| c.trace.clone()).or_else(|| match hint {
-            TraceHint::Named(id) => Some(id.clone()),
+        let number = self.calls.get(&call).map(|c| c.trace).or_else(|| match hint {
+            TraceHint::Named(id) => self.traces.of_id(id),
             TraceHint::Lineage => None,
         });
-        match id.and_then(|id| self.traces.get_mut(&id)) {
+        match number.and_then(|number| self.traces.get_mut(number)) {
             Some(trace) => trace.gap(reason),
             None => *self.report.gaps.entry(reason.to_owned()).or_default() += 1,
         }
     }
 
     fn write_gaps(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        for trace in self.traces.values().filter(|t| !t.gaps.is_empty()) {
+        for (_, trace) in self.traces.iter().filter(|(_, t)| !t.gaps.is_empty()) {
             let Some(key) = trace.key else { continue };
             for (reason, &count) in &trace.gaps {
                 connection
@@ -450,9 +528,11 @@ impl State {
                 *self.report.gaps.entry(reason).or_default() += count;
             }
         }
-        for id in std::mem::take(&mut self.batch.closed) {
-            self.traces.remove(&id);
-            self.calls.retain(|_, c| c.trace != id);
+        for number in std::mem::take(&mut self.batch.closed) {
+            self.closing.remove(&number);
+            if self.traces.remove(number).is_some_and(|t| t.open_calls > 0) {
+                self.calls.retain(|_, c| c.trace != number);
+            }
         }
     }
 
@@ -468,20 +548,20 @@ impl State {
         for trace in self.traces.values_mut() {
             trace.forget_content();
         }
-        for id in &batch.opened {
-            if let Some(trace) = self.traces.get_mut(id) {
+        for number in &batch.opened {
+            if let Some(trace) = self.traces.get_mut(*number) {
                 trace.key = None;
             }
         }
         for call in &batch.begun {
             if let Some(call) = self.calls.remove(call)
-                && let Some(trace) = self.traces.get_mut(&call.trace)
+                && let Some(trace) = self.traces.get_mut(call.trace)
             {
                 trace.open_calls = trace.open_calls.saturating_sub(1);
             }
         }
-        for id in &batch.touched {
-            if let Some(trace) = self.traces.get_mut(id) {
+        for number in &batch.touched {
+            if let Some(trace) = self.traces.get_mut(*number) {
                 trace.gap(&reason);
             }
         }
