@@ -12,6 +12,7 @@ pub mod simulated_server;
 pub mod tape_server;
 pub mod upstream;
 
+mod control;
 mod flush;
 mod hold;
 mod recording;

@@ -5,6 +5,7 @@
 //! to the upstream is dropped with it and recorded as that.
 
 use crate::address::{self, Address};
+use crate::control;
 use crate::flush::Flushes;
 use crate::guard::{Guard, Refusal};
 use crate::reply::{self, Abort, Body};
@@ -81,7 +82,7 @@ pub struct Tally {
     /// Calls under way.
     pub in_flight: AtomicUsize,
     /// Set when the server drains.
-    pub draining: AtomicBool,
+    pub draining: Arc<AtomicBool>,
     /// Failures to reach an upstream, by message.
     failures: Mutex<BTreeMap<String, u64>>,
 }
@@ -145,7 +146,10 @@ impl RecordingProxy {
 impl Handler for RecordingProxy {
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
         if request.uri().path() == "/healthz" {
-            return Ok(self.health());
+            return Ok(match self.options.guard.check_sender(request.headers()) {
+                Ok(()) => self.health(),
+                Err(refusal) => Self::refuse(&refusal),
+            });
         }
         let target = request.uri().path_and_query().map_or("/", |p| p.as_str());
         let has_header = |name: &str| request.headers().contains_key(name);
@@ -157,6 +161,9 @@ impl Handler for RecordingProxy {
         };
         if let Err(refusal) = self.options.guard.check(request.headers(), address.token.as_deref()) {
             return Ok(Self::refuse(&refusal));
+        }
+        if let Some(own_path) = control::own_path(&address.path) {
+            return Ok(control::answer(&self.recorder, own_path, request).await);
         }
         if request
             .headers()
@@ -175,6 +182,10 @@ impl Handler for RecordingProxy {
             return Ok(reply::error(StatusCode::BAD_GATEWAY, "no_upstream", &message));
         };
         self.forward(request, address, provider, &upstream).await
+    }
+
+    fn draining(&self) -> Arc<AtomicBool> {
+        self.tally.draining.clone()
     }
 }
 
@@ -199,6 +210,9 @@ impl RecordingProxy {
         let kept_body = if rest.is_some() { Bytes::new() } else { kept.clone() };
         let sent = Moment::now();
         let ticket = self.recorder.begin(self.begin(&head, &address, provider, kept_body, sent));
+        if let Some(outcome) = control::stated_outcome(&head.headers) {
+            ticket.state_outcome(outcome);
+        }
         self.tally.calls.fetch_add(1, Ordering::Relaxed);
         let outgoing = match rest {
             None => reqwest::Body::from(kept),

@@ -26,6 +26,11 @@ pub trait Handler: Send + Sync + 'static {
         &self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Body>, Abort>> + Send;
+
+    /// What the server sets when it begins to drain: for health checks on connections that are still open.
+    fn draining(&self) -> Arc<AtomicBool> {
+        Arc::default()
+    }
 }
 
 /// Why a listener could not be opened.
@@ -60,17 +65,13 @@ impl Server {
     pub fn start(listener: TcpListener, handler: Arc<impl Handler>) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
+        let draining = handler.draining();
         let task = tokio::spawn(accept(listener, handler, stopped));
-        Ok(Self { address, stop, draining: Arc::default(), task })
+        Ok(Self { address, stop, draining, task })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Set when draining begins: for health checks on connections that are still open.
-    pub fn draining(&self) -> Arc<AtomicBool> {
-        self.draining.clone()
     }
 
     /// Stops accepting and waits for requests under way, at most `limit`. Says whether all of them ended.

@@ -125,7 +125,7 @@ fn a_full_queue_costs_calls_and_says_so() {
     // One event is always taken; while the writer is busy with it the rest find the queue full.
     let (entered, wait_entered) = std::sync::mpsc::channel();
     let (release, wait_release) = std::sync::mpsc::channel::<()>();
-    recorder.maintain(move |_| {
+    recorder.prune(Retention::default(), move |_| {
         entered.send(()).unwrap();
         wait_release.recv().unwrap();
     });
