@@ -1,1 +1,5 @@
 //! Integration tests: one binary, a module per feature.
+
+mod corpus;
+mod env;
+mod import;
