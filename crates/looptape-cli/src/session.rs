@@ -51,11 +51,20 @@ impl Global {
         config: &Config,
         durability: Durability,
     ) -> anyhow::Result<(Recorder, RecorderThread)> {
+        Ok(Recorder::start(self.recorder_options(config, durability)?)?)
+    }
+
+    /// How to record into the database, whose folder is there afterwards.
+    pub(crate) fn recorder_options(
+        &self,
+        config: &Config,
+        durability: Durability,
+    ) -> anyhow::Result<RecorderOptions> {
         let database = self.database()?;
         place::prepare(&database)?;
         let mut options = RecorderOptions::new(database, config.patterns()?);
         options.durability = durability;
-        Ok(Recorder::start(options)?)
+        Ok(options)
     }
 
     /// A line of our own on stderr, unless `--quiet`.

@@ -65,6 +65,13 @@ const KEYS_IF_SET: &[&str] = &[
 /// What stands in place of a key.
 pub(crate) const DUMMY_KEY: &str = "looptape-replay-has-no-key";
 
+/// What to set so that the best-known SDKs reach a looptape at `origin`.
+pub(crate) fn base_urls(origin: &str) -> Variables {
+    const BEST_KNOWN: &[&str] = &["OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL"];
+    let known = BASE_VARIABLES.iter().filter(|variable| BEST_KNOWN.contains(&variable.name));
+    known.map(|v| (v.name.to_owned(), format!("{origin}/{}{}", v.provider, v.suffix))).collect()
+}
+
 /// Whether the child is recorded or replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {

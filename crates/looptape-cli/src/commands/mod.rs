@@ -6,6 +6,7 @@ mod import;
 mod record;
 mod replay;
 mod self_check;
+mod serve;
 
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use self_check::SelfCheck;
@@ -38,6 +39,7 @@ enum Verb {
     Import(import::Args),
     Record(record::Args),
     Replay(replay::Args),
+    Serve(serve::Args),
 }
 
 /// Parses the command line and runs the verb.
@@ -49,5 +51,6 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Import(args) => import::run(global, &args),
         Verb::Record(args) => record::run(global, &args),
         Verb::Replay(args) => replay::run(global, &args),
+        Verb::Serve(args) => serve::run(global, &args),
     }
 }

@@ -1,0 +1,303 @@
+//! `looptape serve`: the recording proxy as a long-running gateway for many agents.
+
+use super::record;
+use crate::child::environment;
+use crate::config::{Config, parse_duration, parse_size};
+use crate::exit::{Exit, UsageError};
+use crate::session::{DurabilityArg, Global, runtime};
+use anyhow::Context;
+use looptape_proxy::guard::Guard;
+use looptape_proxy::server::{Server, bind};
+use looptape_proxy::upstream::Upstreams;
+use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
+use looptape_store::{Moment, Recorder, RecorderReport, Retention};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Record many agents at once, as a long-running gateway
+///
+/// Agents reach it through their SDK's base URL and need no other change. Calls are told apart by trace:
+/// the x-looptape-trace header, else /t/ID in the base URL, else the W3C traceparent header, else a known
+/// agent's session header, else by their history: a request that carries on from a recorded answer joins
+/// its trace. A trace ends when POST /_looptape/v1/traces/ID/end says so, or when it falls silent.
+///
+/// SIGTERM or Ctrl-C stops accepting and lets calls under way finish; a second signal ends it at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  looptape serve
+  looptape serve --listen 127.0.0.1:0 --upstream openai=http://127.0.0.1:8000/v1
+  looptape serve --max-age 30d --max-size 2GB
+  LOOPTAPE_TOKEN=… looptape serve --listen 0.0.0.0:4100
+  OPENAI_BASE_URL=http://127.0.0.1:4100/t/job-17/openai/v1 python agent.py
+
+Exit code: 0 after draining, also if calls had to be broken off.")]
+pub(crate) struct Args {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4100", value_parser = parse_listen)]
+    listen: SocketAddr,
+    /// Where a provider's calls go; repeatable [default: the provider's public address]
+    #[arg(long = "upstream", value_name = "NAME=URL")]
+    upstreams: Vec<String>,
+    /// What clients must put into their base URL as /k/TOKEN; required beyond loopback, 16 characters or more
+    #[arg(long, env = "LOOPTAPE_TOKEN", hide_env_values = true, value_parser = parse_token)]
+    token: Option<String>,
+    /// When an answer counts as recorded
+    #[arg(long, value_enum, default_value = "relaxed")]
+    durability: DurabilityArg,
+    /// A trace ends when it has been silent for this long
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_time)]
+    idle_end: Duration,
+    /// Delete traces that started longer ago than this [default: max_age of [retention] in looptape.toml]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    max_age: Option<Duration>,
+    /// Delete the oldest traces while the database is larger than this [default: max_size of [retention]]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_size: Option<u64>,
+    /// How long calls under way may go on after SIGTERM or Ctrl-C
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
+    drain: Duration,
+}
+
+/// How often old traces are looked for.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
+
+pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let config = Config::load()?;
+    let guard = Guard::new(args.listen, args.token.clone()).map_err(|e| UsageError(e.to_string()))?;
+    let upstreams = record::upstreams(&config, &args.upstreams)?;
+    let keep = Keep::new(args, &config)?;
+    let mut options = global.recorder_options(&config, args.durability.into())?;
+    options.idle_end = args.idle_end;
+    let runtime = runtime()?;
+    // The port first: whoever starts a second gateway by mistake gets no second writer.
+    let listener = runtime.block_on(bind(args.listen))?;
+    not_itself(&upstreams, listener.local_addr()?)?;
+    let (recorder, thread) = Recorder::start(options)?;
+    let gateway = Gateway { global, args, guard, upstreams, keep, recorder };
+    let drained = runtime.block_on(gateway.serve(listener));
+    // The recorder ends before the connections do: a call that is broken off here stays without an end,
+    // and its trace says so. It did not end because its client went away.
+    let report = thread.finish();
+    runtime.shutdown_background();
+    say_what_is_missing(&report);
+    if !drained? {
+        global.say("looptape: calls under way were broken off");
+    }
+    Ok(Exit::Success)
+}
+
+struct Gateway<'a> {
+    global: &'a Global,
+    args: &'a Args,
+    guard: Guard,
+    upstreams: Upstreams,
+    keep: Keep,
+    recorder: Recorder,
+}
+
+impl Gateway<'_> {
+    /// Serves until a signal comes, then drains. Says whether all calls ended.
+    async fn serve(self, listener: tokio::net::TcpListener) -> anyhow::Result<bool> {
+        let mut stop = StopSignals::new()?;
+        let address = listener.local_addr()?;
+        let stated = self.upstreams.clone();
+        let options = RecordingOptions { upstreams: self.upstreams, guard: self.guard, run: None };
+        let proxy = RecordingProxy::new(options, self.recorder.clone())
+            .context("the upstream client cannot be set up")?;
+        let tally = proxy.tally();
+        let server = Server::start(listener, Arc::new(proxy)).context("the gateway cannot be started")?;
+        // Scripts rely on this line: it is printed even with --quiet.
+        anstream::eprintln!("listening: http://{address}");
+        self.global.say(&welcome(address, self.args, &stated, &self.global.database()?));
+        let retention = self.keep.is_limited().then(|| tokio::spawn(keep(self.keep, self.recorder)));
+        stop.next().await;
+        let under_way = tally.in_flight.load(Ordering::Relaxed);
+        self.global
+            .say(&format!("looptape: draining, {under_way} calls under way; a second signal ends at once"));
+        let drained = tokio::select! {
+            drained = server.drain(self.args.drain) => drained,
+            () = stop.next() => false,
+        };
+        if let Some(retention) = retention {
+            retention.abort();
+        }
+        say_failures(self.global, &tally);
+        Ok(drained)
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("signals cannot be handled")?;
+        let interrupt = signal(SignalKind::interrupt()).context("signals cannot be handled")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What is kept of old traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Keep {
+    max_age: Option<Duration>,
+    max_bytes: Option<u64>,
+}
+
+impl Keep {
+    /// Flags, else the file.
+    fn new(args: &Args, config: &Config) -> anyhow::Result<Self> {
+        let file = &config.retention;
+        let in_file = |what: &'static str| move |e: String| anyhow::anyhow!("[retention] {what}: {e}");
+        let max_age = file.max_age.as_deref().map(parse_time).transpose().map_err(in_file("max_age"))?;
+        let max_bytes = file.max_size.as_deref().map(parse_size).transpose().map_err(in_file("max_size"))?;
+        Ok(Self { max_age: args.max_age.or(max_age), max_bytes: args.max_size.or(max_bytes) })
+    }
+
+    fn is_limited(self) -> bool {
+        self.max_age.is_some() || self.max_bytes.is_some()
+    }
+
+    fn at(self, now_unix_us: i64) -> Retention {
+        let before =
+            |age: Duration| now_unix_us.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        Retention { started_before_unix_us: self.max_age.map(before), max_bytes: self.max_bytes }
+    }
+}
+
+/// Deletes old traces now and every hour.
+async fn keep(keep: Keep, recorder: Recorder) {
+    let mut hours = tokio::time::interval(RETENTION_INTERVAL);
+    loop {
+        hours.tick().await;
+        let recorder = recorder.clone();
+        let prune = move || {
+            recorder.prune(keep.at(Moment::now().unix_us), |outcome| match outcome {
+                Ok(report) if report.traces.is_empty() => {}
+                Ok(report) => anstream::eprintln!("looptape: {} old traces deleted", report.traces.len()),
+                Err(error) => anstream::eprintln!("looptape: {error}"),
+            });
+        };
+        // The queue may be full: then this waits, and no request must wait with it.
+        if tokio::task::spawn_blocking(prune).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn welcome(address: SocketAddr, args: &Args, upstreams: &Upstreams, database: &std::path::Path) -> String {
+    // The token itself would end up in logs.
+    let token = if args.token.is_some() { "/k/TOKEN" } else { "" };
+    let host = match address.ip().is_unspecified() {
+        true => format!("HOST:{}", address.port()),
+        false => address.to_string(),
+    };
+    let origin = format!("http://{host}{token}");
+    let mut lines = vec![format!("database:  {}", database.display())];
+    for provider in upstreams.stated_providers() {
+        if let Some(upstream) = upstreams.stated(&provider) {
+            lines.push(format!("upstream:  {provider} {}", upstream.url()));
+        }
+    }
+    lines.push("Point your SDKs here:".into());
+    lines.extend(environment::base_urls(&origin).into_iter().map(|(name, url)| format!("  {name}={url}")));
+    lines.push(format!("Others: {origin}/PROVIDER; with a trace id of your own: {origin}/t/ID/PROVIDER"));
+    lines.join("\n")
+}
+
+/// An upstream that is this gateway would forward to itself for ever.
+fn not_itself(upstreams: &Upstreams, address: SocketAddr) -> anyhow::Result<()> {
+    let port = address.port();
+    let mut own = vec![format!("http://{address}"), format!("http://localhost:{port}")];
+    if address.ip().is_unspecified() {
+        own.push(format!("http://127.0.0.1:{port}"));
+    }
+    for provider in upstreams.stated_providers() {
+        let url = upstreams.stated(&provider).map(|u| u.url()).unwrap_or_default();
+        let is_own =
+            |own: &String| url.strip_prefix(own.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+        if own.iter().any(is_own) {
+            let message = format!(
+                "the upstream of {provider}, {url}, is this gateway itself: unset its base-URL variable here, or name another with --upstream {provider}=URL"
+            );
+            return Err(UsageError(message).into());
+        }
+    }
+    Ok(())
+}
+
+fn say_failures(global: &Global, tally: &Tally) {
+    for (failure, times) in tally.failures() {
+        global.say(&format!("looptape: {failure} ({times} ×)"));
+    }
+}
+
+fn say_what_is_missing(report: &RecorderReport) {
+    for (reason, times) in &report.gaps {
+        anstream::eprintln!("looptape: the recording is incomplete: {reason} ({times} ×)");
+    }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let by_name =
+        || Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.strip_prefix("localhost:")?.parse().ok()?)));
+    text.parse().ok().or_else(by_name).ok_or_else(|| "write for example 127.0.0.1:4100".to_owned())
+}
+
+/// A token is a path segment that no client encodes.
+fn parse_token(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    match !text.is_empty() && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("a token is made of A-Z a-z 0-9 - . _ ~".to_owned()),
+    }
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses() {
+        let port = |text| parse_listen(text).map(|a| (a.ip().is_loopback(), a.port()));
+        assert_eq!(port("127.0.0.1:0"), Ok((true, 0)));
+        assert_eq!(port("localhost:41"), Ok((true, 41)));
+        assert_eq!(port("[::1]:41"), Ok((true, 41)));
+        assert_eq!(port("0.0.0.0:41"), Ok((false, 41)));
+        assert!(port("example.com:80").is_err() && port("4100").is_err() && port("localhost:x").is_err());
+    }
+
+    #[test]
+    fn a_gateway_is_not_its_own_upstream() {
+        let address: SocketAddr = "127.0.0.1:4100".parse().unwrap();
+        let check = |url: &str| {
+            let mut upstreams = Upstreams::default();
+            upstreams.add_stated(&format!("openai={url}")).unwrap();
+            not_itself(&upstreams, address)
+        };
+        for own in ["http://127.0.0.1:4100/openai/v1", "http://localhost:4100", "http://127.0.0.1:4100/"] {
+            assert!(check(own).unwrap_err().to_string().contains("this gateway itself"), "{own}");
+        }
+        for other in ["http://127.0.0.1:41001/v1", "http://10.0.0.1:4100", "https://127.0.0.1:4100"] {
+            check(other).unwrap();
+        }
+    }
+}
