@@ -158,7 +158,12 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = head.uri.path_and_query().map_or("/", |p| p.as_str());
-    let simulated = player.answer(head.method.as_str(), path, &body);
+    let mut simulated = player.answer(head.method.as_str(), path, &body);
+    // An answer in one piece comes with its head, as it does from a real provider: some SDKs hang up on a
+    // refusal whose body is not there yet.
+    if let [only] = simulated.chunks.as_mut_slice() {
+        tokio::time::sleep(Duration::from_micros(std::mem::take(&mut only.delay_us))).await;
+    }
     Ok(into_http(simulated))
 }
 
