@@ -3,3 +3,6 @@
 mod corpus;
 mod env;
 mod import;
+mod demo;
+mod env;
+mod traces;
