@@ -3,6 +3,7 @@
 mod corpus;
 mod env;
 mod import;
+mod clients;
 mod demo;
 mod env;
 mod traces;
