@@ -93,8 +93,8 @@ impl Clients {
     /// An environment whose providers are all at `url`.
     fn env(&self, url: &str) -> TestEnv {
         let mut env = TestEnv::new();
-        env.set(ENV, &self.libraries);
-        env.set("OPENAI_BASE_URL", format!("{url}/v1"));
+        env.set(ENV, &self.libraries.to_string_lossy());
+        env.set("OPENAI_BASE_URL", &format!("{url}/v1"));
         env.set("ANTHROPIC_BASE_URL", url);
         env.set("GOOGLE_GEMINI_BASE_URL", url);
         for key in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"] {
@@ -138,11 +138,11 @@ fn record(clients: &Clients, client: &Client, script: Script) -> Recorded {
         "one line on standard output: {:?}",
         ran.stdout
     );
-    Recorded { id: ran.trace(), env, command, ran, calls }
+    Recorded { id: ran.trace().to_owned(), env, command, ran, calls }
 }
 
 fn load(recorded: &Recorded) -> RecordedTrace {
-    let reader = Reader::open(&recorded.env.db()).unwrap();
+    let reader = Reader::open(&recorded.env.database()).unwrap();
     let row = reader.find(&Selector::parse(&recorded.id)).unwrap();
     assert_eq!(row.status, TraceStatus::Complete);
     reader.load(row).unwrap()
