@@ -1,9 +1,10 @@
 //! Integration tests: one binary, a module per feature.
 
-mod corpus;
-mod env;
-mod import;
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod clients;
+mod corpus;
 mod demo;
 mod env;
+mod import;
 mod traces;

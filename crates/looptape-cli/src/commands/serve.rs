@@ -6,6 +6,7 @@ use crate::config::{Config, parse_duration, parse_size};
 use crate::exit::{Exit, UsageError};
 use crate::session::{DurabilityArg, Global, runtime};
 use anyhow::Context;
+use looptape_core::redact::Credentials;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
@@ -105,7 +106,9 @@ impl Gateway<'_> {
         let mut stop = StopSignals::new()?;
         let address = listener.local_addr()?;
         let stated = self.upstreams.clone();
-        let options = RecordingOptions { upstreams: self.upstreams, guard: self.guard, run: None };
+        // The agents are other people's: what they may know besides what their calls carry is not known here.
+        let known = Credentials::none();
+        let options = RecordingOptions { upstreams: self.upstreams, guard: self.guard, run: None, known };
         let proxy = RecordingProxy::new(options, self.recorder.clone())
             .context("the upstream client cannot be set up")?;
         let tally = proxy.tally();
