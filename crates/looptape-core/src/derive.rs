@@ -12,7 +12,7 @@ use crate::redact;
 use crate::replay::components::{Endpoint, RequestKey};
 use crate::usage::TokenUsage;
 use crate::wire::content_encoding::{self, DEFAULT_LIMIT_BYTES, DecodedBody};
-use crate::wire::{Part, RequestView, ResponseView, Role, Wire, route};
+use crate::wire::{Message, Part, RequestView, ResponseView, Role, Wire, route};
 use bytes::Bytes;
 
 /// The request's half.
@@ -189,13 +189,18 @@ fn retry_after_ms(headers: &RedactedHeaders) -> Option<u64> {
     number("retry-after-ms").or_else(|| Some(number("retry-after")? * 1000.0)).map(|ms| ms.round() as u64)
 }
 
-/// Call ids (else tool names) of the results that stand after the last assistant message.
-fn carried(view: &RequestView) -> Vec<String> {
-    let is_assistant = |m: &&crate::wire::Message| {
+/// The messages after the last assistant message: what the client adds to what it was answered.
+pub fn since_last_answer(messages: &[Message]) -> &[Message] {
+    let is_assistant = |m: &&Message| {
         m.role == Role::Assistant && m.parts.iter().any(|p| !matches!(p, Part::ToolResult { .. }))
     };
-    let after = view.messages.iter().rposition(|m| is_assistant(&m)).map_or(0, |at| at + 1);
-    let results = view.messages[after..].iter().flat_map(|m| &m.parts);
+    let after = messages.iter().rposition(|m| is_assistant(&m)).map_or(0, |at| at + 1);
+    &messages[after..]
+}
+
+/// Call ids (else tool names) of the results that stand after the last assistant message.
+fn carried(view: &RequestView) -> Vec<String> {
+    let results = since_last_answer(&view.messages).iter().flat_map(|m| &m.parts);
     results
         .filter_map(|part| match part {
             Part::ToolResult { call_id, name, .. } => call_id.clone().or_else(|| name.clone()),

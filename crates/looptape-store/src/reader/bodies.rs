@@ -10,6 +10,14 @@ use std::collections::HashMap;
 /// Decoded content kept between look-ups, in bytes.
 const KEEP_BYTES: usize = 64 << 20;
 
+/// The end of a request body: its scalar members, and the last elements of its arrays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestTail {
+    pub body: Bytes,
+    /// Whether nothing was left out.
+    pub is_whole: bool,
+}
+
 /// A memory of blobs and nodes: the steps of a loop share most of theirs.
 #[derive(Default)]
 pub(crate) struct Bodies {
@@ -39,27 +47,44 @@ impl Bodies {
         &mut self,
         connection: &Connection,
         skeleton: BlobId,
-        mut heads: &[u8],
+        heads: &[u8],
     ) -> rusqlite::Result<Option<Bytes>> {
+        Ok(self.join_tail(connection, skeleton, heads, usize::MAX)?.map(|tail| tail.body))
+    }
+
+    /// The same with only the last `pieces` pieces of each chain: of an array, its last elements.
+    pub(crate) fn join_tail(
+        &mut self,
+        connection: &Connection,
+        skeleton: BlobId,
+        mut heads: &[u8],
+        pieces: usize,
+    ) -> rusqlite::Result<Option<RequestTail>> {
         let Some(bytes) = self.blob(connection, skeleton)? else { return Ok(None) };
         let Ok(skeleton) = Skeleton::decode(&bytes) else { return Ok(None) };
         let mut contents: Vec<Vec<u8>> = Vec::with_capacity(skeleton.cuts());
+        let mut is_whole = true;
         while !heads.is_empty() {
             let head = varint::read(&mut heads).and_then(|id| i64::try_from(id).ok());
-            let Some(content) = head.map(|id| self.chain(connection, NodeId(id))).transpose()?.flatten()
-            else {
-                return Ok(None);
-            };
+            let content = head.map(|id| self.chain(connection, NodeId(id), pieces, &mut is_whole));
+            let Some(content) = content.transpose()?.flatten() else { return Ok(None) };
             contents.push(content);
         }
-        Ok(skeleton.join(contents.iter().map(Vec::as_slice)).ok().map(Bytes::from))
+        let body = skeleton.join(contents.iter().map(Vec::as_slice)).ok().map(Bytes::from);
+        Ok(body.map(|body| RequestTail { body, is_whole }))
     }
 
-    /// The pieces of a chain, joined.
-    fn chain(&mut self, connection: &Connection, head: NodeId) -> rusqlite::Result<Option<Vec<u8>>> {
+    /// The last `pieces` pieces of a chain, joined.
+    fn chain(
+        &mut self,
+        connection: &Connection,
+        head: NodeId,
+        pieces: usize,
+        is_whole: &mut bool,
+    ) -> rusqlite::Result<Option<Vec<u8>>> {
         let mut blobs = Vec::new();
         let mut at = head;
-        while at != NodeId(0) {
+        while at != NodeId(0) && blobs.len() < pieces {
             let Some((parent, blob)) = self.node(connection, at)? else { return Ok(None) };
             // A node's parent was there before it: a smaller id. Anything else is damage, or a loop.
             if parent.0 >= at.0 {
@@ -72,6 +97,12 @@ impl Bodies {
         for blob in blobs.into_iter().rev() {
             let Some(piece) = self.blob(connection, blob)? else { return Ok(None) };
             content.extend_from_slice(&piece);
+        }
+        if at != NodeId(0) {
+            *is_whole = false;
+            // The separator before the first piece that is left belongs to the ones that are not.
+            let separator = content.iter().take_while(|b| **b == b',' || b.is_ascii_whitespace()).count();
+            content.drain(..separator);
         }
         Ok(Some(content))
     }

@@ -3,8 +3,8 @@
 use super::{ReadError, Reader, TraceEnd, TraceRow, TraceStatus};
 use crate::ids::{Selector, TraceKey};
 use crate::liveness::Process;
-use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
+use looptape_core::{TraceId, view};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Why a selector names no single trace.
@@ -47,6 +47,7 @@ pub struct TraceFilter {
     pub model: Option<String>,
     /// Every one of these tags.
     pub tags: Vec<(String, String)>,
+    pub status: Option<view::TraceStatus>,
 }
 
 const COLUMNS: &str = "t.key, t.id, t.run, t.source, t.name, t.agent, t.tags, t.command, t.parent_why, \
@@ -76,7 +77,11 @@ impl Reader {
              WHERE t.started_unix_us >= ?1 AND (?2 IS NULL OR t.agent = ?2) \
              AND (?3 IS NULL OR EXISTS (SELECT 1 FROM facts f WHERE f.trace = t.key AND (f.model = ?3 OR f.response_model = ?3))) \
              AND NOT EXISTS (SELECT 1 FROM json_each(?4) w WHERE json_extract(t.tags, '$.\"' || (w.value ->> 0) || '\"') IS NOT (w.value ->> 1)) \
-             ORDER BY t.started_unix_us DESC, t.key DESC LIMIT ?5"
+             AND CASE ?5 WHEN 'complete' THEN e.trace IS NOT NULL AND e.aborted IS NULL \
+                         WHEN 'incomplete' THEN e.trace IS NOT NULL AND e.aborted IS NULL \
+                         WHEN 'aborted' THEN e.trace IS NULL OR e.aborted IS NOT NULL \
+                         WHEN 'recording' THEN e.trace IS NULL ELSE 1 END \
+             ORDER BY t.started_unix_us DESC, t.key DESC"
         );
         let tags: Vec<[&str; 2]> = filter.tags.iter().map(|(k, v)| [k.as_str(), v.as_str()]).collect();
         let tags = serde_json::to_string(&tags).expect("strings are JSON");
@@ -87,11 +92,32 @@ impl Reader {
                 filter.agent,
                 filter.model,
                 tags,
-                filter.limit.map_or(-1, i64::from)
+                filter.status.map(view::TraceStatus::as_str)
             ],
             |r| trace_row(&self.connection, r),
         )?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        // Only the row itself knows whether its recorder still lives; rows are read as they are taken.
+        let wanted = |row: &rusqlite::Result<TraceRow>| match (row, filter.status) {
+            (Ok(row), Some(status)) => row.status.as_str() == status.as_str(),
+            _ => true,
+        };
+        let limit = filter.limit.map_or(usize::MAX, |n| n as usize);
+        Ok(rows.filter(wanted).take(limit).collect::<Result<_, _>>()?)
+    }
+
+    /// How much of a trace's id tells it apart from all others, at least `at_least` characters.
+    pub fn short_id(&self, id: &TraceId, at_least: usize) -> Result<String, ReadError> {
+        let mut needed = at_least;
+        for sql in [
+            "SELECT id FROM traces WHERE id < ?1 ORDER BY id DESC LIMIT 1",
+            "SELECT id FROM traces WHERE id > ?1 ORDER BY id LIMIT 1",
+        ] {
+            let neighbour: Option<String> =
+                self.connection.prepare_cached(sql)?.query_row([id.as_str()], |r| r.get(0)).optional()?;
+            needed = needed.max(neighbour.map_or(0, |other| shared(&other, id.as_str()) + 1));
+        }
+        // Ids are ASCII. One that is the beginning of another is found by itself: exact matches win.
+        Ok(id.as_str().chars().take(needed).collect())
     }
 
     fn nth_newest(&self, selector: &Selector, n: u32) -> Result<TraceKey, FindError> {
@@ -152,7 +178,6 @@ impl Reader {
 
     /// The ids that share most of their beginning with `text`: its neighbours in the index.
     fn nearest(&self, text: &str) -> Result<Vec<String>, FindError> {
-        let shared = |id: &str| id.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
         let mut ids = Vec::new();
         for sql in [
             "SELECT DISTINCT id FROM traces WHERE id < ?1 ORDER BY id DESC LIMIT 2",
@@ -163,11 +188,16 @@ impl Reader {
                 ids.push(id?);
             }
         }
-        ids.retain(|id| shared(id) >= 2);
-        ids.sort_by_key(|id| std::cmp::Reverse(shared(id)));
+        ids.retain(|id| shared(id, text) >= 2);
+        ids.sort_by_key(|id| std::cmp::Reverse(shared(id, text)));
         ids.truncate(3);
         Ok(ids)
     }
+}
+
+/// How many bytes two texts begin with in common.
+fn shared(a: &str, b: &str) -> usize {
+    a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
 }
 
 /// The row of a trace that is known to be there.

@@ -1,6 +1,6 @@
 //! Reading the calls of a trace: their facts, and their bytes.
 
-use super::{ReadError, Reader, TraceRow};
+use super::{ReadError, Reader, RequestTail, TraceRow};
 use crate::facts_row;
 use crate::ids::{BlobId, TraceKey};
 use bytes::Bytes;
@@ -86,19 +86,44 @@ impl Reader {
         Ok(self.exchange_and_hint(trace, seq)?.0)
     }
 
+    /// What came back for one call, without its request.
+    pub fn outcome(&self, trace: TraceKey, seq: u32) -> Result<Outcome, ReadError> {
+        let row = self.exchange_row(trace, seq)?;
+        self.outcome_of(seq, row.end)
+    }
+
+    /// The end of one call's request body as it was sent: its last `elements` messages, with what stands
+    /// beside them. Costs as much as is asked for, however long the history is. The body's hash is not
+    /// checked.
+    pub fn request_tail(
+        &self,
+        trace: TraceKey,
+        seq: u32,
+        elements: usize,
+    ) -> Result<(RedactedHeaders, RequestTail), ReadError> {
+        let row = self.exchange_row(trace, seq)?;
+        let damaged = |what| ReadError::Damaged { seq, what };
+        let headers = self.headers(row.headers)?.ok_or(damaged("request headers"))?;
+        let tail = self.bodies.borrow_mut().join_tail(&self.connection, row.skeleton, &row.heads, elements)?;
+        Ok((headers, tail.ok_or(damaged("request body"))?))
+    }
+
     fn exchange_and_hint(&self, trace: TraceKey, seq: u32) -> Result<(Exchange, Option<String>), ReadError> {
+        let row = self.exchange_row(trace, seq)?;
+        let hint = row.loop_hint.clone();
+        Ok((self.materialise(row)?, hint))
+    }
+
+    fn exchange_row(&self, trace: TraceKey, seq: u32) -> Result<ExchangeRow, ReadError> {
         let sql = format!(
             "SELECT {EXCHANGE_COLUMNS} FROM exchanges e LEFT JOIN answers a USING (trace, seq) \
              WHERE e.trace = ?1 AND e.seq = ?2"
         );
-        let row = self
-            .connection
+        self.connection
             .prepare_cached(&sql)?
             .query_row([trace.0, i64::from(seq)], exchange_row)
             .optional()?
-            .ok_or(ReadError::Damaged { seq, what: "row" })?;
-        let hint = row.loop_hint.clone();
-        Ok((self.materialise(row)?, hint))
+            .ok_or(ReadError::Damaged { seq, what: "row" })
     }
 
     fn derive(&self, trace: TraceKey, seq: u32) -> Result<CallFacts, ReadError> {
@@ -125,7 +150,23 @@ impl Reader {
             .join(&self.connection, row.skeleton, &row.heads)?
             .filter(|body| Digest::of(body).0[..] == row.digest)
             .ok_or(damaged("request body"))?;
-        let outcome = match row.end {
+        let outcome = self.outcome_of(seq, row.end)?;
+        Ok(Exchange {
+            seq,
+            sent_us: row.sent_us,
+            sent_unix_us: row.sent_unix_us,
+            provider: Provider::parse(&row.provider).ok_or(damaged("provider"))?,
+            method: row.method,
+            path: row.path,
+            request_headers: self.headers(row.headers)?.ok_or(damaged("request headers"))?,
+            request_body,
+            outcome,
+        })
+    }
+
+    fn outcome_of(&self, seq: u32, end: Option<EndRow>) -> Result<Outcome, ReadError> {
+        let damaged = |what| ReadError::Damaged { seq, what };
+        Ok(match end {
             None => Outcome::InFlight,
             Some(end) => {
                 let ending = ending(&end.ending, end.error).ok_or(damaged("ending"))?;
@@ -142,17 +183,6 @@ impl Reader {
                     }),
                 }
             }
-        };
-        Ok(Exchange {
-            seq,
-            sent_us: row.sent_us,
-            sent_unix_us: row.sent_unix_us,
-            provider: Provider::parse(&row.provider).ok_or(damaged("provider"))?,
-            method: row.method,
-            path: row.path,
-            request_headers: self.headers(row.headers)?.ok_or(damaged("request headers"))?,
-            request_body,
-            outcome,
         })
     }
 

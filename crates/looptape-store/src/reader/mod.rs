@@ -9,6 +9,7 @@ mod load;
 mod summary;
 
 pub(crate) use find::row as trace_row;
+pub use bodies::RequestTail;
 pub use find::{FindError, TraceFilter};
 pub use load::RecordedTrace;
 pub(crate) use summary::store_trace_facts;
