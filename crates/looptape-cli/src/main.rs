@@ -2,15 +2,14 @@
 
 mod child;
 mod commands;
-#[allow(dead_code, reason = "retention is read by verbs that come next")]
 mod config;
 mod exit;
 mod place;
-#[allow(dead_code, reason = "the verbs that print the rest come next")]
 mod render;
 mod session;
 mod tape;
 mod trace_view;
+mod usage_gap;
 
 use std::process::ExitCode;
 

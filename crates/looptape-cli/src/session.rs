@@ -2,9 +2,13 @@
 
 use crate::config::Config;
 use crate::place;
+use crate::render::style::{Color, Style};
 use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
 use looptape_core::TraceId;
-use looptape_store::{Durability, Reader, Recorder, RecorderOptions, RecorderThread, Selector, TraceRow};
+use looptape_store::{
+    Durability, Moment, Reader, Recorder, RecorderOptions, RecorderThread, Selector, TraceRow,
+};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -75,6 +79,36 @@ impl Global {
     }
 }
 
+/// How to lay text out on stdout: in colour only on a terminal, and not if `NO_COLOR` is set.
+pub(crate) fn style() -> Style {
+    let stdout = std::io::stdout();
+    let is_terminal = stdout.is_terminal();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let columns = rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col));
+    Style {
+        color: if is_terminal && !no_color { Color::On } else { Color::Off },
+        width: columns.filter(|columns| is_terminal && *columns > 0).unwrap_or(PAGE_COLUMNS),
+    }
+}
+
+/// Columns of what does not go to a terminal.
+const PAGE_COLUMNS: usize = 110;
+
+/// A progress bar on stderr; hidden unless that is a terminal.
+pub(crate) fn progress(global: &Global, total: u64, what: &'static str) -> ProgressBar {
+    if global.quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg}, {eta} to go");
+    let style = style.expect("the template is a constant that parses");
+    ProgressBar::new(total).with_style(style).with_message(what)
+}
+
+/// Now, in µs since the Unix epoch.
+pub(crate) fn now_unix_us() -> i64 {
+    Moment::now().unix_us
+}
+
 /// A new id: 32 random hex digits.
 pub(crate) fn new_trace_id() -> anyhow::Result<TraceId> {
     let mut bytes = [0u8; 16];
@@ -91,6 +125,12 @@ pub(crate) fn find(reader: &Reader, name: &str) -> anyhow::Result<TraceRow> {
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("writing to stdout")
+}
+
+/// Writes recorded bytes to stdout as they are. (`print` would take escape sequences out of them.)
+pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).context("writing to stdout")
 }
 
 /// Prints a value as JSON, indented for people if it goes to a terminal.

@@ -1,55 +1,169 @@
-//! A recorded trace as the view that people and scripts see.
+//! A recorded trace as the view that `show` prints.
+//!
+//! Bodies are decoded only as far as the view needs them: of each request no more than its end, so that a
+//! trace of ten thousand steps costs what its steps added. A call that is damaged is shown without its
+//! content and named in a note.
 
+use crate::usage_gap;
 use looptape_core::derive;
-use looptape_core::facts::CallFacts;
+use looptape_core::facts::{CallFacts, CallKind};
+use looptape_core::metrics::Measured;
 use looptape_core::view::{self, CallContent, ToolResult, TraceView};
-use looptape_core::wire::{Part, Role};
+use looptape_core::wire::{Message, Part, RequestView, Wire};
 use looptape_store::{ReadError, Reader, RecordedTrace};
+use serde::Serialize;
 use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
-/// The whole trace, with what was said read from its bytes.
-pub(crate) fn trace_view(reader: &Reader, trace: &RecordedTrace) -> Result<TraceView, ReadError> {
-    let failed = RefCell::new(None);
-    let content = |seq: u32| {
-        let facts = trace.facts.iter().find(|facts| facts.seq == seq);
-        let read = facts.map_or(Ok(CallContent::default()), |facts| content(reader, trace, facts));
-        read.unwrap_or_else(|error| {
-            failed.borrow_mut().get_or_insert(error);
+/// Whether the histories of the requests are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Messages {
+    LeftOut,
+    Included,
+}
+
+/// The view, and what a reader of it should know.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown {
+    #[serde(flatten)]
+    pub(crate) view: TraceView,
+    pub(crate) notes: Vec<Note>,
+}
+
+/// Something that is not as one would expect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Note {
+    pub(crate) kind: NoteKind,
+    pub(crate) text: String,
+    /// The steps that it is about.
+    pub(crate) steps: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NoteKind {
+    /// A call's content cannot be read.
+    Damaged,
+    /// Tokens are unknown because the client did not ask for them.
+    UsageNotAskedFor,
+}
+
+/// The view of a whole trace.
+pub(crate) fn build(reader: &Reader, trace: &RecordedTrace, messages: Messages) -> Shown {
+    let contents = Contents::new(reader, trace, messages);
+    let measured = trace.measure();
+    let view = contents.view(&measured, |_| true);
+    let numbers: HashMap<u32, u32> = measured
+        .assembly
+        .steps
+        .iter()
+        .flat_map(|step| step.calls().map(|call| (trace.facts[call.0].seq, step.number.0)))
+        .collect();
+    let steps = |seqs: &[u32]| -> Vec<u32> {
+        let steps: BTreeSet<u32> = seqs.iter().filter_map(|seq| numbers.get(seq).copied()).collect();
+        steps.into_iter().collect()
+    };
+    let damage = contents.damage.into_inner().into_iter();
+    let mut notes: Vec<Note> = damage
+        .map(|(seq, error)| Note { kind: NoteKind::Damaged, text: error.to_string(), steps: steps(&[seq]) })
+        .collect();
+    let silent = usage_gap::calls(reader, trace).unwrap_or_default();
+    if !silent.is_empty() {
+        let text = format!("tokens and cost are unknown: {}", usage_gap::REMEDY);
+        notes.push(Note { kind: NoteKind::UsageNotAskedFor, text, steps: steps(&silent) });
+    }
+    Shown { view, notes }
+}
+
+/// Reads what the calls of one trace say.
+pub(crate) struct Contents<'a> {
+    reader: &'a Reader,
+    trace: &'a RecordedTrace,
+    messages: Messages,
+    by_seq: HashMap<u32, usize>,
+    damage: RefCell<Vec<(u32, ReadError)>>,
+}
+
+impl<'a> Contents<'a> {
+    pub(crate) fn new(reader: &'a Reader, trace: &'a RecordedTrace, messages: Messages) -> Self {
+        let by_seq = trace.facts.iter().enumerate().map(|(index, facts)| (facts.seq, index)).collect();
+        Self { reader, trace, messages, by_seq, damage: RefCell::default() }
+    }
+
+    /// The view, with the content of those calls that are `wanted` (by `seq`).
+    pub(crate) fn view(&self, measured: &Measured, wanted: impl Fn(u32) -> bool) -> TraceView {
+        let content = |seq| match wanted(seq) {
+            true => self.content_or_note(seq),
+            false => CallContent::default(),
+        };
+        view::trace_view(self.trace.row.meta(), &self.trace.facts, measured, content)
+    }
+
+    fn content_or_note(&self, seq: u32) -> CallContent {
+        self.content(seq).unwrap_or_else(|error| {
+            self.damage.borrow_mut().push((seq, error));
             CallContent::default()
         })
-    };
-    let view = view::trace_view(trace.row.meta(), &trace.facts, &trace.measure(), content);
-    failed.into_inner().map_or(Ok(view), Err)
-}
-
-fn content(reader: &Reader, trace: &RecordedTrace, facts: &CallFacts) -> Result<CallContent, ReadError> {
-    let exchange = reader.exchange(trace.row.key, facts.seq)?;
-    let request = derive::request(
-        &exchange.provider,
-        &exchange.method,
-        &exchange.path,
-        &exchange.request_headers,
-        &exchange.request_body,
-    );
-    let answer = derive::response_view(request.kind, &exchange.outcome).unwrap_or_default();
-    let new = request.view.messages.iter().rev().take_while(|message| message.role != Role::Assistant);
-    let mut tool_results: Vec<ToolResult> =
-        new.flat_map(|message| message.parts.iter().rev()).filter_map(tool_result).collect();
-    tool_results.reverse();
-    Ok(CallContent {
-        import_index: None,
-        text: Some(answer.text).filter(|text| !text.is_empty()),
-        tool_calls: answer.tool_calls,
-        tool_results,
-        messages: None,
-    })
-}
-
-fn tool_result(part: &Part) -> Option<ToolResult> {
-    match part.clone() {
-        Part::ToolResult { call_id, name, content, is_error } => {
-            Some(ToolResult { call_id, name, content, is_error })
-        }
-        _ => None,
     }
+
+    fn content(&self, seq: u32) -> Result<CallContent, ReadError> {
+        let index = self.by_seq[&seq];
+        let facts = &self.trace.facts[index];
+        let import_index = self.trace.import_indices[index];
+        let CallKind::Llm(wire) = facts.kind else {
+            return Ok(CallContent { import_index, ..CallContent::default() });
+        };
+        let outcome = self.reader.outcome(self.trace.row.key, seq)?;
+        let answer = derive::response_view(facts.kind, &outcome);
+        let (text, tool_calls) =
+            answer.map_or((None, Vec::new()), |answer| (Some(answer.text), answer.tool_calls));
+        let messages = match self.messages {
+            Messages::LeftOut => None,
+            Messages::Included => Some(self.request(wire, facts, usize::MAX)?.0.messages),
+        };
+        let tool_results = match facts.carries.is_empty() {
+            true => Vec::new(),
+            false => tool_results(&self.new_messages(wire, facts)?),
+        };
+        Ok(CallContent { import_index, text, tool_calls, tool_results, messages })
+    }
+
+    /// What a request adds to the answer that it follows, read from its end.
+    fn new_messages(&self, wire: Wire, facts: &CallFacts) -> Result<Vec<Message>, ReadError> {
+        let mut elements = facts.carries.len() + 4;
+        loop {
+            let (request, is_whole) = self.request(wire, facts, elements)?;
+            let new = derive::since_last_answer(&request.messages);
+            if is_whole || new.len() < request.messages.len() {
+                return Ok(new.to_vec());
+            }
+            elements = elements.saturating_mul(8);
+        }
+    }
+
+    /// A request with its last `elements` messages, and whether that is all of it.
+    fn request(
+        &self,
+        wire: Wire,
+        facts: &CallFacts,
+        elements: usize,
+    ) -> Result<(RequestView, bool), ReadError> {
+        let (headers, tail) = self.reader.request_tail(self.trace.row.key, facts.seq, elements)?;
+        let decoded = derive::decode_body(&headers, &tail.body, &[]);
+        let path = facts.endpoint.split_once(' ').map_or("", |(_, path)| path);
+        let view = serde_json::from_slice(&decoded.bytes).map(|body| wire.decode_request(path, &body));
+        Ok((view.unwrap_or_default(), tail.is_whole))
+    }
+}
+
+fn tool_results(messages: &[Message]) -> Vec<ToolResult> {
+    let parts = messages.iter().flat_map(|message| &message.parts);
+    parts
+        .filter_map(|part| match part.clone() {
+            Part::ToolResult { call_id, name, content, is_error } => {
+                Some(ToolResult { call_id, name, content, is_error })
+            }
+            _ => None,
+        })
+        .collect()
 }

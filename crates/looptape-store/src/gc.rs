@@ -49,10 +49,26 @@ impl Maintenance {
         Ok(Self { connection: open_to_write(path, "NORMAL")? })
     }
 
-    /// The traces that [`Maintenance::prune`] would delete by age; size is not foreseen.
-    pub fn expired(&mut self, retention: &Retention) -> rusqlite::Result<Vec<String>> {
-        let tx = self.connection.transaction()?;
-        Ok(expired(&tx, retention)?.into_iter().map(|(_, id)| id).collect())
+    /// What [`Maintenance::prune`] would do: it is done, and rolled back. Recorders wait meanwhile.
+    pub fn foresee(&mut self, retention: &Retention) -> rusqlite::Result<PruneReport> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut report = PruneReport { bytes_before: size_bytes(&tx)?, ..PruneReport::default() };
+        let old = expired(&tx, retention)?;
+        if !old.is_empty() {
+            delete_in(&tx, &old, &mut report)?;
+        }
+        if let Some(max) = retention.max_bytes {
+            while used_bytes(&tx)? > max {
+                let some = oldest_tenth(&tx)?;
+                if some.is_empty() {
+                    break;
+                }
+                delete_in(&tx, &some, &mut report)?;
+            }
+        }
+        report.bytes_after = if report.traces.is_empty() { report.bytes_before } else { used_bytes(&tx)? };
+        tx.rollback()?;
+        Ok(report)
     }
 
     pub fn prune(&mut self, retention: &Retention) -> rusqlite::Result<PruneReport> {
@@ -72,11 +88,10 @@ pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> rusql
     }
     if let Some(max) = retention.max_bytes {
         while used_bytes(connection)? > max {
-            let all = {
+            let some = {
                 let tx = connection.transaction()?;
-                ended_oldest_first(&tx)?
+                oldest_tenth(&tx)?
             };
-            let some: Vec<_> = all.iter().take(all.len().div_ceil(10)).cloned().collect();
             if some.is_empty() {
                 break;
             }
@@ -128,16 +143,30 @@ fn delete(
     report: &mut PruneReport,
 ) -> rusqlite::Result<()> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut statement = tx.prepare("DELETE FROM traces WHERE key = ?1")?;
-        for (key, id) in traces {
-            statement.execute([key.0])?;
-            report.traces.push(id.clone());
-        }
-        sweep(&tx)?;
-        tx.execute("UPDATE settings SET value = value + 1 WHERE name = 'content_generation'", [])?;
-    }
+    delete_in(&tx, traces, report)?;
     tx.commit()
+}
+
+fn delete_in(
+    tx: &Transaction<'_>,
+    traces: &[(TraceKey, String)],
+    report: &mut PruneReport,
+) -> rusqlite::Result<()> {
+    let mut statement = tx.prepare("DELETE FROM traces WHERE key = ?1")?;
+    for (key, id) in traces {
+        statement.execute([key.0])?;
+        report.traces.push(id.clone());
+    }
+    sweep(tx)?;
+    tx.execute("UPDATE settings SET value = value + 1 WHERE name = 'content_generation'", [])?;
+    Ok(())
+}
+
+/// What goes next where the database is too large.
+fn oldest_tenth(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(TraceKey, String)>> {
+    let mut all = ended_oldest_first(tx)?;
+    all.truncate(all.len().div_ceil(10));
+    Ok(all)
 }
 
 /// Deletes nodes and blobs that nothing refers to.

@@ -23,7 +23,9 @@ mod verify;
 pub use database::{OpenError, open_private};
 pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
-pub use reader::{FindError, ReadError, Reader, RecordedTrace, RequestTail, TraceFilter, TraceRow, TraceStatus};
+pub use reader::{
+    FindError, ReadError, Reader, RecordedTrace, RequestTail, TraceFilter, TraceRow, TraceStatus,
+};
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, Recorder, RecorderOptions,
     RecorderReport, RecorderThread, Source, TraceHint, TraceSpec,

@@ -168,7 +168,7 @@ fn pruning_keeps_what_others_share() {
     lab.record(|r| call(r, "new", &body("two")));
     let mut maintenance = Maintenance::open(&lab.database).unwrap();
     let retention = Retention { started_before_unix_us: Some(between), max_bytes: None };
-    assert_eq!(maintenance.expired(&retention).unwrap(), ["old"]);
+    assert_eq!(maintenance.foresee(&retention).unwrap().traces, ["old"]);
     assert_eq!(maintenance.prune(&retention).unwrap().traces, ["old"]);
     assert!(matches!(lab.find("old"), Err(FindError::Unknown { .. })));
     let row = lab.find("new").unwrap();

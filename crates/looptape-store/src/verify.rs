@@ -50,7 +50,7 @@ impl Reader {
     pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, ReadError> {
         let mut report = VerifyReport::default();
         let total = self.count("blobs")? + self.count("nodes")? + self.count("exchanges")?;
-        self.verify_file(&mut report)?;
+        report.damage.extend(self.check_file()?);
         self.verify_blobs(&mut report, |done| progress(done, total))?;
         self.verify_nodes(&mut report)?;
         let before = report.blobs + report.nodes;
@@ -68,15 +68,16 @@ impl Reader {
         Ok(report)
     }
 
-    fn verify_file(&self, report: &mut VerifyReport) -> Result<(), ReadError> {
+    /// SQLite's own quick check of the file.
+    pub fn check_file(&self) -> Result<Vec<Damage>, ReadError> {
         let mut statement = self.connection().prepare("PRAGMA quick_check(20)")?;
-        for line in statement.query_map([], |r| r.get::<_, String>(0))? {
-            let detail = line?;
-            if detail != "ok" {
-                report.damage.push(Damage::File { detail });
-            }
-        }
-        Ok(())
+        let lines: Vec<String> = statement.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+        Ok(lines.into_iter().filter(|line| line != "ok").map(|detail| Damage::File { detail }).collect())
+    }
+
+    /// The schema's version.
+    pub fn schema_version(&self) -> Result<u32, ReadError> {
+        Ok(self.connection().query_row("PRAGMA user_version", [], |r| r.get(0))?)
     }
 
     fn verify_blobs(

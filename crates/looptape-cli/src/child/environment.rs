@@ -139,6 +139,16 @@ pub(crate) fn secrets(environment: impl IntoIterator<Item = (String, String)>) -
     known
 }
 
+/// Every base-URL variable, with its provider.
+pub(crate) fn base_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    BASE_VARIABLES.iter().chain([&AZURE]).map(|variable| (variable.name, variable.provider))
+}
+
+/// Every variable that may hold a provider's key.
+pub(crate) fn key_variables() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().chain(KEYS_IF_SET).copied()
+}
+
 /// Where the child would have gone: base URLs in the parent's environment become upstreams, unless one was
 /// stated for that provider.
 pub(crate) fn upstreams(

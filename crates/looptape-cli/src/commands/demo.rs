@@ -15,7 +15,7 @@ use crate::render::demo::Next;
 use crate::render::style::{Color, Style, stdout_width};
 use crate::session::{Global, new_trace_id, print, runtime};
 use crate::tape;
-use crate::trace_view::trace_view;
+use crate::trace_view::{self, Messages};
 use anyhow::{Context, bail};
 use looptape_core::TraceId;
 use looptape_core::provider::Provider;
@@ -81,7 +81,7 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     let mut differences = differences(&said, &said_again, &summary);
     print(&render::demo::replayed(style, provider, &summary, &differences))?;
 
-    print(&render::demo::shown(style, &trace_view(&reader, &trace)?))?;
+    print(&render::demo::shown(style, &trace_view::build(&reader, &trace, Messages::LeftOut).view))?;
 
     let server = tape::server(&reader, &trace, Options::default(), &config)?;
     let check = runtime()?.block_on(self_check::run(&reader, &trace, server))?;

@@ -2,14 +2,24 @@
 
 mod child_run;
 mod demo;
+mod doctor;
 mod import;
+mod ls;
+mod prune;
 mod record;
 mod replay;
+mod selection;
 mod self_check;
 mod serve;
+mod show;
+mod stats;
+mod verify;
 
+pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
+pub(crate) use prune::Pruned;
 pub(crate) use self_check::SelfCheck;
+pub(crate) use show::StepDetail;
 
 use crate::exit::Exit;
 use crate::session::Global;
@@ -35,11 +45,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Demo(demo::Args),
-    Import(import::Args),
     Record(record::Args),
     Replay(replay::Args),
     Serve(serve::Args),
+    Ls(ls::Args),
+    Show(show::Args),
+    Stats(stats::Args),
+    Import(import::Args),
+    Verify(verify::Args),
+    Prune(prune::Args),
+    Doctor(doctor::Args),
+    Demo(demo::Args),
 }
 
 /// Parses the command line and runs the verb.
@@ -47,10 +63,16 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     let cli = Cli::parse();
     let global = &cli.global;
     match cli.verb {
-        Verb::Demo(args) => demo::run(global, &args),
-        Verb::Import(args) => import::run(global, &args),
         Verb::Record(args) => record::run(global, &args),
         Verb::Replay(args) => replay::run(global, &args),
         Verb::Serve(args) => serve::run(global, &args),
+        Verb::Ls(args) => ls::run(global, &args),
+        Verb::Show(args) => show::run(global, &args),
+        Verb::Stats(args) => stats::run(global, &args),
+        Verb::Import(args) => import::run(global, &args),
+        Verb::Verify(args) => verify::run(global, &args),
+        Verb::Prune(args) => prune::run(global, &args),
+        Verb::Doctor(args) => doctor::run(global, &args),
+        Verb::Demo(args) => demo::run(global, &args),
     }
 }

@@ -6,11 +6,17 @@
 //! What this does not do: compute. Every figure comes from the core's views.
 
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod figures;
 pub(crate) mod imported;
+pub(crate) mod ls;
+pub(crate) mod pruned;
 pub(crate) mod recorded;
 pub(crate) mod replayed;
 pub(crate) mod self_check;
+pub(crate) mod stats;
+pub(crate) mod step;
 pub(crate) mod style;
 pub(crate) mod terminal_text;
 pub(crate) mod timeline;
+pub(crate) mod verified;

@@ -14,6 +14,7 @@ mod wording;
 use super::figures::{duration, percent, plural};
 use super::style::{Style, Tone};
 use super::terminal_text::{escape, fit, fit_right};
+use crate::trace_view::Shown;
 use bar::Bar;
 use column::{Column, NARROW_FIGURES, WIDE_FIGURES};
 use looptape_core::assembly::LoopOutcome;
@@ -38,6 +39,24 @@ pub(crate) fn timeline(view: &TraceView, style: Style) -> String {
     lines.push(String::new());
     lines.extend(footer(view, style));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// The timeline, and under it what a reader of it should know.
+pub(crate) fn with_notes(shown: &Shown, style: Style) -> String {
+    let mut text = timeline(&shown.view, style);
+    for note in &shown.notes {
+        let steps: Vec<String> = note.steps.iter().map(u32::to_string).collect();
+        let place = match steps.as_slice() {
+            [] => String::new(),
+            [one] => format!("step {one}: "),
+            [first @ .., last] if steps.len() <= 5 => format!("steps {} and {last}: ", first.join(", ")),
+            [first, .., last] => format!("{} steps from {first} to {last}: ", steps.len()),
+        };
+        let line = format!("! {place}{}", escape(&note.text));
+        text.push_str(&style.paint(Tone::Warning, &line));
+        text.push('\n');
+    }
+    text
 }
 
 fn header(view: &TraceView, style: Style) -> Vec<String> {

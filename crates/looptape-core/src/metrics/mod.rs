@@ -10,6 +10,7 @@
 //! What this does not do: attribute cost to causes, gate, segment, or draw.
 
 mod attempt;
+mod health;
 mod many;
 mod measured;
 mod ms;
@@ -23,6 +24,7 @@ mod time;
 mod trace;
 
 pub use attempt::{AttemptMetrics, attempt};
+pub use health::{Health, HealthReport};
 pub use many::{LoopCounts, Percentiles, Sample, Stats, Window, WindowBasis, stats};
 pub use measured::Measured;
 pub use ms::Ms;

@@ -104,7 +104,8 @@ impl Reader {
         let row = self.exchange_row(trace, seq)?;
         let damaged = |what| ReadError::Damaged { seq, what };
         let headers = self.headers(row.headers)?.ok_or(damaged("request headers"))?;
-        let tail = self.bodies.borrow_mut().join_tail(&self.connection, row.skeleton, &row.heads, elements)?;
+        let tail =
+            self.bodies.borrow_mut().join_tail(&self.connection, row.skeleton, &row.heads, elements)?;
         Ok((headers, tail.ok_or(damaged("request body"))?))
     }
 

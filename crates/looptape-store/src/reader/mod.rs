@@ -8,8 +8,8 @@ mod find;
 mod load;
 mod summary;
 
-pub(crate) use find::row as trace_row;
 pub use bodies::RequestTail;
+pub(crate) use find::row as trace_row;
 pub use find::{FindError, TraceFilter};
 pub use load::RecordedTrace;
 pub(crate) use summary::store_trace_facts;

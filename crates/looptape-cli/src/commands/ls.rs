@@ -1,0 +1,71 @@
+//! `looptape ls`: the recorded traces, newest first.
+
+use super::selection::Selection;
+use crate::exit::Exit;
+use crate::render;
+use crate::session::{Global, now_unix_us, print, print_json, style};
+use looptape_core::view::LsRow;
+use looptape_store::{Reader, TraceRow};
+
+/// List the recorded traces, newest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  looptape ls
+  looptape ls --since 2d --agent refund.py
+  looptape ls --status aborted
+  looptape ls --tag env=staging --model gpt-4o --json -n 0")]
+pub(crate) struct Args {
+    /// Not more than this many; 0 for all
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 30)]
+    limit: u32,
+    #[command(flatten)]
+    selection: Selection,
+    /// Print an array of objects
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let reader = global.reader()?;
+    let now = now_unix_us();
+    let mut filter = args.selection.filter(now)?;
+    // One more than asked for, to know whether there are more.
+    filter.limit = (args.limit > 0).then(|| args.limit.saturating_add(1));
+    let mut rows = reader.traces(&filter)?;
+    let more = args.limit > 0 && rows.len() > args.limit as usize;
+    if more {
+        rows.truncate(args.limit as usize);
+    }
+    if args.json {
+        let rows: Vec<LsRow> = rows.into_iter().map(|row| reader.ls_row(row)).collect::<Result<_, _>>()?;
+        print_json(&rows)?;
+        return Ok(Exit::Success);
+    }
+    if rows.is_empty() {
+        global.say(if args.selection.is_empty() { NOTHING_RECORDED } else { NOTHING_FOUND });
+        return Ok(Exit::Success);
+    }
+    let lines: Vec<render::ls::Line> =
+        rows.into_iter().map(|row| line(&reader, row)).collect::<anyhow::Result<_>>()?;
+    print(&render::ls::table(&lines, now, style()))?;
+    if more {
+        global.say(&format!("the newest {}; `looptape ls -n 0` lists all", args.limit));
+    }
+    Ok(Exit::Success)
+}
+
+/// Characters of an id that are shown at least.
+const SHORT_ID: usize = 8;
+
+fn line(reader: &Reader, row: TraceRow) -> anyhow::Result<render::ls::Line> {
+    let short = reader.short_id(&row.id, SHORT_ID)?;
+    let name = if row.superseded { format!("{short}#{}", row.run) } else { short };
+    let started_unix_us = row.started_unix_us;
+    Ok(render::ls::Line { name, started_unix_us, row: reader.ls_row(row)? })
+}
+
+const NOTHING_RECORDED: &str = "\
+looptape: no trace is recorded yet. Record an agent with `looptape record -- CMD…`, or see it work with
+`looptape demo`";
+const NOTHING_FOUND: &str = "looptape: no trace passes these filters; `looptape ls` lists all";

@@ -1,0 +1,100 @@
+//! Which traces a command works on: the filters that `ls` and `stats` share.
+
+use crate::config::parse_duration;
+use crate::exit::UsageError;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
+use looptape_core::view::TraceStatus;
+use looptape_store::TraceFilter;
+
+/// Filters; together they narrow down.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Selection {
+    /// Only this agent's
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Only those in which a call asked for, or was answered by, this model
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Only those that started since: 30m, 2d, 2026-11-01, 2026-11-01T08:00
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only those with this tag, KEY=VALUE or KEY; repeatable
+    #[arg(long = "tag", value_name = "KEY=VALUE")]
+    tags: Vec<String>,
+    /// Only those with this status
+    #[arg(long, value_enum)]
+    status: Option<StatusArg>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum StatusArg {
+    Complete,
+    Incomplete,
+    Aborted,
+    Recording,
+}
+
+impl Selection {
+    /// As a filter, at this time.
+    pub(super) fn filter(&self, now_unix_us: i64) -> anyhow::Result<TraceFilter> {
+        let since = self.since.as_deref().map(|text| since(text, now_unix_us, &TimeZone::system()));
+        let tag = |tag: &String| match tag.split_once('=') {
+            Some((key, value)) => (key.to_owned(), value.to_owned()),
+            None => (tag.clone(), String::new()),
+        };
+        Ok(TraceFilter {
+            limit: None,
+            since_unix_us: since.transpose().map_err(UsageError)?,
+            agent: self.agent.clone(),
+            model: self.model.clone(),
+            tags: self.tags.iter().map(tag).collect(),
+            status: self.status.map(|status| match status {
+                StatusArg::Complete => TraceStatus::Complete,
+                StatusArg::Incomplete => TraceStatus::Incomplete,
+                StatusArg::Aborted => TraceStatus::Aborted,
+                StatusArg::Recording => TraceStatus::Recording,
+            }),
+        })
+    }
+
+    /// Whether anything is asked for at all.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { agent, model, since, tags, status } = self;
+        agent.is_none() && model.is_none() && since.is_none() && tags.is_empty() && status.is_none()
+    }
+}
+
+/// A time span before now, a day, or an instant; days and times without a zone are local.
+fn since(text: &str, now_unix_us: i64, zone: &TimeZone) -> Result<i64, String> {
+    if let Ok(seconds) = parse_duration(text) {
+        let us = i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1_000_000));
+        return us.map(|us| now_unix_us.saturating_sub(us)).ok_or_else(|| format!("`{text}` is too long"));
+    }
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Ok(instant.as_microsecond());
+    }
+    let local = text.parse::<DateTime>().or_else(|_| text.parse::<civil::Date>().map(|d| d.at(0, 0, 0, 0)));
+    let zoned = local.ok().and_then(|local| local.to_zoned(zone.clone()).ok());
+    zoned.map(|zoned| zoned.timestamp().as_microsecond()).ok_or_else(|| {
+        format!("--since: `{text}` is not a time: write 30m, 12h, 2d, 2026-11-01 or 2026-11-01T08:00")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_days_and_instants() {
+        let day_us = 86_400_000_000;
+        let now = Timestamp::UNIX_EPOCH.as_microsecond() + 100 * day_us;
+        let at = |text: &str| since(text, now, &TimeZone::UTC);
+        assert_eq!(at("2d"), Ok(now - 2 * day_us));
+        assert_eq!(at("1970-01-03"), Ok(2 * day_us));
+        assert_eq!(at("1970-01-03T12:00"), Ok(2 * day_us + day_us / 2));
+        assert_eq!(at("1970-01-03T02:00:00+02:00"), Ok(2 * day_us));
+        assert!(at("yesterday").unwrap_err().contains("2026-11-01"));
+    }
+}

@@ -1,0 +1,129 @@
+//! `looptape show`: one trace as a timeline, one of its steps in full, or the exact bytes of a call.
+
+mod detail;
+
+pub(crate) use detail::StepDetail;
+
+use crate::exit::{Exit, UsageError};
+use crate::render;
+use crate::session::{Global, find, print, print_bytes, print_json, style};
+use crate::trace_view::{self, Messages};
+use anyhow::bail;
+use looptape_core::exchange::{Exchange, Outcome};
+use looptape_core::headers::{RedactedHeaders, string_to_latin1};
+
+/// Show what a trace did, step by step
+///
+/// Without `--step` a timeline: steps, attempts, tool calls, tokens, cost, time to first token, and a bar of
+/// where the time went. With `--step` everything that one step asked and was answered; what is new since the
+/// step before it is set apart. With `--raw` the exact bytes of a call as they passed (secrets replaced).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  looptape show last
+  looptape show 4bf92f35 --step 3
+  looptape show last --step 3 --messages            the whole history that it sent
+  looptape show last --step 3 --raw > answer.sse    the answer's bytes
+  looptape show last --step 3 --raw request --headers
+  looptape show last --json --messages | jq '.steps[0].messages'")]
+pub(crate) struct Args {
+    /// The trace: an id, a prefix of one, `last`, `last~2`
+    trace: String,
+    /// One step in full
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    step: Option<u32>,
+    /// Which of the step's attempts [default: the last]
+    #[arg(long, value_name = "K", requires = "step", value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
+    /// Write the exact bytes of a body [default: the response's]
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "response")]
+    #[arg(requires = "step", conflicts_with_all = ["json", "messages"])]
+    raw: Option<RawArg>,
+    /// With `--raw`: the head before the body
+    #[arg(long, requires = "raw")]
+    headers: bool,
+    /// With `--step` or `--json`: the whole history of each request
+    #[arg(long)]
+    messages: bool,
+    /// Print one object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum RawArg {
+    Request,
+    Response,
+}
+
+/// What comes before the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    LeftOut,
+    Included,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let messages = if args.messages { Messages::Included } else { Messages::LeftOut };
+    if args.messages && args.step.is_none() && !args.json {
+        let say = "--messages needs --step N, for one step's history, or --json, for all of them";
+        return Err(UsageError(say.to_owned()).into());
+    }
+    let reader = global.reader()?;
+    let trace = reader.load(find(&reader, &args.trace)?)?;
+    let Some(step) = args.step else {
+        let shown = trace_view::build(&reader, &trace, messages);
+        match args.json {
+            true => print_json(&shown)?,
+            false => print(&render::timeline::with_notes(&shown, style()))?,
+        }
+        return Ok(Exit::Success);
+    };
+    let place = detail::Place::find(&trace, step, args.attempt)?;
+    if let Some(which) = args.raw {
+        let head = if args.headers { Head::Included } else { Head::LeftOut };
+        raw(&reader.exchange(trace.row.key, place.seq)?, which, head)?;
+        return Ok(Exit::Success);
+    }
+    let detail = StepDetail::build(&reader, &trace, place)?;
+    match args.json {
+        true => print_json(&detail)?,
+        false => print(&render::step::text(&detail, messages, style()))?,
+    }
+    Ok(Exit::Success)
+}
+
+fn raw(exchange: &Exchange, which: RawArg, head: Head) -> anyhow::Result<()> {
+    match (which, &exchange.outcome) {
+        (RawArg::Request, _) => {
+            let line = format!("{} {}", exchange.method, exchange.path);
+            write(head, &line, &exchange.request_headers, &exchange.request_body)
+        }
+        (RawArg::Response, Outcome::Answered(answer)) => {
+            write(head, &format!("HTTP {}", answer.status), &answer.headers, &answer.body)
+        }
+        (RawArg::Response, Outcome::InFlight) => {
+            bail!("call {} has no recorded answer: it was cut off, or still runs", exchange.seq)
+        }
+        (RawArg::Response, Outcome::NoResponse { ending, .. }) => {
+            bail!("call {} got no response ({ending:?})", exchange.seq)
+        }
+    }
+}
+
+fn write(head: Head, line: &str, headers: &RedactedHeaders, body: &[u8]) -> anyhow::Result<()> {
+    let mut bytes = Vec::with_capacity(body.len());
+    if head == Head::Included {
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+        for (name, value) in headers.iter() {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(&string_to_latin1(value));
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(body);
+    print_bytes(&bytes)
+}

@@ -1,0 +1,176 @@
+//! One step in full: what was asked, what was answered, what is new since the step before.
+
+use crate::trace_view::{Contents, Messages};
+use anyhow::bail;
+use looptape_core::assembly::Step;
+use looptape_core::derive;
+use looptape_core::exchange::Exchange;
+use looptape_core::facts::CallKind;
+use looptape_core::metrics::Measured;
+use looptape_core::view::{EntryKind, EntryView};
+use looptape_core::wire::{Message, Part, ProviderError, RequestView, Wire};
+use looptape_store::{ReadError, Reader, RecordedTrace};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Request members that are shown as something else than a parameter.
+const NOT_PARAMETERS: &[&str] = &[
+    "model",
+    "messages",
+    "input",
+    "contents",
+    "system",
+    "instructions",
+    "systemInstruction",
+    "system_instruction",
+    "tools",
+];
+
+/// Which call is meant.
+pub(crate) struct Place {
+    pub(crate) seq: u32,
+    step: Step,
+    attempt: u32,
+    measured: Measured,
+}
+
+/// Everything about one attempt of one step.
+#[derive(Debug, Serialize)]
+pub(crate) struct StepDetail {
+    pub(crate) format: u32,
+    pub(crate) trace: String,
+    pub(crate) steps: usize,
+    /// The step as `show --json` has it, with all its messages.
+    pub(crate) step: EntryView,
+    /// Its tool calls.
+    pub(crate) tools: Vec<EntryView>,
+    pub(crate) attempt: u32,
+    pub(crate) request: RequestDetail,
+    pub(crate) response: Option<ResponseDetail>,
+}
+
+/// What was asked.
+#[derive(Debug, Serialize)]
+pub(crate) struct RequestDetail {
+    pub(crate) system: Vec<Part>,
+    /// How many of the messages the parent step's request had, too.
+    pub(crate) known_messages: usize,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) tools_offered: Vec<String>,
+    pub(crate) parameters: Map<String, Value>,
+}
+
+/// What was answered.
+#[derive(Debug, Serialize)]
+pub(crate) struct ResponseDetail {
+    pub(crate) text: String,
+    pub(crate) reasoning: String,
+    pub(crate) tool_calls: Vec<looptape_core::wire::ToolCall>,
+    pub(crate) server_tool_calls: Vec<String>,
+    pub(crate) error: Option<ProviderError>,
+    /// The stream ended without its terminal event.
+    pub(crate) truncated: bool,
+}
+
+impl Place {
+    /// An attempt of a step; the last one if none is named.
+    pub(crate) fn find(trace: &RecordedTrace, step: u32, attempt: Option<u32>) -> anyhow::Result<Self> {
+        let measured = trace.measure();
+        let steps = &measured.assembly.steps;
+        let Some(found) = steps.get((step as usize).wrapping_sub(1)).cloned() else {
+            bail!(
+                "trace {} has no step {step}: it has {}. `looptape show {}` lists them",
+                trace.row.label(),
+                crate::render::figures::plural(steps.len() as u32, "step", "steps"),
+                trace.row.label()
+            );
+        };
+        let count = found.attempts.len() as u32;
+        let attempt = attempt.unwrap_or(count);
+        let Some(made) = found.attempts.get((attempt as usize).wrapping_sub(1)) else {
+            bail!(
+                "step {step} has no attempt {attempt}: it has {}",
+                crate::render::figures::plural(count, "attempt", "attempts")
+            );
+        };
+        Ok(Self { seq: trace.facts[made.call.0].seq, step: found, attempt, measured })
+    }
+}
+
+impl StepDetail {
+    pub(crate) fn build(reader: &Reader, trace: &RecordedTrace, place: Place) -> Result<Self, ReadError> {
+        let Place { seq, step, attempt, measured } = place;
+        let exchange = reader.exchange(trace.row.key, seq)?;
+        let kind = trace.facts[step.final_call().0].kind;
+        let CallKind::Llm(wire) = kind else { return Err(ReadError::Damaged { seq, what: "wire format" }) };
+        let (view, body) = decode(wire, &exchange);
+        let known_messages = known(reader, trace, &measured, &step, wire, &view.messages)?;
+        let response = derive::response_view(kind, &exchange.outcome).map(|answer| ResponseDetail {
+            text: answer.text,
+            reasoning: answer.reasoning,
+            tool_calls: answer.tool_calls,
+            server_tool_calls: answer.server_tool_calls,
+            error: answer.error,
+            truncated: answer.truncated,
+        });
+        let (step_view, tools) = entries(reader, trace, &measured, &step);
+        Ok(Self {
+            format: looptape_core::view::FORMAT,
+            trace: trace.row.label(),
+            steps: measured.assembly.steps.len(),
+            step: step_view.ok_or(ReadError::Damaged { seq, what: "step" })?,
+            tools,
+            attempt,
+            request: RequestDetail {
+                system: view.system,
+                known_messages,
+                messages: view.messages,
+                tools_offered: view.tools,
+                parameters: parameters(body),
+            },
+            response,
+        })
+    }
+}
+
+fn decode(wire: Wire, exchange: &Exchange) -> (RequestView, Value) {
+    let decoded = derive::decode_body(&exchange.request_headers, &exchange.request_body, &[]);
+    let body: Value = serde_json::from_slice(&decoded.bytes).unwrap_or_default();
+    (wire.decode_request(&exchange.path, &body), body)
+}
+
+/// How many messages at the beginning are those of the parent step's request.
+fn known(
+    reader: &Reader,
+    trace: &RecordedTrace,
+    measured: &Measured,
+    step: &Step,
+    wire: Wire,
+    messages: &[Message],
+) -> Result<usize, ReadError> {
+    let Some(parent) = step.parent.and_then(|number| measured.assembly.step(number)) else { return Ok(0) };
+    let seq = trace.facts[parent.final_call().0].seq;
+    let (before, _) = decode(wire, &reader.exchange(trace.row.key, seq)?);
+    Ok(messages.iter().zip(&before.messages).take_while(|(now, then)| now == then).count())
+}
+
+/// The step's own entry and those of its tool calls; nothing else is decoded.
+fn entries(
+    reader: &Reader,
+    trace: &RecordedTrace,
+    measured: &Measured,
+    step: &Step,
+) -> (Option<EntryView>, Vec<EntryView>) {
+    let answering = step.tools.iter().filter_map(|tool| tool.answered_by);
+    let answering = answering.filter_map(|number| measured.assembly.step(number)).map(Step::final_call);
+    let wanted: Vec<u32> = answering.chain([step.final_call()]).map(|call| trace.facts[call.0].seq).collect();
+    let view = Contents::new(reader, trace, Messages::LeftOut).view(measured, |seq| wanted.contains(&seq));
+    let own = view.steps.into_iter().filter(|entry| entry.step == Some(step.number));
+    let (tools, mut steps): (Vec<_>, Vec<_>) = own.partition(|entry| entry.kind == EntryKind::Tool);
+    (steps.pop(), tools)
+}
+
+fn parameters(body: Value) -> Map<String, Value> {
+    let Value::Object(members) = body else { return Map::new() };
+    members.into_iter().filter(|(name, _)| !NOT_PARAMETERS.contains(&name.as_str())).collect()
+}
