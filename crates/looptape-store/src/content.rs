@@ -252,7 +252,16 @@ fn splice_of(
     Ok(chain::Splice::between(&old, content).map(|s| (base, depth + 1, s.encode())))
 }
 
-/// A blob's content, decoded; `None` if it is missing or damaged.
+/// A blob's content; `None` if it is missing, or is not what was written.
+pub(crate) fn read_intact(connection: &Connection, id: BlobId) -> rusqlite::Result<Option<Vec<u8>>> {
+    let Some(content) = read_blob(connection, id)? else { return Ok(None) };
+    let digest: Vec<u8> = connection
+        .prepare_cached("SELECT digest FROM blobs WHERE id = ?1")?
+        .query_row([id.0], |r| r.get(0))?;
+    Ok((Digest::of(&content).0[..] == digest).then_some(content))
+}
+
+/// A blob's content, decoded but not compared with its hash; `None` if it is missing or does not decode.
 pub(crate) fn read_blob(connection: &Connection, id: BlobId) -> rusqlite::Result<Option<Vec<u8>>> {
     let row = connection
         .prepare_cached("SELECT codec, base, size, data FROM blobs WHERE id = ?1")?

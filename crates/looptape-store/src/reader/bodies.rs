@@ -1,6 +1,6 @@
 //! Putting bodies together again from their skeletons and chains.
 
-use crate::content::read_blob;
+use crate::content::read_intact;
 use crate::ids::{BlobId, NodeId};
 use bytes::Bytes;
 use looptape_core::{chain::Skeleton, varint};
@@ -32,7 +32,7 @@ impl Bodies {
         if let Some(known) = self.blobs.get(&id) {
             return Ok(Some(known.clone()));
         }
-        let Some(content) = read_blob(connection, id)?.map(Bytes::from) else { return Ok(None) };
+        let Some(content) = read_intact(connection, id)?.map(Bytes::from) else { return Ok(None) };
         if self.blob_bytes > KEEP_BYTES {
             self.blobs.clear();
             self.blob_bytes = 0;

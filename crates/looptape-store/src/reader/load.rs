@@ -93,8 +93,8 @@ impl Reader {
     }
 
     /// The end of one call's request body as it was sent: its last `elements` messages, with what stands
-    /// beside them. Costs as much as is asked for, however long the history is. The body's hash is not
-    /// checked.
+    /// beside them. Costs as much as is asked for, however long the history is. The hash of each
+    /// piece is checked, that of the whole body is not.
     pub fn request_tail(
         &self,
         trace: TraceKey,
