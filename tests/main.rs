@@ -8,3 +8,4 @@ mod demo;
 mod env;
 mod import;
 mod traces;
+mod views;

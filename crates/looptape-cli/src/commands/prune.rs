@@ -44,7 +44,7 @@ pub(crate) struct Pruned {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let retention = retention(args, now_unix_us())?;
+    let retention = retention(args, &Config::load()?, now_unix_us())?;
     let mut maintenance = Maintenance::open(&global.database()?)?;
     let report = match args.dry_run {
         true => maintenance.foresee(&retention),
@@ -66,8 +66,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Flags beat the file; without any limit there is nothing to do.
-fn retention(args: &Args, now_unix_us: i64) -> anyhow::Result<Retention> {
-    let config = Config::load()?;
+fn retention(args: &Args, config: &Config, now_unix_us: i64) -> anyhow::Result<Retention> {
     let from_file = |text: &Option<String>, parse: fn(&str) -> Result<u64, String>, key: &str| {
         let value = text.as_deref().map(parse).transpose();
         value.map_err(|e| anyhow::anyhow!("[retention] {key} in looptape.toml: {e}"))
@@ -92,3 +91,25 @@ nothing says what to keep: give --older-than 30d or --max-size 2GB, or put limit
   [retention]
   max_age = \"30d\"
   max_size = \"2GB\"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(older_than: Option<u64>, max_size: Option<u64>, file: &str) -> anyhow::Result<Retention> {
+        let config: Config = toml::from_str(file).unwrap();
+        retention(&Args { older_than, max_size, dry_run: false, json: false }, &config, 100_000_000)
+    }
+
+    #[test]
+    fn flags_beat_the_file_and_no_limit_is_a_mistake() {
+        let file = "[retention]\nmax_age = \"90s\"\nmax_size = \"2kB\"";
+        let kept = |before, max_bytes| Retention { started_before_unix_us: before, max_bytes };
+        assert_eq!(limits(None, None, file).unwrap(), kept(Some(10_000_000), Some(2000)));
+        assert_eq!(limits(Some(60), None, file).unwrap(), kept(Some(40_000_000), None));
+        assert_eq!(limits(None, Some(7), file).unwrap(), kept(None, Some(7)));
+        assert!(limits(None, None, "").unwrap_err().is::<UsageError>());
+        let wrong = limits(None, None, "[retention]\nmax_age = \"soon\"").unwrap_err().to_string();
+        assert!(wrong.contains("max_age") && wrong.contains("soon"), "{wrong}");
+    }
+}
