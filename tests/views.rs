@@ -3,6 +3,8 @@
 //! The recorded agent is this test binary itself, started as `record`'s child with the name of one of the
 //! two tests at the end of this file: so no client has to be installed.
 
+#![allow(clippy::unwrap_used)]
+
 use crate::env::{Ran, TestEnv};
 use looptape_core::simulated::Script;
 use looptape_proxy::simulated_server::{SimulatedServer, SimulatedServerHandle};
