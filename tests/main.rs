@@ -6,6 +6,7 @@ mod clients;
 mod corpus;
 mod demo;
 mod env;
+mod gateway;
 mod import;
 mod traces;
 mod views;

@@ -1,0 +1,10 @@
+//! `looptape serve`, started as its users start it: where calls go, which trace they belong to, how it
+//! stops, what it keeps, and who may use it.
+
+mod access;
+mod agent;
+mod process;
+mod retention;
+mod stopping;
+mod traces;
+mod upstreams;
