@@ -4,7 +4,7 @@
 //! holds a secret it is stored decoded, without its `content-encoding`. One that cannot be decoded cannot
 //! be searched, so it is not stored.
 
-use super::event::BeginCall;
+use super::event::{BeginCall, TraceSpec};
 use bytes::Bytes;
 use looptape_core::derive::decode_body;
 use looptape_core::exchange::Chunk;
@@ -50,6 +50,43 @@ impl Scrubber {
 
     pub(super) fn vault(&self) -> Vault {
         Vault::new(VaultKey(self.key))
+    }
+
+    /// What people wrote about a trace: its name, agent, tags and command line.
+    pub(super) fn spec(&self, vault: &mut Vault, spec: TraceSpec) -> TraceSpec {
+        let none = Credentials::none();
+        let name = spec.name.map(|name| self.text(vault, &none, name));
+        let agent = spec.agent.map(|agent| self.text(vault, &none, agent));
+        let tags = spec.tags.into_iter().map(|(key, value)| {
+            let value = self.labelled(vault, &key, value);
+            (self.text(vault, &none, key), value)
+        });
+        let tags = tags.collect();
+        let mut before = String::new();
+        let command = spec.command.into_iter().map(|word| {
+            let flag = std::mem::replace(&mut before, word.clone());
+            match flag.starts_with('-') {
+                true => self.labelled(vault, flag.trim_start_matches('-'), word),
+                false => self.text(vault, &none, word),
+            }
+        });
+        let command = command.collect();
+        TraceSpec { name, agent, tags, command, ..spec }
+    }
+
+    /// A value of which its name may say that it is a secret (`--api-key VALUE`).
+    fn labelled(&self, vault: &mut Vault, label: &str, value: String) -> String {
+        let clean = self.text(vault, &Credentials::none(), format!("{label}={value}"));
+        match clean.strip_prefix(label).and_then(|rest| rest.strip_prefix('=')) {
+            Some(value) => value.to_owned(),
+            None => self.text(vault, &Credentials::none(), value),
+        }
+    }
+
+    /// Any other text.
+    pub(super) fn text(&self, vault: &mut Vault, known: &Credentials, text: String) -> String {
+        let clean = redact_body(&self.patterns, vault, known, text.as_bytes());
+        if clean.spans.is_empty() { text } else { String::from_utf8_lossy(&clean.bytes).into_owned() }
     }
 
     pub(super) fn request(&self, vault: &mut Vault, begin: &BeginCall) -> CleanRequest {
@@ -112,7 +149,7 @@ impl Scrubber {
         headers: &RedactedHeaders,
         body: &Bytes,
         lens: &[u32],
-        redact: impl FnOnce(&[u8]) -> looptape_core::redact::Redacted<'_>,
+        mut redact: impl FnMut(&[u8]) -> looptape_core::redact::Redacted<'_>,
     ) -> Clean {
         let decoded = decode_body(headers, body, lens);
         let is_encoded = decoded.bytes != *body;
@@ -121,7 +158,16 @@ impl Scrubber {
         }
         let clean = redact(&decoded.bytes);
         if clean.spans.is_empty() {
-            return Clean::AsSent;
+            // Behind encoded data that ends early or is damaged, there may be anything.
+            let raw = if is_encoded { redact(body) } else { clean };
+            return match raw.spans.is_empty() {
+                true => Clean::AsSent,
+                false => Clean::Replaced {
+                    lens: raw.chunk_lens(lens),
+                    body: raw.bytes.into_owned().into(),
+                    decoded: false,
+                },
+            };
         }
         let mut before = 0;
         let decoded_lens: Vec<u32> = decoded

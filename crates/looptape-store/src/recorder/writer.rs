@@ -271,7 +271,8 @@ impl State {
         spec: TraceSpec,
         by_call: bool,
     ) -> rusqlite::Result<TraceNumber> {
-        let vault = self.scrubber.vault();
+        let mut vault = self.scrubber.vault();
+        let spec = self.scrubber.spec(&mut vault, spec);
         let number = self.traces.add(OpenTrace::new(spec, by_call, vault));
         self.ensure_row(connection, number).map(|_| number)
     }
@@ -329,7 +330,8 @@ impl State {
 
         facts.seq = trace.next_seq;
         facts.sent_us = begin.at.mono_us - trace.spec.started.mono_us;
-        facts.loop_hint = begin.loop_hint;
+        facts.loop_hint =
+            begin.loop_hint.map(|hint| self.scrubber.text(&mut trace.vault, &begin.credentials, hint));
         connection
             .prepare_cached(
                 "INSERT INTO exchanges (trace, seq, sent_us, sent_unix_us, provider, method, path, loop_hint, \
