@@ -171,7 +171,7 @@ pub(super) enum Event {
         id: TraceId,
         at: Moment,
         outcome: Option<LoopOutcome>,
-        told: Box<dyn FnOnce(EndOfTrace) + Send>,
+        told: EndTold,
     },
     /// A call says how its trace turned out.
     Outcome {
@@ -199,10 +199,16 @@ pub(super) enum Event {
     /// Done in the writer's turn, outside its transactions.
     Prune {
         retention: Retention,
-        told: Box<dyn FnOnce(Result<PruneReport, PruneError>) + Send>,
+        told: PruneTold,
     },
     Finish,
 }
+
+/// Told what became of a request to end a trace.
+pub(super) type EndTold = Box<dyn FnOnce(EndOfTrace) + Send>;
+
+/// Told what pruning did.
+pub(super) type PruneTold = Box<dyn FnOnce(Result<PruneReport, PruneError>) + Send>;
 
 /// Told whether the call's end was committed.
 pub(super) type Committed = Box<dyn FnOnce(bool) + Send>;

@@ -28,6 +28,8 @@ pub struct RecorderOptions {
     pub queue_bytes: usize,
     /// A trace that the gateway opened by itself ends after this long without a call.
     pub idle_end: Duration,
+    /// How long a commit waits for another process's transaction before it is given up.
+    pub lock_wait: Duration,
 }
 
 /// When a finished call counts as recorded.
@@ -47,6 +49,7 @@ impl RecorderOptions {
             patterns,
             queue_bytes: 96 << 20,
             idle_end: Duration::from_secs(600),
+            lock_wait: Duration::from_secs(30),
         }
     }
 }

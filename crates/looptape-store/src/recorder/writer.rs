@@ -5,7 +5,8 @@
 //! what came while it was full, and says so.
 
 use super::event::{
-    BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Moment, Source, TraceHint, TraceSpec,
+    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Moment, PruneTold, Source, TraceHint,
+    TraceSpec,
 };
 use super::handle::{RecorderReport, Shared};
 use super::known::KnownCalls;
@@ -18,16 +19,16 @@ use crate::content::{ContentCache, Freshness};
 use crate::database::{OpenError, open_to_write};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
-use crate::{PruneError, facts_row, gc, reader};
+use crate::{PruneError, Retention, facts_row, gc, reader};
 use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::exchange::{Answer, Chunk, Ending, Outcome};
 use looptape_core::{Digest, TraceId, derive, varint};
 use rusqlite::{Connection, TransactionBehavior, params};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 /// A batch is committed when it has this many events …
@@ -78,6 +79,9 @@ impl Writer {
             Durability::Strict => "FULL",
         };
         let connection = open_to_write(&options.database, synchronous)?;
+        connection
+            .busy_timeout(options.lock_wait)
+            .map_err(|source| OpenError::Sqlite { path: options.database.clone(), source })?;
         let cache = ContentCache::new()
             .map_err(|source| OpenError::Create { path: options.database.clone(), source })?;
         let scrubber = Scrubber::new(options.patterns.clone());
@@ -143,50 +147,26 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
-        let mut prunes = Vec::new();
-        let mut ended = Vec::new();
-        let mut flushes = Vec::new();
-        let mut tell: Vec<Committed> = Vec::new();
+        let mut rest = VecDeque::from(batch);
+        let mut waiting = Waiting::default();
         let outcome = self.transaction(|connection, state| {
-            for event in batch {
-                match event {
-                    Event::OpenTrace(spec) => {
-                        state.open_trace(connection, *spec, false)?;
-                    }
-                    Event::CloseTrace { id, at, exit_code, aborted } => {
-                        let closing = Closing { at, cause: ClosingCause::Stated, exit_code, aborted };
-                        state.stop_taking_calls(state.traces.of_id(&id), closing);
-                    }
-                    Event::EndTrace { id, at, outcome, told } => {
-                        ended.push((told, state.end_trace(&id, at, outcome)));
-                    }
-                    Event::Outcome { call, outcome } => state.outcome(call, outcome),
-                    Event::Begin { call, begin, lost } => {
-                        if let Err(error) = state.begin(connection, call, *begin) {
-                            lost.store(true, Ordering::Relaxed);
-                            return Err(error);
-                        }
-                    }
-                    Event::End { call, end, committed } => {
-                        tell.extend(committed);
-                        state.end(connection, call, *end)?;
-                    }
-                    Event::Gap { call, hint, reason } => state.gap(call, &hint, &reason),
-                    Event::Flush(done) => flushes.push(done),
-                    Event::Prune { retention, told } => prunes.push((retention, told)),
-                    Event::Finish => {}
-                }
+            while let Some(event) = rest.pop_front() {
+                state.apply(connection, event, &mut waiting)?;
             }
             state.close(connection, CallsUnderWay::Awaited)
         });
-        tell.into_iter().for_each(|t| t(outcome.is_ok()));
-        if outcome.is_ok() {
-            ended.into_iter().for_each(|(told, what)| told(what));
+        if let Err(error) = &outcome {
+            let reason = cause(error);
+            rest.into_iter().for_each(|event| self.state.lose(event, &reason, &mut waiting));
         }
-        for (retention, told) in prunes {
+        waiting.committed.into_iter().for_each(|tell| tell(outcome.is_ok()));
+        if outcome.is_ok() {
+            waiting.ended.into_iter().for_each(|(told, what)| told(what));
+        }
+        for (retention, told) in waiting.prunes {
             told(gc::prune(&mut self.connection, &retention).map_err(PruneError));
         }
-        for done in flushes {
+        for done in waiting.flushes {
             // Whoever waited may have gone.
             let _ = done.send(());
         }
@@ -255,6 +235,15 @@ impl Writer {
     }
 }
 
+/// Who is to be told when the batch is over, and what is to be done outside its transaction.
+#[derive(Default)]
+struct Waiting {
+    committed: Vec<Committed>,
+    ended: Vec<(EndTold, EndOfTrace)>,
+    prunes: Vec<(Retention, PruneTold)>,
+    flushes: Vec<SyncSender<()>>,
+}
+
 /// What becomes of calls of a trace that is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallsUnderWay {
@@ -265,16 +254,83 @@ enum CallsUnderWay {
 }
 
 impl State {
-    fn open_trace(
+    /// Does what an event says.
+    fn apply(
         &mut self,
         connection: &Connection,
-        spec: TraceSpec,
-        by_call: bool,
-    ) -> rusqlite::Result<TraceNumber> {
+        event: Event,
+        waiting: &mut Waiting,
+    ) -> rusqlite::Result<()> {
+        match event {
+            Event::OpenTrace(spec) => {
+                let number = self.add_trace(*spec, false);
+                self.ensure_row(connection, number)?;
+            }
+            Event::Begin { call, begin, lost } => {
+                if let Err(error) = self.begin(connection, call, *begin) {
+                    lost.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Event::End { call, end, committed } => {
+                waiting.committed.extend(committed);
+                self.end(connection, call, *end)?;
+            }
+            other => self.remember(other, waiting),
+        }
+        Ok(())
+    }
+
+    /// The part of a batch that its failed transaction did not get to: what only memory holds still
+    /// happens, calls are gaps.
+    fn lose(&mut self, event: Event, reason: &str, waiting: &mut Waiting) {
+        match event {
+            Event::OpenTrace(spec) => {
+                self.add_trace(*spec, false);
+            }
+            Event::Begin { call, begin, lost } => {
+                lost.store(true, Ordering::Relaxed);
+                if let TraceHint::Named(id) = &begin.hint
+                    && self.traces.of_id(id).is_none()
+                {
+                    self.add_trace(spec_of_call(id.clone(), &begin), true);
+                }
+                self.gap(call, &begin.hint, reason);
+            }
+            Event::End { call, committed, .. } => {
+                waiting.committed.extend(committed);
+                let open = self.calls.remove(&call);
+                if let Some(trace) = open.and_then(|open| self.traces.get_mut(open.trace)) {
+                    trace.open_calls = trace.open_calls.saturating_sub(1);
+                    trace.gap(reason);
+                }
+            }
+            other => self.remember(other, waiting),
+        }
+    }
+
+    /// Events that change memory only, whatever becomes of the transaction.
+    fn remember(&mut self, event: Event, waiting: &mut Waiting) {
+        match event {
+            Event::CloseTrace { id, at, exit_code, aborted } => {
+                let closing = Closing { at, cause: ClosingCause::Stated, exit_code, aborted };
+                self.stop_taking_calls(self.traces.of_id(&id), closing);
+            }
+            Event::EndTrace { id, at, outcome, told } => {
+                waiting.ended.push((told, self.end_trace(&id, at, outcome)));
+            }
+            Event::Outcome { call, outcome } => self.outcome(call, outcome),
+            Event::Gap { call, hint, reason } => self.gap(call, &hint, &reason),
+            Event::Flush(done) => waiting.flushes.push(done),
+            Event::Prune { retention, told } => waiting.prunes.push((retention, told)),
+            Event::OpenTrace(_) | Event::Begin { .. } | Event::End { .. } | Event::Finish => {}
+        }
+    }
+
+    fn add_trace(&mut self, spec: TraceSpec, by_call: bool) -> TraceNumber {
         let mut vault = self.scrubber.vault();
         let spec = self.scrubber.spec(&mut vault, spec);
-        let number = self.traces.add(OpenTrace::new(spec, by_call, vault));
-        self.ensure_row(connection, number).map(|_| number)
+        self.traces.add(OpenTrace::new(spec, by_call, vault))
     }
 
     /// The trace's row, written now if it is not there.
@@ -307,7 +363,7 @@ impl State {
 
     fn begin(&mut self, connection: &Connection, call: CallId, begin: BeginCall) -> rusqlite::Result<()> {
         let live = derive::request(&begin.provider, &begin.method, &begin.path, &begin.headers, &begin.body);
-        let (number, origin) = self.trace_of(connection, &begin, &live)?;
+        let (number, origin) = self.trace_of(&begin, &live);
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
 
@@ -365,25 +421,18 @@ impl State {
     }
 
     /// Which trace a call belongs to; opens one if there is none.
-    fn trace_of(
-        &mut self,
-        connection: &Connection,
-        begin: &BeginCall,
-        live: &derive::RequestFacts,
-    ) -> rusqlite::Result<(TraceNumber, Origin)> {
+    fn trace_of(&mut self, begin: &BeginCall, live: &derive::RequestFacts) -> (TraceNumber, Origin) {
         let (id, origin) = match &begin.hint {
             TraceHint::Named(id) => match self.traces.of_id(id) {
-                Some(number) => return Ok((number, Origin::Named)),
+                Some(number) => return (number, Origin::Named),
                 None => (id.clone(), Origin::Named),
             },
             TraceHint::Lineage => match self.known.place(live, |number| self.traces.takes_calls(number)) {
-                Some((number, placed)) => return Ok((number, Origin::Unnamed(Some(placed)))),
+                Some((number, placed)) => return (number, Origin::Unnamed(Some(placed))),
                 None => (random_id(), Origin::Unnamed(None)),
             },
         };
-        let mut spec = TraceSpec::new(id, Source::Serve, begin.at);
-        spec.agent = begin.agent.clone();
-        Ok((self.open_trace(connection, spec, true)?, origin))
+        (self.add_trace(spec_of_call(id, begin), true), origin)
     }
 
     fn end(&mut self, connection: &Connection, call: CallId, end: CallEnd) -> rusqlite::Result<()> {
@@ -502,9 +551,13 @@ impl State {
             TraceHint::Named(id) => self.traces.of_id(id),
             TraceHint::Lineage => None,
         });
-        match number.and_then(|number| self.traces.get_mut(number)) {
-            Some(trace) => trace.gap(reason),
-            None => *self.report.gaps.entry(reason.to_owned()).or_default() += 1,
+        if let Some(trace) = number.and_then(|number| self.traces.get_mut(number)) {
+            return trace.gap(reason);
+        }
+        *self.report.gaps.entry(reason.to_owned()).or_default() += 1;
+        if *hint == TraceHint::Lineage {
+            // Nobody knows any more which trace it belonged to: none of them can claim to be whole.
+            self.traces.values_mut().filter(|t| t.opened_by_call).for_each(|t| t.gap(reason));
         }
     }
 
@@ -569,6 +622,13 @@ impl State {
         }
         *self.report.gaps.entry(reason).or_default() += 1;
     }
+}
+
+/// The trace that a call opens.
+fn spec_of_call(id: TraceId, begin: &BeginCall) -> TraceSpec {
+    let mut spec = TraceSpec::new(id, Source::Serve, begin.at);
+    spec.agent = begin.agent.clone();
+    spec
 }
 
 /// Why a transaction failed, in words that stay the same, so that gaps of one cause are one row.
