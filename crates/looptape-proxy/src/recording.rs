@@ -214,6 +214,9 @@ impl RecordingProxy {
             ticket.state_outcome(outcome);
         }
         self.tally.calls.fetch_add(1, Ordering::Relaxed);
+        if rest.is_some() {
+            ticket.lacks("a request was larger than looptape keeps (256 MiB): its body is missing");
+        }
         let outgoing = match rest {
             None => reqwest::Body::from(kept),
             Some(rest) => reqwest::Body::wrap_stream(stream::once(async { Ok(kept) }).chain(rest)),

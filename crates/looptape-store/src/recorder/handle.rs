@@ -216,6 +216,11 @@ impl CallTicket {
         self.send(end, Some(Box::new(committed)));
     }
 
+    /// Notes that the recording of this call lacks something that passed. Never blocks.
+    pub fn lacks(&self, reason: &str) {
+        self.shared.gap(self.call, self.hint.clone(), reason.to_owned());
+    }
+
     fn send(&mut self, end: CallEnd, committed: Option<Committed>) {
         self.open = false;
         let committed = match committed {
