@@ -18,6 +18,18 @@ pub struct Address {
     pub path: String,
 }
 
+impl Address {
+    /// Whether the path has segments that URLs resolve away (`..`, also as `%2e%2e` or behind a
+    /// backslash): behind an upstream with a path of its own they would lead elsewhere.
+    pub fn leaves_its_base(&self) -> bool {
+        let path = self.path.split('?').next().unwrap_or_default();
+        path.split(['/', '\\']).any(|segment| {
+            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+            plain == "." || plain == ".."
+        })
+    }
+}
+
 /// Takes a request's path and query apart. `known` are providers besides the built-in ones; `has_header`
 /// helps where the path alone does not tell the provider.
 pub fn parse(
@@ -84,6 +96,19 @@ mod tests {
         assert_eq!(parsed("/t/abc/openai"), (None, s("abc"), s("openai"), "/".into()));
         assert_eq!(parsed("/openai?x=1"), (None, None, s("openai"), "/?x=1".into()));
         assert_eq!(parsed("/t/abc"), (None, s("abc"), None, "/".into()));
+    }
+
+    #[test]
+    fn segments_that_lead_elsewhere() {
+        let leaves = |path: &str| parse("GET", path, &[], &|_| false).unwrap().leaves_its_base();
+        for path in
+            ["/openai/../x", "/openai/v1/%2E%2e/x", "/openai/a\\..\\b", "/openai/v1/.", "/openai/.%2e"]
+        {
+            assert!(leaves(path), "{path}");
+        }
+        for path in ["/openai/v1/...", "/openai/v1/x..y", "/openai/v1/x?y=/../", "/openai/.well-known"] {
+            assert!(!leaves(path), "{path}");
+        }
     }
 
     #[test]

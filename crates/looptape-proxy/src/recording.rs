@@ -172,6 +172,10 @@ impl Handler for RecordingProxy {
         {
             return Ok(reply::upgrade_required());
         }
+        if address.leaves_its_base() {
+            let message = "a path with `.` or `..` segments could leave the upstream's base URL";
+            return Ok(reply::error(StatusCode::BAD_REQUEST, "path_not_allowed", message));
+        }
         let Some(provider) = address.provider.clone() else {
             return Ok(unknown_path(&address));
         };
