@@ -165,11 +165,7 @@ impl Handler for RecordingProxy {
         if let Some(own_path) = control::own_path(&address.path) {
             return Ok(control::answer(&self.recorder, own_path, request).await);
         }
-        if request
-            .headers()
-            .get(header::UPGRADE)
-            .is_some_and(|u| u.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        {
+        if reply::wants_websocket(request.headers()) {
             return Ok(reply::upgrade_required());
         }
         if address.leaves_its_base() {

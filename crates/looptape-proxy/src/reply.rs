@@ -38,6 +38,11 @@ pub fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     response
 }
 
+/// Whether a request asks for a WebSocket. An offer of HTTP/2 (`h2c`) may be ignored, and is.
+pub(crate) fn wants_websocket(headers: &http::HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|u| u.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
 /// A WebSocket upgrade that is not spoken here: clients fall back to HTTP.
 pub fn upgrade_required() -> Response<Body> {
     let mut response = error(

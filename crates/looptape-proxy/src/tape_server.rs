@@ -114,7 +114,7 @@ impl Handler for TapeServer {
         if let Err(refusal) = self.guard.check(&head.headers, address.token.as_deref()) {
             return Ok(reply::error(StatusCode::FORBIDDEN, "refused", &refusal.to_string()));
         }
-        if head.headers.contains_key(header::UPGRADE) {
+        if reply::wants_websocket(&head.headers) {
             return Ok(reply::upgrade_required());
         }
         let Ok(body) = body.collect().await else {
@@ -243,7 +243,8 @@ fn serve(
     let headers = response.headers_mut();
     for (name, value) in answer.headers.iter().filter(|(_, value)| *value != REDACTED) {
         let name = HeaderName::from_bytes(name.as_bytes());
-        let value = HeaderValue::from_bytes(&string_to_latin1(value));
+        let value = string_to_latin1(value);
+        let value = HeaderValue::from_bytes(&binding.restore(&value, Surroundings::Plain));
         if let (Ok(name), Ok(value)) = (name, value) {
             headers.append(name, value);
         }
