@@ -208,12 +208,20 @@ fn finish(global: &Global, id: &TraceId, run: &Recorded) -> anyhow::Result<Exit>
     }
     if run.tally.calls.load(Ordering::Relaxed) == 0 {
         global.say(NOTHING_SEEN);
-    } else if !global.quiet {
-        let reader = Reader::open(&global.database()?)?;
-        let row = reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?;
-        global.say(&render::recorded::summary(&reader.load(row)?));
+    } else {
+        match summary(global, id) {
+            Ok(summary) => global.say(&summary),
+            // The agent's run is not undone by that: its exit code stays.
+            Err(error) => anstream::eprintln!("looptape: the recording cannot be read back: {error:#}"),
+        }
     }
     Ok(exit)
+}
+
+fn summary(global: &Global, id: &TraceId) -> anyhow::Result<String> {
+    let reader = Reader::open(&global.database()?)?;
+    let row = reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?;
+    Ok(render::recorded::summary(&reader.load(row)?))
 }
 
 const NOTHING_SEEN: &str = "\
