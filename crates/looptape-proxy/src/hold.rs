@@ -2,30 +2,20 @@
 //!
 //! What is the end? For an event stream, its terminal event: clients stop reading there. For a body of
 //! known length, its last byte. For any other body, its end. If the commit fails, the end passes all the
-//! same: recording never harms the agent.
+//! same, and so it does if the commit takes too long: recording never harms the agent.
 
 use crate::reply::BodyError;
+use crate::terminal::TerminalSearch;
 use bytes::Bytes;
-use memchr::memmem;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Sleep;
 
-/// Beginnings of events after which clients expect nothing more. Searched in raw bytes: at worst, text
-/// that quotes one of them waits for the end of its answer.
-const TERMINAL: &[&[u8]] = &[
-    b"data: [DONE]",
-    b"data:[DONE]",
-    b"event: message_stop",
-    b"event: response.completed",
-    b"event: response.incomplete",
-    b"event: response.failed",
-    b"event: error",
-];
-
-/// The longest marker less one byte: a marker may be split over two pieces.
-const OVERLAP: usize = 27;
+/// The end waits no longer than this for its commit, whatever holds that up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pieces on their way, and those that wait.
 pub(crate) struct Hold {
@@ -34,10 +24,15 @@ pub(crate) struct Hold {
     free: VecDeque<Bytes>,
     held: VecDeque<Bytes>,
     holding: bool,
-    /// The last bytes that passed, for markers split over pieces.
-    tail: Vec<u8>,
-    commit: Option<oneshot::Receiver<bool>>,
+    terminal: TerminalSearch,
+    commit: Option<Commit>,
     ended: Option<Result<(), BodyError>>,
+}
+
+/// A commit that is waited for.
+struct Commit {
+    told: oneshot::Receiver<bool>,
+    patience: Pin<Box<Sleep>>,
 }
 
 /// What may go to the client.
@@ -49,14 +44,15 @@ pub(crate) enum Released {
 }
 
 impl Hold {
-    pub(crate) fn new(expected: Option<u64>) -> Self {
+    /// For a body of `expected` bytes, if that is known, in this `content-encoding`.
+    pub(crate) fn new(expected: Option<u64>, content_encoding: Option<&str>) -> Self {
         Self {
             expected,
             passed: 0,
             free: VecDeque::new(),
             held: VecDeque::new(),
             holding: false,
-            tail: Vec::new(),
+            terminal: TerminalSearch::new(content_encoding),
             commit: None,
             ended: None,
         }
@@ -65,7 +61,7 @@ impl Hold {
     /// What to call when the commit is done; the answer's end waits for it.
     pub(crate) fn committed(&mut self) -> impl FnOnce(bool) + Send + 'static {
         let (tell, told) = oneshot::channel();
-        self.commit = Some(told);
+        self.commit = Some(Commit { told, patience: Box::pin(tokio::time::sleep(PATIENCE)) });
         // Nobody listens any more if the client went away.
         move |ok| {
             let _ = tell.send(ok);
@@ -80,10 +76,7 @@ impl Hold {
         let keep_from = self.end_within(&data);
         self.passed += data.len() as u64;
         match keep_from {
-            None => {
-                self.remember_tail(&data);
-                self.free.push_back(data);
-            }
+            None => self.free.push_back(data),
             Some(at) => {
                 self.holding = true;
                 if at > 0 {
@@ -110,8 +103,10 @@ impl Hold {
             return Poll::Ready(Released::NeedMore);
         }
         if let Some(commit) = &mut self.commit {
-            // Committed or not, or the writer gone: the end passes.
-            let _ = ready!(Pin::new(commit).poll(cx));
+            // Committed or not, the writer gone, or too slow: the end passes.
+            if Pin::new(&mut commit.told).poll(cx).is_pending() {
+                ready!(commit.patience.as_mut().poll(cx));
+            }
             self.commit = None;
         }
         if let Some(piece) = self.held.pop_front() {
@@ -129,23 +124,16 @@ impl Hold {
         })
     }
 
-    /// Where in `data` the part begins that must wait.
-    fn end_within(&self, data: &[u8]) -> Option<usize> {
-        if let Some(expected) = self.expected {
-            let reached = self.passed + data.len() as u64 >= expected && !data.is_empty();
-            return reached.then(|| data.len() - 1);
-        }
-        let mut window = self.tail.clone();
-        window.extend_from_slice(data);
-        let at = TERMINAL.iter().filter_map(|marker| memmem::find(&window, marker)).min()?;
-        // A marker that began in an earlier piece: that part is gone, the rest of it waits.
-        Some(at.saturating_sub(self.tail.len()))
+    /// Whether the client has all that it waits for.
+    pub(crate) fn has_let_go(&self) -> bool {
+        self.held.is_empty() && self.free.is_empty()
     }
 
-    fn remember_tail(&mut self, data: &[u8]) {
-        self.tail.extend_from_slice(data);
-        let excess = self.tail.len().saturating_sub(OVERLAP);
-        self.tail.drain(..excess);
+    /// Where in `data` the part begins that must wait.
+    fn end_within(&mut self, data: &[u8]) -> Option<usize> {
+        let Some(expected) = self.expected else { return self.terminal.find(data) };
+        let reached = self.passed + data.len() as u64 >= expected && !data.is_empty();
+        reached.then(|| data.len() - 1)
     }
 }
 
@@ -163,9 +151,9 @@ mod tests {
         out
     }
 
-    #[test]
-    fn only_the_terminal_event_waits() {
-        let mut hold = Hold::new(None);
+    #[tokio::test]
+    async fn only_the_terminal_event_waits() {
+        let mut hold = Hold::new(None, None);
         hold.push(Bytes::from_static(b"data: {\"a\":1}\n\nda"));
         assert_eq!(drain(&mut hold), b"data: {\"a\":1}\n\nda");
         hold.push(Bytes::from_static(b"ta: [DONE]\n\n"));
@@ -177,9 +165,9 @@ mod tests {
         assert_eq!(drain(&mut hold), b"ta: [DONE]\n\n");
     }
 
-    #[test]
-    fn only_the_last_byte_of_a_known_length_waits() {
-        let mut hold = Hold::new(Some(6));
+    #[tokio::test]
+    async fn only_the_last_byte_of_a_known_length_waits() {
+        let mut hold = Hold::new(Some(6), None);
         hold.push(Bytes::from_static(b"abc"));
         assert_eq!(drain(&mut hold), b"abc");
         hold.push(Bytes::from_static(b"def"));

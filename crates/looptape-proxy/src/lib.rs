@@ -17,5 +17,6 @@ mod flush;
 mod hold;
 mod recording;
 mod tee;
+mod terminal;
 
 pub use recording::{RecordingOptions, RecordingProxy, Tally, is_hop_by_hop, is_not_recorded};

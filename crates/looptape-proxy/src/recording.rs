@@ -15,6 +15,7 @@ use crate::upstream::Upstreams;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, BodyStream};
 use hyper::body::Incoming;
 use looptape_core::TraceId;
@@ -225,7 +226,7 @@ impl RecordingProxy {
         let sending =
             client.request(head.method.clone(), url).headers(forwarded(&head.headers)).body(outgoing).send();
         match sending.await {
-            Ok(response) => Ok(self.answer(response, ticket, head.extensions.get().cloned())),
+            Ok(response) => Ok(self.answer(response, ticket, head.extensions.get().cloned()).await),
             Err(error) => Err(self.no_response(&error, ticket, upstream)),
         }
     }
@@ -270,7 +271,7 @@ impl RecordingProxy {
         named.map_or(TraceHint::Lineage, TraceHint::Named)
     }
 
-    fn answer(
+    async fn answer(
         &self,
         response: reqwest::Response,
         ticket: CallTicket,
@@ -288,6 +289,11 @@ impl RecordingProxy {
         let in_flight = InFlight::enter(&self.tally);
         let expected = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
         let strict = self.recorder.durability() == Durability::Strict;
+        if strict && body.is_end_stream() {
+            // The head is the end: servers do not ask for such a body at all.
+            capture.commit_empty().await;
+            return Response::from_parts(parts, reply::empty());
+        }
         let tee = Tee::new(body, capture, expected, in_flight, strict, flushes);
         Response::from_parts(parts, tee.boxed())
     }

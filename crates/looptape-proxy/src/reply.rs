@@ -18,6 +18,11 @@ pub struct Abort {
     pub why: String,
 }
 
+/// No bytes.
+pub(crate) fn empty() -> Body {
+    Full::new(Bytes::new()).map_err(|never: Infallible| match never {}).boxed()
+}
+
 /// A response with a whole body.
 pub fn full(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
     let mut response =

@@ -4,11 +4,13 @@
 //! ends (to its end, with an error, or dropped because the client hung up), its ticket is told once.
 
 use crate::flush::{BeforeBreak, Flushes};
-use crate::hold::{Hold, Released};
+use crate::hold::{self, Hold, Released};
 use crate::recording::{CAPTURE_LIMIT_BYTES, InFlight};
 use crate::reply::BodyError;
+use crate::terminal;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use looptape_core::derive;
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_store::{CallEnd, CallTicket, Moment};
@@ -54,6 +56,27 @@ impl Capture {
         self.pieces.push(data.clone());
     }
 
+    fn is_finished_stream(&self) -> bool {
+        let is_stream = |kind: &str| kind.trim_start().starts_with("text/event-stream");
+        if !self.headers.get("content-type").is_some_and(is_stream) {
+            return false;
+        }
+        let body = Bytes::from(self.pieces.concat());
+        terminal::is_finished(&derive::decode_body(&self.headers, &body, &[]).bytes)
+    }
+
+    /// Records an answer without a body, and waits for that as a [`Hold`] does.
+    pub(crate) async fn commit_empty(self) {
+        let (ticket, end) = self.end(Ending::Complete);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // Nobody listens any more if the client went away.
+        ticket.finish_then(end, move |ok| {
+            let _ = tell.send(ok);
+        });
+        // Committed or not, the writer gone, or too slow: the answer passes.
+        let _ = tokio::time::timeout(hold::PATIENCE, told).await;
+    }
+
     fn end(self, ending: Ending) -> (CallTicket, CallEnd) {
         let end = CallEnd::Answered {
             status: self.status,
@@ -94,7 +117,7 @@ impl Tee {
         strict: bool,
         flushes: Option<Flushes>,
     ) -> Self {
-        let hold = strict.then(|| Hold::new(expected));
+        let hold = strict.then(|| Hold::new(expected, capture.headers.get("content-encoding")));
         Self {
             inner,
             capture: Some(capture),
@@ -105,6 +128,12 @@ impl Tee {
             before_break: BeforeBreak::new(flushes),
             _in_flight: in_flight,
         }
+    }
+
+    /// SDKs hang up at the terminal event, before the body's own end: they have their answer.
+    fn client_has_the_end(&self) -> bool {
+        self.hold.as_ref().is_none_or(Hold::has_let_go)
+            && self.capture.as_ref().is_some_and(Capture::is_finished_stream)
     }
 
     fn finish(&mut self, ending: Ending) {
@@ -200,6 +229,7 @@ impl Drop for Tee {
     fn drop(&mut self) {
         // A server need not poll past the last announced byte, nor a body that it knows to be empty.
         let whole = self.expected.is_some_and(|n| self.seen >= n) || self.inner.is_end_stream();
-        self.finish(if whole { Ending::Complete } else { Ending::ClientGone });
+        let complete = whole || self.client_has_the_end();
+        self.finish(if complete { Ending::Complete } else { Ending::ClientGone });
     }
 }

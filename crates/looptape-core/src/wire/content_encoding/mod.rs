@@ -84,6 +84,49 @@ fn piece_ends(piece_lens: &[u32], body_len: usize) -> Vec<usize> {
     ends
 }
 
+/// Decodes a body while it passes, for those who only want to look at it.
+pub struct StreamDecoder {
+    coding: Coding,
+    /// `None` until the first bytes have come, and once the data turned out to be damaged.
+    decoder: Option<Box<dyn Decompressor + Send + Sync>>,
+    is_damaged: bool,
+}
+
+impl std::fmt::Debug for StreamDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamDecoder").field("coding", &self.coding).finish_non_exhaustive()
+    }
+}
+
+impl StreamDecoder {
+    /// For a body with this `content-encoding`; `None` if it names none that is known, or several.
+    pub fn for_encoding(encoding: &str) -> Option<Self> {
+        Some(Self { coding: Coding::parse(encoding)?, decoder: None, is_damaged: false })
+    }
+
+    /// What `piece` adds to the decoded body. Nothing after damage.
+    pub fn decode(&mut self, piece: &[u8]) -> Vec<u8> {
+        if self.is_damaged || piece.is_empty() {
+            return Vec::new();
+        }
+        let coding = self.coding;
+        let decoder = self.decoder.get_or_insert_with(|| match coding {
+            Coding::Gzip => Box::new(Gzip::default()),
+            Coding::Deflate => Box::new(Inflate::for_data(piece)),
+            Coding::Brotli => Box::new(Brotli::new()),
+            Coding::Zstd => Box::new(Zstd::default()),
+        });
+        let mut output = Output {
+            bytes: Vec::new(),
+            limit_bytes: DEFAULT_LIMIT_BYTES,
+            end: DecodeEnd::Broken,
+            buffer: vec![0; STEP_BYTES],
+        };
+        self.is_damaged = output.feed(decoder.as_mut(), piece).is_err();
+        output.bytes
+    }
+}
+
 /// A compression format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coding {
@@ -190,7 +233,7 @@ struct Output {
 struct Stopped;
 
 impl Output {
-    fn feed(&mut self, decoder: &mut impl Decompressor, mut input: &[u8]) -> Result<(), Stopped> {
+    fn feed(&mut self, decoder: &mut (impl Decompressor + ?Sized), mut input: &[u8]) -> Result<(), Stopped> {
         loop {
             let Ok(step) = decoder.step(input, &mut self.buffer) else {
                 self.end = DecodeEnd::Broken;
@@ -290,6 +333,22 @@ mod tests {
         let decoded = decode(encoding, body, &[], DEFAULT_LIMIT_BYTES);
         assert!(decoded.available_after.is_empty());
         (decoded.bytes, decoded.end)
+    }
+
+    #[test]
+    fn a_stream_decodes_as_its_whole() {
+        let text = b"data: one\n\ndata: two\n\ndata: [DONE]\n\n".repeat(50);
+        let mut encoder = write::GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&text).unwrap();
+        let encoded = encoder.finish().unwrap();
+        for size in [1, 2, 7, 1000] {
+            let mut decoder = StreamDecoder::for_encoding("GZIP").unwrap();
+            let decoded: Vec<u8> = encoded.chunks(size).flat_map(|piece| decoder.decode(piece)).collect();
+            assert_eq!(decoded, text);
+        }
+        let mut damaged = StreamDecoder::for_encoding("gzip").unwrap();
+        assert_eq!((damaged.decode(b"no gzip"), damaged.decode(&encoded)), (vec![], vec![]));
+        assert!(StreamDecoder::for_encoding("gzip, br").is_none());
     }
 
     #[test]
