@@ -2,7 +2,7 @@
 
 use looptape_core::exchange::{Answer, Ending, Exchange, Outcome};
 use looptape_core::facts::CallFacts;
-use looptape_core::redact::{self, Patterns};
+use looptape_core::redact::{self, Credentials, Patterns};
 use looptape_core::replay::{CallLabel, Completeness, Options, RecordedCall, Replayer, Summary, Tape};
 use looptape_core::{TraceId, derive};
 use looptape_proxy::guard::Guard;
@@ -113,7 +113,7 @@ impl Lab {
             upstreams.add_stated(&format!("{provider}={upstream}")).unwrap();
         }
         let guard = Guard::new(loopback(), None).unwrap();
-        let options = RecordingOptions { upstreams, guard, run };
+        let options = RecordingOptions { upstreams, guard, run, known: Credentials::none() };
         let proxy = RecordingProxy::new(options, recorder.clone()).unwrap();
         let server = Server::start(bind(loopback()).await.unwrap(), Arc::new(proxy)).unwrap();
         Recording { origin: format!("http://{}", server.address()), recorder, thread, server }

@@ -4,17 +4,16 @@
 
 mod clients;
 mod corpus;
+mod crashes;
 mod demo;
+mod endings;
 mod env;
 mod gateway;
 mod import;
-mod traces;
-mod views;
-mod crashes;
-mod endings;
-mod env;
 mod lab;
 mod offline;
 mod passthrough;
 mod private;
 mod secrets;
+mod traces;
+mod views;
