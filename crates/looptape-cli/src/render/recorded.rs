@@ -53,18 +53,7 @@ fn figures(m: &TraceMetrics) -> String {
 pub(crate) fn cost(usd: Option<Usd>, at_least: bool) -> String {
     match usd {
         None => "cost unknown".to_owned(),
-        Some(usd) => {
-            let dollars = usd.as_f64();
-            let digits = if dollars == 0.0 {
-                0
-            } else if dollars < 0.01 {
-                6
-            } else if dollars < 1.0 {
-                4
-            } else {
-                2
-            };
-            format!("{}${dollars:.digits$}", if at_least { "at least " } else { "" })
-        }
+        Some(usd) if at_least => format!("at least {usd}"),
+        Some(usd) => usd.to_string(),
     }
 }

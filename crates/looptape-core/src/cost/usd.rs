@@ -48,7 +48,8 @@ impl Sum for Usd {
 }
 
 impl fmt::Display for Usd {
-    /// `$1.23`, and four significant digits below a dollar: `$0.001234`.
+    /// `$1.23`; below a dollar four significant digits, below a tenth of a cent three: `$0.01234`,
+    /// `$0.0000653`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dollars = self.as_f64();
         if self.0 == 0 {
@@ -57,7 +58,8 @@ impl fmt::Display for Usd {
             write!(f, "${dollars:.2}")
         } else {
             let leading_zeros = (-dollars.log10()).floor().max(0.0) as usize;
-            let text = format!("{dollars:.*}", (leading_zeros + 4).min(12));
+            let significant = if dollars < 0.001 { 3 } else { 4 };
+            let text = format!("{dollars:.*}", (leading_zeros + significant).min(12));
             write!(f, "${}", text.trim_end_matches('0'))
         }
     }
