@@ -8,7 +8,9 @@ mod event;
 mod handle;
 mod known;
 mod open_trace;
+mod rows;
 mod scrub;
+mod state;
 mod writer;
 
 pub use event::{BeginCall, CallEnd, EndOfTrace, Moment, Source, TraceHint, TraceSpec};

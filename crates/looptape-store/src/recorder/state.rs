@@ -1,0 +1,521 @@
+//! What the writer knows, and what each event does to it.
+//!
+//! An event has two halves: what it changes in memory, and what it writes. A transaction that fails takes
+//! the written half back ([`State::rolled_back`]) and never reaches some events ([`State::lose`]); their
+//! memory half happens all the same, so that a trace is ended by its end even if the disk was full then.
+
+use super::event::{
+    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Moment, PruneTold, Source, TraceHint,
+    TraceSpec,
+};
+use super::handle::RecorderReport;
+use super::known::KnownCalls;
+use super::open_trace::{
+    Closing, ClosingCause, OpenCall, OpenCalls, OpenTrace, OpenTraces, Origin, TraceNumber,
+};
+use super::rows::{insert_answer, insert_trace};
+use super::scrub::Scrubber;
+use crate::content::{ContentCache, Freshness};
+use crate::ids::TraceKey;
+use crate::liveness::Process;
+use crate::{Retention, facts_row, reader};
+use bytes::Bytes;
+use looptape_core::assembly::LoopOutcome;
+use looptape_core::exchange::{Answer, Chunk, Outcome};
+use looptape_core::{Digest, TraceId, derive};
+use rusqlite::{Connection, params};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+
+/// Everything but the connection, so that a transaction can borrow one and change the other.
+pub(super) struct State {
+    cache: ContentCache,
+    scrubber: Scrubber,
+    process: Process,
+    /// This recorder's row, once committed.
+    recorder: Option<i64>,
+    traces: OpenTraces,
+    /// Those that take no more calls and have no closing row.
+    closing: BTreeSet<TraceNumber>,
+    calls: OpenCalls,
+    known: KnownCalls,
+    report: RecorderReport,
+    /// What the transaction under way has made: undone if it fails.
+    batch: Batch,
+}
+
+#[derive(Default)]
+pub(super) struct Batch {
+    opened: Vec<TraceNumber>,
+    registered: bool,
+    begun: Vec<CallId>,
+    touched: BTreeSet<TraceNumber>,
+    closed: Vec<TraceNumber>,
+    ended: u64,
+}
+
+/// Who is to be told when the batch is over, and what is to be done outside its transaction.
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub(super) committed: Vec<Committed>,
+    pub(super) ended: Vec<(EndTold, EndOfTrace)>,
+    pub(super) prunes: Vec<(Retention, PruneTold)>,
+    pub(super) flushes: Vec<SyncSender<()>>,
+}
+
+/// What becomes of calls of a trace that is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallsUnderWay {
+    /// It is closed when they have ended.
+    Awaited,
+    /// It is closed now: their ends will be missing.
+    GivenUp,
+}
+
+impl State {
+    pub(super) fn new(cache: ContentCache, scrubber: Scrubber) -> Self {
+        Self {
+            cache,
+            scrubber,
+            process: Process::current(),
+            recorder: None,
+            traces: OpenTraces::default(),
+            closing: BTreeSet::new(),
+            calls: OpenCalls::new(),
+            known: KnownCalls::default(),
+            report: RecorderReport::default(),
+            batch: Batch::default(),
+        }
+    }
+
+    pub(super) fn into_report(self) -> RecorderReport {
+        self.report
+    }
+
+    /// A transaction has begun.
+    pub(super) fn start_batch(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.cache.refresh(connection)? == Freshness::Void {
+            self.traces.values_mut().for_each(OpenTrace::forget_content);
+        }
+        Ok(())
+    }
+
+    /// Traces that calls opened and that have been silent since then.
+    pub(super) fn silent_since(&self, mono_us: i64) -> Vec<TraceNumber> {
+        let is_silent =
+            |t: &OpenTrace| t.opened_by_call && t.open_calls == 0 && t.last_activity_mono_us < mono_us;
+        self.traces.iter().filter(|(_, t)| is_silent(t)).map(|(number, _)| number).collect()
+    }
+
+    pub(super) fn all(&self) -> Vec<TraceNumber> {
+        self.traces.iter().map(|(number, _)| number).collect()
+    }
+
+    /// Does what an event says.
+    pub(super) fn apply(
+        &mut self,
+        connection: &Connection,
+        event: Event,
+        waiting: &mut Waiting,
+    ) -> rusqlite::Result<()> {
+        match event {
+            Event::OpenTrace(spec) => {
+                let number = self.add_trace(*spec, false);
+                self.ensure_row(connection, number)?;
+            }
+            Event::Begin { call, begin, lost } => {
+                if let Err(error) = self.begin(connection, call, *begin) {
+                    lost.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Event::End { call, end, committed } => {
+                waiting.committed.extend(committed);
+                self.end(connection, call, *end)?;
+            }
+            other => self.remember(other, waiting),
+        }
+        Ok(())
+    }
+
+    /// The part of a batch that its failed transaction did not get to: what only memory holds still
+    /// happens, calls are gaps.
+    pub(super) fn lose(&mut self, event: Event, reason: &str, waiting: &mut Waiting) {
+        match event {
+            Event::OpenTrace(spec) => {
+                self.add_trace(*spec, false);
+            }
+            Event::Begin { call, begin, lost } => {
+                lost.store(true, Ordering::Relaxed);
+                if let TraceHint::Named(id) = &begin.hint
+                    && self.traces.of_id(id).is_none()
+                {
+                    self.add_trace(spec_of_call(id.clone(), &begin), true);
+                }
+                self.gap(call, &begin.hint, reason);
+            }
+            Event::End { call, committed, .. } => {
+                waiting.committed.extend(committed);
+                let open = self.calls.remove(&call);
+                if let Some(trace) = open.and_then(|open| self.traces.get_mut(open.trace)) {
+                    trace.open_calls = trace.open_calls.saturating_sub(1);
+                    trace.gap(reason);
+                }
+            }
+            other => self.remember(other, waiting),
+        }
+    }
+
+    /// Events that change memory only, whatever becomes of the transaction.
+    fn remember(&mut self, event: Event, waiting: &mut Waiting) {
+        match event {
+            Event::CloseTrace { id, at, exit_code, aborted } => {
+                let closing = Closing { at, cause: ClosingCause::Stated, exit_code, aborted };
+                self.stop_taking_calls(self.traces.of_id(&id), closing);
+            }
+            Event::EndTrace { id, at, outcome, told } => {
+                waiting.ended.push((told, self.end_trace(&id, at, outcome)));
+            }
+            Event::Outcome { call, outcome } => self.outcome(call, outcome),
+            Event::Gap { call, hint, reason } => self.gap(call, &hint, &reason),
+            Event::Flush(done) => waiting.flushes.push(done),
+            Event::Prune { retention, told } => waiting.prunes.push((retention, told)),
+            Event::OpenTrace(_) | Event::Begin { .. } | Event::End { .. } | Event::Finish => {}
+        }
+    }
+
+    fn add_trace(&mut self, spec: TraceSpec, by_call: bool) -> TraceNumber {
+        let mut vault = self.scrubber.vault();
+        let spec = self.scrubber.spec(&mut vault, spec);
+        self.traces.add(OpenTrace::new(spec, by_call, vault))
+    }
+
+    /// The trace's row, written now if it is not there.
+    fn ensure_row(
+        &mut self,
+        connection: &Connection,
+        number: TraceNumber,
+    ) -> rusqlite::Result<Option<TraceKey>> {
+        let Some(trace) = self.traces.get(number) else { return Ok(None) };
+        self.batch.touched.insert(number);
+        if let Some(key) = trace.key {
+            return Ok(Some(key));
+        }
+        let recorder = match self.recorder {
+            Some(recorder) => recorder,
+            None => {
+                let recorder = self.process.register(connection, trace.spec.started.unix_us)?;
+                self.recorder = Some(recorder);
+                self.batch.registered = true;
+                recorder
+            }
+        };
+        let key = insert_trace(connection, recorder, &trace.spec)?;
+        self.batch.opened.push(number);
+        if let Some(trace) = self.traces.get_mut(number) {
+            trace.key = Some(key);
+        }
+        Ok(Some(key))
+    }
+
+    fn begin(&mut self, connection: &Connection, call: CallId, begin: BeginCall) -> rusqlite::Result<()> {
+        let live = derive::request(&begin.provider, &begin.method, &begin.path, &begin.headers, &begin.body);
+        let (number, origin) = self.trace_of(&begin, &live);
+        let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+        let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
+
+        let clean = self.scrubber.request(&mut trace.vault, &begin);
+        if let Some(reason) = clean.left_out {
+            trace.gap(reason);
+        }
+        let (mut facts, live) = match &clean.body {
+            Some(body) => {
+                let clean =
+                    derive::request(&begin.provider, &begin.method, &clean.path, &clean.headers, body);
+                (clean, Some(live))
+            }
+            None => (live, None),
+        };
+        let body = clean.body.as_ref().unwrap_or(&begin.body);
+        let stored = self.cache.put_body(connection, body, trace.recent.iter())?;
+        let headers = self.cache.put_like(connection, &clean.headers.encode(), trace.last_headers[0])?;
+        trace.last_headers[0] = Some(headers);
+
+        facts.seq = trace.next_seq;
+        facts.sent_us = begin.at.mono_us - trace.spec.started.mono_us;
+        facts.loop_hint =
+            begin.loop_hint.map(|hint| self.scrubber.text(&mut trace.vault, &begin.credentials, hint));
+        connection
+            .prepare_cached(
+                "INSERT INTO exchanges (trace, seq, sent_us, sent_unix_us, provider, method, path, loop_hint, \
+                 import_index, request_headers, request_skeleton, request_heads, request_digest, request_size) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            )?
+            .execute(params![
+                key.0,
+                facts.seq,
+                facts.sent_us,
+                begin.at.unix_us,
+                begin.provider.as_str(),
+                begin.method,
+                clean.path,
+                facts.loop_hint,
+                begin.import_index,
+                headers.0,
+                stored.skeleton.0,
+                stored.encode_heads(),
+                &Digest::of(body).0[..],
+                body.len() as i64
+            ])?;
+        trace.next_seq += 1;
+        trace.open_calls += 1;
+        trace.last_activity_mono_us = begin.at.mono_us;
+        trace.remember(stored);
+        self.batch.begun.push(call);
+        self.calls
+            .insert(call, OpenCall { trace: number, origin, facts, live, credentials: begin.credentials });
+        Ok(())
+    }
+
+    /// Which trace a call belongs to; opens one if there is none.
+    fn trace_of(&mut self, begin: &BeginCall, live: &derive::RequestFacts) -> (TraceNumber, Origin) {
+        let (id, origin) = match &begin.hint {
+            TraceHint::Named(id) => match self.traces.of_id(id) {
+                Some(number) => return (number, Origin::Named),
+                None => (id.clone(), Origin::Named),
+            },
+            TraceHint::Lineage => match self.known.place(live, |number| self.traces.takes_calls(number)) {
+                Some((number, placed)) => return (number, Origin::Unnamed(Some(placed))),
+                None => (random_id(), Origin::Unnamed(None)),
+            },
+        };
+        (self.add_trace(spec_of_call(id, begin), true), origin)
+    }
+
+    fn end(&mut self, connection: &Connection, call: CallId, end: CallEnd) -> rusqlite::Result<()> {
+        let Some(open) = self.calls.remove(&call) else { return Ok(()) };
+        let Some(trace) = self.traces.get_mut(open.trace) else { return Ok(()) };
+        self.batch.touched.insert(open.trace);
+        let Some(key) = trace.key else { return Ok(()) };
+        trace.open_calls = trace.open_calls.saturating_sub(1);
+        let start = trace.spec.started.mono_us;
+        let outcome = match end {
+            CallEnd::NoResponse { at_mono_us, ending } => {
+                Outcome::NoResponse { end_us: at_mono_us - start, ending }
+            }
+            CallEnd::Answered { status, headers, head_mono_us, end_mono_us, body, chunks, ending, cut } => {
+                if let Some(reason) = cut {
+                    trace.gap(&reason);
+                }
+                let body = join(body);
+                let clean = self.scrubber.answer(&mut trace.vault, &open.credentials, headers, body, chunks);
+                if let Some(reason) = clean.left_out {
+                    trace.gap(reason);
+                }
+                Outcome::Answered(Answer {
+                    status,
+                    headers: clean.headers,
+                    body: clean.body,
+                    chunks: clean.chunks.into_iter().map(|c| Chunk { at_us: c.at_us - start, ..c }).collect(),
+                    head_us: head_mono_us - start,
+                    end_us: end_mono_us - start,
+                    ending,
+                })
+            }
+        };
+        trace.last_activity_mono_us = Moment::now().mono_us;
+        insert_answer(connection, &mut self.cache, trace, key, open.facts.seq, &outcome)?;
+        let facts = derive::call(&open.facts, &outcome);
+        facts_row::insert(connection, key, &facts)?;
+        let echo = match &open.live {
+            Some(live) => derive::answer_echo(live, &outcome),
+            None => facts.lineage.answer_history,
+        };
+        match open.origin {
+            _ if facts.succeeded() => self.known.answered(open.trace, echo, &facts),
+            Origin::Unnamed(placed) => self.known.failed(open.trace, facts.request_digest, placed),
+            Origin::Named => {}
+        }
+        self.batch.ended += 1;
+        Ok(())
+    }
+
+    /// Somebody says that a trace is over.
+    fn end_trace(&mut self, id: &TraceId, at: Moment, outcome: Option<LoopOutcome>) -> EndOfTrace {
+        let number = self.traces.of_id(id);
+        let Some(trace) = number.and_then(|n| self.traces.get_mut(n)) else { return EndOfTrace::NotOpen };
+        trace.outcome = outcome.or(trace.outcome);
+        if !trace.opened_by_call {
+            return EndOfTrace::WithItsRun;
+        }
+        let open_calls = trace.open_calls;
+        self.stop_taking_calls(number, Closing::new(at, ClosingCause::Stated));
+        if open_calls > 0 { EndOfTrace::WhenCallsEnd } else { EndOfTrace::Ended }
+    }
+
+    fn outcome(&mut self, call: CallId, outcome: LoopOutcome) {
+        if let Some(trace) = self.calls.get(&call).and_then(|c| self.traces.get_mut(c.trace)) {
+            trace.outcome = Some(outcome);
+        }
+    }
+
+    pub(super) fn stop_taking_calls(&mut self, number: Option<TraceNumber>, closing: Closing) {
+        if let Some(number) = number {
+            self.traces.close(number, closing);
+            self.closing.insert(number);
+        }
+    }
+
+    /// Writes the closing rows of traces that take no more calls.
+    pub(super) fn close(
+        &mut self,
+        connection: &Connection,
+        under_way: CallsUnderWay,
+    ) -> rusqlite::Result<()> {
+        for number in self.closing.clone() {
+            let open_calls = self.traces.get(number).map_or(0, |t| t.open_calls);
+            if open_calls == 0 || under_way == CallsUnderWay::GivenUp {
+                self.close_trace(connection, number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close_trace(&mut self, connection: &Connection, number: TraceNumber) -> rusqlite::Result<()> {
+        let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+        let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
+        let Some(closing) = trace.closing.clone() else { return Ok(()) };
+        if trace.open_calls > 0 {
+            *trace.gaps.entry("calls had not ended when the recording stopped".into()).or_default() +=
+                trace.open_calls as u64;
+        }
+        connection
+            .prepare_cached(
+                "INSERT INTO trace_ends (trace, ended_us, idle, exit_code, aborted, outcome) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                key.0,
+                trace.ended_us(&closing),
+                closing.cause == ClosingCause::Idle,
+                closing.exit_code,
+                closing.aborted,
+                trace.outcome.map(LoopOutcome::as_str),
+            ])?;
+        reader::store_trace_facts(connection, &reader::trace_row(connection, key)?)?;
+        self.batch.closed.push(number);
+        Ok(())
+    }
+
+    fn gap(&mut self, call: CallId, hint: &TraceHint, reason: &str) {
+        let number = self.calls.get(&call).map(|c| c.trace).or_else(|| match hint {
+            TraceHint::Named(id) => self.traces.of_id(id),
+            TraceHint::Lineage => None,
+        });
+        if let Some(trace) = number.and_then(|number| self.traces.get_mut(number)) {
+            return trace.gap(reason);
+        }
+        *self.report.gaps.entry(reason.to_owned()).or_default() += 1;
+        if *hint == TraceHint::Lineage {
+            // Nobody knows any more which trace it belonged to: none of them can claim to be whole.
+            self.traces.values_mut().filter(|t| t.opened_by_call).for_each(|t| t.gap(reason));
+        }
+    }
+
+    pub(super) fn write_gaps(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        for (_, trace) in self.traces.iter().filter(|(_, t)| !t.gaps.is_empty()) {
+            let Some(key) = trace.key else { continue };
+            for (reason, &count) in &trace.gaps {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO trace_gaps (trace, reason, count) VALUES (?1, ?2, ?3) \
+                         ON CONFLICT (trace, reason) DO UPDATE SET count = count + excluded.count",
+                    )?
+                    .execute(params![key.0, reason, count as i64])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn committed(&mut self) {
+        // Taken whole, so that a transaction that fails to begin undoes nothing of this one.
+        let batch = std::mem::take(&mut self.batch);
+        self.report.calls += batch.ended;
+        for trace in self.traces.values_mut().filter(|t| t.key.is_some()) {
+            for (reason, count) in std::mem::take(&mut trace.gaps) {
+                *self.report.gaps.entry(reason).or_default() += count;
+            }
+        }
+        for number in batch.closed {
+            self.closing.remove(&number);
+            if self.traces.remove(number).is_some_and(|t| t.open_calls > 0) {
+                self.calls.retain(|_, c| c.trace != number);
+            }
+        }
+    }
+
+    /// The transaction failed: what it wrote is gone, so what was remembered of it goes too.
+    pub(super) fn rolled_back(&mut self, error: &rusqlite::Error) {
+        let batch = std::mem::take(&mut self.batch);
+        let reason = cause(error);
+        tracing::warn!(%error, "a batch of recordings could not be written");
+        self.cache.forget();
+        if batch.registered {
+            self.recorder = None;
+        }
+        for trace in self.traces.values_mut() {
+            trace.forget_content();
+        }
+        for number in &batch.opened {
+            if let Some(trace) = self.traces.get_mut(*number) {
+                trace.key = None;
+            }
+        }
+        for call in &batch.begun {
+            if let Some(call) = self.calls.remove(call)
+                && let Some(trace) = self.traces.get_mut(call.trace)
+            {
+                trace.open_calls = trace.open_calls.saturating_sub(1);
+            }
+        }
+        for number in &batch.touched {
+            if let Some(trace) = self.traces.get_mut(*number) {
+                trace.gap(&reason);
+            }
+        }
+        *self.report.gaps.entry(reason).or_default() += 1;
+    }
+}
+
+/// The trace that a call opens.
+fn spec_of_call(id: TraceId, begin: &BeginCall) -> TraceSpec {
+    let mut spec = TraceSpec::new(id, Source::Serve, begin.at);
+    spec.agent = begin.agent.clone();
+    spec
+}
+
+fn join(pieces: Vec<Bytes>) -> Bytes {
+    match <[Bytes; 1]>::try_from(pieces) {
+        Ok([only]) => only,
+        Err(pieces) => pieces.concat().into(),
+    }
+}
+
+/// A new id for a trace that nobody named.
+fn random_id() -> TraceId {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    TraceId::from_random(bytes)
+}
+
+/// Why a transaction failed, in words that stay the same, so that gaps of one cause are one row.
+pub(super) fn cause(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => "the disk was full: calls are missing".into(),
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            "the database stayed locked by another process: calls are missing".into()
+        }
+        _ => format!("the database could not be written ({error}): calls are missing"),
+    }
+}
