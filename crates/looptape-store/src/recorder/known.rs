@@ -4,7 +4,8 @@
 //! response id that it names. Agents that do the same thing at the same time get the same answers, so one
 //! answer may be known from several traces: the one that gave it under the same call ids is preferred,
 //! then one that nobody has carried on from yet, then the newest. A request that carries on from nothing
-//! but is the same as one that failed is that one tried again.
+//! but is the same as one that failed is that one tried again, unless its SDK says that it is a first
+//! attempt.
 //!
 //! This is memory only, and bounded: what is forgotten costs a new trace, never a wrong one.
 
@@ -28,7 +29,7 @@ pub(super) struct AnswerKey(i64);
 pub(super) struct KnownCalls {
     answers: Remembered<AnswerKey, Answered>,
     /// Failed requests that nobody has tried again, by request digest.
-    failures: Remembered<i64, TraceNumber>,
+    failures: Remembered<i64, Failed>,
 }
 
 struct Answered {
@@ -36,6 +37,13 @@ struct Answered {
     turn: Option<i64>,
     /// Requests that carried on from it and have not failed.
     carried_on: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Failed {
+    trace: TraceNumber,
+    /// Its SDK's count of attempts before it.
+    retry_count: Option<u32>,
 }
 
 /// How a call without an id was placed.
@@ -57,7 +65,7 @@ impl KnownCalls {
         let mut keys = by_id.into_iter().chain(by_history);
         keys.find_map(|key| Some((self.carry_on(key, request.lineage.last_turn, &is_open)?, key)))
             .map(|(trace, key)| (trace, Placed::CarriesOn(key)))
-            .or_else(|| Some((self.try_again(request.request_digest, &is_open)?, Placed::TriesAgain)))
+            .or_else(|| Some((self.try_again(request, &is_open)?, Placed::TriesAgain)))
     }
 
     fn carry_on(
@@ -75,10 +83,23 @@ impl KnownCalls {
         Some(best.trace)
     }
 
-    fn try_again(&mut self, digest: i64, is_open: &impl Fn(TraceNumber) -> bool) -> Option<TraceNumber> {
-        let failures = self.failures.of(&digest)?;
-        failures.retain(|trace| is_open(*trace));
-        failures.pop_back()
+    fn try_again(
+        &mut self,
+        request: &RequestFacts,
+        is_open: &impl Fn(TraceNumber) -> bool,
+    ) -> Option<TraceNumber> {
+        if request.retry_count == Some(0) {
+            // Its SDK counts attempts and says that this is the first: another agent's, as far as anybody
+            // can tell.
+            return None;
+        }
+        let failures = self.failures.of(&request.request_digest)?;
+        failures.retain(|failed| is_open(failed.trace));
+        // Of several agents that try again, each follows an attempt that was one fewer.
+        let follows =
+            |failed: &Failed| failed.retry_count.map(|n| n.saturating_add(1)) == request.retry_count;
+        let at = failures.iter().rposition(follows).or(failures.len().checked_sub(1))?;
+        failures.remove(at).map(|failed| failed.trace)
     }
 
     /// A call ended well. `echo` is its answer's digest as the client will echo it.
@@ -91,7 +112,7 @@ impl KnownCalls {
     }
 
     /// A call failed that named no trace: the same request may come again.
-    pub(super) fn failed(&mut self, trace: TraceNumber, digest: i64, placed: Option<Placed>) {
+    pub(super) fn failed(&mut self, trace: TraceNumber, facts: &CallFacts, placed: Option<Placed>) {
         match placed {
             // The next attempt finds the same answer: it must not look as if that had been carried on from.
             Some(Placed::CarriesOn(key)) => {
@@ -100,7 +121,9 @@ impl KnownCalls {
                     answer.carried_on = answer.carried_on.saturating_sub(1);
                 }
             }
-            Some(Placed::TriesAgain) | None => self.failures.add(digest, trace),
+            Some(Placed::TriesAgain) | None => {
+                self.failures.add(facts.request_digest, Failed { trace, retry_count: facts.retry_count });
+            }
         }
     }
 }
@@ -185,6 +208,10 @@ mod tests {
         known.answered(trace, facts.lineage.answer_history, &facts);
     }
 
+    fn failure(request: &RequestFacts) -> CallFacts {
+        derive::call(request, &Outcome::NoResponse { end_us: 0, ending: Ending::ClientGone })
+    }
+
     fn root() -> Value {
         json!([{"role": "user", "content": "go"}])
     }
@@ -214,7 +241,7 @@ mod tests {
         answer(&mut known, A, "call_1");
         answer(&mut known, B, "call_1");
         let (first, placed) = known.place(&next("call_1"), |_| true).unwrap();
-        known.failed(first, 0, Some(placed));
+        known.failed(first, &failure(&next("call_1")), Some(placed));
         let (again, _) = known.place(&next("call_1"), |_| true).unwrap();
         let (other, _) = known.place(&next("call_1"), |_| true).unwrap();
         assert_eq!(first, again, "an attempt that failed does not use the answer up");
@@ -234,9 +261,24 @@ mod tests {
         let mut known = KnownCalls::default();
         let root = request(root());
         assert_eq!(known.place(&root, |_| true), None);
-        known.failed(A, root.request_digest, None);
+        known.failed(A, &failure(&root), None);
         assert_eq!(known.place(&root, |_| true), Some((A, Placed::TriesAgain)));
         assert_eq!(known.place(&root, |_| true), None, "another agent with the same question");
+    }
+
+    #[test]
+    fn what_its_sdk_calls_a_first_attempt_is_no_retry() {
+        let mut known = KnownCalls::default();
+        let attempt = |n| RequestFacts { retry_count: Some(n), ..request(root()) };
+        known.failed(A, &failure(&attempt(0)), None);
+        assert_eq!(known.place(&attempt(0), |_| true), None);
+        known.failed(B, &failure(&attempt(0)), None);
+        let retry = |known: &mut KnownCalls, n| known.place(&attempt(n), |_| true).map(|(trace, _)| trace);
+        let first = retry(&mut known, 1).unwrap();
+        known.failed(first, &failure(&attempt(1)), Some(Placed::TriesAgain));
+        let second = retry(&mut known, 1).unwrap();
+        assert_ne!(first, second, "two agents that try again");
+        assert_eq!(retry(&mut known, 2), Some(first));
     }
 
     #[test]

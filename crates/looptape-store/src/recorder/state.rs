@@ -334,7 +334,7 @@ impl State {
         };
         match open.origin {
             _ if facts.succeeded() => self.known.answered(open.trace, echo, &facts),
-            Origin::Unnamed(placed) => self.known.failed(open.trace, facts.request_digest, placed),
+            Origin::Unnamed(placed) => self.known.failed(open.trace, &facts, placed),
             Origin::Named => {}
         }
         self.batch.ended += 1;
