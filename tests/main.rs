@@ -8,6 +8,7 @@ mod crashes;
 mod demo;
 mod endings;
 mod env;
+mod expectations;
 mod gateway;
 mod import;
 mod lab;
