@@ -71,6 +71,12 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
 }
 
 fn connect(path: &Path) -> Result<Connection, OpenError> {
+    // SQLite takes a file that is too short to be one for an empty database, and would write over it.
+    let length = fs::metadata(path).map_or(0, |file| file.len());
+    if (1..100).contains(&length) {
+        let detail = "it is too short to be one".to_owned();
+        return Err(OpenError::NotADatabase { path: path.into(), detail });
+    }
     let connection =
         Connection::open(path).map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| not_a_database(path, e))?;

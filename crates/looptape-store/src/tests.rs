@@ -240,6 +240,9 @@ fn wrong_files_are_refused_and_left_alone() {
     std::fs::write(file("text.db"), "this is no database, whatever its name says; it is long enough")
         .unwrap();
     assert!(open_error(&file("text.db")).contains("is not a looptape database"));
+    std::fs::write(file("short.db"), "x").unwrap();
+    assert!(open_error(&file("short.db")).contains("is not a looptape database"));
+    assert_eq!(std::fs::read(file("short.db")).unwrap(), b"x");
     let other = rusqlite::Connection::open(file("other.db")).unwrap();
     other.execute_batch("CREATE TABLE t (x)").unwrap();
     assert!(open_error(&file("other.db")).contains("other tables"));
