@@ -3,17 +3,21 @@
 //! In two halves, because the recorder needs the request's half (to find its trace) before there is an
 //! answer. Both are pure; nothing here fails: what cannot be read stays unknown.
 
+use crate::chain;
 use crate::exchange::{Answer, Ending, Outcome};
 use crate::facts::{AskedTool, AttemptState, CallFacts, CallKind, Lineage};
 use crate::headers::RedactedHeaders;
-use crate::lineage;
+use crate::lineage::Conversation;
 use crate::provider::Provider;
-use crate::redact;
-use crate::replay::components::{Endpoint, RequestKey};
 use crate::usage::TokenUsage;
 use crate::wire::content_encoding::{self, DEFAULT_LIMIT_BYTES, DecodedBody};
-use crate::wire::{Message, Part, RequestView, ResponseView, Role, Wire, route};
+use crate::wire::{ResponseView, Wire, route};
 use bytes::Bytes;
+use reading::{Openings, Reading};
+
+pub mod reading;
+
+pub use crate::lineage::since_last_answer;
 
 /// The request's half.
 #[derive(Clone, Debug)]
@@ -26,11 +30,16 @@ pub struct RequestFacts {
     pub provider: Provider,
     pub endpoint: String,
     pub kind: CallKind,
-    pub view: RequestView,
+    pub model: Option<String>,
+    /// Whether a streamed answer was asked for.
+    pub stream: bool,
+    pub previous_response_id: Option<String>,
     pub request_digest: i64,
     pub retry_count: Option<u32>,
     pub request_bytes: u64,
     pub lineage: Lineage,
+    /// What its history says; `None` if it is not a model call.
+    pub conversation: Option<Conversation>,
 }
 
 /// Derives a request's half. `path` with its query, `body` as it was sent.
@@ -41,25 +50,51 @@ pub fn request(
     headers: &RedactedHeaders,
     body: &Bytes,
 ) -> RequestFacts {
-    let decoded = decode_body(headers, body, &[]);
-    let wire = route::identify(provider, method, path);
-    let view = wire
-        .and_then(|wire| Some((wire, serde_json::from_slice(&decoded.bytes).ok()?)))
-        .map(|(wire, json)| wire.decode_request(path, &json))
-        .unwrap_or_default();
-    let key = RequestKey::new(wire, &Endpoint::new(method, path), &redact::normalise(&decoded.bytes));
+    let decoded = decode_body(headers, body, &[]).bytes;
+    let target = Target { provider, method, path };
+    let reading = Reading::whole(&target, &decoded, chain::split(&decoded), &mut Openings::default());
+    request_read(&target, headers, body.len(), &reading)
+}
+
+/// Where a request goes. `path` with its query.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub provider: &'a Provider,
+    pub method: &'a str,
+    pub path: &'a str,
+}
+
+impl Target<'_> {
+    /// The format of what goes there, if it is a model call.
+    pub fn wire(&self) -> Option<Wire> {
+        route::identify(self.provider, self.method, self.path)
+    }
+}
+
+/// Derives a request's half from its body as it has been read.
+pub fn request_read(
+    target: &Target<'_>,
+    headers: &RedactedHeaders,
+    sent_bytes: usize,
+    body: &Reading,
+) -> RequestFacts {
+    let conversation = body.conversation();
+    let opening = body.opening();
     RequestFacts {
         seq: 0,
         sent_us: 0,
         loop_hint: None,
-        provider: provider.clone(),
-        endpoint: format!("{method} {}", path.split('?').next().unwrap_or_default()),
-        kind: wire.map_or(CallKind::Other, CallKind::Llm),
-        request_digest: key.canonical.short(),
+        provider: target.provider.clone(),
+        endpoint: format!("{} {}", target.method, target.path.split('?').next().unwrap_or_default()),
+        kind: opening.wire.map_or(CallKind::Other, CallKind::Llm),
+        model: opening.model.clone(),
+        stream: opening.stream,
+        previous_response_id: opening.previous_response_id.clone(),
+        request_digest: body.request_digest(),
         retry_count: headers.get("x-stainless-retry-count").and_then(|n| n.parse().ok()),
-        request_bytes: body.len() as u64,
-        lineage: wire.map(|wire| lineage::of_request(wire, &view)).unwrap_or_default(),
-        view,
+        request_bytes: sent_bytes as u64,
+        lineage: conversation.map(Conversation::lineage).unwrap_or_default(),
+        conversation: conversation.cloned(),
     }
 }
 
@@ -87,9 +122,8 @@ pub fn response_view(kind: CallKind, outcome: &Outcome) -> Option<ResponseView> 
 
 /// The digest that an echo of this call's answer will have.
 pub fn answer_echo(request: &RequestFacts, outcome: &Outcome) -> Option<i64> {
-    let CallKind::Llm(wire) = request.kind else { return None };
     let answer = response_view(request.kind, outcome)?;
-    lineage::of_call(wire, &request.view, Some(&answer)).answer_history
+    request.conversation.as_ref()?.answered(&answer).answer_history
 }
 
 fn blank(request: &RequestFacts) -> CallFacts {
@@ -98,10 +132,10 @@ fn blank(request: &RequestFacts) -> CallFacts {
         kind: request.kind,
         provider: request.provider.clone(),
         endpoint: request.endpoint.clone(),
-        model: request.view.model.clone(),
+        model: request.model.clone(),
         response_model: None,
         service_tier: None,
-        stream: request.view.stream,
+        stream: request.stream,
         finish_reason: None,
         sent_us: request.sent_us,
         head_us: None,
@@ -122,9 +156,9 @@ fn blank(request: &RequestFacts) -> CallFacts {
         request_digest: request.request_digest,
         lineage: request.lineage,
         response_id: None,
-        previous_response_id: request.view.previous_response_id.clone(),
+        previous_response_id: request.previous_response_id.clone(),
         asks: Vec::new(),
-        carries: carried(&request.view),
+        carries: request.conversation.as_ref().map(|c| c.carried().to_vec()).unwrap_or_default(),
         loop_hint: request.loop_hint.clone(),
     }
 }
@@ -150,7 +184,9 @@ fn add_answer(facts: &mut CallFacts, request: &RequestFacts, answer: &Answer) {
     facts.first_content_us = when(view.milestones.first_content);
     facts.first_tool_call_us = when(view.milestones.first_tool_call);
     facts.last_output_us = when(view.milestones.last_output);
-    facts.lineage = lineage::of_call(wire, &request.view, Some(&view));
+    if let Some(conversation) = &request.conversation {
+        facts.lineage = conversation.answered(&view);
+    }
     facts.asks =
         view.tool_calls.iter().map(|c| AskedTool { id: c.id.clone(), name: c.name.clone() }).collect();
     facts.stream = view.stream || (answer.status >= 400 && facts.stream);
@@ -187,24 +223,4 @@ fn state_of(ending: &Ending) -> AttemptState {
 fn retry_after_ms(headers: &RedactedHeaders) -> Option<u64> {
     let number = |name| headers.get(name)?.trim().parse::<f64>().ok().filter(|n| (0.0..1e9).contains(n));
     number("retry-after-ms").or_else(|| Some(number("retry-after")? * 1000.0)).map(|ms| ms.round() as u64)
-}
-
-/// The messages after the last assistant message: what the client adds to what it was answered.
-pub fn since_last_answer(messages: &[Message]) -> &[Message] {
-    let is_assistant = |m: &&Message| {
-        m.role == Role::Assistant && m.parts.iter().any(|p| !matches!(p, Part::ToolResult { .. }))
-    };
-    let after = messages.iter().rposition(|m| is_assistant(&m)).map_or(0, |at| at + 1);
-    &messages[after..]
-}
-
-/// Call ids (else tool names) of the results that stand after the last assistant message.
-fn carried(view: &RequestView) -> Vec<String> {
-    let results = since_last_answer(&view.messages).iter().flat_map(|m| &m.parts);
-    results
-        .filter_map(|part| match part {
-            Part::ToolResult { call_id, name, .. } => call_id.clone().or_else(|| name.clone()),
-            _ => None,
-        })
-        .collect()
 }

@@ -25,27 +25,252 @@
 use crate::canonical::digest_of_value;
 use crate::digest::Digest;
 use crate::facts::Lineage;
-use crate::wire::{Message, Part, RequestView, ResponseView, Role, ToolCall, Wire};
+use crate::wire::{Message, Part, ResponseView, Role, ToolCall, Wire};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::sync::Arc;
 
-/// The lineage of a call: of its request, and of its answer where there is one that says something.
-pub fn of_call(wire: Wire, request: &RequestView, answer: Option<&ResponseView>) -> Lineage {
-    let turns = turns_of(&request.messages);
-    let mut lineage = of_turns(wire, &turns);
-    if let Some(answer) = answer {
-        add_answer(wire, &mut lineage, turns, spoken(answer));
-    }
-    lineage
+/// What a history says, folded as it grows: adding a message to a copy costs that message alone, so a
+/// request that extends an earlier one starts from the earlier one's conversation.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    wire: Wire,
+    /// The turns that can not grow any more: their chain, how many, and what of them [`Lineage`] wants.
+    head: Digest,
+    closed: u32,
+    echo: Option<i64>,
+    last_turn: Option<i64>,
+    calls: CallPlaces,
+    /// The last turn: the next message may add to it.
+    open: Option<Arc<Turn>>,
+    /// Call ids (else tool names) of the results that stand after the last assistant message.
+    carried: Arc<Vec<String>>,
 }
 
-/// The lineage of a request that has no answer yet.
-pub fn of_request(wire: Wire, request: &RequestView) -> Lineage {
-    of_call(wire, request, None)
+impl Conversation {
+    /// Nothing said yet.
+    pub fn start(wire: Wire) -> Self {
+        Self {
+            wire,
+            head: Digest::of(b"looptape lineage"),
+            closed: 0,
+            echo: None,
+            last_turn: None,
+            calls: CallPlaces::default(),
+            open: None,
+            carried: Arc::default(),
+        }
+    }
+
+    pub fn of(wire: Wire, messages: &[Message]) -> Self {
+        let mut conversation = Self::start(wire);
+        messages.iter().for_each(|message| conversation.push(message));
+        conversation
+    }
+
+    /// The format in which it was read.
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    /// Adds a message.
+    pub fn push(&mut self, message: &Message) {
+        if is_answer(message) {
+            self.carried = Arc::default();
+        } else {
+            let results = message.parts.iter().filter_map(|part| match part {
+                Part::ToolResult { call_id, name, .. } => call_id.as_ref().or(name.as_ref()),
+                _ => None,
+            });
+            results.for_each(|id| Arc::make_mut(&mut self.carried).push(id.clone()));
+        }
+        match &message.role {
+            Role::System => {}
+            Role::Other(name) if name == "developer" => {}
+            Role::Assistant => self.say(speech_of(message)),
+            role => self.hear(role, &message.parts),
+        }
+    }
+
+    /// Whether nothing has been said yet.
+    pub fn is_silent(&self) -> bool {
+        self.closed == 0 && self.open.is_none()
+    }
+
+    /// Results that the client adds to what it was answered, by call id (else by tool name).
+    pub fn carried(&self) -> &[String] {
+        &self.carried
+    }
+
+    /// Its figures, as those of a request without an answer.
+    pub fn lineage(&self) -> Lineage {
+        let mut all = self.clone();
+        all.close();
+        Lineage {
+            history: all.head.short(),
+            echo: all.echo,
+            last_turn: all.last_turn,
+            answer_history: None,
+            answer_turn: None,
+            turns: all.closed,
+        }
+    }
+
+    /// Its figures with the answer appended as its echo will show it: after a prefilled assistant turn, as
+    /// part of that turn.
+    pub fn answered(&self, answer: &ResponseView) -> Lineage {
+        let lineage = self.lineage();
+        let answer = spoken(answer);
+        if answer.is_silent() {
+            return lineage;
+        }
+        let mut all = self.clone();
+        all.say(answer);
+        all.close();
+        Lineage { answer_history: all.echo, answer_turn: all.last_turn, ..lineage }
+    }
+
+    fn say(&mut self, speech: Speech) {
+        if speech.is_silent() {
+            return;
+        }
+        if let Some(open) = &mut self.open
+            && let Turn::Assistant(said) = Arc::make_mut(open)
+        {
+            said.text.push_str(&speech.text);
+            said.calls.extend(speech.calls);
+            return;
+        }
+        self.turn(Turn::Assistant(speech));
+    }
+
+    fn hear(&mut self, role: &Role, parts: &[Part]) {
+        for part in parts {
+            match part {
+                Part::Text { text } => self.hear_text(role, text),
+                Part::ToolResult { call_id, name, content, .. } => {
+                    let answered = self.answered_call(call_id.as_deref(), name.as_deref());
+                    let content = content_key(content);
+                    self.turn(Turn::Result(Digest::of_parts(&[b"result", &answered, &content])));
+                }
+                // A client that replays calls under another role still made the same calls.
+                Part::ToolCall(call) => {
+                    self.say(Speech { text: String::new(), calls: vec![Call::new(call)] });
+                }
+                Part::Other { kind, value } => self.turn(Turn::Other(Digest::of_parts(&[
+                    b"other",
+                    role_name(role).as_bytes(),
+                    kind.as_bytes(),
+                    &digest_of_value(value).0,
+                ]))),
+                Part::Reasoning { .. } => {}
+            }
+        }
+    }
+
+    fn hear_text(&mut self, role: &Role, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        if let Some(open) = &mut self.open
+            && matches!(&**open, Turn::Text(speaker, _) if speaker == role)
+            && let Turn::Text(_, all) = Arc::make_mut(open)
+        {
+            all.push_str(text);
+            return;
+        }
+        self.turn(Turn::Text(role.clone(), text.to_owned()));
+    }
+
+    /// Which call a result answers: the place of the latest call of that id among those of its turn, or
+    /// else the tool's name.
+    fn answered_call(&self, call_id: Option<&str>, name: Option<&str>) -> Vec<u8> {
+        let in_open = |id: &str| match self.open.as_deref() {
+            Some(Turn::Assistant(speech)) => place_among(&speech.calls, id),
+            _ => None,
+        };
+        match call_id.and_then(|id| in_open(id).or_else(|| self.calls.place_of(id))) {
+            Some(place) => place.to_string().into_bytes(),
+            None => format!("name {}", name.unwrap_or_default()).into_bytes(),
+        }
+    }
+
+    fn turn(&mut self, turn: Turn) {
+        self.close();
+        self.open = Some(Arc::new(turn));
+    }
+
+    fn close(&mut self) {
+        let Some(turn) = self.open.take() else { return };
+        self.head = self.head.chain(turn.said());
+        self.closed = self.closed.saturating_add(1);
+        if let Turn::Assistant(speech) = &*turn {
+            self.echo = Some(self.head.short());
+            self.last_turn = Some(speech.identity(self.wire).short());
+            if speech.calls.iter().any(|call| call.id.is_some()) {
+                self.calls.push(turn);
+            }
+        }
+    }
+}
+
+/// Whether a message is the model's: it ends what was carried before it.
+fn is_answer(message: &Message) -> bool {
+    message.role == Role::Assistant && message.parts.iter().any(|p| !matches!(p, Part::ToolResult { .. }))
+}
+
+/// The messages after the last assistant message: what the client adds to what it was answered.
+pub fn since_last_answer(messages: &[Message]) -> &[Message] {
+    let after = messages.iter().rposition(is_answer).map_or(0, |at| at + 1);
+    &messages[after..]
+}
+
+/// Assistant turns with calls, latest first. Copies share what they have in common.
+#[derive(Clone, Debug, Default)]
+struct CallPlaces(Option<Arc<CallTurn>>);
+
+#[derive(Debug)]
+struct CallTurn {
+    turn: Arc<Turn>,
+    before: CallPlaces,
+}
+
+impl CallPlaces {
+    fn push(&mut self, turn: Arc<Turn>) {
+        let before = std::mem::take(self);
+        self.0 = Some(Arc::new(CallTurn { turn, before }));
+    }
+
+    fn place_of(&self, id: &str) -> Option<usize> {
+        let mut next = self;
+        while let Some(here) = &next.0 {
+            if let Turn::Assistant(speech) = &*here.turn
+                && let Some(place) = place_among(&speech.calls, id)
+            {
+                return Some(place);
+            }
+            next = &here.before;
+        }
+        None
+    }
+}
+
+impl Drop for CallPlaces {
+    /// One after the other: a long history would exhaust the stack.
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut last) = next.and_then(Arc::into_inner) {
+            next = last.before.0.take();
+        }
+    }
+}
+
+fn place_among(calls: &[Call], id: &str) -> Option<usize> {
+    calls.iter().position(|call| call.id.as_deref() == Some(id))
 }
 
 /// What was said, in the order in which it was said.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Turn {
     Assistant(Speech),
     /// Text of anybody else.
@@ -56,13 +281,13 @@ enum Turn {
     Other(Digest),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Speech {
     text: String,
     calls: Vec<Call>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Call {
     id: Option<String>,
     /// Of name and arguments.
@@ -108,50 +333,8 @@ impl Turn {
     }
 }
 
-fn of_turns(wire: Wire, turns: &[Turn]) -> Lineage {
-    let mut lineage = Lineage { turns: u32::try_from(turns.len()).unwrap_or(u32::MAX), ..Lineage::default() };
-    let mut head = start();
-    for turn in turns {
-        head = head.chain(turn.said());
-        if let Turn::Assistant(speech) = turn {
-            lineage.echo = Some(head.short());
-            lineage.last_turn = Some(speech.identity(wire).short());
-        }
-    }
-    lineage.history = head.short();
-    lineage
-}
-
-/// Appends the answer as its echo will show it: after a prefilled assistant turn, as part of that turn.
-fn add_answer(wire: Wire, lineage: &mut Lineage, mut turns: Vec<Turn>, answer: Speech) {
-    if answer.is_silent() {
-        return;
-    }
-    push_speech(&mut turns, answer);
-    let with_answer = of_turns(wire, &turns);
-    lineage.answer_history = with_answer.echo;
-    lineage.answer_turn = with_answer.last_turn;
-}
-
-fn start() -> Digest {
-    Digest::of(b"looptape lineage")
-}
-
 fn spoken(answer: &ResponseView) -> Speech {
     Speech { text: answer.text.clone(), calls: answer.tool_calls.iter().map(Call::new).collect() }
-}
-
-fn turns_of(messages: &[Message]) -> Vec<Turn> {
-    let mut turns = Vec::new();
-    for message in messages {
-        match &message.role {
-            Role::System => {}
-            Role::Other(name) if name == "developer" => {}
-            Role::Assistant => push_speech(&mut turns, speech_of(message)),
-            role => push_heard(&mut turns, role, &message.parts),
-        }
-    }
-    turns
 }
 
 fn speech_of(message: &Message) -> Speech {
@@ -164,67 +347,6 @@ fn speech_of(message: &Message) -> Speech {
         }
     }
     speech
-}
-
-fn push_speech(turns: &mut Vec<Turn>, speech: Speech) {
-    if speech.is_silent() {
-        return;
-    }
-    match turns.last_mut() {
-        Some(Turn::Assistant(open)) => {
-            open.text.push_str(&speech.text);
-            open.calls.extend(speech.calls);
-        }
-        _ => turns.push(Turn::Assistant(speech)),
-    }
-}
-
-fn push_heard(turns: &mut Vec<Turn>, role: &Role, parts: &[Part]) {
-    for part in parts {
-        match part {
-            Part::Text { text } => push_text(turns, role, text),
-            Part::ToolResult { call_id, name, content, .. } => {
-                let answered = answered_call(turns, call_id.as_deref(), name.as_deref());
-                turns.push(Turn::Result(Digest::of_parts(&[b"result", &answered, &content_key(content)])));
-            }
-            // A client that replays calls under another role still made the same calls.
-            Part::ToolCall(call) => {
-                push_speech(turns, Speech { text: String::new(), calls: vec![Call::new(call)] });
-            }
-            Part::Other { kind, value } => turns.push(Turn::Other(Digest::of_parts(&[
-                b"other",
-                role_name(role).as_bytes(),
-                kind.as_bytes(),
-                &digest_of_value(value).0,
-            ]))),
-            Part::Reasoning { .. } => {}
-        }
-    }
-}
-
-/// Which call a result answers: the place of the latest call of that id among those of its turn, or else
-/// the tool's name.
-fn answered_call(turns: &[Turn], call_id: Option<&str>, name: Option<&str>) -> Vec<u8> {
-    let place = call_id.and_then(|id| {
-        turns.iter().rev().find_map(|turn| match turn {
-            Turn::Assistant(speech) => speech.calls.iter().position(|call| call.id.as_deref() == Some(id)),
-            _ => None,
-        })
-    });
-    match place {
-        Some(place) => place.to_string().into_bytes(),
-        None => format!("name {}", name.unwrap_or_default()).into_bytes(),
-    }
-}
-
-fn push_text(turns: &mut Vec<Turn>, role: &Role, text: &str) {
-    if text.is_empty() {
-        return;
-    }
-    match turns.last_mut() {
-        Some(Turn::Text(open, all)) if open == role => all.push_str(text),
-        _ => turns.push(Turn::Text(role.clone(), text.to_owned())),
-    }
 }
 
 /// Arguments that stayed text although they are JSON count as that JSON, and no arguments as an empty
@@ -275,6 +397,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    use crate::wire::RequestView;
+
+    fn of_request(wire: Wire, request: &RequestView) -> Lineage {
+        Conversation::of(wire, &request.messages).lineage()
+    }
+
+    fn of_call(wire: Wire, request: &RequestView, answer: Option<&ResponseView>) -> Lineage {
+        let conversation = Conversation::of(wire, &request.messages);
+        answer.map_or_else(|| conversation.lineage(), |answer| conversation.answered(answer))
+    }
 
     const WIRES: [Wire; 4] =
         [Wire::OpenAiChat, Wire::OpenAiResponses, Wire::AnthropicMessages, Wire::GeminiGenerate];
@@ -461,6 +594,36 @@ mod tests {
         assert_eq!(dry, parts);
         assert_eq!((dry.echo, dry.turns), (wet.echo, 3));
         assert_ne!(dry.history, wet.history);
+    }
+
+    #[test]
+    fn a_copy_goes_its_own_way() {
+        let asks = |id: &str| says(Role::Assistant, vec![Part::ToolCall(call(Some(id), "t", json!({})))]);
+        let answers = |id: &str| says(Role::Tool, vec![result(Some(id), None, json!("dry"))]);
+        let mut trunk = Conversation::of(Wire::OpenAiChat, &question());
+        trunk.push(&asks("a"));
+        let mut branch = trunk.clone();
+        branch.push(&asks("b"));
+        branch.push(&answers("b"));
+        trunk.push(&answers("a"));
+        assert_eq!((trunk.carried(), branch.carried()), (&["a".to_owned()][..], &["b".to_owned()][..]));
+        let alone = |messages: Vec<Message>| {
+            Conversation::of(Wire::OpenAiChat, &[question(), messages].concat()).lineage()
+        };
+        assert_eq!(trunk.lineage(), alone(vec![asks("a"), answers("a")]));
+        assert_eq!(branch.lineage(), alone(vec![asks("a"), asks("b"), answers("b")]));
+    }
+
+    #[test]
+    fn a_very_long_history_can_be_dropped() {
+        let mut long = Conversation::start(Wire::OpenAiChat);
+        for n in 0..100_000 {
+            long.push(&says(Role::Assistant, vec![Part::ToolCall(call(Some("a"), "t", json!(n)))]));
+            long.push(&says(Role::User, vec![text("go on")]));
+        }
+        let shared = long.clone();
+        drop(long);
+        assert_eq!(shared.lineage().turns, 200_000);
     }
 
     proptest! {

@@ -5,7 +5,9 @@
 
 use crate::codec::{self, Encoder};
 use crate::ids::{BlobId, NodeId};
-use looptape_core::{Digest, chain, varint};
+use looptape_core::chain::{self, Shared, SharedCut};
+use looptape_core::derive::reading::Reading;
+use looptape_core::{Digest, varint};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 
@@ -34,7 +36,6 @@ pub(crate) struct StoredBody {
 
 #[derive(Clone, Copy, Debug)]
 struct StoredPiece {
-    digest: Digest,
     blob: BlobId,
     node: NodeId,
 }
@@ -45,15 +46,6 @@ impl StoredBody {
         let mut out = Vec::with_capacity(self.heads.len() * 4);
         self.heads.iter().for_each(|h| varint::write(&mut out, h.0 as u64));
         out
-    }
-
-    /// How many leading pieces of its first cut another body shares: how close two bodies are.
-    fn shared_with(&self, digests: &[Vec<Digest>]) -> usize {
-        self.pieces
-            .iter()
-            .zip(digests)
-            .map(|(old, new)| old.iter().zip(new).take_while(|(o, n)| o.digest == **n).count())
-            .sum()
     }
 }
 
@@ -154,27 +146,25 @@ impl ContentCache {
         Ok(connection.last_insert_rowid())
     }
 
-    /// Stores a body: its skeleton, and its pieces as chains. `recent` are earlier bodies of the same
-    /// trace: the one that shares most gives known chains and bases for splices.
-    pub(crate) fn put_body<'a>(
+    /// Stores a body: its skeleton, and its pieces as chains. What it shares with an earlier body is there
+    /// already; other pieces are written as splices of the one at their place, where that is small.
+    pub(crate) fn put_body(
         &mut self,
         connection: &Connection,
         body: &[u8],
-        recent: impl Iterator<Item = &'a StoredBody>,
+        reading: &Reading,
+        earlier: Option<(&StoredBody, &Shared)>,
     ) -> rusqlite::Result<StoredBody> {
-        let split = chain::split(body);
-        let digests: Vec<Vec<Digest>> = split
-            .pieces
-            .iter()
-            .map(|cut| cut.iter().map(|r| Digest::of(&body[r.clone()])).collect())
-            .collect();
-        let before = recent.max_by_key(|r| r.shared_with(&digests));
+        let split = reading.split();
         let skeleton = self.put_blob(connection, &split.skeleton.encode())?;
-        let mut heads = Vec::with_capacity(split.pieces.len());
-        let mut pieces = Vec::with_capacity(split.pieces.len());
-        for (cut, (ranges, digests)) in split.pieces.iter().zip(&digests).enumerate() {
-            let known = before.and_then(|b| b.pieces.get(cut)).map_or(&[][..], Vec::as_slice);
-            let chain = self.put_chain(connection, body, ranges, digests, known)?;
+        let mut heads = Vec::with_capacity(split.cuts.len());
+        let mut pieces = Vec::with_capacity(split.cuts.len());
+        for (at, (cut, digests)) in split.cuts.iter().zip(reading.digests()).enumerate() {
+            let same = earlier.and_then(|(stored, shared)| {
+                let cut = &shared.cuts[at];
+                Some((stored.pieces.get(cut.of?)?.as_slice(), cut))
+            });
+            let chain = self.put_chain(connection, body, &cut.pieces, digests, same)?;
             heads.push(chain.last().map_or(NodeId(0), |p| p.node));
             pieces.push(chain);
         }
@@ -187,16 +177,21 @@ impl ContentCache {
         body: &[u8],
         ranges: &[std::ops::Range<usize>],
         digests: &[Digest],
-        known: &[StoredPiece],
+        same: Option<(&[StoredPiece], &SharedCut)>,
     ) -> rusqlite::Result<Vec<StoredPiece>> {
-        let shared = known.iter().zip(digests).take_while(|(k, d)| k.digest == **d).count();
-        let mut chain = known[..shared].to_vec();
-        for (at, (range, &digest)) in ranges.iter().zip(digests).enumerate().skip(shared) {
-            let like = known.get(at).map(|k| k.blob);
-            let blob = self.put(connection, &body[range.clone()], digest, like)?;
-            let parent = chain.last().map_or(NodeId(0), |p| p.node);
+        let mut chain = Vec::with_capacity(ranges.len());
+        if let Some((known, shared)) = same {
+            chain.extend_from_slice(&known[..shared.leading()]);
+        }
+        for (at, (range, &digest)) in ranges.iter().zip(digests).enumerate().skip(chain.len()) {
+            let at_its_place = same.and_then(|(known, shared)| Some((known.get(at)?.blob, shared.equal[at])));
+            let blob = match at_its_place {
+                Some((blob, true)) => blob,
+                other => self.put(connection, &body[range.clone()], digest, other.map(|(blob, _)| blob))?,
+            };
+            let parent = chain.last().map_or(NodeId(0), |p: &StoredPiece| p.node);
             let node = self.put_node(connection, parent, blob)?;
-            chain.push(StoredPiece { digest, blob, node });
+            chain.push(StoredPiece { blob, node });
         }
         Ok(chain)
     }

@@ -9,10 +9,12 @@
 //! A piece that is a small change of another (a message that lost its cache marker) is written down as a
 //! [`Splice`] of it.
 
+mod shared;
 mod skeleton;
 mod splice;
 mod split;
 
+pub use shared::{Shared, SharedCut};
 pub use skeleton::{Skeleton, SkeletonError};
 pub use splice::Splice;
-pub use split::{Split, split};
+pub use split::{Cut, CutOf, Split, element, split};

@@ -24,6 +24,11 @@ impl Skeleton {
         Self { literal, cuts }
     }
 
+    /// The body with its cuts left out: arrays are empty there, and long strings.
+    pub fn literal(&self) -> &[u8] {
+        &self.literal
+    }
+
     /// How many cuts the body has.
     pub fn cuts(&self) -> usize {
         self.cuts.len()

@@ -10,27 +10,52 @@ use std::ops::Range;
 /// Top-level strings from this length on (quotes included) become a piece of their own.
 const LONG_STRING: usize = 256;
 
-/// A body, cut. `pieces[i]` are the byte ranges of cut `i`, adjacent and in order.
+/// A body, cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     pub skeleton: Skeleton,
-    pub pieces: Vec<Vec<Range<usize>>>,
+    pub cuts: Vec<Cut>,
+}
+
+/// One cut: what was taken out of one member of the outermost object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Where the member's name stands, without its quotes and as it was written.
+    pub name: Range<usize>,
+    pub of: CutOf,
+    /// Where the pieces stand, adjacent and in order; never none.
+    pub pieces: Vec<Range<usize>>,
+}
+
+/// What a cut was made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutOf {
+    /// An array: each piece is an element, with what separates it from the one before.
+    Array,
+    /// A long string: one piece, without its quotes.
+    Text,
+}
+
+/// The element that a piece of an array holds, without its separator.
+pub fn element(piece: &[u8]) -> &[u8] {
+    let piece = piece.trim_ascii_start();
+    piece.strip_prefix(b",").unwrap_or(piece).trim_ascii_start()
 }
 
 /// Cuts `body`. A body that cannot be cut yields a skeleton that is the whole body.
 pub fn split(body: &[u8]) -> Split {
-    let pieces = Scanner { body, at: 0 }.object().unwrap_or_default();
+    let cuts = Scanner { body, at: 0 }.object().unwrap_or_default();
     let mut literal = Vec::new();
-    let mut cuts = Vec::with_capacity(pieces.len());
+    let mut places = Vec::with_capacity(cuts.len());
     let mut from = 0;
-    for cut in &pieces {
-        let (Some(first), Some(last)) = (cut.first(), cut.last()) else { continue };
+    for cut in &cuts {
+        let (Some(first), Some(last)) = (cut.pieces.first(), cut.pieces.last()) else { continue };
         literal.extend_from_slice(&body[from..first.start]);
-        cuts.push(literal.len());
+        places.push(literal.len());
         from = last.end;
     }
     literal.extend_from_slice(&body[from..]);
-    Split { skeleton: Skeleton::new(literal, cuts), pieces }
+    Split { skeleton: Skeleton::new(literal, places), cuts }
 }
 
 /// Walks the outermost object. Every method returns `None` when the bytes are not what it expects.
@@ -40,7 +65,7 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    fn object(mut self) -> Option<Vec<Vec<Range<usize>>>> {
+    fn object(mut self) -> Option<Vec<Cut>> {
         let mut cuts = Vec::new();
         self.expect(b'{')?;
         if self.peek()? == b'}' {
@@ -48,18 +73,20 @@ impl Scanner<'_> {
         }
         loop {
             self.skip_space();
+            let name_start = self.at + 1;
             self.string()?;
+            let name = name_start..self.at - 1;
             self.expect(b':')?;
             self.skip_space();
             let start = self.at;
             match self.byte()? {
-                b'[' => cuts.extend(self.array()?),
+                b'[' => cuts.extend(self.array()?.map(|pieces| Cut { name, of: CutOf::Array, pieces })),
                 b'"' => {
                     self.string()?;
                     if self.at - start >= LONG_STRING {
                         // The quotes stay in the skeleton, so that an empty piece is never needed.
                         let inside = start + 1..self.at - 1;
-                        cuts.push(vec![inside]);
+                        cuts.push(Cut { name, of: CutOf::Text, pieces: Vec::from([inside]) });
                     }
                 }
                 _ => self.value()?,
@@ -185,9 +212,9 @@ mod tests {
 
     fn rejoin(body: &[u8], split: &Split) -> Vec<u8> {
         let joined: Vec<Vec<u8>> = split
-            .pieces
+            .cuts
             .iter()
-            .map(|cut| cut.iter().flat_map(|r| body[r.clone()].iter().copied()).collect())
+            .map(|cut| cut.pieces.iter().flat_map(|r| body[r.clone()].iter().copied()).collect())
             .collect();
         split.skeleton.join(joined.iter().map(Vec::as_slice)).unwrap()
     }
@@ -197,9 +224,12 @@ mod tests {
         let body = br#" {"model":"m", "messages": [ {"a":"x]\"}"} ,{"b":[1,{}]}, 3 ] ,"tools":[],"n":1} "#;
         let s = split(body);
         let texts: Vec<&str> =
-            s.pieces[0].iter().map(|r| std::str::from_utf8(&body[r.clone()]).unwrap()).collect();
+            s.cuts[0].pieces.iter().map(|r| std::str::from_utf8(&body[r.clone()]).unwrap()).collect();
         assert_eq!(texts, [r#" {"a":"x]\"}"}"#, r#" ,{"b":[1,{}]}"#, ", 3"]);
-        assert_eq!(s.pieces.len(), 1, "an empty array is not cut");
+        assert_eq!(s.cuts.len(), 1, "an empty array is not cut");
+        assert_eq!((&body[s.cuts[0].name.clone()], s.cuts[0].of), (&b"messages"[..], CutOf::Array));
+        let elements: Vec<&[u8]> = s.cuts[0].pieces.iter().map(|r| element(&body[r.clone()])).collect();
+        assert_eq!(elements, [&br#"{"a":"x]\"}"}"#[..], br#"{"b":[1,{}]}"#, b"3"]);
         assert_eq!(rejoin(body, &s), body);
     }
 
@@ -207,7 +237,7 @@ mod tests {
     fn long_strings_are_pieces() {
         let body = format!(r#"{{"system":"{}","x":1}}"#, "word ".repeat(100)).into_bytes();
         let s = split(&body);
-        assert_eq!(s.pieces.len(), 1);
+        assert_eq!((s.cuts.len(), s.cuts[0].of), (1, CutOf::Text));
         assert_eq!(rejoin(&body, &s), body);
         assert!(s.skeleton.encode().len() < 40);
     }
@@ -226,7 +256,7 @@ mod tests {
             b"{\"a\":\"\\",
         ] {
             let s = split(body);
-            assert!(s.pieces.is_empty(), "{body:?}");
+            assert!(s.cuts.is_empty(), "{body:?}");
             assert_eq!(rejoin(body, &s), body);
         }
     }

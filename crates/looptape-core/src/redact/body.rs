@@ -60,6 +60,12 @@ pub fn redact_body<'a>(
     Redacted::replace(body, found.into_iter().map(|range| vec![range]).collect(), vault)
 }
 
+/// Whether nothing would be replaced in `text`: a body, or a part of one that begins and ends between two
+/// elements of an array.
+pub fn is_clean(patterns: &Patterns, known: &Credentials, text: &[u8]) -> bool {
+    search(patterns, known, text).is_empty()
+}
+
 /// What becomes of a body with a content encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredForm<'a> {

@@ -49,6 +49,12 @@ impl Credentials {
         }
     }
 
+    /// Whether the two look for the same values, in the same order.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.finders.len() == other.finders.len()
+            && self.finders.iter().zip(&other.finders).all(|(a, b)| a.needle() == b.needle())
+    }
+
     /// Adds the values of another set.
     pub fn extend(&mut self, other: &Self) {
         for finder in &other.finders {

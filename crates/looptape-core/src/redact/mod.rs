@@ -31,7 +31,7 @@ mod stream;
 mod tests;
 
 pub use bind::{Binding, Surroundings, normalise};
-pub use body::{Put, Redacted, Span, StoredForm, redact_body};
+pub use body::{Put, Redacted, Span, StoredForm, is_clean, redact_body};
 pub use credentials::Credentials;
 pub use header_values::redact_headers;
 pub use patterns::{Patterns, PatternsError, RedactConfig};

@@ -60,7 +60,7 @@ impl KnownCalls {
         request: &RequestFacts,
         is_open: impl Fn(TraceNumber) -> bool,
     ) -> Option<(TraceNumber, Placed)> {
-        let by_id = request.view.previous_response_id.as_deref().map(response_key);
+        let by_id = request.previous_response_id.as_deref().map(response_key);
         let by_history = request.lineage.echo.map(AnswerKey);
         let mut keys = by_id.into_iter().chain(by_history);
         keys.find_map(|key| Some((self.carry_on(key, request.lineage.last_turn, &is_open)?, key)))

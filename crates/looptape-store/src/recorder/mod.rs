@@ -4,6 +4,7 @@
 //! drops the event and counts a gap of its trace; a failing disk does the same. The agent whose calls
 //! are being recorded notices neither.
 
+mod bodies;
 mod event;
 mod handle;
 mod known;

@@ -2,16 +2,12 @@
 
 use super::event::{CallId, Moment, TraceSpec};
 use super::known::Placed;
-use crate::content::StoredBody;
 use crate::ids::{BlobId, TraceKey};
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::derive::RequestFacts;
 use looptape_core::redact::{Credentials, Vault};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-
-/// Earlier bodies that a new one is compared with: enough for a few concurrent lanes.
-const RECENT_BODIES: usize = 8;
+use std::collections::{BTreeMap, HashMap};
 
 /// An open trace's number in this recorder. Ids from outside repeat; these numbers do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,7 +106,6 @@ pub(super) struct OpenTrace {
     pub(super) opened_by_call: bool,
     pub(super) next_seq: u32,
     pub(super) vault: Vault,
-    pub(super) recent: VecDeque<StoredBody>,
     /// The blobs of the last request's and the last answer's headers: the next differ little.
     pub(super) last_headers: [Option<BlobId>; 2],
     pub(super) last_activity_mono_us: i64,
@@ -132,7 +127,6 @@ impl OpenTrace {
             opened_by_call,
             next_seq: 0,
             vault,
-            recent: VecDeque::new(),
             last_headers: [None; 2],
             last_activity_mono_us,
             open_calls: 0,
@@ -152,16 +146,8 @@ impl OpenTrace {
         mono_us - self.spec.started.mono_us
     }
 
-    pub(super) fn remember(&mut self, body: StoredBody) {
-        if self.recent.len() == RECENT_BODIES {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(body);
-    }
-
     /// Forgets ids of content that may be gone.
     pub(super) fn forget_content(&mut self) {
-        self.recent.clear();
         self.last_headers = [None; 2];
     }
 

@@ -10,9 +10,10 @@ use looptape_core::derive::decode_body;
 use looptape_core::exchange::Chunk;
 use looptape_core::headers::{REDACTED, RedactedHeaders, latin1_to_string, string_to_latin1};
 use looptape_core::redact::{
-    Credentials, Patterns, StoredForm, Vault, VaultKey, redact_answer, redact_body, redact_path,
+    Credentials, Patterns, StoredForm, Vault, VaultKey, is_clean, redact_answer, redact_body, redact_path,
 };
 use looptape_core::wire::content_encoding::DecodeEnd;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Patterns, and the key under which this process remembers secret values.
@@ -89,10 +90,20 @@ impl Scrubber {
         if clean.spans.is_empty() { text } else { String::from_utf8_lossy(&clean.bytes).into_owned() }
     }
 
-    pub(super) fn request(&self, vault: &mut Vault, begin: &BeginCall) -> CleanRequest {
+    /// Cleans a request. `fresh` are the parts of its body that are not known to be clean.
+    pub(super) fn request(
+        &self,
+        vault: &mut Vault,
+        begin: &BeginCall,
+        fresh: Option<&[Range<usize>]>,
+    ) -> CleanRequest {
         let known = &begin.credentials;
         let path = redact_path(&self.patterns, known, &begin.path);
         let mut headers = self.headers(vault, known, begin.headers.clone());
+        let is_clean = |part: &Range<usize>| is_clean(&self.patterns, known, &begin.body[part.clone()]);
+        if fresh.is_some_and(|fresh| fresh.iter().all(is_clean)) {
+            return CleanRequest { path, headers, body: None, left_out: None };
+        }
         let (body, left_out) =
             match self.body(&headers, &begin.body, &[], |b| redact_body(&self.patterns, vault, known, b)) {
                 Clean::AsSent => (None, None),

@@ -4,6 +4,7 @@
 //! the written half back ([`State::rolled_back`]) and never reaches some events ([`State::lose`]); their
 //! memory half happens all the same, so that a trace is ended by its end even if the disk was full then.
 
+use super::bodies::{Near, RecentBodies, RecentBody};
 use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Moment, PruneTold, Source, TraceHint,
     TraceSpec,
@@ -21,6 +22,9 @@ use crate::liveness::Process;
 use crate::{Retention, facts_row, reader};
 use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
+use looptape_core::chain::{self, Split};
+use looptape_core::derive::Target;
+use looptape_core::derive::reading::{Openings, Reading};
 use looptape_core::exchange::{Answer, Chunk, Outcome};
 use looptape_core::{Digest, TraceId, derive};
 use rusqlite::{Connection, params};
@@ -31,6 +35,8 @@ use std::sync::mpsc::SyncSender;
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
     cache: ContentCache,
+    bodies: RecentBodies,
+    openings: Openings,
     scrubber: Scrubber,
     process: Process,
     /// This recorder's row, once committed.
@@ -77,6 +83,8 @@ impl State {
     pub(super) fn new(cache: ContentCache, scrubber: Scrubber) -> Self {
         Self {
             cache,
+            bodies: RecentBodies::default(),
+            openings: Openings::default(),
             scrubber,
             process: Process::current(),
             recorder: None,
@@ -96,6 +104,7 @@ impl State {
     /// A transaction has begun.
     pub(super) fn start_batch(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.cache.refresh(connection)? == Freshness::Void {
+            self.bodies.forget();
             self.traces.values_mut().for_each(OpenTrace::forget_content);
         }
         Ok(())
@@ -220,25 +229,55 @@ impl State {
     }
 
     fn begin(&mut self, connection: &Connection, call: CallId, begin: BeginCall) -> rusqlite::Result<()> {
-        let live = derive::request(&begin.provider, &begin.method, &begin.path, &begin.headers, &begin.body);
+        let target = Target { provider: &begin.provider, method: &begin.method, path: &begin.path };
+        let decoded = derive::decode_body(&begin.headers, &begin.body, &[]).bytes;
+        let split = chain::split(&decoded);
+        // Of a body with a content encoding, other bytes are stored than are read.
+        let near = match decoded == begin.body {
+            true => self.bodies.near(&decoded, &split),
+            false => None,
+        };
+        let unsearched = near.as_ref().map(|near| near.unsearched(&split, decoded.len(), &begin.credentials));
+        let reading = read(&target, &decoded, split, near.as_ref(), &mut self.openings);
+        let live = derive::request_read(&target, &begin.headers, begin.body.len(), &reading);
+        let near = near.map(|near| (near.number, near.shared));
+
         let (number, origin) = self.trace_of(&begin, &live);
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
 
-        let clean = self.scrubber.request(&mut trace.vault, &begin);
+        let clean = self.scrubber.request(&mut trace.vault, &begin, unsearched.as_deref());
         if let Some(reason) = clean.left_out {
             trace.gap(reason);
         }
-        let (mut facts, live) = match &clean.body {
-            Some(body) => {
-                let clean =
-                    derive::request(&begin.provider, &begin.method, &clean.path, &clean.headers, body);
-                (clean, Some(live))
+        let is_redacted = clean.body.is_some();
+        let body = clean.body.unwrap_or_else(|| begin.body.clone());
+        // What is stored: the same, unless something was replaced or it is encoded.
+        let (reading, near) = match body == decoded {
+            true => (reading, near),
+            false => {
+                let split = chain::split(&body);
+                let near = near.and_then(|(number, _)| self.bodies.compare(number, &body, &split));
+                let reading = read(&target, &body, split, near.as_ref(), &mut self.openings);
+                (reading, near.map(|near| (near.number, near.shared)))
             }
-            None => (live, None),
         };
-        let body = clean.body.as_ref().unwrap_or(&begin.body);
-        let stored = self.cache.put_body(connection, body, trace.recent.iter())?;
+        let (mut facts, live) = match is_redacted {
+            true => {
+                let target = Target { path: &clean.path, ..target };
+                let is_plain = derive::decode_body(&clean.headers, &body, &[]).bytes == body;
+                let stored = match is_plain {
+                    true => derive::request_read(&target, &clean.headers, body.len(), &reading),
+                    false => {
+                        derive::request(target.provider, target.method, target.path, &clean.headers, &body)
+                    }
+                };
+                (stored, Some(live))
+            }
+            false => (live, None),
+        };
+        let earlier = near.as_ref().and_then(|(number, shared)| Some((self.bodies.stored(*number)?, shared)));
+        let stored = self.cache.put_body(connection, &body, &reading, earlier)?;
         let headers = self.cache.put_like(connection, &clean.headers.encode(), trace.last_headers[0])?;
         trace.last_headers[0] = Some(headers);
 
@@ -265,14 +304,15 @@ impl State {
                 headers.0,
                 stored.skeleton.0,
                 stored.encode_heads(),
-                &Digest::of(body).0[..],
+                &Digest::of(&body).0[..],
                 body.len() as i64
             ])?;
         trace.next_seq += 1;
         trace.open_calls += 1;
         trace.last_activity_mono_us = begin.at.mono_us;
-        trace.remember(stored);
         self.batch.begun.push(call);
+        let known = RecentBody::new(body, reading, stored, begin.credentials.clone(), is_redacted);
+        self.bodies.remember(known, near.as_ref().map(|(number, shared)| (*number, shared)));
         self.calls
             .insert(call, OpenCall { trace: number, origin, facts, live, credentials: begin.credentials });
         Ok(())
@@ -461,6 +501,7 @@ impl State {
         let reason = cause(error);
         tracing::warn!(%error, "a batch of recordings could not be written");
         self.cache.forget();
+        self.bodies.forget();
         if batch.registered {
             self.recorder = None;
         }
@@ -485,6 +526,20 @@ impl State {
             }
         }
         *self.report.gaps.entry(reason).or_default() += 1;
+    }
+}
+
+/// Reads a body, from where it parts from an earlier one.
+fn read(
+    target: &Target<'_>,
+    body: &[u8],
+    split: Split,
+    near: Option<&Near<'_>>,
+    openings: &mut Openings,
+) -> Reading {
+    match near {
+        Some(near) => Reading::after(target, body, split, &near.shared, &near.earlier.reading, openings),
+        None => Reading::whole(target, body, split, openings),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::*;
 use crate::digest::Digest;
 use crate::facts::Lineage;
-use crate::lineage;
+use crate::lineage::Conversation;
 use crate::wire::{Message, Part, RequestView, ResponseView, Role, ToolCall, Wire};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -92,7 +92,8 @@ pub(super) fn view(body: &Value) -> RequestView {
 
 pub(super) fn lineage_of(body: &Value, answer: Option<&str>) -> Lineage {
     let answer = answer.map(|text| ResponseView { text: text.to_owned(), ..ResponseView::default() });
-    lineage::of_call(Wire::OpenAiChat, &view(body), answer.as_ref())
+    let conversation = Conversation::of(Wire::OpenAiChat, &view(body).messages);
+    answer.map_or_else(|| conversation.lineage(), |answer| conversation.answered(&answer))
 }
 
 pub(super) fn tape(calls: &[Call]) -> Tape {

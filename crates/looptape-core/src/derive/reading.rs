@@ -1,0 +1,243 @@
+//! Reading a request's body piece by piece.
+//!
+//! A body is cut as it is stored (`chain`): its skeleton says which model is asked and how, its message
+//! array says what was said. Both are folded, so that a body which shares its beginning with one that was
+//! read before costs only what is new in it: [`Reading::after`] gives the same as [`Reading::whole`].
+//!
+//! A body that has its history elsewhere (a prompt that is one string, a message beside the array) is
+//! parsed whole.
+//!
+//! It does not look at answers, and keeps no body: whoever holds the earlier one compares
+//! ([`chain::Shared`]).
+
+use super::Target;
+use crate::chain::{self, Cut, CutOf, Shared, Split};
+use crate::digest::Digest;
+use crate::lineage::Conversation;
+use crate::redact;
+use crate::replay::components::{Endpoint, RequestKey};
+use crate::wire::{RequestView, Wire};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a body says outside its cuts, which most requests of one client have in common.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub wire: Option<Wire>,
+    pub model: Option<String>,
+    pub stream: bool,
+    pub previous_response_id: Option<String>,
+    /// Endpoint, model and parameters, in the form in which requests are compared.
+    digest: Digest,
+    /// What is said outside the cuts; `None` if it is not a model call.
+    said: Option<Conversation>,
+}
+
+/// Openings read before, so that the same client's next request costs nothing here.
+#[derive(Debug, Default)]
+pub struct Openings(HashMap<OpeningKey, Arc<Opening>>);
+
+/// Wire, method and path, skeleton.
+type OpeningKey = (Option<Wire>, String, Vec<u8>);
+
+/// Beyond this many openings they are forgotten and read anew.
+const MOST_OPENINGS: usize = 512;
+/// Skeletons longer than this are not remembered.
+const LONGEST_SKELETON: usize = 4096;
+
+/// A body, read.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    split: Split,
+    opening: Arc<Opening>,
+    cuts: Vec<ReadCut>,
+    /// Which cut is the message array, and what had been said after each of its elements.
+    history: Option<(usize, Vec<Conversation>)>,
+    /// If the body had to be parsed whole: what is said in all of it.
+    elsewhere: Option<Conversation>,
+}
+
+/// One cut's pieces.
+#[derive(Clone, Debug, Default)]
+struct ReadCut {
+    digests: Vec<Digest>,
+    /// The chain over `digests`, after each.
+    heads: Vec<Digest>,
+}
+
+impl Reading {
+    /// Reads a body of which nothing is known.
+    pub fn whole(target: &Target<'_>, body: &[u8], split: Split, openings: &mut Openings) -> Self {
+        let nothing = Shared::none(&split);
+        Self::read(target, body, split, &nothing, None, openings)
+    }
+
+    /// Reads a body that has `shared` in common with the one that gave `before`.
+    pub fn after(
+        target: &Target<'_>,
+        body: &[u8],
+        split: Split,
+        shared: &Shared,
+        before: &Self,
+        openings: &mut Openings,
+    ) -> Self {
+        Self::read(target, body, split, shared, Some(before), openings)
+    }
+
+    fn read(
+        target: &Target<'_>,
+        body: &[u8],
+        split: Split,
+        shared: &Shared,
+        before: Option<&Self>,
+        openings: &mut Openings,
+    ) -> Self {
+        let cuts = split.cuts.iter().zip(&shared.cuts).map(|(cut, shared)| {
+            let before = before.and_then(|b| b.cuts.get(shared.of?));
+            ReadCut::new(body, cut, shared, before)
+        });
+        let cuts = cuts.collect();
+        let opening = openings.of(target, split.skeleton.literal());
+        let mut reading = Self { split, opening, cuts, history: None, elsewhere: None };
+        reading.read_history(target, body, shared, before);
+        reading
+    }
+
+    fn read_history(&mut self, target: &Target<'_>, body: &[u8], shared: &Shared, before: Option<&Self>) {
+        let Some(wire) = self.opening.wire else { return };
+        let Some(start) = &self.opening.said else { return };
+        let name = |cut: &Cut| &body[cut.name.clone()];
+        if !start.is_silent() || self.split.cuts.iter().any(|cut| !is_plain(name(cut), cut.of)) {
+            self.elsewhere = said_in_all(target, wire, body);
+            return;
+        }
+        let is_history = |cut: &Cut| name(cut) == wire.message_array().as_bytes();
+        let mut arrays = (0..self.split.cuts.len()).filter(|&at| is_history(&self.split.cuts[at]));
+        let Some(at) = arrays.next() else { return };
+        if arrays.next().is_some() {
+            self.elsewhere = said_in_all(target, wire, body);
+            return;
+        }
+        let known = before.and_then(|b| b.history.as_ref()).filter(|(cut, after)| {
+            shared.cuts[at].of == Some(*cut) && after.last().is_some_and(|c| c.wire() == wire)
+        });
+        let known = known.map_or(&[][..], |(_, after)| &after[..shared.cuts[at].leading().min(after.len())]);
+        let mut after = known.to_vec();
+        let mut said = known.last().unwrap_or(start).clone();
+        for piece in &self.split.cuts[at].pieces[known.len()..] {
+            let Ok(element) = serde_json::from_slice::<Value>(chain::element(&body[piece.clone()])) else {
+                return;
+            };
+            said.push(&wire.decode_message(&element));
+            after.push(said.clone());
+        }
+        self.history = Some((at, after));
+    }
+
+    pub fn split(&self) -> &Split {
+        &self.split
+    }
+
+    /// The digests of each cut's pieces.
+    pub fn digests(&self) -> impl Iterator<Item = &[Digest]> {
+        self.cuts.iter().map(|cut| cut.digests.as_slice())
+    }
+
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// What the body says; `None` if it is not that of a model call.
+    pub fn conversation(&self) -> Option<&Conversation> {
+        let last = self.history.as_ref().and_then(|(_, after)| after.last());
+        self.elsewhere.as_ref().or(last).or(self.opening.said.as_ref())
+    }
+
+    /// Equal for the same request sent again: its opening in the form in which requests are compared, its
+    /// pieces byte for byte.
+    pub fn request_digest(&self) -> i64 {
+        let head = self.cuts.iter().filter_map(|cut| cut.heads.last());
+        head.fold(self.opening.digest, |digest, head| digest.chain(*head)).short()
+    }
+}
+
+impl ReadCut {
+    fn new(body: &[u8], cut: &Cut, shared: &chain::SharedCut, before: Option<&Self>) -> Self {
+        let leading = before.map_or(0, |_| shared.leading());
+        let mut read = match before {
+            Some(before) => {
+                Self { digests: before.digests[..leading].to_vec(), heads: before.heads[..leading].to_vec() }
+            }
+            None => Self::default(),
+        };
+        read.digests.reserve(cut.pieces.len() - leading);
+        read.heads.reserve(cut.pieces.len() - leading);
+        let mut head = read.heads.last().copied().unwrap_or_else(|| Digest::of(&body[cut.name.clone()]));
+        for (at, piece) in cut.pieces.iter().enumerate().skip(leading) {
+            let digest = match before {
+                Some(before) if shared.equal[at] => before.digests[at],
+                _ => Digest::of(&body[piece.clone()]),
+            };
+            head = head.chain(digest);
+            read.digests.push(digest);
+            read.heads.push(head);
+        }
+        read
+    }
+}
+
+impl Openings {
+    fn of(&mut self, target: &Target<'_>, skeleton: &[u8]) -> Arc<Opening> {
+        let wire = target.wire();
+        if skeleton.len() > LONGEST_SKELETON {
+            return Arc::new(Opening::read(target, wire, skeleton));
+        }
+        let key = (wire, format!("{} {}", target.method, target.path), skeleton.to_vec());
+        if let Some(known) = self.0.get(&key) {
+            return known.clone();
+        }
+        if self.0.len() == MOST_OPENINGS {
+            self.0.clear();
+        }
+        let opening = Arc::new(Opening::read(target, wire, skeleton));
+        self.0.insert(key, opening.clone());
+        opening
+    }
+}
+
+impl Opening {
+    fn read(target: &Target<'_>, wire: Option<Wire>, skeleton: &[u8]) -> Self {
+        let endpoint = Endpoint::new(target.method, target.path);
+        let key = RequestKey::new(wire, &endpoint, &redact::normalise(skeleton));
+        let json = wire.and_then(|wire| Some((wire, serde_json::from_slice::<Value>(skeleton).ok()?)));
+        let said_by = |view: &RequestView, wire| Conversation::of(wire, &view.messages);
+        let (view, said) = match json {
+            Some((wire, json)) => {
+                let view = wire.decode_request(target.path, &json);
+                let said = said_by(&view, wire);
+                (view, Some(said))
+            }
+            None => (RequestView::default(), wire.map(Conversation::start)),
+        };
+        Self {
+            wire,
+            model: view.model,
+            stream: view.stream,
+            previous_response_id: view.previous_response_id,
+            digest: key.canonical,
+            said,
+        }
+    }
+}
+
+/// Whether a cut may be left out when looking for the history outside the message array: an array that is
+/// not the history, or a system prompt.
+fn is_plain(name: &[u8], of: CutOf) -> bool {
+    of == CutOf::Array || matches!(name, b"system" | b"instructions")
+}
+
+fn said_in_all(target: &Target<'_>, wire: Wire, body: &[u8]) -> Option<Conversation> {
+    let json = serde_json::from_slice(body).ok()?;
+    Some(Conversation::of(wire, &wire.decode_request(target.path, &json).messages))
+}
