@@ -49,6 +49,44 @@ impl Digest {
     }
 }
 
+/// The beginning of a body, hashed: a longer body that begins the same is hashed from there.
+#[derive(Clone)]
+pub struct HashedPrefix {
+    hasher: Box<blake3::Hasher>,
+    length: usize,
+}
+
+impl HashedPrefix {
+    /// Of nothing.
+    pub fn empty() -> Self {
+        Self { hasher: Box::new(blake3::Hasher::new()), length: 0 }
+    }
+
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The same for the first `length` bytes of `body`, which begins with the bytes hashed so far.
+    pub fn extend(mut self, body: &[u8], length: usize) -> Self {
+        if length > self.length {
+            self.hasher.update(&body[self.length..length]);
+            self.length = length;
+        }
+        self
+    }
+
+    /// The digest of `body`, which begins with the bytes hashed so far.
+    pub fn digest_of(&self, body: &[u8]) -> Digest {
+        Digest(*self.hasher.clone().update(&body[self.length..]).finalize().as_bytes())
+    }
+}
+
+impl fmt::Debug for HashedPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HashedPrefix({} bytes)", self.length)
+    }
+}
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}…", &self.to_hex()[..12])
@@ -81,6 +119,17 @@ mod tests {
     #[test]
     fn parts_are_delimited() {
         assert_ne!(Digest::of_parts(&[b"ab", b"c"]), Digest::of_parts(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn a_hashed_prefix_saves_nothing_but_time() {
+        let body: Vec<u8> = (0..10_000u32).map(|n| (n * 7) as u8).collect();
+        let mut prefix = HashedPrefix::empty();
+        for length in [0, 1, 1024, 1025, 5000, 4000, 10_000] {
+            prefix = prefix.extend(&body, length);
+            assert_eq!(prefix.digest_of(&body), Digest::of(&body));
+        }
+        assert_eq!(prefix.length(), 10_000);
     }
 
     #[test]

@@ -7,8 +7,8 @@ pub(crate) const RAW: i64 = 0;
 pub(crate) const ZSTD: i64 = 1;
 pub(crate) const SPLICE: i64 = 2;
 
-/// Level 3 pays most for its time on JSON and SSE text.
-const LEVEL: i32 = 3;
+/// What is compressed is short: higher levels pay little for their time.
+const LEVEL: i32 = 1;
 
 /// Content below this many bytes gains nothing from compression.
 const SMALLEST_WORTH: usize = 64;

@@ -5,11 +5,12 @@
 
 use crate::codec::{self, Encoder};
 use crate::ids::{BlobId, NodeId};
-use looptape_core::chain::{self, Shared, SharedCut};
+use looptape_core::chain::{self, Shared, SharedCut, Split};
 use looptape_core::derive::reading::Reading;
 use looptape_core::{Digest, varint};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Splices lie at most this deep, so that reading a piece stays cheap.
 const MAX_SPLICE_DEPTH: i64 = 8;
@@ -20,7 +21,7 @@ const MOST_IDS: usize = 200_000;
 /// What the writer remembers about content that is in the database.
 pub(crate) struct ContentCache {
     encoder: Encoder,
-    blobs: HashMap<Digest, BlobId>,
+    blobs: HashMap<Digest, Blob>,
     nodes: HashMap<(NodeId, BlobId), NodeId>,
     generation: i64,
 }
@@ -31,13 +32,40 @@ pub(crate) struct ContentCache {
 pub(crate) struct StoredBody {
     pub(crate) skeleton: BlobId,
     pub(crate) heads: Vec<NodeId>,
-    pieces: Vec<Vec<StoredPiece>>,
+    runs: Vec<Vec<StoredRun>>,
 }
 
+/// Pieces that follow each other, stored as one blob.
 #[derive(Clone, Copy, Debug)]
-struct StoredPiece {
-    blob: BlobId,
+struct StoredRun {
+    /// The piece after its last.
+    end: usize,
+    blob: Blob,
     node: NodeId,
+}
+
+/// A blob that is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blob {
+    pub(crate) id: BlobId,
+    /// How many splices lie under it.
+    depth: i64,
+}
+
+/// Content that is stored, from which other content may differ little.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Like<'a> {
+    pub(crate) blob: Blob,
+    pub(crate) content: &'a [u8],
+}
+
+/// An earlier body, and what a new one shares with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Earlier<'a> {
+    pub(crate) body: &'a [u8],
+    pub(crate) split: &'a Split,
+    pub(crate) stored: &'a StoredBody,
+    pub(crate) shared: &'a Shared,
 }
 
 impl StoredBody {
@@ -78,16 +106,16 @@ impl ContentCache {
 
     /// Stores content, or finds it stored.
     pub(crate) fn put_blob(&mut self, connection: &Connection, content: &[u8]) -> rusqlite::Result<BlobId> {
-        self.put(connection, content, Digest::of(content), None)
+        Ok(self.put(connection, content, Digest::of(content), None)?.id)
     }
 
-    /// The same for content that differs little from blob `like`.
+    /// The same for content that may differ little from what is stored.
     pub(crate) fn put_like(
         &mut self,
         connection: &Connection,
         content: &[u8],
-        like: Option<BlobId>,
-    ) -> rusqlite::Result<BlobId> {
+        like: Option<Like<'_>>,
+    ) -> rusqlite::Result<Blob> {
         self.put(connection, content, Digest::of(content), like)
     }
 
@@ -96,44 +124,44 @@ impl ContentCache {
         connection: &Connection,
         content: &[u8],
         digest: Digest,
-        like: Option<BlobId>,
-    ) -> rusqlite::Result<BlobId> {
-        if let Some(&id) = self.blobs.get(&digest) {
-            return Ok(id);
+        like: Option<Like<'_>>,
+    ) -> rusqlite::Result<Blob> {
+        if let Some(&known) = self.blobs.get(&digest) {
+            return Ok(known);
         }
-        let found = connection
-            .prepare_cached("SELECT id FROM blobs WHERE digest = ?1")?
-            .query_row([&digest.0[..]], |r| r.get(0))
-            .optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => self.insert(connection, content, digest, like)?,
+        let blob = match self.insert(connection, content, digest, like)? {
+            Some(new) => new,
+            None => connection
+                .prepare_cached("SELECT id, depth FROM blobs WHERE digest = ?1")?
+                .query_row([&digest.0[..]], |r| Ok(Blob { id: BlobId(r.get(0)?), depth: r.get(1)? }))?,
         };
-        self.blobs.insert(digest, BlobId(id));
-        Ok(BlobId(id))
+        self.blobs.insert(digest, blob);
+        Ok(blob)
     }
 
+    /// `None` if it is there already.
     fn insert(
         &mut self,
         connection: &Connection,
         content: &[u8],
         digest: Digest,
-        like: Option<BlobId>,
-    ) -> rusqlite::Result<i64> {
-        let spliced = match like {
-            Some(base) => splice_of(connection, base, content)?,
-            None => None,
-        };
-        let (codec, base, depth, packed) = match spliced {
-            Some((base, depth, bytes)) => (codec::SPLICE, Some(base.0), depth, Some(bytes)),
+        like: Option<Like<'_>>,
+    ) -> rusqlite::Result<Option<Blob>> {
+        let splice = like.filter(|like| like.blob.depth < MAX_SPLICE_DEPTH).and_then(|like| {
+            let splice = chain::Splice::between(like.content, content)?;
+            Some((like.blob, splice.encode()))
+        });
+        let (codec, base, depth, packed) = match splice {
+            Some((base, bytes)) => (codec::SPLICE, Some(base.id.0), base.depth + 1, Some(bytes)),
             None => {
                 let (codec, packed) = self.encoder.encode(content);
                 (codec, None, 0, packed)
             }
         };
-        connection
+        let written = connection
             .prepare_cached(
-                "INSERT INTO blobs (digest, codec, base, depth, size, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO blobs (digest, codec, base, depth, size, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                 ON CONFLICT (digest) DO NOTHING",
             )?
             .execute(params![
                 &digest.0[..],
@@ -143,32 +171,29 @@ impl ContentCache {
                 content.len() as i64,
                 packed.as_deref().unwrap_or(content)
             ])?;
-        Ok(connection.last_insert_rowid())
+        Ok((written > 0).then(|| Blob { id: BlobId(connection.last_insert_rowid()), depth }))
     }
 
     /// Stores a body: its skeleton, and its pieces as chains. What it shares with an earlier body is there
-    /// already; other pieces are written as splices of the one at their place, where that is small.
+    /// already; other runs of pieces are written as splices of the one at their place, where that is small.
     pub(crate) fn put_body(
         &mut self,
         connection: &Connection,
         body: &[u8],
         reading: &Reading,
-        earlier: Option<(&StoredBody, &Shared)>,
+        earlier: Option<Earlier<'_>>,
     ) -> rusqlite::Result<StoredBody> {
         let split = reading.split();
         let skeleton = self.put_blob(connection, &split.skeleton.encode())?;
         let mut heads = Vec::with_capacity(split.cuts.len());
-        let mut pieces = Vec::with_capacity(split.cuts.len());
+        let mut runs = Vec::with_capacity(split.cuts.len());
         for (at, (cut, digests)) in split.cuts.iter().zip(reading.digests()).enumerate() {
-            let same = earlier.and_then(|(stored, shared)| {
-                let cut = &shared.cuts[at];
-                Some((stored.pieces.get(cut.of?)?.as_slice(), cut))
-            });
+            let same = earlier.and_then(|earlier| EarlierCut::of(&earlier, at));
             let chain = self.put_chain(connection, body, &cut.pieces, digests, same)?;
-            heads.push(chain.last().map_or(NodeId(0), |p| p.node));
-            pieces.push(chain);
+            heads.push(chain.last().map_or(NodeId(0), |run| run.node));
+            runs.push(chain);
         }
-        Ok(StoredBody { skeleton, heads, pieces })
+        Ok(StoredBody { skeleton, heads, runs })
     }
 
     fn put_chain(
@@ -177,21 +202,26 @@ impl ContentCache {
         body: &[u8],
         ranges: &[std::ops::Range<usize>],
         digests: &[Digest],
-        same: Option<(&[StoredPiece], &SharedCut)>,
-    ) -> rusqlite::Result<Vec<StoredPiece>> {
-        let mut chain = Vec::with_capacity(ranges.len());
-        if let Some((known, shared)) = same {
-            chain.extend_from_slice(&known[..shared.leading()]);
-        }
-        for (at, (range, &digest)) in ranges.iter().zip(digests).enumerate().skip(chain.len()) {
-            let at_its_place = same.and_then(|(known, shared)| Some((known.get(at)?.blob, shared.equal[at])));
-            let blob = match at_its_place {
-                Some((blob, true)) => blob,
-                other => self.put(connection, &body[range.clone()], digest, other.map(|(blob, _)| blob))?,
+        same: Option<EarlierCut<'_>>,
+    ) -> rusqlite::Result<Vec<StoredRun>> {
+        let mut chain = match &same {
+            Some(same) => same.leading_runs().to_vec(),
+            None => Vec::new(),
+        };
+        let mut from = chain.last().map_or(0, |run| run.end);
+        while from < ranges.len() {
+            let end = run_from(ranges, from);
+            let content = &body[ranges[from].start..ranges[end - 1].end];
+            let digest = match end - from {
+                1 => digests[from],
+                _ => Digest::of(content),
             };
-            let parent = chain.last().map_or(NodeId(0), |p: &StoredPiece| p.node);
-            let node = self.put_node(connection, parent, blob)?;
-            chain.push(StoredPiece { blob, node });
+            let like = same.as_ref().and_then(|same| same.run(chain.len()));
+            let blob = self.put(connection, content, digest, like)?;
+            let parent = chain.last().map_or(NodeId(0), |run: &StoredRun| run.node);
+            let node = self.put_node(connection, parent, blob.id)?;
+            chain.push(StoredRun { end, blob, node });
+            from = end;
         }
         Ok(chain)
     }
@@ -205,22 +235,67 @@ impl ContentCache {
         if let Some(&id) = self.nodes.get(&(parent, blob)) {
             return Ok(id);
         }
-        let found = connection
-            .prepare_cached("SELECT id FROM nodes WHERE parent = ?1 AND blob = ?2")?
-            .query_row([parent.0, blob.0], |r| r.get(0))
-            .optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => {
-                connection
-                    .prepare_cached("INSERT INTO nodes (parent, blob) VALUES (?1, ?2)")?
-                    .execute([parent.0, blob.0])?;
-                connection.last_insert_rowid()
-            }
+        let written = connection
+            .prepare_cached(
+                "INSERT INTO nodes (parent, blob) VALUES (?1, ?2) ON CONFLICT (parent, blob) DO NOTHING",
+            )?
+            .execute([parent.0, blob.0])?;
+        let id = match written {
+            0 => connection
+                .prepare_cached("SELECT id FROM nodes WHERE parent = ?1 AND blob = ?2")?
+                .query_row([parent.0, blob.0], |r| r.get(0))?,
+            _ => connection.last_insert_rowid(),
         };
         self.nodes.insert((parent, blob), NodeId(id));
         Ok(NodeId(id))
     }
+}
+
+/// One cut of an earlier body.
+struct EarlierCut<'a> {
+    body: &'a [u8],
+    pieces: &'a [Range<usize>],
+    runs: &'a [StoredRun],
+    shared: &'a SharedCut,
+}
+
+impl<'a> EarlierCut<'a> {
+    /// The one that shares pieces with cut number `at` of the new body.
+    fn of(earlier: &Earlier<'a>, at: usize) -> Option<Self> {
+        let shared = &earlier.shared.cuts[at];
+        let of = shared.of?;
+        Some(Self {
+            body: earlier.body,
+            pieces: &earlier.split.cuts.get(of)?.pieces,
+            runs: earlier.stored.runs.get(of)?,
+            shared,
+        })
+    }
+
+    /// The runs that the new body has as they are.
+    fn leading_runs(&self) -> &'a [StoredRun] {
+        let shared = self.shared.leading();
+        &self.runs[..self.runs.partition_point(|run| run.end <= shared)]
+    }
+
+    /// A run, from which that at the same place may differ little.
+    fn run(&self, at: usize) -> Option<Like<'a>> {
+        let run = self.runs.get(at)?;
+        let first = at.checked_sub(1).map_or(0, |before| self.runs[before].end);
+        let content = self.pieces.get(first)?.start..self.pieces.get(run.end - 1)?.end;
+        Some(Like { blob: run.blob, content: &self.body[content] })
+    }
+}
+
+/// Pieces are stored together up to this many bytes: what one step adds is mostly several short ones. Long
+/// ones, a system prompt or a file, stand alone and are found by whoever has them too.
+const LONGEST_RUN: usize = 4096;
+
+/// The end of the run of new pieces that begins at `from`.
+fn run_from(pieces: &[Range<usize>], from: usize) -> usize {
+    let start = pieces[from].start;
+    let fits = |piece: &&Range<usize>| piece.end - start <= LONGEST_RUN;
+    from + pieces[from..].iter().take_while(fits).count().max(1)
 }
 
 /// Whether ids that were remembered before this transaction may still be used.
@@ -229,22 +304,6 @@ pub(crate) enum Freshness {
     Good,
     /// Something was pruned: forget them.
     Void,
-}
-
-/// `content` as a splice of blob `base`, with its depth, if that is worth it and not too deep.
-fn splice_of(
-    connection: &Connection,
-    base: BlobId,
-    content: &[u8],
-) -> rusqlite::Result<Option<(BlobId, i64, Vec<u8>)>> {
-    let depth: i64 = connection
-        .prepare_cached("SELECT depth FROM blobs WHERE id = ?1")?
-        .query_row([base.0], |r| r.get(0))?;
-    if depth >= MAX_SPLICE_DEPTH {
-        return Ok(None);
-    }
-    let Some(old) = read_blob(connection, base)? else { return Ok(None) };
-    Ok(chain::Splice::between(&old, content).map(|s| (base, depth + 1, s.encode())))
 }
 
 /// A blob's content; `None` if it is missing, or is not what was written.

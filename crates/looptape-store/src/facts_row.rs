@@ -7,7 +7,7 @@ use looptape_core::usage::TokenUsage;
 use looptape_core::wire::Wire;
 use rusqlite::{Connection, Row, params};
 
-/// Writes the facts of a finished exchange.
+/// Writes the facts of a finished exchange, which has none yet.
 pub(crate) fn insert(connection: &Connection, trace: TraceKey, f: &CallFacts) -> rusqlite::Result<()> {
     let json = |value: serde_json::Result<String>| value.expect("names and ids are JSON");
     let asks = (!f.asks.is_empty()).then(|| json(serde_json::to_string(&f.asks)));
@@ -20,7 +20,7 @@ pub(crate) fn insert(connection: &Connection, trace: TraceKey, f: &CallFacts) ->
     };
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO facts (trace, seq, derivation, wire, model, response_model, service_tier, stream, \
+            "INSERT INTO facts (trace, seq, derivation, wire, model, response_model, service_tier, stream, \
              finish_reason, first_event_us, first_reasoning_us, first_content_us, first_tool_call_us, \
              last_output_us, state, retry_count, retry_after_ms, response_bytes, uncached_input, cache_read, \
              cache_write_5m, cache_write_1h, output_visible, reasoning, input_total, output_total, usage_raw, \

@@ -141,6 +141,89 @@ fn a_full_queue_costs_calls_and_says_so() {
     assert!(said && matches!(status, TraceStatus::Incomplete(_)), "{status:?}");
 }
 
+/// A loop as agents make them: a history that grows, a cache marker that moves, a secret in a tool's result,
+/// a branch from the middle, other loops in between.
+fn bodies_of_a_loop(salt: &str) -> Vec<Vec<u8>> {
+    let mut messages: Vec<serde_json::Value> = Vec::new();
+    let mut bodies = Vec::new();
+    for step in 0..12 {
+        let secret = if step == 4 { " key sk-proj-Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFi" } else { "" };
+        let text = format!("{salt} step {step}{secret} {}", "words and words ".repeat(20 + step));
+        messages.push(serde_json::json!({"role": if step % 2 == 0 { "user" } else { "assistant" },
+            "content": [{"type": "text", "text": text}]}));
+        if step == 8 {
+            messages.truncate(5);
+        }
+        let mut marked = messages.clone();
+        marked.last_mut().unwrap()["content"][0]["cache_control"] = serde_json::json!({"type": "ephemeral"});
+        let body = serde_json::json!({"model": "m", "max_tokens": 10 + step / 6, "messages": marked,
+            "tools": [{"name": "look", "description": "d".repeat(300)}]});
+        bodies.push(serde_json::to_vec(&body).unwrap());
+    }
+    bodies
+}
+
+#[test]
+fn what_a_loop_shares_changes_nothing_in_what_is_kept() {
+    let (together, alone) = (Lab::new(), Lab::new());
+    let loops: Vec<Vec<Vec<u8>>> = ["red", "blue"].map(bodies_of_a_loop).into();
+    together.record(|r| {
+        for step in 0..loops[0].len() {
+            loops.iter().enumerate().for_each(|(n, bodies)| call(r, &format!("t{n}"), &bodies[step]));
+        }
+    });
+    // A recorder for each call remembers nothing of the one before.
+    for (n, bodies) in loops.iter().enumerate() {
+        bodies.iter().enumerate().for_each(|(step, body)| {
+            alone.record(|r| call(r, &format!("t{n}-{step}"), body));
+        });
+    }
+    for (n, bodies) in loops.iter().enumerate() {
+        let row = together.find(&format!("t{n}")).unwrap();
+        let facts = together.reader().load(row.clone()).unwrap().facts;
+        for (step, sent) in bodies.iter().enumerate() {
+            let seq = step as u32;
+            let exchange = together.reader().exchange(row.key, seq).unwrap();
+            let other = alone.find(&format!("t{n}-{step}")).unwrap();
+            assert_eq!(exchange.request_body, alone.reader().exchange(other.key, 0).unwrap().request_body);
+            let is_secret = String::from_utf8_lossy(sent).contains("Zm9vYmFy");
+            assert_eq!(exchange.request_body == *sent, !is_secret, "loop {n} step {step}");
+            let fact = &facts[step];
+            let by_itself = &alone.reader().load(other).unwrap().facts[0];
+            assert_eq!(fact.lineage, by_itself.lineage);
+            assert_eq!(fact.request_digest, by_itself.request_digest);
+        }
+    }
+    for lab in [together, alone] {
+        assert!(lab.reader().verify(|_, _| {}).unwrap().damage.is_empty());
+        let bytes = std::fs::read(&lab.database).unwrap();
+        assert!(!bytes.windows(8).any(|w| w == b"Zm9vYmFy"), "a secret reached the disk");
+    }
+}
+
+/// A placeholder's text, written by a client, is not what looptape puts in place of a secret: it is
+/// replaced itself, also where an equal piece was stored before.
+#[test]
+fn a_placeholder_that_a_client_writes_is_looked_at_every_time() {
+    let lab = Lab::new();
+    let body = |text: &str, more: u32| {
+        let messages: Vec<String> = (0..more).map(|n| format!("\"message {n}\"")).collect();
+        format!("{{\"messages\":[\"{text} {}\",{}]}}", "w".repeat(600), messages.join(",")).into_bytes()
+    };
+    let secret = "sk-proj-Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFi";
+    lab.record(|r| call(r, "t", &body(secret, 3)));
+    let row = lab.find("t").unwrap();
+    let stored = lab.reader().exchange(row.key, 0).unwrap().request_body;
+    lab.record(|r| {
+        call(r, "u", &body(secret, 3));
+        call(r, "u", &body(secret, 4));
+        call(r, "u", &stored);
+    });
+    let row = lab.find("u").unwrap();
+    let read = |seq| lab.reader().exchange(row.key, seq).unwrap().request_body;
+    assert_ne!(read(2), read(0), "it is another secret than the one before");
+}
+
 #[test]
 fn traces_are_found_by_prefix_position_and_run() {
     let lab = Lab::new();

@@ -16,5 +16,5 @@ mod split;
 
 pub use shared::{Shared, SharedCut};
 pub use skeleton::{Skeleton, SkeletonError};
-pub use splice::Splice;
-pub use split::{Cut, CutOf, Split, element, split};
+pub use splice::{Splice, common_prefix};
+pub use split::{Cut, CutOf, Split, element, split, split_after};

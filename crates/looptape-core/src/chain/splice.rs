@@ -43,11 +43,12 @@ impl<'a> Splice<'a> {
 }
 
 /// How many leading bytes two slices share.
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    const STRIDE: usize = 64;
-    let whole =
-        a.chunks_exact(STRIDE).zip(b.chunks_exact(STRIDE)).take_while(|(x, y)| x == y).count() * STRIDE;
-    whole + a[whole..].iter().zip(&b[whole..]).take_while(|(x, y)| x == y).count()
+pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    // Long strides are compared as fast as memory is read; short ones then find the place.
+    [4096, 64, 1].into_iter().fold(0, |same, stride| {
+        let strides = a[same..].chunks_exact(stride).zip(b[same..].chunks_exact(stride));
+        same + strides.take_while(|(x, y)| x == y).count() * stride
+    })
 }
 
 #[cfg(test)]

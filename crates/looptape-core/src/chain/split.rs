@@ -44,18 +44,45 @@ pub fn element(piece: &[u8]) -> &[u8] {
 
 /// Cuts `body`. A body that cannot be cut yields a skeleton that is the whole body.
 pub fn split(body: &[u8]) -> Split {
-    let cuts = Scanner { body, at: 0 }.object().unwrap_or_default();
-    let mut literal = Vec::new();
-    let mut places = Vec::with_capacity(cuts.len());
-    let mut from = 0;
-    for cut in &cuts {
-        let (Some(first), Some(last)) = (cut.pieces.first(), cut.pieces.last()) else { continue };
-        literal.extend_from_slice(&body[from..first.start]);
-        places.push(literal.len());
-        from = last.end;
+    Split::of(body, Scanner { body, at: 0 }.object().unwrap_or_default())
+}
+
+/// Cuts `body`, of which the first `prefix` bytes are those of a body that was cut before: the same as
+/// [`split`], without reading again what lies before the last element that they hold.
+pub fn split_after(body: &[u8], prefix: usize, before: &Split) -> Split {
+    // The byte after an element belongs to what is the same: it says that the element ends there.
+    let known = |cut: &Cut| cut.pieces.partition_point(|piece| piece.end < prefix);
+    let last = before.cuts.iter().rposition(|cut| cut.of == CutOf::Array && known(cut) > 0);
+    let resumed = last.and_then(|last| {
+        let (cut, earlier) = (&before.cuts[last], &before.cuts[..last]);
+        let pieces = cut.pieces[..known(cut)].to_vec();
+        let mut scanner = Scanner { body, at: pieces.last()?.end };
+        let pieces = scanner.rest_of_array(pieces)?;
+        let mut cuts = Vec::with_capacity(before.cuts.len());
+        cuts.extend_from_slice(earlier);
+        cuts.push(Cut { pieces, ..cut.clone() });
+        scanner.rest_of_object(cuts)
+    });
+    match resumed {
+        Some(cuts) => Split::of(body, cuts),
+        None => split(body),
     }
-    literal.extend_from_slice(&body[from..]);
-    Split { skeleton: Skeleton::new(literal, places), cuts }
+}
+
+impl Split {
+    fn of(body: &[u8], cuts: Vec<Cut>) -> Self {
+        let mut literal = Vec::new();
+        let mut places = Vec::with_capacity(cuts.len());
+        let mut from = 0;
+        for cut in &cuts {
+            let (Some(first), Some(last)) = (cut.pieces.first(), cut.pieces.last()) else { continue };
+            literal.extend_from_slice(&body[from..first.start]);
+            places.push(literal.len());
+            from = last.end;
+        }
+        literal.extend_from_slice(&body[from..]);
+        Self { skeleton: Skeleton::new(literal, places), cuts }
+    }
 }
 
 /// Walks the outermost object. Every method returns `None` when the bytes are not what it expects.
@@ -66,33 +93,20 @@ struct Scanner<'a> {
 
 impl Scanner<'_> {
     fn object(mut self) -> Option<Vec<Cut>> {
-        let mut cuts = Vec::new();
         self.expect(b'{')?;
         if self.peek()? == b'}' {
             return None;
         }
+        let mut cuts = Vec::new();
+        cuts.extend(self.member()?);
+        self.rest_of_object(cuts)
+    }
+
+    /// The members after the one that ends here, to the end of the body.
+    fn rest_of_object(mut self, mut cuts: Vec<Cut>) -> Option<Vec<Cut>> {
         loop {
-            self.skip_space();
-            let name_start = self.at + 1;
-            self.string()?;
-            let name = name_start..self.at - 1;
-            self.expect(b':')?;
-            self.skip_space();
-            let start = self.at;
-            match self.byte()? {
-                b'[' => cuts.extend(self.array()?.map(|pieces| Cut { name, of: CutOf::Array, pieces })),
-                b'"' => {
-                    self.string()?;
-                    if self.at - start >= LONG_STRING {
-                        // The quotes stay in the skeleton, so that an empty piece is never needed.
-                        let inside = start + 1..self.at - 1;
-                        cuts.push(Cut { name, of: CutOf::Text, pieces: Vec::from([inside]) });
-                    }
-                }
-                _ => self.value()?,
-            }
             match self.next_significant()? {
-                b',' => {}
+                b',' => cuts.extend(self.member()?),
                 b'}' => break,
                 _ => return None,
             }
@@ -101,24 +115,56 @@ impl Scanner<'_> {
         (self.at == self.body.len()).then_some(cuts)
     }
 
+    /// One member of the outermost object, and its cut if it has one.
+    fn member(&mut self) -> Option<Option<Cut>> {
+        self.skip_space();
+        let name_start = self.at + 1;
+        self.string()?;
+        let name = name_start..self.at - 1;
+        self.expect(b':')?;
+        self.skip_space();
+        let start = self.at;
+        match self.byte()? {
+            b'[' => return Some(self.array()?.map(|pieces| Cut { name, of: CutOf::Array, pieces })),
+            b'"' => {
+                self.string()?;
+                if self.at - start >= LONG_STRING {
+                    // The quotes stay in the skeleton, so that an empty piece is never needed.
+                    let inside = start + 1..self.at - 1;
+                    return Some(Some(Cut { name, of: CutOf::Text, pieces: Vec::from([inside]) }));
+                }
+            }
+            _ => self.value()?,
+        }
+        Some(None)
+    }
+
     /// The pieces of the array that starts here: each runs from the end of the one before it, so that
     /// separators belong to the piece that follows them. `None` inside for an empty array.
     fn array(&mut self) -> Option<Option<Vec<Range<usize>>>> {
         self.at += 1;
-        let mut pieces = Vec::new();
-        let mut start = self.at;
+        let start = self.at;
         if self.peek()? == b']' {
             self.expect(b']')?;
             return Some(None);
         }
+        self.skip_space();
+        self.value()?;
+        let first = start..self.at;
+        self.rest_of_array(Vec::from([first])).map(Some)
+    }
+
+    /// The pieces after the one that ends here are added to `pieces`.
+    fn rest_of_array(&mut self, mut pieces: Vec<Range<usize>>) -> Option<Vec<Range<usize>>> {
         loop {
-            self.skip_space();
-            self.value()?;
-            pieces.push(start..self.at);
-            start = self.at;
+            let start = self.at;
             match self.next_significant()? {
-                b',' => {}
-                b']' => return Some(Some(pieces)),
+                b',' => {
+                    self.skip_space();
+                    self.value()?;
+                    pieces.push(start..self.at);
+                }
+                b']' => return Some(pieces),
                 _ => return None,
             }
         }
@@ -283,6 +329,24 @@ mod tests {
         fn any_json_comes_back(value in json(), pretty in any::<bool>()) {
             let body = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
             prop_assert_eq!(rejoin(&body, &split(&body)), body);
+        }
+
+        /// Wherever two bodies part, what was known of the first changes nothing in the second's cuts.
+        #[test]
+        fn cutting_goes_on_where_bodies_part(
+            value in json(),
+            at in any::<prop::sample::Index>(),
+            tail in "[\\[\\]{}\":,\\\\a1 ]{0,30}",
+            keep_end in any::<bool>(),
+        ) {
+            let old = serde_json::to_vec(&serde_json::json!({"a": [1, 22, {"b": []}], "v": value, "m": [value, "x"]})).unwrap();
+            let at = at.index(old.len() + 1);
+            let end = if keep_end { &old[at..] } else { &[][..] };
+            let new = [&old[..at], tail.as_bytes(), end].concat();
+            let prefix = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+            for prefix in [prefix, at] {
+                prop_assert_eq!(split_after(&new, prefix, &split(&old)), split(&new));
+            }
         }
 
         #[test]

@@ -5,6 +5,8 @@
 //! that consists of that leaf alone. The price file (`genai-prices`, embedded at build time) is never fetched.
 
 use genai_prices::{Calculator, PriceRequest, Usage, UsageKey};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Dollars per million tokens of each leaf, and per call.
@@ -44,9 +46,69 @@ pub(super) struct Found {
 /// Any whole number would do: rates for output do not depend on how much there is.
 const OUTPUT_TOKENS: f64 = 1_000_000.0;
 
+/// What the price file says of a model at a time, whatever a call uses.
+#[derive(Clone, Debug)]
+enum Known {
+    NotListed,
+    /// One price for all lengths of input.
+    Flat(Found),
+    /// The price depends on the length of the input.
+    Tiered,
+}
+
+/// Provider, model, service tier, and the quarter of an hour: prices that change with the time of day
+/// change at such times.
+type Asked = (Option<String>, String, Option<String>, i64);
+
+const QUARTER_OF_AN_HOUR_US: i64 = 900_000_000;
+/// Beyond this many answers the memory is filled anew.
+const MOST_KNOWN: usize = 512;
+/// Longer than any input, so beyond every tier.
+const ENDLESS_INPUT: u64 = 1 << 40;
+
+thread_local! {
+    /// Finding a model in the price file is slow, and a pure function of what is asked: it is asked once.
+    static KNOWN: RefCell<HashMap<Asked, Known>> = RefCell::default();
+}
+
 impl Query<'_> {
     /// `None` if the price file does not know the model at this provider.
     pub(super) fn look_up(&self) -> Option<Found> {
+        match self.known() {
+            Known::NotListed => None,
+            Known::Flat(found) => Some(found),
+            Known::Tiered => self.calculate(),
+        }
+    }
+
+    fn known(&self) -> Known {
+        let asked = (
+            self.provider_id.map(str::to_owned),
+            self.model.to_owned(),
+            self.service_tier.map(str::to_owned),
+            self.at_unix_us.div_euclid(QUARTER_OF_AN_HOUR_US),
+        );
+        KNOWN.with_borrow_mut(|known| {
+            if let Some(answer) = known.get(&asked) {
+                return answer.clone();
+            }
+            if known.len() == MOST_KNOWN {
+                known.clear();
+            }
+            let of_length = |input_tokens| Self { input_tokens, ..*self }.calculate();
+            let answer = match (of_length(1), of_length(ENDLESS_INPUT)) {
+                (None, _) => Known::NotListed,
+                (Some(short), Some(endless)) if short.rates.nearly_equal(&endless.rates) => {
+                    Known::Flat(short)
+                }
+                (Some(_), _) => Known::Tiered,
+            };
+            known.insert(asked, answer.clone());
+            answer
+        })
+    }
+
+    fn calculate(&self) -> Option<Found> {
         let input = self.input_tokens.max(1) as f64;
         let mtok = input / 1e6;
         let of_input = |keys: &[UsageKey]| {
@@ -88,6 +150,28 @@ impl Query<'_> {
 
     fn at(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(u64::try_from(self.at_unix_us).unwrap_or(0))
+    }
+}
+
+impl Rates {
+    /// Whether they differ in nothing but rounding.
+    fn nearly_equal(&self, other: &Self) -> bool {
+        let all = |r: &Self| {
+            [
+                r.uncached_input,
+                r.cache_read,
+                r.cache_write_5m,
+                r.cache_write_1h,
+                r.output_visible,
+                r.reasoning,
+                r.per_call_usd,
+                r.web_search_thousand_usd,
+            ]
+        };
+        all(self)
+            .into_iter()
+            .zip(all(other))
+            .all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs().max(b.abs()).max(1.0))
     }
 }
 

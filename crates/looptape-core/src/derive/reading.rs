@@ -241,3 +241,105 @@ fn said_in_all(target: &Target<'_>, wire: Wire, body: &[u8]) -> Option<Conversat
     let json = serde_json::from_slice(body).ok()?;
     Some(Conversation::of(wire, &wire.decode_request(target.path, &json).messages))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::derive::{request, request_read};
+    use crate::headers::RedactedHeaders;
+    use crate::provider::Provider;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const PATHS: [&str; 4] =
+        ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1beta/models/m:generateContent"];
+
+    fn message() -> impl Strategy<Value = Value> {
+        let text = "[a-z]{1,3}( [a-z\\\\\"]{1,8}){0,3}";
+        let id = || "[ab]{1}";
+        prop_oneof![
+            text.prop_map(|t| json!({"role": "user", "content": t})),
+            text.prop_map(|t| json!({"role": "assistant", "content": t})),
+            text.prop_map(|t| json!({"role": "user", "parts": [{"text": t}]})),
+            (text, id())
+                .prop_map(|(t, id)| json!({"role": "assistant", "content": [{"type": "text", "text": t},
+                {"type": "tool_use", "id": id, "name": "look", "input": {"q": t}}]})),
+            (text, id()).prop_map(|(t, id)| json!({"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": id, "content": t}]})),
+            id().prop_map(|id| json!({"role": "assistant", "content": null, "tool_calls": [
+                {"id": id, "type": "function", "function": {"name": "look", "arguments": "{}"}}]})),
+            (text, id()).prop_map(|(t, id)| json!({"role": "tool", "tool_call_id": id, "content": t})),
+            id().prop_map(
+                |id| json!({"type": "function_call", "call_id": id, "name": "look", "arguments": "{}"})
+            ),
+            id().prop_map(|id| json!({"type": "function_call_output", "call_id": id, "output": "dry"})),
+            text.prop_map(Value::from),
+            Just(Value::Null),
+        ]
+    }
+
+    fn body(messages: &[Value], extra: &str, tools_first: bool) -> Bytes {
+        let all = serde_json::to_string(messages).unwrap();
+        let tools = r#""tools":[{"name":"look"},{"name":"go"}]"#;
+        let members = ["messages", "input", "contents"].map(|name| format!("\"{name}\":{all}")).join(",");
+        let text = match tools_first {
+            true => format!(r#"{{"model":"m",{tools},{members}{extra}}}"#),
+            false => format!(r#"{{{members},"model":"m","stream":true{extra},{tools}}}"#),
+        };
+        Bytes::from(text)
+    }
+
+    proptest! {
+        /// What was known of an earlier body changes nothing in what is read, whatever the two share.
+        #[test]
+        fn a_body_reads_the_same_after_any_other(
+            before in prop::collection::vec(message(), 0..6),
+            keep in 0usize..6,
+            tail in prop::collection::vec(message(), 0..4),
+            extra in prop::sample::select(vec!["", r#","system":"be brief""#, r#","input":"again""#]),
+            tools_first in any::<bool>(),
+            path in prop::sample::select(PATHS.to_vec()),
+        ) {
+            let after = [&before[..keep.min(before.len())], &tail].concat();
+            let (old, new) = (body(&before, "", tools_first), body(&after, extra, tools_first));
+            let provider = Provider::OPENAI;
+            let target = Target { provider: &provider, method: "POST", path };
+            let mut openings = Openings::default();
+            let known = Reading::whole(&target, &old, chain::split(&old), &mut openings);
+            let split = chain::split(&new);
+            let shared = Shared::between((&old, known.split()), (&new, &split), 0);
+            let read = Reading::after(&target, &new, split, &shared, &known, &mut openings);
+            let headers = RedactedHeaders::default();
+            let facts = request_read(&target, &headers, new.len(), &read);
+            let alone = request(&provider, "POST", path, &headers, &new);
+            prop_assert_eq!(facts.lineage, alone.lineage);
+            prop_assert_eq!(facts.request_digest, alone.request_digest);
+            prop_assert_eq!((&facts.model, facts.stream), (&alone.model, alone.stream));
+            let carried = |f: &crate::derive::RequestFacts| f.conversation.as_ref().map(|c| c.carried().to_vec());
+            prop_assert_eq!(carried(&facts), carried(&alone));
+            // And the pieces say what the whole says.
+            let wire = target.wire().unwrap();
+            let whole = wire.decode_request(path, &serde_json::from_slice(&new).unwrap());
+            prop_assert_eq!(facts.lineage, Conversation::of(wire, &whole.messages).lineage());
+        }
+    }
+
+    #[test]
+    fn requests_are_told_apart() {
+        let digest = |path: &str, body: &str| {
+            let headers = RedactedHeaders::default();
+            request(&Provider::OPENAI, "POST", path, &headers, &Bytes::from(body.to_owned())).request_digest
+        };
+        let chat = r#"{"model":"m","messages":[{"role":"user","content":"a"}],"tools":[1],"user":"x"}"#;
+        let first = digest(PATHS[0], chat);
+        assert_eq!(first, digest(PATHS[0], &chat.replace("\"x\"", "\"y\"")), "who asks is not what is asked");
+        let others =
+            [("\"m\"", "\"n\""), ("\"a\"", "\"b\""), ("[1]", "[2]"), ("tools", "stops"), ("[1]", "[]")];
+        for (from, to) in others {
+            assert_ne!(first, digest(PATHS[0], &chat.replace(from, to)), "{from} -> {to}");
+        }
+        assert_ne!(first, digest(PATHS[1], chat));
+        assert_ne!(digest(PATHS[0], "not json"), digest(PATHS[0], "not json either"));
+    }
+}

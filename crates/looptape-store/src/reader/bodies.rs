@@ -52,13 +52,13 @@ impl Bodies {
         Ok(self.join_tail(connection, skeleton, heads, usize::MAX)?.map(|tail| tail.body))
     }
 
-    /// The same with only the last `pieces` pieces of each chain: of an array, its last elements.
+    /// The same with only the last `nodes` nodes of each chain: of an array, at least as many elements.
     pub(crate) fn join_tail(
         &mut self,
         connection: &Connection,
         skeleton: BlobId,
         mut heads: &[u8],
-        pieces: usize,
+        nodes: usize,
     ) -> rusqlite::Result<Option<RequestTail>> {
         let Some(bytes) = self.blob(connection, skeleton)? else { return Ok(None) };
         let Ok(skeleton) = Skeleton::decode(&bytes) else { return Ok(None) };
@@ -66,7 +66,7 @@ impl Bodies {
         let mut is_whole = true;
         while !heads.is_empty() {
             let head = varint::read(&mut heads).and_then(|id| i64::try_from(id).ok());
-            let content = head.map(|id| self.chain(connection, NodeId(id), pieces, &mut is_whole));
+            let content = head.map(|id| self.chain(connection, NodeId(id), nodes, &mut is_whole));
             let Some(content) = content.transpose()?.flatten() else { return Ok(None) };
             contents.push(content);
         }
@@ -74,17 +74,17 @@ impl Bodies {
         Ok(body.map(|body| RequestTail { body, is_whole }))
     }
 
-    /// The last `pieces` pieces of a chain, joined.
+    /// The last `nodes` nodes of a chain, joined.
     fn chain(
         &mut self,
         connection: &Connection,
         head: NodeId,
-        pieces: usize,
+        nodes: usize,
         is_whole: &mut bool,
     ) -> rusqlite::Result<Option<Vec<u8>>> {
         let mut blobs = Vec::new();
         let mut at = head;
-        while at != NodeId(0) && blobs.len() < pieces {
+        while at != NodeId(0) && blobs.len() < nodes {
             let Some((parent, blob)) = self.node(connection, at)? else { return Ok(None) };
             // A node's parent was there before it: a smaller id. Anything else is damage, or a loop.
             if parent.0 >= at.0 {

@@ -92,8 +92,8 @@ impl Reader {
         self.outcome_of(seq, row.end)
     }
 
-    /// The end of one call's request body as it was sent: its last `elements` messages, with what stands
-    /// beside them. Costs as much as is asked for, however long the history is. The hash of each
+    /// The end of one call's request body as it was sent: at least its last `elements` messages, with what
+    /// stands beside them. Costs as much as is asked for, however long the history is. The hash of each
     /// piece is checked, that of the whole body is not.
     pub fn request_tail(
         &self,

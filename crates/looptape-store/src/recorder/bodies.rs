@@ -1,16 +1,17 @@
 //! Bodies that were stored lately, so that a request which extends one of them costs what is new in it.
 //!
-//! An earlier body is found by the pieces at the end of its longest array: the next request of its
-//! conversation has them at the same places, whoever sends it. If there is none, the last body with the
-//! same skeleton will do: tools and system prompt are often shared. What is found is compared byte for
-//! byte, so that a wrong guess costs time only.
+//! An earlier body is found by a few bytes near its end: the next request of its conversation has them at
+//! the same place, whoever sends it. If there is none, the last body with the same skeleton will do: tools
+//! and system prompt are often shared. What is found is compared byte for byte, so that a wrong guess
+//! costs time only.
 //!
 //! Memory only, and bounded: what is forgotten is read anew.
 
 use crate::content::StoredBody;
 use bytes::Bytes;
-use looptape_core::chain::{CutOf, Shared, Split};
+use looptape_core::chain::{self, CutOf, Shared, Split};
 use looptape_core::derive::reading::Reading;
+use looptape_core::digest::HashedPrefix;
 use looptape_core::redact::{Credentials, placeholders};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -18,12 +19,16 @@ use std::ops::Range;
 
 /// Beyond this many bytes, bodies and what is known of them, the oldest are forgotten.
 const MOST_BYTES: usize = 48 << 20;
-/// How many pieces at the end of a body lead to it: a cache marker that moves changes the last few.
-const TAIL: usize = 6;
-/// How many pieces at the end of a new body are looked up: one step may bring many.
-const MOST_NEW: usize = 64;
-/// Bytes at each end of a piece by which it is looked up.
-const EDGE: usize = 32;
+/// Bodies are looked up by a window of this many bytes …
+const WINDOW: usize = 64;
+/// … before each multiple of this many bytes …
+const STRIDE: usize = 512;
+/// … for so much before a body's end: a cache marker that moves changes the last few KiB …
+const TAIL: usize = 8 << 10;
+/// … and so much before a new body's end: what one step adds, or what follows the messages.
+const MOST_NEW: usize = 128 << 10;
+/// A body stands for an earlier one of which it changes fewer pieces than this.
+const MOST_CHANGED: usize = 6;
 /// What is kept for each piece beside its bytes, roughly.
 const BYTES_A_PIECE: usize = 256;
 
@@ -32,7 +37,7 @@ const BYTES_A_PIECE: usize = 256;
 pub(super) struct RecentBodies {
     bodies: HashMap<BodyNumber, RecentBody>,
     order: VecDeque<BodyNumber>,
-    by_tail: HashMap<u64, BodyNumber>,
+    by_window: HashMap<u64, BodyNumber>,
     by_skeleton: HashMap<u64, BodyNumber>,
     bytes: usize,
     last: BodyNumber,
@@ -46,6 +51,8 @@ pub(super) struct BodyNumber(u64);
 pub(super) struct RecentBody {
     pub(super) body: Bytes,
     pub(super) reading: Reading,
+    /// All of it but its end.
+    pub(super) hashed: HashedPrefix,
     pub(super) stored: StoredBody,
     /// Its parts were searched for these values.
     pub(super) searched_for: Credentials,
@@ -57,6 +64,8 @@ pub(super) struct RecentBody {
 pub(super) struct Near<'a> {
     pub(super) number: BodyNumber,
     pub(super) earlier: &'a RecentBody,
+    /// So many bytes are the same from the beginning.
+    pub(super) prefix: usize,
     pub(super) shared: Shared,
 }
 
@@ -65,6 +74,7 @@ impl RecentBody {
     pub(super) fn new(
         body: Bytes,
         reading: Reading,
+        hashed: HashedPrefix,
         stored: StoredBody,
         searched_for: Credentials,
         is_redacted: bool,
@@ -73,15 +83,22 @@ impl RecentBody {
             true => pieces_with_placeholders(&body, reading.split()),
             false => Vec::new(),
         };
-        Self { body, reading, stored, searched_for, with_placeholders }
+        Self { body, reading, hashed, stored, searched_for, with_placeholders }
     }
 
     fn pieces(&self) -> usize {
         self.reading.split().cuts.iter().map(|cut| cut.pieces.len()).sum()
     }
 
+    /// Where the part of a body ends of which the next one will probably begin: some of it may change.
+    pub(super) fn lasting(reading: &Reading) -> usize {
+        let arrays = reading.split().cuts.iter().filter(|cut| cut.of == CutOf::Array);
+        let longest = arrays.max_by_key(|cut| cut.pieces.len());
+        longest.and_then(|cut| cut.pieces.iter().rev().nth(1)).map_or(0, |piece| piece.start)
+    }
+
     fn bytes(&self) -> usize {
-        self.body.len() + self.pieces() * BYTES_A_PIECE + 512
+        self.body.len() + self.pieces() * BYTES_A_PIECE + 4096
     }
 }
 
@@ -95,7 +112,18 @@ fn pieces_with_placeholders(body: &[u8], split: &Split) -> Vec<(usize, usize)> {
         .collect()
 }
 
+/// A body that was found near, and what is shared with it.
+pub(super) struct Found {
+    pub(super) number: BodyNumber,
+    pub(super) prefix: usize,
+    pub(super) shared: Shared,
+}
+
 impl Near<'_> {
+    pub(super) fn found(self) -> Found {
+        Found { number: self.number, prefix: self.prefix, shared: self.shared }
+    }
+
     /// The parts of the new body that have to be searched for secrets.
     pub(super) fn unsearched(
         &self,
@@ -120,56 +148,59 @@ impl RecentBodies {
     pub(super) fn forget(&mut self) {
         self.bodies.clear();
         self.order.clear();
-        self.by_tail.clear();
+        self.by_window.clear();
         self.by_skeleton.clear();
         self.bytes = 0;
     }
 
-    /// The body that `body` extends, or else one that looks alike.
-    pub(super) fn near(&self, body: &[u8], split: &Split) -> Option<Near<'_>> {
-        let number = self.by_pieces(body, split).or_else(|| {
-            self.by_skeleton.get(&self.skeleton_key(split)).filter(|n| self.bodies.contains_key(n)).copied()
-        })?;
-        self.compare(number, body, split)
+    /// Cuts `body`, and finds one that it extends, or else one that looks alike.
+    pub(super) fn near(&self, body: &[u8]) -> (Split, Option<Near<'_>>) {
+        if let Some(number) = self.by_window(body)
+            && let Some(earlier) = self.bodies.get(&number)
+        {
+            let before = earlier.reading.split();
+            let prefix = chain::common_prefix(&earlier.body, body);
+            let split = chain::split_after(body, prefix, before);
+            let shared = Shared::between((&earlier.body, before), (body, &split), prefix);
+            return (split, Some(Near { number, earlier, prefix, shared }));
+        }
+        let split = chain::split(body);
+        let alike = self.by_skeleton.get(&self.skeleton_key(&split));
+        let near = alike.and_then(|number| self.compare(*number, body, &split));
+        (split, near)
     }
 
     /// What a body has in common with one that was found before.
     pub(super) fn compare(&self, number: BodyNumber, body: &[u8], split: &Split) -> Option<Near<'_>> {
         let earlier = self.bodies.get(&number)?;
-        let shared = Shared::between((&earlier.body, earlier.reading.split()), (body, split));
-        Some(Near { number, earlier, shared })
+        let prefix = chain::common_prefix(&earlier.body, body);
+        let shared = Shared::between((&earlier.body, earlier.reading.split()), (body, split), prefix);
+        Some(Near { number, earlier, prefix, shared })
     }
 
-    pub(super) fn stored(&self, number: BodyNumber) -> Option<&StoredBody> {
-        self.bodies.get(&number).map(|body| &body.stored)
+    pub(super) fn get(&self, number: BodyNumber) -> Option<&RecentBody> {
+        self.bodies.get(&number)
     }
 
-    fn by_pieces(&self, body: &[u8], split: &Split) -> Option<BodyNumber> {
-        let pieces = longest_array(split)?;
-        let newest_first = pieces.iter().enumerate().rev().take(MOST_NEW);
-        newest_first
-            .filter_map(|(at, range)| self.by_tail.get(&self.piece_key(at, &body[range.clone()])))
+    fn by_window(&self, body: &[u8]) -> Option<BodyNumber> {
+        windows(body, MOST_NEW)
+            .filter_map(|(at, window)| self.by_window.get(&self.hasher.hash_one((at, window))))
             .find(|number| self.bodies.contains_key(number))
             .copied()
     }
 
     /// Remembers a body. One that it extends is not needed any more.
-    pub(super) fn remember(&mut self, body: RecentBody, extends: Option<(BodyNumber, &Shared)>) {
-        if let Some((number, shared)) = extends
-            && self.bodies.get(&number).is_some_and(|old| is_extension(old, shared))
+    pub(super) fn remember(&mut self, body: RecentBody, extends: Option<Found>) {
+        if let Some(found) = extends
+            && self.bodies.get(&found.number).is_some_and(|old| is_extension(old, &found.shared))
         {
-            self.remove(number);
+            self.remove(found.number);
         }
         self.last.0 += 1;
         let number = self.last;
-        let split = body.reading.split();
-        if let Some(pieces) = longest_array(split) {
-            for (at, range) in pieces.iter().enumerate().rev().take(TAIL) {
-                let key = self.piece_key(at, &body.body[range.clone()]);
-                self.by_tail.insert(key, number);
-            }
-        }
-        let key = self.skeleton_key(split);
+        let keys: Vec<u64> = windows(&body.body, TAIL).map(|w| self.hasher.hash_one(w)).collect();
+        self.by_window.extend(keys.into_iter().map(|key| (key, number)));
+        let key = self.skeleton_key(body.reading.split());
         self.by_skeleton.insert(key, number);
         self.bytes += body.bytes();
         self.order.push_back(number);
@@ -193,18 +224,12 @@ impl RecentBodies {
         if self.order.len() > 2 * live + 64 {
             self.order.retain(|number| self.bodies.contains_key(number));
         }
-        if self.by_tail.len() > 4 * TAIL * live + 1024 {
-            self.by_tail.retain(|_, number| self.bodies.contains_key(number));
+        if self.by_window.len() > 4 * (TAIL / STRIDE) * live + 1024 {
+            self.by_window.retain(|_, number| self.bodies.contains_key(number));
         }
         if self.by_skeleton.len() > 2 * live + 1024 {
             self.by_skeleton.retain(|_, number| self.bodies.contains_key(number));
         }
-    }
-
-    fn piece_key(&self, at: usize, piece: &[u8]) -> u64 {
-        let first = &piece[..piece.len().min(EDGE)];
-        let last = &piece[piece.len() - piece.len().min(EDGE)..];
-        self.hasher.hash_one((at, piece.len(), first, last))
     }
 
     fn skeleton_key(&self, split: &Split) -> u64 {
@@ -212,14 +237,14 @@ impl RecentBodies {
     }
 }
 
-/// The pieces of the array that grows: the one with most elements.
-fn longest_array(split: &Split) -> Option<&[Range<usize>]> {
-    let arrays = split.cuts.iter().filter(|cut| cut.of == CutOf::Array);
-    arrays.max_by_key(|cut| cut.pieces.len()).map(|cut| cut.pieces.as_slice())
+/// The windows of the last `reach` bytes of a body, last first, with the places at which they end.
+fn windows(body: &[u8], reach: usize) -> impl Iterator<Item = (usize, &[u8])> {
+    let first = (body.len().saturating_sub(reach) / STRIDE).max(1);
+    (first..=body.len() / STRIDE).rev().map(|n| (n * STRIDE, &body[n * STRIDE - WINDOW..n * STRIDE]))
 }
 
 /// Whether a body that shares so much with `old` stands for it from now on.
 fn is_extension(old: &RecentBody, shared: &Shared) -> bool {
     let kept: usize = shared.cuts.iter().map(|cut| cut.leading()).sum();
-    kept > 0 && kept + TAIL > old.pieces()
+    kept > 0 && kept + MOST_CHANGED > old.pieces()
 }

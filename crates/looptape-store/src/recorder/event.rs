@@ -157,6 +157,24 @@ pub enum EndOfTrace {
 
 pub(super) type CallId = u64;
 
+/// What is missing of a call.
+#[derive(Debug)]
+pub(super) struct Gap {
+    pub(super) call: CallId,
+    pub(super) hint: TraceHint,
+    pub(super) of: GapOf,
+    pub(super) reason: String,
+}
+
+/// Which part of a call is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GapOf {
+    /// All of it, or something of a call that goes on.
+    Part,
+    /// Its end: nothing more will come of it.
+    End,
+}
+
 /// A message to the writer thread.
 pub(super) enum Event {
     OpenTrace(Box<TraceSpec>),
@@ -189,11 +207,7 @@ pub(super) enum Event {
         committed: Option<Committed>,
     },
     /// A trace lacks something that the queue or the proxy could not hold.
-    Gap {
-        call: CallId,
-        hint: TraceHint,
-        reason: String,
-    },
+    Gap(Gap),
     /// Answered once everything before it is committed or given up.
     Flush(mpsc::SyncSender<()>),
     /// Done in the writer's turn, outside its transactions.

@@ -1,6 +1,8 @@
 //! What callers hold: a handle that never blocks, and a ticket for each call.
 
-use super::event::{BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Moment, TraceHint, TraceSpec};
+use super::event::{
+    BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Gap, GapOf, Moment, TraceHint, TraceSpec,
+};
 use super::writer::Writer;
 use super::{Durability, RecorderOptions};
 use crate::OpenError;
@@ -30,13 +32,7 @@ pub(super) struct Shared {
     next_call: AtomicU64,
     durability: Durability,
     /// Gaps that could not even be queued; the writer collects them.
-    pub(super) overflow: Mutex<Overflow>,
-}
-
-/// What was dropped because the queue was full: call, its hint, reason.
-#[derive(Default)]
-pub(super) struct Overflow {
-    pub(super) gaps: Vec<(CallId, TraceHint, String)>,
+    pub(super) overflow: Mutex<Vec<Gap>>,
 }
 
 /// The writer thread; consumed by [`RecorderThread::finish`].
@@ -110,7 +106,8 @@ impl Recorder {
         let event = Event::Begin { call, begin: Box::new(begin), lost: lost.clone() };
         if !self.shared.try_send(event, size) {
             lost.store(true, Ordering::Relaxed);
-            self.shared.gap(call, hint.clone(), "the recording queue was full: a call is missing".into());
+            let reason = "the recording queue was full: a call is missing".to_owned();
+            self.shared.gap(Gap { call, hint: hint.clone(), of: GapOf::Part, reason });
         }
         CallTicket { shared: self.shared.clone(), call, hint, lost, open: true }
     }
@@ -171,13 +168,12 @@ impl Shared {
         let _ = self.queue.send((event, 0));
     }
 
-    fn gap(&self, call: CallId, hint: TraceHint, reason: String) {
-        if let Err(mpsc::TrySendError::Full((Event::Gap { call, hint, reason }, _))) =
-            self.queue.try_send((Event::Gap { call, hint, reason }, 0))
+    fn gap(&self, gap: Gap) {
+        if let Err(mpsc::TrySendError::Full((Event::Gap(gap), _))) = self.queue.try_send((Event::Gap(gap), 0))
         {
             // The lock is held for a push; the writer takes it once a batch.
             if let Ok(mut overflow) = self.overflow.lock() {
-                overflow.gaps.push((call, hint, reason));
+                overflow.push(gap);
             }
         }
     }
@@ -218,7 +214,12 @@ impl CallTicket {
 
     /// Notes that the recording of this call lacks something that passed. Never blocks.
     pub fn lacks(&self, reason: &str) {
-        self.shared.gap(self.call, self.hint.clone(), reason.to_owned());
+        self.gap(GapOf::Part, reason);
+    }
+
+    fn gap(&self, of: GapOf, reason: &str) {
+        let (call, hint, reason) = (self.call, self.hint.clone(), reason.to_owned());
+        self.shared.gap(Gap { call, hint, of, reason });
     }
 
     fn send(&mut self, end: CallEnd, committed: Option<Committed>) {
@@ -236,8 +237,7 @@ impl CallTicket {
         let size = end.size_bytes() + 256;
         // A callback that is dropped with its event means: not committed. Its owner sees a closed channel.
         if !self.shared.try_send(Event::End { call: self.call, end: Box::new(end), committed }, size) {
-            let reason = "the recording queue was full: an answer is missing".to_owned();
-            self.shared.gap(self.call, self.hint.clone(), reason);
+            self.gap(GapOf::End, "the recording queue was full: an answer is missing");
         }
     }
 }
@@ -248,5 +248,93 @@ impl Drop for CallTicket {
             let at_mono_us = Moment::now().mono_us;
             self.send(CallEnd::NoResponse { at_mono_us, ending: Ending::ClientGone }, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use looptape_core::headers::RedactedHeaders;
+    use looptape_core::provider::Provider;
+    use looptape_core::redact::{Credentials, Patterns};
+
+    fn begin(recorder: &Recorder, hint: TraceHint) -> CallTicket {
+        recorder.begin(BeginCall {
+            hint,
+            at: Moment::now(),
+            provider: Provider::OPENAI,
+            method: "POST".into(),
+            path: "/v1/chat/completions".into(),
+            headers: RedactedHeaders::default(),
+            body: Bytes::from_static(b"{}"),
+            loop_hint: None,
+            import_index: None,
+            agent: None,
+            credentials: Credentials::none(),
+        })
+    }
+
+    fn start() -> (tempfile::TempDir, Recorder, RecorderThread) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = RecorderOptions::new(folder.path().join("t.db"), Arc::new(Patterns::builtin()));
+        let (recorder, thread) = Recorder::start(options).unwrap();
+        (folder, recorder, thread)
+    }
+
+    fn ended(recorder: &Recorder, id: &TraceId) -> EndOfTrace {
+        let (told, wait) = mpsc::channel();
+        recorder.end_trace(id.clone(), Moment::now(), None, move |what| told.send(what).unwrap());
+        wait.recv().unwrap()
+    }
+
+    /// A call whose end found the queue full is not under way for ever; one that lacks a piece is.
+    #[test]
+    fn a_dropped_end_does_not_keep_its_trace_open() {
+        let (_folder, recorder, thread) = start();
+        for (of, name, expected) in
+            [(GapOf::End, "a", EndOfTrace::Ended), (GapOf::Part, "b", EndOfTrace::WhenCallsEnd)]
+        {
+            let id = TraceId::parse(name).unwrap();
+            let mut ticket = begin(&recorder, TraceHint::Named(id.clone()));
+            ticket.gap(of, "dropped");
+            assert_eq!(ended(&recorder, &id), expected);
+            ticket.open = of == GapOf::Part;
+        }
+        drop(recorder);
+        let report = thread.finish();
+        assert_eq!(report.gaps, BTreeMap::from([("dropped".to_owned(), 2)]));
+    }
+
+    /// The writer may hear of the lost end first.
+    #[test]
+    fn an_end_may_be_lost_before_its_beginning_is_seen() {
+        let (_folder, recorder, thread) = start();
+        let id = TraceId::parse("a").unwrap();
+        let hint = TraceHint::Named(id.clone());
+        let call = recorder.shared.next_call.load(Ordering::Relaxed);
+        recorder.shared.gap(Gap { call, hint: hint.clone(), of: GapOf::End, reason: "dropped".into() });
+        let mut ticket = begin(&recorder, hint);
+        ticket.open = false;
+        assert_eq!(ended(&recorder, &id), EndOfTrace::Ended);
+        drop((ticket, recorder));
+        assert_eq!(thread.finish().gaps.len(), 1);
+    }
+
+    /// A call that nobody can place makes every trace doubtful, and is one call.
+    #[test]
+    fn a_gap_of_nobody_knows_which_trace_counts_once() {
+        let (_folder, recorder, thread) = start();
+        let tickets: Vec<CallTicket> = (0..3).map(|_| begin(&recorder, TraceHint::Lineage)).collect();
+        recorder.flush();
+        recorder.shared.gap(Gap {
+            call: 999,
+            hint: TraceHint::Lineage,
+            of: GapOf::Part,
+            reason: "dropped".into(),
+        });
+        recorder.flush();
+        drop((tickets, recorder));
+        assert_eq!(thread.finish().gaps, BTreeMap::from([("dropped".to_owned(), 1)]));
     }
 }

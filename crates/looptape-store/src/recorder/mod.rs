@@ -6,8 +6,10 @@
 
 mod bodies;
 mod event;
+mod gaps;
 mod handle;
 mod known;
+mod last_headers;
 mod open_trace;
 mod rows;
 mod scrub;

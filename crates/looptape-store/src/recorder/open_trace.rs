@@ -2,12 +2,12 @@
 
 use super::event::{CallId, Moment, TraceSpec};
 use super::known::Placed;
-use crate::ids::{BlobId, TraceKey};
+use crate::ids::TraceKey;
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::derive::RequestFacts;
 use looptape_core::redact::{Credentials, Vault};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// An open trace's number in this recorder. Ids from outside repeat; these numbers do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,10 +50,6 @@ impl OpenTraces {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (TraceNumber, &OpenTrace)> {
         self.traces.iter().map(|(number, trace)| (*number, trace))
-    }
-
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut OpenTrace> {
-        self.traces.values_mut()
     }
 
     /// From now on the trace takes no calls. The first reason for ending stands.
@@ -106,12 +102,8 @@ pub(super) struct OpenTrace {
     pub(super) opened_by_call: bool,
     pub(super) next_seq: u32,
     pub(super) vault: Vault,
-    /// The blobs of the last request's and the last answer's headers: the next differ little.
-    pub(super) last_headers: [Option<BlobId>; 2],
     pub(super) last_activity_mono_us: i64,
     pub(super) open_calls: usize,
-    /// Gaps not yet written down.
-    pub(super) gaps: BTreeMap<String, u64>,
     /// How it turned out, if somebody said so.
     pub(super) outcome: Option<LoopOutcome>,
     /// Set when it takes no more calls.
@@ -127,10 +119,8 @@ impl OpenTrace {
             opened_by_call,
             next_seq: 0,
             vault,
-            last_headers: [None; 2],
             last_activity_mono_us,
             open_calls: 0,
-            gaps: BTreeMap::new(),
             outcome: None,
             closing: None,
         }
@@ -144,15 +134,6 @@ impl OpenTrace {
             ClosingCause::Idle | ClosingCause::RecorderEnds => self.last_activity_mono_us,
         };
         mono_us - self.spec.started.mono_us
-    }
-
-    /// Forgets ids of content that may be gone.
-    pub(super) fn forget_content(&mut self) {
-        self.last_headers = [None; 2];
-    }
-
-    pub(super) fn gap(&mut self, reason: &str) {
-        *self.gaps.entry(reason.to_owned()).or_default() += 1;
     }
 }
 

@@ -3,9 +3,10 @@
 //! Statements only: what is written has been decided, and cleaned, before it comes here.
 
 use super::event::TraceSpec;
-use super::open_trace::OpenTrace;
+use super::last_headers::{LastHeaders, Side};
 use crate::content::ContentCache;
 use crate::ids::TraceKey;
+use looptape_core::derive::RequestFacts;
 use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::varint;
 use rusqlite::{Connection, params};
@@ -43,11 +44,11 @@ pub(super) fn insert_trace(
 pub(super) fn insert_answer(
     connection: &Connection,
     cache: &mut ContentCache,
-    trace: &mut OpenTrace,
-    key: TraceKey,
-    seq: u32,
+    last_headers: &mut LastHeaders,
+    call: (TraceKey, &RequestFacts),
     outcome: &Outcome,
 ) -> rusqlite::Result<()> {
+    let (key, facts) = call;
     let (end_us, ending, answer) = match outcome {
         Outcome::InFlight => return Ok(()),
         Outcome::NoResponse { end_us, ending } => (*end_us, ending, None),
@@ -56,8 +57,8 @@ pub(super) fn insert_answer(
     let (word, error) = ending_columns(ending);
     let (headers, body) = match answer {
         Some(answer) => {
-            let headers = cache.put_like(connection, &answer.headers.encode(), trace.last_headers[1])?;
-            trace.last_headers[1] = Some(headers);
+            let side = (Side::Answer, &facts.provider);
+            let headers = last_headers.put(side, connection, cache, &answer.headers)?;
             (Some(headers.0), Some(cache.put_blob(connection, &answer.body)?.0))
         }
         None => (None, None),
@@ -69,7 +70,7 @@ pub(super) fn insert_answer(
         )?
         .execute(params![
             key.0,
-            seq,
+            facts.seq,
             end_us,
             word,
             error,

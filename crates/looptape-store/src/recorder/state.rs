@@ -6,17 +6,19 @@
 
 use super::bodies::{Near, RecentBodies, RecentBody};
 use super::event::{
-    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Moment, PruneTold, Source, TraceHint,
-    TraceSpec,
+    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold, Source,
+    TraceHint, TraceSpec,
 };
+use super::gaps::Gaps;
 use super::handle::RecorderReport;
 use super::known::KnownCalls;
+use super::last_headers::{LastHeaders, Side};
 use super::open_trace::{
     Closing, ClosingCause, OpenCall, OpenCalls, OpenTrace, OpenTraces, Origin, TraceNumber,
 };
 use super::rows::{insert_answer, insert_trace};
 use super::scrub::Scrubber;
-use crate::content::{ContentCache, Freshness};
+use crate::content::{ContentCache, Earlier, Freshness};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
 use crate::{Retention, facts_row, reader};
@@ -25,10 +27,11 @@ use looptape_core::assembly::LoopOutcome;
 use looptape_core::chain::{self, Split};
 use looptape_core::derive::Target;
 use looptape_core::derive::reading::{Openings, Reading};
+use looptape_core::digest::HashedPrefix;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
-use looptape_core::{Digest, TraceId, derive};
+use looptape_core::{TraceId, derive};
 use rusqlite::{Connection, params};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
@@ -37,6 +40,7 @@ pub(super) struct State {
     cache: ContentCache,
     bodies: RecentBodies,
     openings: Openings,
+    last_headers: LastHeaders,
     scrubber: Scrubber,
     process: Process,
     /// This recorder's row, once committed.
@@ -45,8 +49,12 @@ pub(super) struct State {
     /// Those that take no more calls and have no closing row.
     closing: BTreeSet<TraceNumber>,
     calls: OpenCalls,
+    /// Calls of which it is known that no end will come, before their beginning has.
+    ended_early: HashSet<CallId>,
+    gaps: Gaps,
     known: KnownCalls,
-    report: RecorderReport,
+    /// Calls whose end is on disk.
+    ended: u64,
     /// What the transaction under way has made: undone if it fails.
     batch: Batch,
 }
@@ -85,27 +93,30 @@ impl State {
             cache,
             bodies: RecentBodies::default(),
             openings: Openings::default(),
+            last_headers: LastHeaders::default(),
             scrubber,
             process: Process::current(),
             recorder: None,
             traces: OpenTraces::default(),
             closing: BTreeSet::new(),
             calls: OpenCalls::new(),
+            ended_early: HashSet::new(),
+            gaps: Gaps::default(),
             known: KnownCalls::default(),
-            report: RecorderReport::default(),
+            ended: 0,
             batch: Batch::default(),
         }
     }
 
     pub(super) fn into_report(self) -> RecorderReport {
-        self.report
+        RecorderReport { calls: self.ended, gaps: self.gaps.into_total() }
     }
 
     /// A transaction has begun.
     pub(super) fn start_batch(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.cache.refresh(connection)? == Freshness::Void {
             self.bodies.forget();
-            self.traces.values_mut().for_each(OpenTrace::forget_content);
+            self.last_headers.forget();
         }
         Ok(())
     }
@@ -162,14 +173,16 @@ impl State {
                 {
                     self.add_trace(spec_of_call(id.clone(), &begin), true);
                 }
-                self.gap(call, &begin.hint, reason);
+                let (hint, reason) = (begin.hint, reason.to_owned());
+                self.gap(Gap { call, hint, of: GapOf::Part, reason });
             }
             Event::End { call, committed, .. } => {
                 waiting.committed.extend(committed);
-                let open = self.calls.remove(&call);
-                if let Some(trace) = open.and_then(|open| self.traces.get_mut(open.trace)) {
+                if let Some(open) = self.calls.remove(&call)
+                    && let Some(trace) = self.traces.get_mut(open.trace)
+                {
                     trace.open_calls = trace.open_calls.saturating_sub(1);
-                    trace.gap(reason);
+                    self.gaps.add(open.trace, reason);
                 }
             }
             other => self.remember(other, waiting),
@@ -187,7 +200,7 @@ impl State {
                 waiting.ended.push((told, self.end_trace(&id, at, outcome)));
             }
             Event::Outcome { call, outcome } => self.outcome(call, outcome),
-            Event::Gap { call, hint, reason } => self.gap(call, &hint, &reason),
+            Event::Gap(gap) => self.gap(gap),
             Event::Flush(done) => waiting.flushes.push(done),
             Event::Prune { retention, told } => waiting.prunes.push((retention, told)),
             Event::OpenTrace(_) | Event::Begin { .. } | Event::End { .. } | Event::Finish => {}
@@ -231,41 +244,44 @@ impl State {
     fn begin(&mut self, connection: &Connection, call: CallId, begin: BeginCall) -> rusqlite::Result<()> {
         let target = Target { provider: &begin.provider, method: &begin.method, path: &begin.path };
         let decoded = derive::decode_body(&begin.headers, &begin.body, &[]).bytes;
-        let split = chain::split(&decoded);
         // Of a body with a content encoding, other bytes are stored than are read.
-        let near = match decoded == begin.body {
-            true => self.bodies.near(&decoded, &split),
-            false => None,
+        let (split, near) = match is_same(&decoded, &begin.body) {
+            true => self.bodies.near(&decoded),
+            false => (chain::split(&decoded), None),
         };
         let unsearched = near.as_ref().map(|near| near.unsearched(&split, decoded.len(), &begin.credentials));
         let reading = read(&target, &decoded, split, near.as_ref(), &mut self.openings);
         let live = derive::request_read(&target, &begin.headers, begin.body.len(), &reading);
-        let near = near.map(|near| (near.number, near.shared));
+        let near = near.map(Near::found);
 
         let (number, origin) = self.trace_of(&begin, &live);
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
 
-        let clean = self.scrubber.request(&mut trace.vault, &begin, unsearched.as_deref());
+        let side = (Side::Request, &begin.provider);
+        let headers = begin.headers.clone();
+        let headers =
+            self.last_headers.clean(&self.scrubber, side, &mut trace.vault, &begin.credentials, headers);
+        let clean = self.scrubber.request(&mut trace.vault, &begin, headers, unsearched.as_deref());
         if let Some(reason) = clean.left_out {
-            trace.gap(reason);
+            self.gaps.add(number, reason);
         }
         let is_redacted = clean.body.is_some();
         let body = clean.body.unwrap_or_else(|| begin.body.clone());
         // What is stored: the same, unless something was replaced or it is encoded.
-        let (reading, near) = match body == decoded {
+        let (reading, near) = match is_same(&body, &decoded) {
             true => (reading, near),
             false => {
                 let split = chain::split(&body);
-                let near = near.and_then(|(number, _)| self.bodies.compare(number, &body, &split));
+                let near = near.and_then(|near| self.bodies.compare(near.number, &body, &split));
                 let reading = read(&target, &body, split, near.as_ref(), &mut self.openings);
-                (reading, near.map(|near| (near.number, near.shared)))
+                (reading, near.map(Near::found))
             }
         };
         let (mut facts, live) = match is_redacted {
             true => {
                 let target = Target { path: &clean.path, ..target };
-                let is_plain = derive::decode_body(&clean.headers, &body, &[]).bytes == body;
+                let is_plain = is_same(&derive::decode_body(&clean.headers, &body, &[]).bytes, &body);
                 let stored = match is_plain {
                     true => derive::request_read(&target, &clean.headers, body.len(), &reading),
                     false => {
@@ -276,10 +292,21 @@ impl State {
             }
             false => (live, None),
         };
-        let earlier = near.as_ref().and_then(|(number, shared)| Some((self.bodies.stored(*number)?, shared)));
+        let earlier = near.as_ref().and_then(|near| Some((self.bodies.get(near.number)?, near)));
+        let hashed = match earlier {
+            Some((earlier, near)) if earlier.hashed.length() <= near.prefix => earlier.hashed.clone(),
+            _ => HashedPrefix::empty(),
+        };
+        let hashed = hashed.extend(&body, RecentBody::lasting(&reading));
+        let digest = hashed.digest_of(&body);
+        let earlier = earlier.map(|(earlier, near)| Earlier {
+            body: &earlier.body,
+            split: earlier.reading.split(),
+            stored: &earlier.stored,
+            shared: &near.shared,
+        });
         let stored = self.cache.put_body(connection, &body, &reading, earlier)?;
-        let headers = self.cache.put_like(connection, &clean.headers.encode(), trace.last_headers[0])?;
-        trace.last_headers[0] = Some(headers);
+        let headers = self.last_headers.put(side, connection, &mut self.cache, &clean.headers)?;
 
         facts.seq = trace.next_seq;
         facts.sent_us = begin.at.mono_us - trace.spec.started.mono_us;
@@ -304,15 +331,18 @@ impl State {
                 headers.0,
                 stored.skeleton.0,
                 stored.encode_heads(),
-                &Digest::of(&body).0[..],
+                &digest.0[..],
                 body.len() as i64
             ])?;
         trace.next_seq += 1;
-        trace.open_calls += 1;
         trace.last_activity_mono_us = begin.at.mono_us;
         self.batch.begun.push(call);
-        let known = RecentBody::new(body, reading, stored, begin.credentials.clone(), is_redacted);
-        self.bodies.remember(known, near.as_ref().map(|(number, shared)| (*number, shared)));
+        let known = RecentBody::new(body, reading, hashed, stored, begin.credentials.clone(), is_redacted);
+        self.bodies.remember(known, near);
+        if self.ended_early.remove(&call) {
+            return Ok(());
+        }
+        trace.open_calls += 1;
         self.calls
             .insert(call, OpenCall { trace: number, origin, facts, live, credentials: begin.credentials });
         Ok(())
@@ -346,12 +376,16 @@ impl State {
             }
             CallEnd::Answered { status, headers, head_mono_us, end_mono_us, body, chunks, ending, cut } => {
                 if let Some(reason) = cut {
-                    trace.gap(&reason);
+                    self.gaps.add(open.trace, &reason);
                 }
                 let body = join(body);
+                let side = (Side::Answer, &open.facts.provider);
+                let vault = &mut trace.vault;
+                let headers =
+                    self.last_headers.clean(&self.scrubber, side, vault, &open.credentials, headers);
                 let clean = self.scrubber.answer(&mut trace.vault, &open.credentials, headers, body, chunks);
                 if let Some(reason) = clean.left_out {
-                    trace.gap(reason);
+                    self.gaps.add(open.trace, reason);
                 }
                 Outcome::Answered(Answer {
                     status,
@@ -365,7 +399,8 @@ impl State {
             }
         };
         trace.last_activity_mono_us = Moment::now().mono_us;
-        insert_answer(connection, &mut self.cache, trace, key, open.facts.seq, &outcome)?;
+        let call = (key, &open.facts);
+        insert_answer(connection, &mut self.cache, &mut self.last_headers, call, &outcome)?;
         let facts = derive::call(&open.facts, &outcome);
         facts_row::insert(connection, key, &facts)?;
         let echo = match &open.live {
@@ -427,8 +462,8 @@ impl State {
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
         let Some(closing) = trace.closing.clone() else { return Ok(()) };
         if trace.open_calls > 0 {
-            *trace.gaps.entry("calls had not ended when the recording stopped".into()).or_default() +=
-                trace.open_calls as u64;
+            let reason = "calls had not ended when the recording stopped";
+            self.gaps.add_many(number, reason, trace.open_calls as u64);
         }
         connection
             .prepare_cached(
@@ -448,25 +483,40 @@ impl State {
         Ok(())
     }
 
-    fn gap(&mut self, call: CallId, hint: &TraceHint, reason: &str) {
-        let number = self.calls.get(&call).map(|c| c.trace).or_else(|| match hint {
+    fn gap(&mut self, gap: Gap) {
+        let Gap { call, hint, of, reason } = gap;
+        let open = self.calls.get(&call).map(|c| c.trace);
+        match (of, open) {
+            (GapOf::Part, _) => {}
+            (GapOf::End, Some(trace)) => {
+                self.calls.remove(&call);
+                if let Some(trace) = self.traces.get_mut(trace) {
+                    trace.open_calls = trace.open_calls.saturating_sub(1);
+                }
+            }
+            (GapOf::End, None) => {
+                self.ended_early.insert(call);
+            }
+        }
+        let number = open.or_else(|| match &hint {
             TraceHint::Named(id) => self.traces.of_id(id),
             TraceHint::Lineage => None,
         });
-        if let Some(trace) = number.and_then(|number| self.traces.get_mut(number)) {
-            return trace.gap(reason);
-        }
-        *self.report.gaps.entry(reason.to_owned()).or_default() += 1;
-        if *hint == TraceHint::Lineage {
-            // Nobody knows any more which trace it belonged to: none of them can claim to be whole.
-            self.traces.values_mut().filter(|t| t.opened_by_call).for_each(|t| t.gap(reason));
+        match number.filter(|number| self.traces.get(*number).is_some()) {
+            Some(number) => self.gaps.add(number, &reason),
+            None => {
+                // Nobody knows any more which trace it belonged to, unless it named one.
+                let unnamed = hint == TraceHint::Lineage;
+                let suspects = self.traces.iter().filter(|(_, t)| unnamed && t.opened_by_call);
+                self.gaps.add_somewhere(suspects.map(|(number, _)| number), &reason);
+            }
         }
     }
 
     pub(super) fn write_gaps(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        for (_, trace) in self.traces.iter().filter(|(_, t)| !t.gaps.is_empty()) {
-            let Some(key) = trace.key else { continue };
-            for (reason, &count) in &trace.gaps {
+        for (number, reasons) in self.gaps.iter() {
+            let Some(key) = self.traces.get(number).and_then(|t| t.key) else { continue };
+            for (reason, &count) in reasons {
                 connection
                     .prepare_cached(
                         "INSERT INTO trace_gaps (trace, reason, count) VALUES (?1, ?2, ?3) \
@@ -481,12 +531,9 @@ impl State {
     pub(super) fn committed(&mut self) {
         // Taken whole, so that a transaction that fails to begin undoes nothing of this one.
         let batch = std::mem::take(&mut self.batch);
-        self.report.calls += batch.ended;
-        for trace in self.traces.values_mut().filter(|t| t.key.is_some()) {
-            for (reason, count) in std::mem::take(&mut trace.gaps) {
-                *self.report.gaps.entry(reason).or_default() += count;
-            }
-        }
+        self.ended += batch.ended;
+        let traces = &self.traces;
+        self.gaps.written(|number| traces.get(number).is_none_or(|t| t.key.is_some()));
         for number in batch.closed {
             self.closing.remove(&number);
             if self.traces.remove(number).is_some_and(|t| t.open_calls > 0) {
@@ -502,11 +549,9 @@ impl State {
         tracing::warn!(%error, "a batch of recordings could not be written");
         self.cache.forget();
         self.bodies.forget();
+        self.last_headers.forget();
         if batch.registered {
             self.recorder = None;
-        }
-        for trace in self.traces.values_mut() {
-            trace.forget_content();
         }
         for number in &batch.opened {
             if let Some(trace) = self.traces.get_mut(*number) {
@@ -520,13 +565,16 @@ impl State {
                 trace.open_calls = trace.open_calls.saturating_sub(1);
             }
         }
-        for number in &batch.touched {
-            if let Some(trace) = self.traces.get_mut(*number) {
-                trace.gap(&reason);
-            }
+        for number in batch.touched {
+            self.gaps.add(number, &reason);
         }
-        *self.report.gaps.entry(reason).or_default() += 1;
+        self.gaps.add_somewhere(std::iter::empty(), &reason);
     }
+}
+
+/// Whether two are the same piece of memory.
+fn is_same(a: &Bytes, b: &Bytes) -> bool {
+    std::ptr::eq(a.as_ref(), b.as_ref())
 }
 
 /// Reads a body, from where it parts from an earlier one.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const BATCH_EVENTS: usize = 512;
 /// … or this long after its first event, whichever is first; at once if the queue is empty.
 const BATCH_TIME: Duration = Duration::from_millis(5);
-/// How often idle traces are looked for when nothing happens.
+/// How often idle traces are looked for.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
@@ -32,6 +32,7 @@ pub(super) struct Writer {
     options: RecorderOptions,
     shared: Arc<Shared>,
     state: State,
+    idle_checked: Instant,
 }
 
 impl Writer {
@@ -47,7 +48,7 @@ impl Writer {
         let cache = ContentCache::new()
             .map_err(|source| OpenError::Create { path: options.database.clone(), source })?;
         let state = State::new(cache, Scrubber::new(options.patterns.clone()));
-        Ok(Self { connection, options, shared, state })
+        Ok(Self { connection, options, shared, state, idle_checked: Instant::now() })
     }
 
     pub(super) fn run(mut self, events: &Receiver<(Event, usize)>) -> RecorderReport {
@@ -85,11 +86,7 @@ impl Writer {
 
     fn take_overflow(&self, batch: &mut Vec<Event>) {
         if let Ok(mut overflow) = self.shared.overflow.lock() {
-            batch.extend(overflow.gaps.drain(..).map(|(call, hint, reason)| Event::Gap {
-                call,
-                hint,
-                reason,
-            }));
+            batch.extend(overflow.drain(..).map(Event::Gap));
         }
     }
 
@@ -144,6 +141,10 @@ impl Writer {
 
     /// Closes traces that the gateway opened and that have been silent for long.
     fn close_idle(&mut self) {
+        if self.idle_checked.elapsed() < IDLE_CHECK {
+            return;
+        }
+        self.idle_checked = Instant::now();
         let now = Moment::now();
         let limit = i64::try_from(self.options.idle_end.as_micros()).unwrap_or(i64::MAX);
         let idle = self.state.silent_since(now.mono_us - limit);
