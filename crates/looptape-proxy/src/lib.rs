@@ -16,7 +16,11 @@ mod control;
 mod flush;
 mod hold;
 mod recording;
+mod route;
 mod tee;
 mod terminal;
+mod upload;
+mod upstream_client;
 
 pub use recording::{RecordingOptions, RecordingProxy, Tally, is_hop_by_hop, is_not_recorded};
+pub use upstream_client::SetupError;

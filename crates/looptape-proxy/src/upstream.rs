@@ -1,14 +1,16 @@
 //! Where a provider's calls go, and how the client's path joins the upstream's.
 
+use http::Uri;
+use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use looptape_core::provider::{DEFAULT_UPSTREAMS, Provider};
-use reqwest::Url;
 use std::collections::BTreeMap;
+use url::Url;
 
 /// One provider's upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Scheme and authority, no trailing slash.
-    origin: String,
+    scheme: Scheme,
+    authority: Authority,
     /// Path of the base URL, no trailing slash; empty for none.
     base: String,
     from: From,
@@ -66,13 +68,28 @@ impl Upstream {
         if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(fail("credentials belong in the client's headers, not in the URL"));
         }
-        let origin = parsed.as_str()[..parsed.as_str().len() - parsed.path().len()].to_owned();
+        let scheme = if parsed.scheme() == "https" { Scheme::HTTPS } else { Scheme::HTTP };
+        let authority = parsed.authority().parse().map_err(|e: InvalidUri| fail(&e.to_string()))?;
         let base = parsed.path().trim_end_matches('/').to_owned();
-        Ok(Self { origin, base, from, on_this_machine: parsed.host_str().is_some_and(is_loopback) })
+        Ok(Self {
+            scheme,
+            authority,
+            base,
+            from,
+            on_this_machine: parsed.host_str().is_some_and(is_loopback),
+        })
     }
 
-    /// The URL for a client's path and query.
-    pub fn join(&self, path_and_query: &str) -> String {
+    /// The URL for a client's path and query, which stay as they are but for their version.
+    pub fn join(&self, path_and_query: &str) -> Result<Uri, InvalidUri> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::try_from(self.path(path_and_query))?);
+        Ok(Uri::from_parts(parts).expect("a URI with scheme, authority and path is whole"))
+    }
+
+    fn path(&self, path_and_query: &str) -> String {
         let (path, query) = match path_and_query.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (path_and_query, None),
@@ -89,13 +106,17 @@ impl Upstream {
     }
 
     fn finish(&self, rest: &str, query: Option<&str>) -> String {
-        let query = query.map_or(String::new(), |q| format!("?{q}"));
-        format!("{}{}{rest}{query}", self.origin, self.base)
+        let mut joined = format!("{}{rest}", self.base);
+        if let Some(query) = query {
+            joined.push('?');
+            joined.push_str(query);
+        }
+        joined
     }
 
     /// The base URL, for people.
     pub fn url(&self) -> String {
-        format!("{}{}", self.origin, self.base)
+        format!("{}://{}{}", self.scheme, self.authority, self.base)
     }
 
     /// Whether the upstream is on this machine's loopback.
@@ -110,7 +131,7 @@ impl Upstream {
 }
 
 /// `localhost`, `127.0.0.1`, `[::1]` …
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
@@ -204,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_version_is_never_doubled_and_never_lost() {
-        let flag = |u: &str, p: &str| Upstream::stated(u).unwrap().join(p);
-        let env = |u: &str, p: &str| Upstream::from_sdk_variable(u).unwrap().join(p);
+        let flag = |u: &str, p: &str| Upstream::stated(u).unwrap().join(p).unwrap().to_string();
+        let env = |u: &str, p: &str| Upstream::from_sdk_variable(u).unwrap().join(p).unwrap().to_string();
         assert_eq!(
             flag("https://api.openai.com", "/v1/chat/completions"),
             "https://api.openai.com/v1/chat/completions"
