@@ -15,6 +15,7 @@ pub mod upstream;
 mod control;
 mod flush;
 mod hold;
+mod passing_headers;
 mod recording;
 mod route;
 mod tee;
@@ -22,5 +23,6 @@ mod terminal;
 mod upload;
 mod upstream_client;
 
-pub use recording::{RecordingOptions, RecordingProxy, Tally, is_hop_by_hop, is_not_recorded};
+pub use passing_headers::{is_hop_by_hop, is_not_recorded};
+pub use recording::{RecordingOptions, RecordingProxy, Tally};
 pub use upstream_client::SetupError;

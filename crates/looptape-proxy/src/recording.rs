@@ -8,6 +8,7 @@ use crate::address::{self, Address};
 use crate::control;
 use crate::flush::Flushes;
 use crate::guard::{Guard, Refusal};
+use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop, text};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
 use crate::tee::{Capture, Tee};
@@ -15,7 +16,7 @@ use crate::upload::{Outgoing, Upload};
 use crate::upstream::{Upstream, Upstreams};
 use crate::upstream_client::{NoAnswer, SetupError, UpstreamClient};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -33,21 +34,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 /// Bodies beyond this size pass through without being kept.
 pub(crate) const CAPTURE_LIMIT_BYTES: usize = 256 << 20;
 
-/// Headers that belong to one connection, not to the message.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+/// Headers of coding agents that name their session.
+static SESSION: [HeaderName; 4] = [
+    HeaderName::from_static("x-claude-code-session-id"),
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("x-session-id"),
 ];
 
-/// Headers of coding agents that name their session.
-const SESSION_HEADERS: &[&str] = &["x-claude-code-session-id", "session-id", "session_id", "x-session-id"];
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static OWN_TRACE: HeaderName = HeaderName::from_static("x-looptape-trace");
+static OWN_LOOP: HeaderName = HeaderName::from_static("x-looptape-loop");
+static OWN_AGENT: HeaderName = HeaderName::from_static("x-looptape-agent");
 
 /// What the proxy needs to know.
 #[derive(Debug)]
@@ -171,7 +169,7 @@ impl Handler for RecordingProxy {
             let message = "with the upstream's base URL in front the path is too long";
             return Ok(reply::error(StatusCode::URI_TOO_LONG, "path_too_long", message));
         };
-        self.forward(request, address, provider, &upstream, uri).await
+        self.forward(request, address, provider, upstream, uri).await
     }
 
     fn draining(&self) -> Arc<AtomicBool> {
@@ -226,20 +224,20 @@ impl RecordingProxy {
         body: Bytes,
         at: Moment,
     ) -> BeginCall {
-        let mut credentials = self.options.known.clone();
         let headers = || head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
-        credentials.extend(&Credentials::of_request(headers(), &address.path));
+        let mut credentials = Credentials::of_request(headers(), &address.path);
+        credentials.extend(&self.options.known);
         BeginCall {
             hint: self.hint(head, address),
             at,
             provider,
             method: head.method.as_str().to_owned(),
             path: address.path.clone(),
-            headers: RedactedHeaders::redact(headers()).without(is_not_recorded),
+            headers: RedactedHeaders::redact(headers().filter(|(name, _)| !is_not_recorded(name))),
             body,
-            loop_hint: text_header(&head.headers, "x-looptape-loop"),
+            loop_hint: text(&head.headers, &OWN_LOOP),
             import_index: None,
-            agent: text_header(&head.headers, "x-looptape-agent"),
+            agent: text(&head.headers, &OWN_AGENT),
             credentials,
         }
     }
@@ -247,14 +245,12 @@ impl RecordingProxy {
     /// Which trace a call belongs to, by the order of precedence of ARCHITECTURE.md.
     fn hint(&self, head: &http::request::Parts, address: &Address) -> TraceHint {
         let parsed = |text: String| TraceId::parse(&text).ok();
-        let named = text_header(&head.headers, "x-looptape-trace")
+        let named = text(&head.headers, &OWN_TRACE)
             .and_then(parsed)
             .or_else(|| address.trace.clone())
-            .or_else(|| TraceId::from_traceparent(&text_header(&head.headers, "traceparent")?))
+            .or_else(|| TraceId::from_traceparent(&text(&head.headers, &TRACEPARENT)?))
             .or_else(|| self.options.run.clone())
-            .or_else(|| {
-                SESSION_HEADERS.iter().find_map(|name| text_header(&head.headers, name)).and_then(parsed)
-            });
+            .or_else(|| SESSION.iter().find_map(|name| text(&head.headers, name)).and_then(parsed));
         named.map_or(TraceHint::Lineage, TraceHint::Named)
     }
 
@@ -266,8 +262,8 @@ impl RecordingProxy {
     ) -> Response<Body> {
         let head_mono_us = Moment::now().mono_us;
         let (mut parts, body) = response.into_parts();
-        let recorded = RedactedHeaders::redact(parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())))
-            .without(is_hop_by_hop);
+        let headers = parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
+        let recorded = RedactedHeaders::redact(headers.filter(|(name, _)| !is_hop_by_hop(name)));
         let capture = Capture::new(ticket, parts.status.as_u16(), recorded, head_mono_us);
         remove_hop_by_hop(&mut parts.headers);
         parts.extensions = http::Extensions::new();
@@ -314,48 +310,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// The headers that go upstream: all but those of this connection and looptape's own.
-fn forwarded(mut headers: HeaderMap) -> HeaderMap {
-    remove_hop_by_hop(&mut headers);
-    headers.remove(header::HOST);
-    headers.remove(header::EXPECT);
-    let own: Vec<HeaderName> =
-        headers.keys().filter(|n| n.as_str().starts_with("x-looptape-")).cloned().collect();
-    for name in own {
-        headers.remove(name);
-    }
-    headers
-}
-
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(',').map(|name| name.trim().to_ascii_lowercase()))
-        .collect();
-    for name in HOP_BY_HOP.iter().copied().chain(named.iter().map(String::as_str)) {
-        headers.remove(name);
-    }
-}
-
-/// Headers of one connection, which say nothing about the message. `name` in lower case.
-pub fn is_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.contains(&name)
-}
-
-/// Request headers that say nothing about the request: of this connection, or known from elsewhere.
-/// `name` in lower case.
-pub fn is_not_recorded(name: &str) -> bool {
-    is_hop_by_hop(name)
-        || matches!(name, "host" | "content-length" | "expect")
-        || name.starts_with("x-looptape-")
-}
-
-fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).map(str::to_owned)
 }
 
 fn unknown_path(address: &Address) -> Response<Body> {

@@ -4,6 +4,7 @@ use http::Uri;
 use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use looptape_core::provider::{DEFAULT_UPSTREAMS, Provider};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use url::Url;
 
 /// One provider's upstream.
@@ -174,6 +175,13 @@ fn needs_version(path: &str) -> bool {
         .any(|known| path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
+/// The providers' public origins.
+static PUBLIC: LazyLock<BTreeMap<Provider, Upstream>> = LazyLock::new(|| {
+    let public =
+        |(name, url): &(&str, &str)| Some((Provider::parse(name)?, Upstream::new(url, From::Public).ok()?));
+    DEFAULT_UPSTREAMS.iter().filter_map(public).collect()
+});
+
 /// All upstreams of a proxy: what was stated, else the provider's public origin.
 #[derive(Clone, Debug, Default)]
 pub struct Upstreams {
@@ -195,11 +203,8 @@ impl Upstreams {
     }
 
     /// Where `provider`'s calls go; `None` if nobody said and it has no public origin.
-    pub fn get(&self, provider: &Provider) -> Option<Upstream> {
-        self.stated.get(provider).cloned().or_else(|| {
-            let (_, url) = DEFAULT_UPSTREAMS.iter().find(|(name, _)| *name == provider.as_str())?;
-            Upstream::new(url, From::Public).ok()
-        })
+    pub fn get(&self, provider: &Provider) -> Option<&Upstream> {
+        self.stated.get(provider).or_else(|| PUBLIC.get(provider))
     }
 
     /// The stated one only.
@@ -215,6 +220,14 @@ impl Upstreams {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_provider_that_is_known_has_its_public_upstream() {
+        for (name, url) in DEFAULT_UPSTREAMS {
+            let provider = Provider::parse(name).unwrap();
+            assert_eq!(Upstreams::default().get(&provider).map(Upstream::url).as_deref(), Some(*url));
+        }
+    }
 
     #[test]
     fn this_machine() {
