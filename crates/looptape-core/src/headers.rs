@@ -73,9 +73,21 @@ const SECRET_ENDINGS: &[&str] = &[
 
 /// Whether a header's value must never be stored. `name` in any case.
 pub fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_NAMES.contains(&name.as_str()) || SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    match name.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => is_secret_in_lower_case(&name.to_ascii_lowercase()),
+        false => is_secret_in_lower_case(name),
+    }
 }
+
+/// Asked several times for each header of each call.
+fn is_secret_in_lower_case(name: &str) -> bool {
+    let ends_like_one = SECRET_LAST_BYTES.contains(&name.as_bytes().last().copied().unwrap_or_default());
+    SECRET_NAMES.iter().any(|secret| secret.len() == name.len() && *secret == name)
+        || (ends_like_one && SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending)))
+}
+
+/// The last bytes of [`SECRET_ENDINGS`].
+const SECRET_LAST_BYTES: &[u8] = b"dlnty";
 
 /// Headers in the order in which they came, names in lower case, credentials replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +209,13 @@ mod tests {
         assert_eq!(h.get("content-type"), Some("application/json"));
         assert_eq!(string_to_latin1(h.get("x-bytes").unwrap()), b"\xff\xfe");
         assert_eq!(RedactedHeaders::decode(&h.encode()), Some(h));
+    }
+
+    #[test]
+    fn every_secret_ending_is_looked_at() {
+        for ending in SECRET_ENDINGS {
+            assert!(is_secret(&format!("X-Any{ending}")), "{ending}");
+        }
     }
 
     #[test]

@@ -15,8 +15,14 @@ pub mod upstream;
 mod control;
 mod flush;
 mod hold;
+mod passing_headers;
 mod recording;
+mod route;
 mod tee;
 mod terminal;
+mod upload;
+mod upstream_client;
 
-pub use recording::{RecordingOptions, RecordingProxy, Tally, is_hop_by_hop, is_not_recorded};
+pub use passing_headers::{is_hop_by_hop, is_not_recorded};
+pub use recording::{RecordingOptions, RecordingProxy, Tally};
+pub use upstream_client::SetupError;

@@ -8,15 +8,17 @@ use crate::address::{self, Address};
 use crate::control;
 use crate::flush::Flushes;
 use crate::guard::{Guard, Refusal};
+use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop, text};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
 use crate::tee::{Capture, Tee};
-use crate::upstream::Upstreams;
-use bytes::{Bytes, BytesMut};
-use futures_util::stream::{self, StreamExt};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use crate::upload::{Outgoing, Upload};
+use crate::upstream::{Upstream, Upstreams};
+use crate::upstream_client::{NoAnswer, SetupError, UpstreamClient};
+use bytes::Bytes;
+use http::{HeaderName, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, BodyStream};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use looptape_core::TraceId;
 use looptape_core::exchange::Ending;
@@ -28,29 +30,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 /// Bodies beyond this size pass through without being kept.
 pub(crate) const CAPTURE_LIMIT_BYTES: usize = 256 << 20;
 
-/// How long an upstream connection is kept for the next call.
-const IDLE_CONNECTION: Duration = Duration::from_secs(20);
-
-/// Headers that belong to one connection, not to the message.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+/// Headers of coding agents that name their session.
+static SESSION: [HeaderName; 4] = [
+    HeaderName::from_static("x-claude-code-session-id"),
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("x-session-id"),
 ];
 
-/// Headers of coding agents that name their session.
-const SESSION_HEADERS: &[&str] = &["x-claude-code-session-id", "session-id", "session_id", "x-session-id"];
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static OWN_TRACE: HeaderName = HeaderName::from_static("x-looptape-trace");
+static OWN_LOOP: HeaderName = HeaderName::from_static("x-looptape-loop");
+static OWN_AGENT: HeaderName = HeaderName::from_static("x-looptape-agent");
 
 /// What the proxy needs to know.
 #[derive(Debug)]
@@ -68,9 +63,7 @@ pub struct RecordingOptions {
 pub struct RecordingProxy {
     options: RecordingOptions,
     providers: Vec<Provider>,
-    client: reqwest::Client,
-    /// For upstreams on this machine, which no proxy of the environment could reach.
-    direct_client: reqwest::Client,
+    client: UpstreamClient,
     recorder: Recorder,
     tally: Arc<Tally>,
 }
@@ -103,19 +96,9 @@ impl Tally {
 }
 
 impl RecordingProxy {
-    pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, reqwest::Error> {
-        let client = || {
-            reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .tcp_nodelay(true)
-                .pool_max_idle_per_host(256)
-                // Servers that close idle connections early would break calls that the agent's own client,
-                // which drops them after a few seconds, would not have lost.
-                .pool_idle_timeout(IDLE_CONNECTION)
-        };
+    pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, SetupError> {
         let providers = options.upstreams.stated_providers();
-        let (client, direct_client) = (client().build()?, client().no_proxy().build()?);
-        Ok(Self { options, providers, client, direct_client, recorder, tally: Arc::default() })
+        Ok(Self { options, providers, client: UpstreamClient::new()?, recorder, tally: Arc::default() })
     }
 
     pub fn tally(&self) -> Arc<Tally> {
@@ -182,7 +165,11 @@ impl Handler for RecordingProxy {
             );
             return Ok(reply::error(StatusCode::BAD_GATEWAY, "no_upstream", &message));
         };
-        self.forward(request, address, provider, &upstream).await
+        let Ok(uri) = upstream.join(&address.path) else {
+            let message = "with the upstream's base URL in front the path is too long";
+            return Ok(reply::error(StatusCode::URI_TOO_LONG, "path_too_long", message));
+        };
+        self.forward(request, address, provider, upstream, uri).await
     }
 
     fn draining(&self) -> Arc<AtomicBool> {
@@ -196,37 +183,35 @@ impl RecordingProxy {
         request: Request<Incoming>,
         address: Address,
         provider: Provider,
-        upstream: &crate::upstream::Upstream,
+        upstream: &Upstream,
+        uri: Uri,
     ) -> Result<Response<Body>, Abort> {
         let _in_flight = InFlight::enter(&self.tally);
-        let (head, body) = request.into_parts();
-        let upload = read(body).await;
-        let (kept, rest) = match upload {
-            Upload::Whole(bytes) => (bytes, None),
-            Upload::TooLarge { first, rest } => (first, Some(rest)),
+        let (mut head, body) = request.into_parts();
+        let (kept, outgoing): (_, Outgoing) = match Upload::read(body).await {
+            Upload::Whole(bytes) => (Some(bytes.clone()), Either::Left(Full::new(bytes))),
+            Upload::TooLarge(body) => (None, Either::Right(body)),
             // The client broke off while sending: nothing went upstream, and nobody is there to answer.
             Upload::Broken => return Err(Abort { why: "the client went away while sending".into() }),
         };
-        let url = upstream.join(&address.path);
-        let kept_body = if rest.is_some() { Bytes::new() } else { kept.clone() };
+        let is_kept = kept.is_some();
         let sent = Moment::now();
-        let ticket = self.recorder.begin(self.begin(&head, &address, provider, kept_body, sent));
+        let ticket =
+            self.recorder.begin(self.begin(&head, &address, provider, kept.unwrap_or_default(), sent));
         if let Some(outcome) = control::stated_outcome(&head.headers) {
             ticket.state_outcome(outcome);
         }
         self.tally.calls.fetch_add(1, Ordering::Relaxed);
-        if rest.is_some() {
+        if !is_kept {
             ticket.lacks("a request was larger than looptape keeps (256 MiB): its body is missing");
         }
-        let outgoing = match rest {
-            None => reqwest::Body::from(kept),
-            Some(rest) => reqwest::Body::wrap_stream(stream::once(async { Ok(kept) }).chain(rest)),
-        };
-        let client = if upstream.is_on_this_machine() { &self.direct_client } else { &self.client };
-        let sending =
-            client.request(head.method.clone(), url).headers(forwarded(&head.headers)).body(outgoing).send();
-        match sending.await {
-            Ok(response) => Ok(self.answer(response, ticket, head.extensions.get().cloned()).await),
+        let flushes = head.extensions.remove();
+        let mut request = Request::new(outgoing);
+        *request.method_mut() = head.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = forwarded(head.headers);
+        match self.client.send(request).await {
+            Ok(response) => Ok(self.answer(response, ticket, flushes).await),
             Err(error) => Err(self.no_response(&error, ticket, upstream)),
         }
     }
@@ -239,20 +224,20 @@ impl RecordingProxy {
         body: Bytes,
         at: Moment,
     ) -> BeginCall {
-        let mut credentials = self.options.known.clone();
         let headers = || head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
-        credentials.extend(&Credentials::of_request(headers(), &address.path));
+        let mut credentials = Credentials::of_request(headers(), &address.path);
+        credentials.extend(&self.options.known);
         BeginCall {
             hint: self.hint(head, address),
             at,
             provider,
             method: head.method.as_str().to_owned(),
             path: address.path.clone(),
-            headers: RedactedHeaders::redact(headers()).without(is_not_recorded),
+            headers: RedactedHeaders::redact(headers().filter(|(name, _)| !is_not_recorded(name))),
             body,
-            loop_hint: text_header(&head.headers, "x-looptape-loop"),
+            loop_hint: text(&head.headers, &OWN_LOOP),
             import_index: None,
-            agent: text_header(&head.headers, "x-looptape-agent"),
+            agent: text(&head.headers, &OWN_AGENT),
             credentials,
         }
     }
@@ -260,27 +245,25 @@ impl RecordingProxy {
     /// Which trace a call belongs to, by the order of precedence of ARCHITECTURE.md.
     fn hint(&self, head: &http::request::Parts, address: &Address) -> TraceHint {
         let parsed = |text: String| TraceId::parse(&text).ok();
-        let named = text_header(&head.headers, "x-looptape-trace")
+        let named = text(&head.headers, &OWN_TRACE)
             .and_then(parsed)
             .or_else(|| address.trace.clone())
-            .or_else(|| TraceId::from_traceparent(&text_header(&head.headers, "traceparent")?))
+            .or_else(|| TraceId::from_traceparent(&text(&head.headers, &TRACEPARENT)?))
             .or_else(|| self.options.run.clone())
-            .or_else(|| {
-                SESSION_HEADERS.iter().find_map(|name| text_header(&head.headers, name)).and_then(parsed)
-            });
+            .or_else(|| SESSION.iter().find_map(|name| text(&head.headers, name)).and_then(parsed));
         named.map_or(TraceHint::Lineage, TraceHint::Named)
     }
 
     async fn answer(
         &self,
-        response: reqwest::Response,
+        response: Response<Incoming>,
         ticket: CallTicket,
         flushes: Option<Flushes>,
     ) -> Response<Body> {
         let head_mono_us = Moment::now().mono_us;
-        let (mut parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
-        let recorded = RedactedHeaders::redact(parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())))
-            .without(is_hop_by_hop);
+        let (mut parts, body) = response.into_parts();
+        let headers = parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
+        let recorded = RedactedHeaders::redact(headers.filter(|(name, _)| !is_hop_by_hop(name)));
         let capture = Capture::new(ticket, parts.status.as_u16(), recorded, head_mono_us);
         remove_hop_by_hop(&mut parts.headers);
         parts.extensions = http::Extensions::new();
@@ -298,12 +281,7 @@ impl RecordingProxy {
         Response::from_parts(parts, tee.boxed())
     }
 
-    fn no_response(
-        &self,
-        error: &reqwest::Error,
-        ticket: CallTicket,
-        upstream: &crate::upstream::Upstream,
-    ) -> Abort {
+    fn no_response(&self, error: &NoAnswer, ticket: CallTicket, upstream: &Upstream) -> Abort {
         let cause = innermost(error);
         let (ending, what) = if error.is_connect() {
             (Ending::UpstreamUnreachable { error: cause.clone() }, "cannot be reached")
@@ -332,82 +310,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// A request body: whole, or its beginning and a stream of the rest.
-enum Upload {
-    Whole(Bytes),
-    TooLarge { first: Bytes, rest: futures_util::stream::BoxStream<'static, Result<Bytes, hyper::Error>> },
-    Broken,
-}
-
-async fn read(mut body: Incoming) -> Upload {
-    let mut first: Option<Bytes> = None;
-    let mut joined = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Upload::Broken };
-        let Ok(data) = frame.into_data() else { continue };
-        match (&first, joined.is_empty()) {
-            (None, true) => first = Some(data),
-            _ => {
-                if let Some(first) = first.take() {
-                    joined.extend_from_slice(&first);
-                }
-                joined.extend_from_slice(&data);
-            }
-        }
-        if joined.len() > CAPTURE_LIMIT_BYTES {
-            let rest = BodyStream::new(body)
-                .filter_map(async |frame| frame.map(|f| f.into_data().ok()).transpose())
-                .boxed();
-            return Upload::TooLarge { first: joined.freeze(), rest };
-        }
-    }
-    Upload::Whole(first.unwrap_or_else(|| joined.freeze()))
-}
-
-/// The headers that go upstream: all but those of this connection and looptape's own.
-fn forwarded(headers: &HeaderMap) -> HeaderMap {
-    let mut out = headers.clone();
-    remove_hop_by_hop(&mut out);
-    out.remove(header::HOST);
-    out.remove(header::CONTENT_LENGTH);
-    out.remove(header::EXPECT);
-    let own: Vec<HeaderName> =
-        out.keys().filter(|n| n.as_str().starts_with("x-looptape-")).cloned().collect();
-    for name in own {
-        out.remove(name);
-    }
-    out
-}
-
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(',').map(|name| name.trim().to_ascii_lowercase()))
-        .collect();
-    for name in HOP_BY_HOP.iter().copied().chain(named.iter().map(String::as_str)) {
-        headers.remove(name);
-    }
-}
-
-/// Headers of one connection, which say nothing about the message. `name` in lower case.
-pub fn is_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.contains(&name)
-}
-
-/// Request headers that say nothing about the request: of this connection, or known from elsewhere.
-/// `name` in lower case.
-pub fn is_not_recorded(name: &str) -> bool {
-    is_hop_by_hop(name)
-        || matches!(name, "host" | "content-length" | "expect")
-        || name.starts_with("x-looptape-")
-}
-
-fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty()).map(str::to_owned)
 }
 
 fn unknown_path(address: &Address) -> Response<Body> {

@@ -10,6 +10,7 @@ use crate::reply::BodyError;
 use crate::terminal;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use looptape_core::derive;
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
@@ -94,7 +95,7 @@ impl Capture {
 
 /// The body wrapper.
 pub(crate) struct Tee {
-    inner: reqwest::Body,
+    inner: Incoming,
     /// `None` once the ticket has been told.
     capture: Option<Capture>,
     /// Bytes that the response head announced.
@@ -110,7 +111,7 @@ pub(crate) struct Tee {
 
 impl Tee {
     pub(crate) fn new(
-        inner: reqwest::Body,
+        inner: Incoming,
         capture: Capture,
         expected: Option<u64>,
         in_flight: InFlight,

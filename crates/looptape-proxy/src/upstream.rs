@@ -1,14 +1,17 @@
 //! Where a provider's calls go, and how the client's path joins the upstream's.
 
+use http::Uri;
+use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use looptape_core::provider::{DEFAULT_UPSTREAMS, Provider};
-use reqwest::Url;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use url::Url;
 
 /// One provider's upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Scheme and authority, no trailing slash.
-    origin: String,
+    scheme: Scheme,
+    authority: Authority,
     /// Path of the base URL, no trailing slash; empty for none.
     base: String,
     from: From,
@@ -66,13 +69,28 @@ impl Upstream {
         if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(fail("credentials belong in the client's headers, not in the URL"));
         }
-        let origin = parsed.as_str()[..parsed.as_str().len() - parsed.path().len()].to_owned();
+        let scheme = if parsed.scheme() == "https" { Scheme::HTTPS } else { Scheme::HTTP };
+        let authority = parsed.authority().parse().map_err(|e: InvalidUri| fail(&e.to_string()))?;
         let base = parsed.path().trim_end_matches('/').to_owned();
-        Ok(Self { origin, base, from, on_this_machine: parsed.host_str().is_some_and(is_loopback) })
+        Ok(Self {
+            scheme,
+            authority,
+            base,
+            from,
+            on_this_machine: parsed.host_str().is_some_and(is_loopback),
+        })
     }
 
-    /// The URL for a client's path and query.
-    pub fn join(&self, path_and_query: &str) -> String {
+    /// The URL for a client's path and query, which stay as they are but for their version.
+    pub fn join(&self, path_and_query: &str) -> Result<Uri, InvalidUri> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::try_from(self.path(path_and_query))?);
+        Ok(Uri::from_parts(parts).expect("a URI with scheme, authority and path is whole"))
+    }
+
+    fn path(&self, path_and_query: &str) -> String {
         let (path, query) = match path_and_query.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (path_and_query, None),
@@ -89,13 +107,17 @@ impl Upstream {
     }
 
     fn finish(&self, rest: &str, query: Option<&str>) -> String {
-        let query = query.map_or(String::new(), |q| format!("?{q}"));
-        format!("{}{}{rest}{query}", self.origin, self.base)
+        let mut joined = format!("{}{rest}", self.base);
+        if let Some(query) = query {
+            joined.push('?');
+            joined.push_str(query);
+        }
+        joined
     }
 
     /// The base URL, for people.
     pub fn url(&self) -> String {
-        format!("{}{}", self.origin, self.base)
+        format!("{}://{}{}", self.scheme, self.authority, self.base)
     }
 
     /// Whether the upstream is on this machine's loopback.
@@ -110,7 +132,7 @@ impl Upstream {
 }
 
 /// `localhost`, `127.0.0.1`, `[::1]` …
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
@@ -153,6 +175,13 @@ fn needs_version(path: &str) -> bool {
         .any(|known| path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
+/// The providers' public origins.
+static PUBLIC: LazyLock<BTreeMap<Provider, Upstream>> = LazyLock::new(|| {
+    let public =
+        |(name, url): &(&str, &str)| Some((Provider::parse(name)?, Upstream::new(url, From::Public).ok()?));
+    DEFAULT_UPSTREAMS.iter().filter_map(public).collect()
+});
+
 /// All upstreams of a proxy: what was stated, else the provider's public origin.
 #[derive(Clone, Debug, Default)]
 pub struct Upstreams {
@@ -174,11 +203,8 @@ impl Upstreams {
     }
 
     /// Where `provider`'s calls go; `None` if nobody said and it has no public origin.
-    pub fn get(&self, provider: &Provider) -> Option<Upstream> {
-        self.stated.get(provider).cloned().or_else(|| {
-            let (_, url) = DEFAULT_UPSTREAMS.iter().find(|(name, _)| *name == provider.as_str())?;
-            Upstream::new(url, From::Public).ok()
-        })
+    pub fn get(&self, provider: &Provider) -> Option<&Upstream> {
+        self.stated.get(provider).or_else(|| PUBLIC.get(provider))
     }
 
     /// The stated one only.
@@ -196,6 +222,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_provider_that_is_known_has_its_public_upstream() {
+        for (name, url) in DEFAULT_UPSTREAMS {
+            let provider = Provider::parse(name).unwrap();
+            assert_eq!(Upstreams::default().get(&provider).map(Upstream::url).as_deref(), Some(*url));
+        }
+    }
+
+    #[test]
     fn this_machine() {
         let here = |url| Upstream::stated(url).unwrap().is_on_this_machine();
         assert!(here("http://127.0.0.1:8000/v1") && here("http://LOCALHOST") && here("https://[::1]:1"));
@@ -204,8 +238,8 @@ mod tests {
 
     #[test]
     fn a_version_is_never_doubled_and_never_lost() {
-        let flag = |u: &str, p: &str| Upstream::stated(u).unwrap().join(p);
-        let env = |u: &str, p: &str| Upstream::from_sdk_variable(u).unwrap().join(p);
+        let flag = |u: &str, p: &str| Upstream::stated(u).unwrap().join(p).unwrap().to_string();
+        let env = |u: &str, p: &str| Upstream::from_sdk_variable(u).unwrap().join(p).unwrap().to_string();
         assert_eq!(
             flag("https://api.openai.com", "/v1/chat/completions"),
             "https://api.openai.com/v1/chat/completions"

@@ -1,0 +1,56 @@
+use super::*;
+use bytes::Bytes;
+use http::Uri;
+use http_body_util::{BodyExt, Full};
+use looptape_testkit::answer::Answer;
+use looptape_testkit::upstream::ScriptedUpstream;
+
+async fn ask(client: &UpstreamClient, uri: &str) -> Result<String, NoAnswer> {
+    let mut request = Request::new(Either::Left(Full::new(Bytes::from_static(b"{}"))));
+    *request.uri_mut() = uri.parse::<Uri>().unwrap();
+    let body = client.send(request).await?.collect().await.unwrap();
+    Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
+}
+
+fn with_credentials(proxy: &ScriptedUpstream) -> String {
+    proxy.url().replace("http://", "http://me:word@")
+}
+
+#[tokio::test]
+async fn a_proxy_gets_plain_requests_whole() {
+    let proxy = ScriptedUpstream::answering(|_| Answer::json("from the proxy")).await.unwrap();
+    let proxies = Matcher::builder().all(with_credentials(&proxy)).no("skipped.invalid").build();
+    let client = UpstreamClient::through(proxies).unwrap();
+    assert_eq!(ask(&client, "http://api.invalid:81/v1/x?a='b'").await.unwrap(), "from the proxy");
+    let seen = &proxy.requests()[0];
+    assert_eq!(seen.target, "http://api.invalid:81/v1/x?a='b'");
+    assert_eq!(seen.header("host"), Some("api.invalid:81"));
+    assert_eq!(seen.header("proxy-authorization"), Some("Basic bWU6d29yZA=="));
+    // No such host: an answer could only come through the proxy.
+    assert!(ask(&client, "http://skipped.invalid/v1/x").await.unwrap_err().is_connect());
+    assert_eq!(proxy.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_a_tunnel_to_https() {
+    let proxy = ScriptedUpstream::answering(|_| Answer::status(403)).await.unwrap();
+    let client = UpstreamClient::through(Matcher::builder().https(with_credentials(&proxy)).build()).unwrap();
+    assert!(ask(&client, "https://api.invalid/v1/x").await.unwrap_err().is_connect());
+    let seen = &proxy.requests()[0];
+    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("CONNECT", "api.invalid:443"));
+    assert_eq!(seen.header("proxy-authorization"), Some("Basic bWU6d29yZA=="));
+}
+
+#[tokio::test]
+async fn upstreams_on_this_machine_are_asked_directly_and_see_no_more_than_was_sent() {
+    let proxy = ScriptedUpstream::answering(|_| Answer::status(500)).await.unwrap();
+    let upstream = ScriptedUpstream::answering(|_| Answer::json("here")).await.unwrap();
+    let client = UpstreamClient::through(Matcher::builder().all(with_credentials(&proxy)).build()).unwrap();
+    assert_eq!(ask(&client, &format!("{}/v1/x", upstream.url())).await.unwrap(), "here");
+    assert_eq!(proxy.requests(), []);
+    let seen = &upstream.requests()[0];
+    assert_eq!(seen.target, "/v1/x");
+    let mut names: Vec<&str> = seen.headers.iter().map(|(n, _)| n.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-length", "host"]);
+}
