@@ -226,7 +226,7 @@ fn bad_input_is_named() {
         ("empty.yaml", "the file is empty"),
         ("binary.yaml", "not text"),
         ("settings.json", "not a recording in a format known here"),
-        ("har.har", "HTTP Archive (HAR): not supported yet"),
+        ("har.har", "interaction 0 (counted from 0) has no `request.method`"),
     ] {
         let got = refusal(&env, file);
         assert!(got.contains(reason), "{file}: {got}");

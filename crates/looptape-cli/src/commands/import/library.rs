@@ -3,11 +3,12 @@
 //! The database is opened with the first file that is to be stored, so that an import of nothing but
 //! refused files leaves no trace of itself.
 
-use super::message::{answer, request, sent_at};
+use super::message::{answer, request};
+use super::schedule::{Schedule, Slot};
 use super::{ImportedTrace, Novelty};
 use crate::config::Config;
 use crate::session::Global;
-use looptape_core::facts::CallKind;
+use looptape_core::facts::{AttemptState, CallKind};
 use looptape_core::import::{Cassette, Container, Interaction};
 use looptape_core::{Digest, TraceId};
 use looptape_store::{
@@ -52,7 +53,8 @@ impl<'a> Library<'a> {
         if let Some(trace) = open.find_whole(&id, cassette)? {
             return Ok(Ok(imported(&trace, Novelty::AlreadyImported)));
         }
-        open.write(spec(&id, path, cassette), cassette);
+        let schedule = Schedule::of(cassette, Moment::now());
+        open.write(spec(&id, path, cassette, &schedule), cassette, &schedule);
         Ok(match open.find_whole(&id, cassette)? {
             Some(trace) => Ok(imported(&trace, Novelty::New)),
             None => Err("the database did not take it whole: is its disk full, or locked by another \
@@ -81,15 +83,14 @@ impl<'a> Library<'a> {
 }
 
 impl Open {
-    fn write(&self, spec: TraceSpec, cassette: &Cassette) {
-        let (id, start) = (spec.id.clone(), spec.started);
+    fn write(&self, spec: TraceSpec, cassette: &Cassette, schedule: &Schedule) {
+        let id = spec.id.clone();
         let mut queue = Queue { recorder: &self.recorder, waiting_bytes: 0, waiting_calls: 0 };
         self.recorder.open_trace(spec);
-        for interaction in &cassette.interactions {
-            queue.send(&id, interaction, sent_at(start, interaction.index));
+        for (interaction, slot) in cassette.interactions.iter().zip(&schedule.slots) {
+            queue.send(&id, interaction, *slot);
         }
-        let end = sent_at(start, cassette.interactions.len() as u32);
-        self.recorder.close_trace(id, end, None, None);
+        self.recorder.close_trace(id, schedule.end, None, None);
         self.recorder.flush();
     }
 
@@ -102,8 +103,8 @@ impl Open {
             Err(error) => return Err(error.into()),
         };
         let trace = self.reader.load(row)?;
-        let is_whole = trace.facts.len() == cassette.interactions.len()
-            && trace.facts.iter().all(|facts| facts.status.is_some());
+        let stored = trace.facts.iter().map(|facts| (facts.status, facts.state == AttemptState::InFlight));
+        let is_whole = stored.eq(cassette.interactions.iter().map(|interaction| (interaction.status, false)));
         Ok(is_whole.then_some(trace))
     }
 }
@@ -116,11 +117,11 @@ struct Queue<'a> {
 }
 
 impl Queue<'_> {
-    fn send(&mut self, id: &TraceId, interaction: &Interaction, at: Moment) {
+    fn send(&mut self, id: &TraceId, interaction: &Interaction, slot: Slot) {
         self.make_room(interaction.request_body.len());
-        let ticket = self.recorder.begin(request(id, interaction, at));
+        let ticket = self.recorder.begin(request(id, interaction, slot));
         self.make_room(interaction.response_body.len());
-        ticket.finish(answer(interaction, at));
+        ticket.finish(answer(interaction, slot));
         self.waiting_calls += 1;
     }
 
@@ -133,9 +134,11 @@ impl Queue<'_> {
     }
 }
 
-fn spec(id: &TraceId, path: &Path, cassette: &Cassette) -> TraceSpec {
+fn spec(id: &TraceId, path: &Path, cassette: &Cassette, schedule: &Schedule) -> TraceSpec {
     let text = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().into_owned());
-    let mut spec = TraceSpec::new(id.clone(), Source::Import, Moment::now());
+    let mut spec = TraceSpec::new(id.clone(), Source::Import, schedule.imported);
+    spec.timing = schedule.timing;
+    spec.happened_unix_us = schedule.timing.knows_starts().then_some(schedule.started.unix_us);
     spec.name = text(path.file_name());
     spec.agent = text(path.file_stem());
     spec.tags = BTreeMap::from([("container".to_owned(), word(cassette.container).to_owned())]);
