@@ -11,7 +11,7 @@ use std::{borrow::Cow, rc::Rc};
 pub(super) const MAX_DEPTH: u32 = 128;
 
 /// How many nodes a file may have: the tree then takes half a gigabyte at most besides its texts.
-pub(super) const MAX_VALUES: u32 = 4_000_000;
+pub(super) const MAX_VALUES: u32 = 2_000_000;
 
 /// A node, shared by the aliases that name it.
 pub(super) type Shared = Rc<Node>;

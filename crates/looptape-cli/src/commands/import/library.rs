@@ -12,8 +12,8 @@ use looptape_core::facts::{AttemptState, CallKind};
 use looptape_core::import::{Cassette, Container, Interaction};
 use looptape_core::{Digest, TraceId};
 use looptape_store::{
-    Durability, FindError, Moment, Reader, RecordedTrace, Recorder, RecorderThread, Selector, Source,
-    TraceSpec,
+    Durability, FindError, Maintenance, Moment, Reader, RecordedTrace, Recorder, RecorderThread, Selector,
+    Source, TraceSpec, TraceStatus,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,14 +53,32 @@ impl<'a> Library<'a> {
         if let Some(trace) = open.find_whole(&id, cassette)? {
             return Ok(Ok(imported(&trace, Novelty::AlreadyImported)));
         }
+        self.remove_remains(&id)?;
+        let open = self.open()?;
         let schedule = Schedule::of(cassette, Moment::now());
         open.write(spec(&id, path, cassette, &schedule), cassette, &schedule);
-        Ok(match open.find_whole(&id, cassette)? {
-            Some(trace) => Ok(imported(&trace, Novelty::New)),
-            None => Err("the database did not take it whole: is its disk full, or locked by another \
-                 process? Import the file again when that is mended"
-                .to_owned()),
-        })
+        if let Some(trace) = open.find_whole(&id, cassette)? {
+            return Ok(Ok(imported(&trace, Novelty::New)));
+        }
+        // A database that takes nothing may not let go of anything either; the next import sees to it then.
+        let _ = self.remove_remains(&id);
+        Ok(Err("the database did not take it whole: is its disk full, or locked by another process? Import \
+                the file again when that is mended"
+            .to_owned()))
+    }
+
+    /// Removes what an import of the same file left that was cut off: a file is stored whole or not at all.
+    fn remove_remains(&mut self, id: &TraceId) -> anyhow::Result<()> {
+        let selector = Selector::Id { prefix: id.as_str().to_owned(), run: None };
+        let row = match self.open()?.reader.find(&selector) {
+            Ok(row) => row,
+            Err(FindError::Unknown { .. } | FindError::Ambiguous { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if row.id == *id && row.is_import() && row.status != TraceStatus::Recording {
+            Maintenance::open(&self.global.database()?)?.remove(&row)?;
+        }
+        Ok(())
     }
 
     /// Ends the writing; what was stored is on disk.
