@@ -5,6 +5,7 @@ use crate::env::TestEnv;
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::facts::{CallFacts, CallKind};
+use looptape_core::import;
 use looptape_core::wire::{RequestView, ResponseView, Wire};
 use looptape_store::{Reader, RecordedTrace, Selector};
 use looptape_testkit::corpus::{Corpus, ExpectedCall, ExpectedInteraction, Recording, skipped};
@@ -283,6 +284,16 @@ fn every_imported_trace_is_whole_and_replays_itself() {
     assert_eq!(verified.code, Some(0), "{verified:?}");
     let (mut calls, mut repeated) = (0, 0);
     for (recording, id) in imported.traces(&corpus) {
+        let cassette = import::read(recording.name, &recording.bytes).expect("it was imported");
+        for (interaction, exchange) in cassette.interactions.iter().zip(load(&reader, id).1) {
+            let place = format!("{}, call {}", recording.name, interaction.index);
+            let Outcome::Answered(answer) = &exchange.outcome else { panic!("{place} has no answer") };
+            assert!(
+                exchange.request_body == interaction.request_body,
+                "{place}: another request body is stored"
+            );
+            assert!(answer.body == interaction.response_body, "{place}: another response body is stored");
+        }
         let ran = imported.env.looptape(&["--db", db, "replay", id, "--max-rung", "0", "--json"]);
         let place = recording.name;
         let check: Value =
