@@ -53,3 +53,26 @@ impl Clock {
         self.timing.knows_intervals().then_some(time)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assembly::example::call;
+
+    #[test]
+    fn stated_times_are_rounded_and_partial_ones_leave_the_order() {
+        // Ends at 900 ms; the others start at 899 ms and at 897 ms.
+        let facts = [call(0, 0, 900), call(1, 899, 50), call(2, 897, 50)];
+        let over = |timing| {
+            let clock = Clock::new(&facts, timing);
+            [1, 2].map(|later| clock.over_before(CallIndex(0), CallIndex(later)))
+        };
+        assert_eq!(over(Timing::Measured), [false, false]);
+        assert_eq!(over(Timing::Stated), [true, false]);
+        for timing in [Timing::StartsOnly, Timing::DurationsOnly, Timing::OrderOnly] {
+            assert_eq!(over(timing), [true, true], "{timing:?}");
+            assert_eq!(Clock::new(&facts, timing).measured(7), None, "{timing:?}");
+        }
+        assert_eq!(Clock::new(&facts, Timing::Stated).end(CallIndex(0)), Some(900_000));
+    }
+}
