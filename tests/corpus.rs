@@ -5,12 +5,14 @@ use crate::env::TestEnv;
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::facts::{CallFacts, CallKind};
+use looptape_core::import;
+use looptape_core::lineage::Conversation;
 use looptape_core::wire::{RequestView, ResponseView, Wire};
 use looptape_store::{Reader, RecordedTrace, Selector};
-use looptape_testkit::corpus::{Corpus, ExpectedCall, ExpectedCassette, Recording, skipped};
+use looptape_testkit::corpus::{Corpus, ExpectedCall, ExpectedInteraction, Recording, skipped};
 use looptape_testkit::oracle;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -50,10 +52,10 @@ impl Imported {
         Self { rows: rows.collect(), exit_code: ran.code, env }
     }
 
-    /// The traces of the vcrpy recordings.
+    /// The traces of the recordings that hold HTTP.
     fn traces<'a>(&'a self, corpus: &'a Corpus) -> impl Iterator<Item = (Recording<'a>, &'a str)> {
-        let vcrpy = corpus.recordings_where(|_, expected| expected.is_vcrpy());
-        vcrpy.map(|recording| {
+        let of_http = corpus.recordings_where(|_, expected| expected.holds_http());
+        of_http.map(|recording| {
             let trace = self.rows[recording.name].trace.as_deref();
             let trace = trace.unwrap_or_else(|| panic!("{} was not imported", recording.name));
             (recording, trace)
@@ -98,14 +100,41 @@ fn summary(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "corpus: {line}");
 }
 
-/// Model calls in formats that are read so far.
-fn known_llm_calls(expected: &ExpectedCassette) -> u64 {
-    let known = |call: &&ExpectedCall| call.wire.as_deref().is_some_and(|wire| Wire::parse(wire).is_some());
-    expected.calls.iter().filter_map(|call| call.llm()).filter(known).count() as u64
+/// Wire formats of model calls that are not decoded yet.
+const NOT_DECODED_YET: &[&str] = &[
+    "bedrock.converse",
+    "bedrock.invoke",
+    "cohere.v1.chat",
+    "cohere.v2.chat",
+    "ollama.chat",
+    "ollama.generate",
+    "openai.completions",
+];
+
+/// Where the reference program is believed to be wrong: file, call, the field as the difference names it, and
+/// why. The test fails if one of them is not a difference any more.
+const ORACLE_ERRORS: &[(&str, u32, &str, &str)] = &[(
+    "tmc__langchaingo/llms/googleai/testdata/TestGoogleAIErrorHandling.httprr",
+    0,
+    "request model",
+    "the path names the model as in all other calls; the body repeats it as a resource name, and the prefix \
+     `models/` is no part of the model's name",
+)];
+
+/// The wire format of an expected model call, unless it is one that is not decoded yet.
+fn decoded(expected: &ExpectedInteraction) -> Option<(Wire, &ExpectedCall)> {
+    let call = expected.llm()?;
+    let name = call.wire.as_deref().expect("a model call has a wire format");
+    if NOT_DECODED_YET.contains(&name) {
+        assert_eq!(Wire::parse(name), None, "{name} is decoded by now: take it off the list");
+        return None;
+    }
+    let wire = Wire::parse(name).unwrap_or_else(|| panic!("the corpus holds an unknown wire format: {name}"));
+    Some((wire, call))
 }
 
 #[test]
-fn vcrpy_recordings_are_imported_and_everything_else_is_refused_with_a_reason() {
+fn recordings_of_http_are_imported_and_everything_else_is_refused_with_a_reason() {
     let Some(corpus) = Corpus::from_env() else { return skipped("importing recordings") };
     let imported = Imported::new(&corpus);
     assert_eq!(imported.exit_code, Some(1), "some files are refused");
@@ -113,7 +142,7 @@ fn vcrpy_recordings_are_imported_and_everything_else_is_refused_with_a_reason() 
     for recording in corpus.recordings() {
         let (name, expected) = (recording.name, recording.expected);
         let row = &imported.rows[name];
-        if !expected.is_vcrpy() {
+        if !expected.holds_http() {
             assert_eq!(
                 (&row.trace, row.llm_calls, row.other_calls, row.byte_exact),
                 (&None, 0, 0, None),
@@ -126,7 +155,8 @@ fn vcrpy_recordings_are_imported_and_everything_else_is_refused_with_a_reason() 
         }
         assert_eq!(row.refused, None, "{name}");
         assert!(row.trace.is_some(), "{name}");
-        assert_eq!(row.llm_calls, known_llm_calls(expected), "{name}: model calls");
+        let llm_calls = expected.calls.iter().filter(|call| decoded(call).is_some()).count() as u64;
+        assert_eq!(row.llm_calls, llm_calls, "{name}: model calls");
         assert_eq!(row.llm_calls + row.other_calls, u64::from(expected.interactions), "{name}: calls");
         let is_parsed = |note: &String| note.ends_with("-parsed_body");
         let exact = !expected.calls.iter().any(|call| call.notes.iter().any(is_parsed));
@@ -142,37 +172,68 @@ fn stored_calls_say_what_the_reference_program_read() {
     let Some(corpus) = Corpus::from_env() else { return skipped("decoding recorded calls") };
     let imported = Imported::new(&corpus);
     let reader = imported.reader();
-    let mut found = Vec::new();
-    let mut calls = 0;
+    let (mut found, mut excused) = (Vec::new(), BTreeSet::new());
+    let (mut calls, mut not_yet) = (0, 0);
     for (recording, id) in imported.traces(&corpus) {
         let (trace, exchanges) = load(&reader, id);
         assert_eq!(exchanges.len(), recording.expected.calls.len(), "{}", recording.name);
         for (n, (exchange, expected)) in exchanges.iter().zip(&recording.expected.calls).enumerate() {
             assert_eq!(trace.import_indices[n], Some(expected.idx), "{}", recording.name);
-            let Outcome::Answered(answer) = &exchange.outcome else { panic!("imports have answers") };
+            let place = format!("{}, call {}", recording.name, expected.idx);
+            let Outcome::Answered(answer) = &exchange.outcome else { panic!("{place} has no answer") };
             assert_eq!(
                 (answer.status, exchange.method.as_str()),
-                (expected.status, expected.method.as_str())
+                (expected.status, expected.method.as_str()),
+                "{place}"
             );
-            let Some((wire, call)) = expected.llm().and_then(|c| Some((Wire::parse(c.wire.as_deref()?)?, c)))
-            else {
-                assert_eq!(trace.facts[n].kind, CallKind::Other, "{}, call {}", recording.name, expected.idx);
+            let Some((wire, call)) = decoded(expected) else {
+                if trace.facts[n].kind != CallKind::Other {
+                    found.push(format!(
+                        "{place}: kind: got {:?}, expected no model call",
+                        trace.facts[n].kind
+                    ));
+                }
+                not_yet += u32::from(expected.llm().is_some());
                 continue;
             };
             calls += 1;
-            let (request, response) = views(exchange, wire);
+            let (request, response) = match views(exchange, wire) {
+                Ok(views) => views,
+                Err(difference) => {
+                    found.push(format!("{place}: {difference}"));
+                    continue;
+                }
+            };
             let mut differences = oracle::differences(call, wire, &request, &response);
             differences.extend(facts_differences(&trace.facts[n], wire, &request, &response));
-            let place = |line| format!("{}, call {}: {line}", recording.name, expected.idx);
-            found.extend(differences.into_iter().map(place));
+            for line in differences {
+                match oracle_error(recording.name, expected.idx, &line) {
+                    Some(error) => drop(excused.insert(error)),
+                    None => found.push(format!("{place}: {line}")),
+                }
+            }
         }
     }
     assert!(calls > 0, "the corpus holds model calls");
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
-    summary(&format!("{calls} model calls decoded as expected"));
+    let needless: Vec<_> = (0..ORACLE_ERRORS.len()).filter(|at| !excused.contains(at)).collect();
+    assert!(
+        needless.is_empty(),
+        "no differences any more: {:?}",
+        needless.iter().map(|&at| ORACLE_ERRORS[at])
+    );
+    summary(&format!("{calls} model calls decoded as expected, {not_yet} in formats not decoded yet"));
 }
 
-fn views(exchange: &Exchange, wire: Wire) -> (RequestView, ResponseView) {
+/// The place in the table of the error that explains a difference.
+fn oracle_error(name: &str, idx: u32, line: &str) -> Option<usize> {
+    let explains = |&(file, call, field, _): &(&str, u32, &str, &str)| {
+        file == name && call == idx && line.split_once(": ").is_some_and(|(what, _)| what == field)
+    };
+    ORACLE_ERRORS.iter().position(explains)
+}
+
+fn views(exchange: &Exchange, wire: Wire) -> Result<(RequestView, ResponseView), String> {
     let request = derive::request(
         &exchange.provider,
         &exchange.method,
@@ -180,10 +241,21 @@ fn views(exchange: &Exchange, wire: Wire) -> (RequestView, ResponseView) {
         &exchange.request_headers,
         &exchange.request_body,
     );
-    assert_eq!(request.kind, CallKind::Llm(wire), "{} {}", exchange.method, exchange.path);
+    if request.kind != CallKind::Llm(wire) {
+        let (method, path) = (&exchange.method, &exchange.path);
+        return Err(format!("wire: got {:?}, expected {wire:?} ({method} {path})", request.kind));
+    }
     let response =
         derive::response_view(request.kind, &exchange.outcome).expect("a model call with an answer");
-    (request.view, response)
+    let body = derive::decode_body(&exchange.request_headers, &exchange.request_body, &[]).bytes;
+    let view = serde_json::from_slice(&body).map(|json| wire.decode_request(&exchange.path, &json));
+    let view = view.unwrap_or_default();
+    // Facts are read piece by piece; the body as a whole must say the same.
+    let whole = Conversation::of(wire, &view.messages).lineage();
+    if request.lineage != whole {
+        return Err(format!("lineage: {:?} piece by piece, {whole:?} as a whole", request.lineage));
+    }
+    Ok((view, response))
 }
 
 /// Stored facts are what the bytes say.
@@ -217,8 +289,20 @@ fn every_imported_trace_is_whole_and_replays_itself() {
     let db = db.to_str().expect("temporary folders are UTF-8");
     let report = reader.verify(|_, _| {}).expect("the database can be read");
     assert_eq!(report.damage, []);
+    let verified = imported.env.looptape(&["--db", db, "verify"]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
     let (mut calls, mut repeated) = (0, 0);
     for (recording, id) in imported.traces(&corpus) {
+        let cassette = import::read(recording.name, &recording.bytes).expect("it was imported");
+        for (interaction, exchange) in cassette.interactions.iter().zip(load(&reader, id).1) {
+            let place = format!("{}, call {}", recording.name, interaction.index);
+            let Outcome::Answered(answer) = &exchange.outcome else { panic!("{place} has no answer") };
+            assert!(
+                exchange.request_body == interaction.request_body,
+                "{place}: another request body is stored"
+            );
+            assert!(answer.body == interaction.response_body, "{place}: another response body is stored");
+        }
         let ran = imported.env.looptape(&["--db", db, "replay", id, "--max-rung", "0", "--json"]);
         let place = recording.name;
         let check: Value =
@@ -235,4 +319,51 @@ fn every_imported_trace_is_whole_and_replays_itself() {
     }
     assert!(repeated > 0, "the corpus holds identical requests with answers of their own");
     summary(&format!("{calls} calls replayed bit for bit, {repeated} of them identical to an earlier one"));
+}
+
+#[test]
+fn every_imported_trace_is_listed_and_shown_with_the_times_that_its_file_states() {
+    let Some(corpus) = Corpus::from_env() else { return skipped("showing recordings") };
+    let imported = Imported::new(&corpus);
+    let db = database(&imported.env);
+    let db = db.to_str().expect("temporary folders are UTF-8");
+    let run = |arguments: &[&str]| {
+        let ran = imported.env.looptape(&[&["--db", db], arguments].concat());
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
+        ran.stdout
+    };
+    let listed: Vec<Value> = serde_json::from_str(&run(&["ls", "-n", "0", "--json"])).expect("an array");
+    // Files with the same bytes are one trace.
+    let ids: BTreeSet<&str> = imported.traces(&corpus).map(|(_, id)| id).collect();
+    assert_eq!(listed.iter().map(|row| row["id"].as_str().expect("an id")).collect::<BTreeSet<_>>(), ids);
+    assert_eq!(run(&["ls", "-n", "0"]).lines().count(), listed.len() + 1, "a header and a line for each");
+    let mut timed = BTreeMap::new();
+    for (recording, id) in imported.traces(&corpus) {
+        let place = recording.name;
+        assert!(run(&["show", id]).contains(&id[..8]), "{place}");
+        let shown: Value = serde_json::from_str(&run(&["show", id, "--json", "--messages"])).expect("JSON");
+        assert_eq!(shown["trace"]["status"], "complete", "{place}");
+        let entries = shown["steps"].as_array().expect("an array");
+        let of_calls = || entries.iter().filter(|entry| entry["kind"] != "tool");
+        let attempts: usize = of_calls().map(|e| e["attempts"].as_array().expect("an array").len()).sum();
+        assert_eq!(attempts, recording.expected.calls.len(), "{place}");
+        assert!(of_calls().all(|e| e["import_index"].is_u64()), "{place}");
+        let all_have = |field: &str| of_calls().all(|e| e[field].is_f64() || e[field].is_u64());
+        let none_has = |field: &str| of_calls().all(|e| e[field].is_null());
+        let is_single = attempts == of_calls().count();
+        let (starts, durations) = match recording.expected.container.as_str() {
+            "har-polly" => (true, true),
+            "go-vcr-v2" => (false, true),
+            "r-vcr" => (true, false),
+            _ => (false, false),
+        };
+        assert!(if starts { all_have("started_ms") } else { none_has("started_ms") }, "{place}: {shown:#}");
+        let known = if durations { !is_single || all_have("duration_ms") } else { none_has("duration_ms") };
+        assert!(known, "{place}: {shown:#}");
+        assert!(none_has("ttft_ms") && none_has("tpot_ms"), "{place}: no file says what happened in a call");
+        let duration = &shown["trace"]["metrics"]["duration_ms"];
+        assert_eq!(duration.is_null(), !(starts && durations), "{place}: {duration}");
+        *timed.entry((starts, durations)).or_insert(0) += 1;
+    }
+    assert_eq!(timed.len(), 4, "the corpus holds every kind of timing: {timed:?}");
 }

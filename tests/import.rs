@@ -2,10 +2,13 @@
 
 use crate::env::{Ran, TestEnv};
 use looptape_core::exchange::{Exchange, Outcome};
-use looptape_store::{Reader, Selector, TraceStatus};
+use looptape_core::redact::Patterns;
+use looptape_core::{Digest, TraceId};
+use looptape_store::{Moment, Reader, Recorder, RecorderOptions, Selector, Source, TraceSpec, TraceStatus};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const DB: &str = "looptape.db";
 const SECRET: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
@@ -184,6 +187,68 @@ fn bodies_that_were_parsed_are_said_to_be_written_anew() {
     assert_eq!(env.looptape(&["--db", DB, "replay", &id]).code, Some(0));
 }
 
+/// A browser's archive: a call that failed, then the same again with an answer.
+const HAR: &str = r#"{"log": {"version": "1.2", "creator": {"name": "Firefox", "version": "1"}, "entries": [
+  {"startedDateTime": "2024-02-14T06:53:38.000+00:00", "time": 1500.5, "timings": {"wait": 1000, "receive": 500.5},
+   "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": [],
+     "postData": {"mimeType": "application/json", "text": "{\"model\":\"gpt-4o-mini\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"}},
+   "response": {"status": 200, "headers": [{"name": "content-encoding", "value": "br"}], "content": {"size": 99,
+     "text": "{\"choices\":[{\"index\":0,\"finish_reason\":\"stop\",\"message\":{\"role\":\"assistant\",\"content\":\"one\"}}]}"}}},
+  {"startedDateTime": "2024-02-14T06:53:37.000+00:00", "time": 250,
+   "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": [],
+     "postData": {"mimeType": "application/json", "text": "{\"model\":\"gpt-4o-mini\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"}},
+   "response": {"status": 0, "headers": [], "content": {}}}
+]}}"#;
+
+#[test]
+fn an_archive_keeps_its_times_and_a_call_without_an_answer_is_a_failed_attempt() {
+    let env = TestEnv::new();
+    write(&env, "browser.har", HAR);
+    let ran = import(&env, &["--json", "browser.har"]);
+    assert_eq!((ran.code, &entries(&ran)[0]["byte_exact"]), (Some(0), &json!(true)), "{ran:?}");
+    assert_eq!(entries(&import(&env, &["--json", "browser.har"]))[0]["already_imported"], true);
+    let shown = env.looptape(&["--db", DB, "show", "last", "--json"]);
+    let shown: Value = serde_json::from_str(&shown.stdout).expect("JSON");
+    assert_eq!(shown["trace"]["started_at"], "2024-02-14T06:53:37Z");
+    assert_eq!(shown["trace"]["metrics"]["duration_ms"], json!(2500.5));
+    let [step] = shown["steps"].as_array().expect("an array").as_slice() else { panic!("{shown:#}") };
+    assert_eq!(
+        (&step["import_index"], &step["started_ms"], &step["duration_ms"]),
+        (&json!(0), &json!(0.0), &json!(2500.5))
+    );
+    let attempts = step["attempts"].as_array().expect("an array");
+    let of = |field: &str| attempts.iter().map(|a| a[field].clone()).collect::<Vec<_>>();
+    assert_eq!(of("status"), [Value::Null, json!(200)]);
+    assert_eq!(of("started_ms"), [json!(0.0), json!(1000.0)]);
+    assert_eq!(of("duration_ms"), [json!(250.0), json!(1500.5)]);
+    let ran = env.looptape(&["--db", DB, "replay", "last", "--max-rung", "0", "--json"]);
+    let check: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
+    assert_eq!((ran.code, &check["identical"]), (Some(0), &json!(2)), "{check:#}");
+}
+
+#[test]
+fn what_an_interrupted_import_left_is_replaced() {
+    let env = TestEnv::new();
+    write(&env, "a.yaml", CASSETTE);
+    let id = TraceId::of_content(Digest::of(CASSETTE.as_bytes()));
+    let database = env.home().join(DB);
+    let options = RecorderOptions::new(database.clone(), Arc::new(Patterns::builtin()));
+    let (recorder, thread) = Recorder::start(options).expect("a database can be made");
+    recorder.open_trace(TraceSpec::new(id.clone(), Source::Import, Moment::now()));
+    drop(recorder);
+    thread.finish();
+    let traces =
+        || Reader::open(&database).expect("it is there").traces(&Default::default()).expect("it can be read");
+    assert_eq!(traces().len(), 1, "an import that broke off");
+
+    let again = &entries(&import(&env, &["--json", "a.yaml"]))[0];
+    assert_eq!((&again["traces"], &again["already_imported"]), (&json!([id]), &json!(false)), "{again:#}");
+    let runs: Vec<u32> = traces().iter().map(|row| row.run).collect();
+    assert_eq!(runs, [1], "nothing of the first import is left");
+    assert_eq!(exchanges(&env, id.as_str()).len(), 4);
+    assert_eq!(env.looptape(&["--db", DB, "verify"]).code, Some(0));
+}
+
 #[test]
 fn folders_are_searched_and_what_is_refused_holds_up_nothing() {
     let env = TestEnv::new();
@@ -214,6 +279,22 @@ fn bad_input_is_named() {
     write(&env, "binary.yaml", b"interactions:\n- \x80\x81");
     write(&env, "settings.json", "{\"a\": 1}");
     write(&env, "har.har", r#"{"log": {"entries": [{"request": {}}]}}"#);
+    let bomb: String = (1..30).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1)).collect();
+    let request = "{method: POST, uri: 'https://h/', parsed_body: *a29}";
+    write(
+        &env,
+        "bomb.yaml",
+        format!("a0: &a0 [x]\n{bomb}interactions:\n- request: {request}\n  response: {{status: 200}}\n"),
+    );
+    write(&env, "lists.yaml", "- ".repeat(1_000_000));
+    write(&env, "run.traj", r#"{"trajectory": [], "history": []}"#);
+    write(&env, "cut.httprr", "httprr trace v1\n100 100\nPOST https://h/ HTTP/1.1\r\n");
+    write(&env, "newer.httprr", "httprr trace v2\n");
+    write(
+        &env,
+        "disk.yml",
+        "http_interactions:\n- request: {method: get, uri: u}\n  response: {status: 200, body: {on_disk: f}}\n",
+    );
     write(&env, "notes/README.md", "no recording");
     fs::File::create(env.home().join("huge.yaml"))
         .and_then(|file| file.set_len(300 << 20))
@@ -226,7 +307,13 @@ fn bad_input_is_named() {
         ("empty.yaml", "the file is empty"),
         ("binary.yaml", "not text"),
         ("settings.json", "not a recording in a format known here"),
-        ("har.har", "HTTP Archive (HAR): not supported yet"),
+        ("bomb.yaml", "anchors or nesting make the document far larger than the file"),
+        ("lists.yaml", "more than 128 levels deep"),
+        ("run.traj", "SWE-agent trajectory: holds no HTTP"),
+        ("cut.httprr", "not a whole httprr trace, at byte 16: the request is longer than the file"),
+        ("newer.httprr", "httprr trace of version 2: only version 1 can be read"),
+        ("disk.yml", "interaction 0 (counted from 0): `response.body` is kept in another file"),
+        ("har.har", "interaction 0 (counted from 0) has no `request.method`"),
     ] {
         let got = refusal(&env, file);
         assert!(got.contains(reason), "{file}: {got}");

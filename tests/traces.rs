@@ -73,7 +73,7 @@ fn facts(provider: &Provider, interaction: &Interaction) -> CallFacts {
     let end_us = request.sent_us + 1;
     let len = u32::try_from(interaction.response_body.len()).unwrap();
     let answer = Answer {
-        status: interaction.status,
+        status: interaction.status.expect("demonstrations have answers"),
         headers: headers(&interaction.response_headers),
         body: interaction.response_body.clone(),
         chunks: vec![Chunk { at_us: end_us, len }],

@@ -12,7 +12,10 @@ use std::{
 };
 
 /// Append-only: a landed migration never changes.
-const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("../../../migrations/0001_traces.sql"))];
+const MIGRATIONS: &[M<'_>] = &[
+    M::up(include_str!("../../../migrations/0001_traces.sql")),
+    M::up(include_str!("../../../migrations/0002_import_times.sql")),
+];
 
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);

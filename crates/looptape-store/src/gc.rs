@@ -4,6 +4,7 @@
 //! content generation is raised in it, which voids the ids that other processes remember.
 
 use crate::OpenError;
+use crate::TraceRow;
 use crate::database::open_to_write;
 use crate::ids::TraceKey;
 use crate::liveness::Process;
@@ -73,6 +74,12 @@ impl Maintenance {
 
     pub fn prune(&mut self, retention: &Retention) -> rusqlite::Result<PruneReport> {
         prune(&mut self.connection, retention)
+    }
+
+    /// Deletes one trace, whatever it lacks. It must not be one that is being recorded.
+    pub fn remove(&mut self, trace: &TraceRow) -> rusqlite::Result<()> {
+        let gone = [(trace.key, trace.id.to_string())];
+        delete(&mut self.connection, &gone, &mut PruneReport::default())
     }
 }
 

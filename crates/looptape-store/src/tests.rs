@@ -2,6 +2,7 @@
 
 use crate::*;
 use bytes::Bytes;
+use looptape_core::assembly::Timing;
 use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
@@ -336,6 +337,28 @@ fn wrong_files_are_refused_and_left_alone() {
     assert!(newer.contains("newer looptape") && newer.contains("99"), "{newer}");
     let options = RecorderOptions::new(lab.database.clone(), Arc::new(Patterns::builtin()));
     assert!(matches!(Recorder::start(options), Err(OpenError::Newer { .. })));
+}
+
+/// Version 1 as it was released, with a trace that was recorded and one that was imported.
+#[test]
+fn a_database_of_version_1_is_upgraded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../../../migrations/0001_traces.sql")).unwrap();
+    old.execute_batch(
+        "INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
+         INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
+           VALUES ('recorded', 1, 1, 'record', '{}', '[]', 10, 10), ('imported', 1, 1, 'import', '{}', '[]', 20, 20);
+         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0), (2, 7, 0);
+         PRAGMA user_version = 1",
+    )
+    .unwrap();
+    drop(old);
+    let reader = Reader::open(&path).unwrap();
+    let rows = reader.traces(&TraceFilter::default()).unwrap();
+    let got: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.timing, row.happened_unix_us())).collect();
+    assert_eq!(got, [("imported", Timing::OrderOnly, None), ("recorded", Timing::Measured, Some(10))]);
 }
 
 #[test]

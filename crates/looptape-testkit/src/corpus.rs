@@ -267,9 +267,9 @@ impl TryFrom<Value> for ExpectedInteraction {
 }
 
 impl ExpectedCassette {
-    /// Whether the file is a vcrpy cassette, `parsed_body` variants included.
-    pub fn is_vcrpy(&self) -> bool {
-        self.container == "vcrpy-yaml" || self.container == "vcrpy-yaml+parsed_body"
+    /// Whether the file holds HTTP interactions. The others are there to be refused.
+    pub fn holds_http(&self) -> bool {
+        self.interactions > 0
     }
 }
 

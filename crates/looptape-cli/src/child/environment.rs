@@ -235,7 +235,7 @@ mod tests {
         let reach = |provider: &str, variable: &str, sdk_path: &str| {
             let base = get(&set, variable).unwrap();
             let path = base.strip_prefix(&format!("http://p/t/t/{provider}")).unwrap().to_owned() + sdk_path;
-            up.get(&Provider::parse(provider).unwrap()).unwrap().join(&path)
+            up.get(&Provider::parse(provider).unwrap()).unwrap().join(&path).unwrap().to_string()
         };
         assert_eq!(
             reach("openai", "OPENAI_BASE_URL", "/chat/completions"),

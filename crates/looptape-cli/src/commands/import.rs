@@ -7,6 +7,7 @@
 mod files;
 mod library;
 mod message;
+mod schedule;
 
 use crate::config::Config;
 use crate::exit::Exit;
@@ -23,9 +24,10 @@ use std::path::PathBuf;
 /// Import other tools' recordings as traces
 ///
 /// Each file becomes a trace, with the file's name: its calls in file order, secrets replaced as in any
-/// recording. Folders are searched for *.yaml, *.yml, *.json, *.har, *.httprr and *.traj files. vcrpy
-/// cassettes can be imported; other formats are refused by name. A file that was imported before is
-/// recognised by its content, and not imported twice.
+/// recording. Folders are searched for *.yaml, *.yml, *.json, *.har, *.httprr and *.traj files. Cassettes of
+/// vcrpy, go-vcr, VCR (Ruby, R) and betamax, HAR files (browsers, Polly.JS) and httprr traces can be imported;
+/// anything else is refused by name. A file that was imported before is recognised by its content, and not
+/// imported twice.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

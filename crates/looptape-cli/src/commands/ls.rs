@@ -61,7 +61,7 @@ const SHORT_ID: usize = 8;
 fn line(reader: &Reader, row: TraceRow) -> anyhow::Result<render::ls::Line> {
     let short = reader.short_id(&row.id, SHORT_ID)?;
     let name = if row.superseded { format!("{short}#{}", row.run) } else { short };
-    let started_unix_us = row.started_unix_us;
+    let started_unix_us = row.happened_unix_us().unwrap_or(row.started_unix_us);
     Ok(render::ls::Line { name, started_unix_us, row: reader.ls_row(row)? })
 }
 

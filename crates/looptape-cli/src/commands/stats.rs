@@ -68,7 +68,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Imports have no times of their own.
+/// Imports have the times that their files state.
 fn measure(
     global: &Global,
     reader: &Reader,
@@ -76,7 +76,7 @@ fn measure(
 ) -> anyhow::Result<Vec<(Option<i64>, Measured)>> {
     let bar = progress(global, rows.len() as u64, "traces");
     let measured = rows.into_iter().map(|row| {
-        let started = (!row.is_import()).then_some(row.started_unix_us);
+        let started = row.happened_unix_us();
         let one = reader.load(row)?.measure();
         bar.inc(1);
         Ok((started, one))

@@ -128,7 +128,9 @@ fn footer(view: &TraceView, style: Style) -> Vec<String> {
         let lost = metrics.retry_wasted_ms.map(duration);
         let paid = metrics.retry_wasted_usd.filter(|usd| *usd > Usd::ZERO).map(|usd| usd.to_string());
         let both: Vec<String> = lost.into_iter().chain(paid).collect();
-        lines.push(style.paint(Tone::Warning, &format!("lost to retries: {}", both.join(", "))));
+        if !both.is_empty() {
+            lines.push(style.paint(Tone::Warning, &format!("lost to retries: {}", both.join(", "))));
+        }
     }
     lines.extend(metrics.cost_unknown.iter().map(|unknown| {
         let model = unknown.model.as_deref().map_or("no model named".to_owned(), escape);

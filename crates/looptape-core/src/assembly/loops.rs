@@ -159,7 +159,7 @@ fn busy_until(clock: &Clock, span: &TraceSpan, groups: &[Group], group: &Group, 
         TraceEnding::Open => i64::MAX,
         TraceEnding::Closed { .. } | TraceEnding::Idle { .. } => clock.start(last),
     };
-    let own_end = clock.end(last).unwrap_or(unknown_end);
+    let own_end = clock.over_at(last).unwrap_or(unknown_end);
     let first_child = group.children.first().map(|child| clock.start(groups[child.index()].first_call()));
     let tool_end = |tool: &ToolStep| match tool.answered_by {
         Some(by) => clock.start(groups[by.index()].first_call()),

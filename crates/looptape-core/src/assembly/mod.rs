@@ -71,12 +71,59 @@ pub enum TraceEnding {
     Idle { at_us: i64 },
 }
 
-/// Whether the times in the facts are measurements.
+/// What the times in the facts are worth. Imports state few times, or none; a call of theirs whose duration
+/// is not stated ends when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timing {
     Measured,
-    /// Imported without times: only the order of the calls is known, and no duration is.
+    /// Imported: when each call started, and how long it took, to the ms. What happened inside is not known.
+    Stated,
+    /// Imported: when each call started, to the second at worst, and how long some of them took at most.
+    StartsOnly,
+    /// Imported: how long calls took. Only the order of their starts is known.
+    DurationsOnly,
+    /// Imported without times: only the order of the calls is known.
     OrderOnly,
+}
+
+impl Timing {
+    /// The word under which it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Stated => "stated",
+            Self::StartsOnly => "starts_only",
+            Self::DurationsOnly => "durations_only",
+            Self::OrderOnly => "order_only",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Measured, Self::Stated, Self::StartsOnly, Self::DurationsOnly, Self::OrderOnly]
+            .into_iter()
+            .find(|timing| timing.as_str() == word)
+    }
+
+    /// Whether it is known when the calls started.
+    pub fn knows_starts(self) -> bool {
+        matches!(self, Self::Measured | Self::Stated | Self::StartsOnly)
+    }
+
+    /// Whether it is known of every call when it ran.
+    pub fn knows_intervals(self) -> bool {
+        matches!(self, Self::Measured | Self::Stated)
+    }
+
+    /// The end of a call, as far as it tells how long the call took.
+    pub fn known_end(self, fact: &CallFacts) -> Option<i64> {
+        match self {
+            Self::Measured => fact.end_us,
+            Self::Stated | Self::StartsOnly | Self::DurationsOnly => {
+                fact.end_us.filter(|end| *end > fact.sent_us)
+            }
+            Self::OrderOnly => None,
+        }
+    }
 }
 
 /// How a loop, or a trace, turned out.

@@ -4,11 +4,14 @@
 //! same `2024-01-01` is text in a body and a time elsewhere. Aliases share their node, so a document
 //! takes no more memory than its file, and depth is bounded, so that walking it may recurse.
 
-use super::{Refused, json, scalar::Scalar, yaml};
+use super::{Refused, json_file, scalar::Scalar, yaml};
 use std::{borrow::Cow, rc::Rc};
 
 /// How deep collections may nest, aliases included.
 pub(super) const MAX_DEPTH: u32 = 128;
+
+/// How many nodes a file may have: the tree then takes half a gigabyte at most besides its texts.
+pub(super) const MAX_VALUES: u32 = 2_000_000;
 
 /// A node, shared by the aliases that name it.
 pub(super) type Shared = Rc<Node>;
@@ -50,14 +53,24 @@ pub(super) fn parse(file_name: &str, bytes: &[u8]) -> Result<Shared, Refused> {
     if content.is_empty() {
         return Err(Refused::EmptyFile);
     }
-    if content.starts_with(['{', '[']) {
-        match json::parse(content) {
+    let json = after_document_start(content);
+    if json.starts_with(['{', '[']) {
+        match json_file::parse(json) {
             Ok(root) => return Ok(root),
+            Err(refused @ Refused::TooManyValues { .. }) => return Err(refused),
             Err(refused) if is_named_as_json(file_name) => return Err(refused),
             Err(_) => {}
         }
     }
     yaml::parse(text.trim_start_matches('\u{feff}'))
+}
+
+/// What follows the line `---` with which some writers begin JSON, too.
+fn after_document_start(content: &str) -> &str {
+    match content.strip_prefix("---") {
+        Some(rest) if rest.starts_with(['\n', '\r']) => rest.trim_start(),
+        _ => content,
+    }
 }
 
 /// UTF-8, or UTF-16 where a byte order mark says so.
@@ -146,6 +159,8 @@ impl Tag {
     /// Reads a tag's full name, `tag:yaml.org,2002:binary` for example.
     pub(super) fn parse(name: &str) -> Self {
         let name = name.strip_prefix("tag:yaml.org,2002:").unwrap_or(name);
+        // Ruby writes the short tags of YAML 1.0: `!binary`, `!str`, `!ruby/…`.
+        let name = name.strip_prefix('!').filter(|rest| !rest.is_empty()).unwrap_or(name);
         match name {
             "" | "!" | "str" | "python/str" | "python/unicode" => Self::Text,
             "binary" | "python/bytes" => Self::Binary,

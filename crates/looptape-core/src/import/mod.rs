@@ -11,20 +11,31 @@
 //! This module does not decode content encodings (a recorded `content-encoding` is often stale), does
 //! not redact, and does not know what a model call is.
 
+mod body;
 mod container;
 mod document;
+mod go_vcr;
+mod har;
+mod header_list;
+mod httprr;
 mod json;
+mod json_file;
+mod place;
 mod provider;
 mod refused;
 mod repair;
 mod scalar;
+mod times;
+mod vcr;
 mod vcrpy;
 mod yaml;
 
 pub use refused::{NotHttp, Refused};
 
+use crate::assembly::Timing;
 use crate::provider::Provider;
 use bytes::Bytes;
+use container::Recording;
 use std::{borrow::Cow, fmt};
 
 /// The largest file that is read.
@@ -37,20 +48,42 @@ pub fn read(file_name: &str, bytes: &[u8]) -> Result<Cassette, Refused> {
     if size_bytes > MAX_FILE_BYTES {
         return Err(Refused::TooLarge { size_bytes, limit_bytes: MAX_FILE_BYTES });
     }
-    if container::is_httprr(bytes) {
-        return Err(Refused::NotYetSupported(Container::Httprr));
+    if httprr::is_httprr(bytes) {
+        return Ok(Cassette { container: Container::Httprr, interactions: httprr::read(bytes)? });
     }
     let root = document::parse(file_name, bytes)?;
-    let interactions = container::vcrpy_interactions(&root)?;
-    Ok(Cassette { container: Container::Vcrpy, interactions: vcrpy::read(interactions)? })
+    let (container, interactions) = match container::tell(&root)? {
+        Recording::Vcrpy(list) => (Container::Vcrpy, vcrpy::read(list)?),
+        Recording::GoVcr(list) => (Container::GoVcr, go_vcr::read(list)?),
+        Recording::Vcr(list) => (Container::Vcr, vcr::read(list)?),
+        Recording::Har { log, entries } => (Container::Har, har::read(log, entries)?),
+    };
+    Ok(Cassette { container, interactions })
 }
 
 /// What a file held: at least one interaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cassette {
     pub container: Container,
-    /// In file order, which is the order in which the calls were made.
+    /// In file order, which is the order in which the calls were made; those of an HTTP Archive by start.
     pub interactions: Vec<Interaction>,
+}
+
+impl Cassette {
+    /// Which times the file states of its calls. Starts that go back contradict the order, and are not
+    /// believed.
+    pub fn timing(&self) -> Timing {
+        let times = || self.interactions.iter().map(|interaction| interaction.times);
+        let starts: Option<Vec<i64>> = times().map(|times| times.started_unix_us).collect();
+        let starts = starts.is_some_and(|starts| starts.is_sorted());
+        let durations = || times().map(|times| times.duration_us.is_some());
+        match (starts, durations().all(|is_known| is_known)) {
+            (true, true) => Timing::Stated,
+            (true, false) => Timing::StartsOnly,
+            (false, _) if durations().any(|is_known| is_known) => Timing::DurationsOnly,
+            (false, _) => Timing::OrderOnly,
+        }
+    }
 }
 
 /// A format in which a tool keeps HTTP interactions.
@@ -79,7 +112,8 @@ pub struct Interaction {
     /// Names as recorded; a header with several values comes several times.
     pub request_headers: Vec<(String, String)>,
     pub request_body: Bytes,
-    pub status: u16,
+    /// `None` for a call that ended before an answer came; it has no headers and no body either.
+    pub status: Option<u16>,
     pub response_headers: Vec<(String, String)>,
     pub response_body: Bytes,
     /// The file holds the request body itself, not a structure that was parsed out of it and is written
@@ -87,8 +121,19 @@ pub struct Interaction {
     pub request_exact: bool,
     /// The same of the response body.
     pub response_exact: bool,
-    /// When it was recorded, in the recorder's own words, where it says so.
-    pub recorded_at: Option<String>,
+    pub times: CallTimes,
+}
+
+/// When a call happened, as far as the file says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallTimes {
+    /// Wall-clock start, µs since the Unix epoch. VCR's recorders state only when they noted a call down, to
+    /// the second; that stands for it.
+    pub started_unix_us: Option<i64>,
+    /// From the start to the answer's head.
+    pub head_us: Option<i64>,
+    /// From the start to the answer's end.
+    pub duration_us: Option<i64>,
 }
 
 impl Interaction {
@@ -122,6 +167,19 @@ fn split_url(url: &str) -> (&str, &str) {
         },
     };
     after_scheme.split_at(after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len()))
+}
+
+impl Container {
+    /// The versions that are read.
+    fn versions(self) -> &'static str {
+        match self {
+            Self::Vcrpy => "version 1",
+            Self::GoVcr => "versions 1 and 2",
+            Self::Vcr => "version 2 and later",
+            Self::Har => "versions 1.1 to 1.3",
+            Self::Httprr => "version 1",
+        }
+    }
 }
 
 impl fmt::Display for Container {

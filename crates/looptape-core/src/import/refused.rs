@@ -44,19 +44,33 @@ pub enum Refused {
     #[error("the recording holds no interactions: record it again, or leave it out of the import")]
     NoInteractions,
 
-    #[error("{0}: not supported yet; vcrpy cassettes can be imported")]
-    NotYetSupported(Container),
+    #[error(
+        "not a whole httprr trace, at byte {offset_bytes}: {problem}; restore the file (line ends must not be \
+         converted), or record it again"
+    )]
+    NotHttprr { offset_bytes: u64, problem: &'static str },
+
+    #[error("the file holds more than {limit} values: split its interactions into several files")]
+    TooManyValues { limit: u32 },
+
+    #[error(
+        "interaction {interaction} (counted from 0): `{field}` is kept in another file; put its text here, or \
+         record it again without writing bodies to disk"
+    )]
+    BodyElsewhere { interaction: u32, field: &'static str },
 
     #[error("{0}: holds no HTTP, so there is nothing to replay; record the agent's calls instead")]
     NoHttp(NotHttp),
 
     #[error(
-        "vcrpy cassette of version {found}: only version 1 can be read; record it again with vcrpy 1.0 or later"
+        "{container} of version {found}: only {} can be read; record it again with a tool of such a version",
+        .container.versions()
     )]
-    UnsupportedVersion { found: String },
+    UnsupportedVersion { container: Container, found: String },
 
     #[error(
-        "not a recording in a format known here: vcrpy cassettes (a mapping with `interactions`) can be imported"
+        "not a recording in a format known here: cassettes of vcrpy, go-vcr, VCR (Ruby, R) and betamax, HAR \
+         files and httprr traces can be imported"
     )]
     UnknownFormat,
 

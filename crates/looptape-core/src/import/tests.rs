@@ -1,7 +1,25 @@
 //! Cassettes as recorders write them, one oddity at a time.
 
-use super::{Cassette, Container, Interaction, NotHttp, Refused, read};
+mod go_vcr;
+mod har;
+mod httprr;
+mod vcr;
+
+use super::{CallTimes, Cassette, Container, Interaction, NotHttp, Refused, read};
+use crate::assembly::Timing;
 use proptest::prelude::*;
+
+/// The calls of a file that is read, and the container that it is in.
+fn read_as(container: Container, file: impl AsRef<[u8]>) -> Vec<Interaction> {
+    let file = file.as_ref();
+    let cassette = read("c", file).unwrap_or_else(|e| panic!("{e}\n{}", String::from_utf8_lossy(file)));
+    assert_eq!(cassette.container, container);
+    cassette.interactions
+}
+
+fn pairs<const N: usize>(headers: [(&str, &str); N]) -> Vec<(String, String)> {
+    headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
 
 /// A cassette of one interaction, from the YAML of its request's and response's fields.
 fn cassette(request: &str, response: &str) -> String {
@@ -115,12 +133,12 @@ version: 1
                 pair("x-null", ""),
             ],
             request_body: r#"{"model":"m","text":"it's"}"#.into(),
-            status: 201,
+            status: Some(201),
             response_headers: vec![pair("Content-Type", "text/event-stream")],
             response_body: "data: {\"a\": \"\\ud83d\"}\n\ndata: [DONE]\n\n".into(),
             request_exact: true,
             response_exact: true,
-            recorded_at: Some("2024-01-01T00:00:00".into()),
+            times: CallTimes { started_unix_us: Some(1_704_067_200_000_000), ..CallTimes::default() },
         }
     );
 }
@@ -206,7 +224,7 @@ fn responses_recorded_through_httpx() {
         REQUEST,
         "status_code: 404\nhttp_version: HTTP/1.1\nheaders: {a: b}\ncontent: '{\"error\": 1}'",
     ));
-    assert_eq!((got.status, &*got.response_body), (404, &br#"{"error": 1}"#[..]));
+    assert_eq!((got.status, &*got.response_body), (Some(404), &br#"{"error": 1}"#[..]));
 }
 
 #[test]
@@ -220,7 +238,7 @@ fn statuses() {
         ("!!python/object/apply:http.HTTPStatus [204]", 204),
         ("{code: !!python/object/apply:http.HTTPStatus [529], message: null}", 529),
     ] {
-        assert_eq!(only(&cassette(REQUEST, &format!("status: {status}"))).status, code, "{status}");
+        assert_eq!(only(&cassette(REQUEST, &format!("status: {status}"))).status, Some(code), "{status}");
     }
     for status in ["OK", "99", "1000", "-200", "{code: x, message: y}", "[1, 2]"] {
         let expected = "an HTTP status code";
@@ -288,6 +306,28 @@ fn documents_that_expand_are_refused() {
     assert_eq!(refused(&chain), Refused::ExpandsTooFar { limit: "128 levels deep" });
     assert_eq!(refused(&"- ".repeat(100_000)), Refused::ExpandsTooFar { limit: "128 levels deep" });
     assert!(matches!(refused("a: &a [*a]"), Refused::NotYaml { line: 1, .. }));
+}
+
+#[test]
+fn files_of_countless_values_are_refused() {
+    let limit = super::document::MAX_VALUES;
+    let file = format!("[{}0]", "0,".repeat(limit as usize));
+    assert_eq!(read("c.json", file.as_bytes()), Err(Refused::TooManyValues { limit }));
+}
+
+#[test]
+fn moments_of_recorders_that_note_them_down_are_starts() {
+    let at = |second| {
+        format!(
+            "{}  recorded_at: 2024-01-01T00:00:0{second}\n",
+            cassette(REQUEST, RESPONSE).replace("version: 1\n", "")
+        )
+    };
+    let second = at(3).replace("interactions:\n", "");
+    let two = read("c.yaml", format!("{}{second}", at(1)).as_bytes()).expect("it is read");
+    assert_eq!(two.timing(), Timing::StartsOnly);
+    let back = read("c.yaml", format!("{}{second}", at(5)).as_bytes()).expect("it is read");
+    assert_eq!(back.timing(), Timing::OrderOnly, "starts that go back are not believed");
 }
 
 #[test]
@@ -365,27 +405,32 @@ fn what_cannot_be_read_is_refused_by_name() {
         ("hello", Refused::UnknownFormat),
         ("interactions: text", Refused::UnknownFormat),
         ("a: 1\n---\nb: 2\n", Refused::SeveralDocuments),
-        ("httprr trace v1\n1 2\n", Refused::NotYetSupported(Container::Httprr)),
-        (
-            "http_interactions:\n- request: {uri: u}\nrecorded_with: VCR",
-            Refused::NotYetSupported(Container::Vcr),
-        ),
-        (r#"{"log": {"version": "1.2", "entries": [{}]}}"#, Refused::NotYetSupported(Container::Har)),
-        (
-            "version: 1\ninteractions:\n- request: {url: u, method: GET}\n  response: {code: 200}",
-            Refused::NotYetSupported(Container::GoVcr),
-        ),
+        ("httprr trace v1", Refused::NoInteractions),
+        ("httprr trace v1\r\n", Refused::NoInteractions),
+        ("http_interactions: []\nrecorded_with: VCR", Refused::NoInteractions),
+        ("http_interactions:\nrecorded_with: VCR", Refused::NoInteractions),
+        ("http_interactions: text", Refused::UnknownFormat),
+        (r#"{"log": {"version": "1.2", "entries": []}}"#, Refused::NoInteractions),
+        (r#"{"log": {"version": "1.2", "entries": {}}}"#, Refused::UnknownFormat),
+        (r#"{"log": {"version": "1.2"}}"#, Refused::UnknownFormat),
         (r#"{"trajectory": [], "info": {}}"#, Refused::NoHttp(SweAgentTrajectory)),
         (r#"[{"role": "user", "content": "hi"}]"#, Refused::NoHttp(MessageList)),
         (r#"{"messages": [{"role": "user"}]}"#, Refused::NoHttp(MessageList)),
         ("interactions:\n- {kind: message, direction: sent, data: {}}", Refused::NoHttp(WebSocketFrames)),
         ("interactions:\n- {request_sample: {}, response_sample: {}}", Refused::NoHttp(GrpcCalls)),
-        ("- request: {uri: u}", Refused::UnsupportedVersion { found: "0 (a list of interactions)".into() }),
+        ("- request: {uri: u}", unsupported(Container::Vcrpy, "0 (a list of interactions)")),
+        ("- !ruby/struct:VCR::HTTPInteraction {request: {}}", unsupported(Container::Vcr, "1")),
+        ("httprr trace v2\n1 1\n", unsupported(Container::Httprr, "2")),
+        (r#"{"log": {"version": "2.0", "entries": [{}]}}"#, unsupported(Container::Har, "2.0")),
+        ("version: 3\ninteractions: [{request: {url: u}, response: {}}]", unsupported(Container::GoVcr, "3")),
+        ("version: 2\ninteractions: [{request: {uri: u}, response: {}}]", unsupported(Container::Vcrpy, "2")),
     ] {
         assert_eq!(refused(file), expected, "{file}");
     }
-    let newer = cassette(REQUEST, RESPONSE).replace("version: 1", "version: 3");
-    assert_eq!(refused(&newer), Refused::UnsupportedVersion { found: "3".into() });
+}
+
+fn unsupported(container: Container, found: &str) -> Refused {
+    Refused::UnsupportedVersion { container, found: found.to_owned() }
 }
 
 #[test]
@@ -426,7 +471,9 @@ fn messages_name_the_thing_and_the_next_step() {
     let shown: Vec<String> = [
         refused(""),
         refused("interactions: []"),
-        refused("httprr trace v1\n"),
+        refused("httprr trace v1\n1 x\n"),
+        refused("httprr trace v7\n"),
+        refused("a: 1"),
         refused(r#"{"trajectory": []}"#),
         refused("a: 'b"),
         refused("interactions: [{request: {method: GET, uri: u}}]"),
@@ -437,7 +484,9 @@ fn messages_name_the_thing_and_the_next_step() {
     insta::assert_snapshot!(shown.join("\n"), @r"
     the file is empty: record it again, or leave it out of the import
     the recording holds no interactions: record it again, or leave it out of the import
-    httprr trace: not supported yet; vcrpy cassettes can be imported
+    not a whole httprr trace, at byte 16: no line with two lengths; restore the file (line ends must not be converted), or record it again
+    httprr trace of version 7: only version 1 can be read; record it again with a tool of such a version
+    not a recording in a format known here: cassettes of vcrpy, go-vcr, VCR (Ruby, R) and betamax, HAR files and httprr traces can be imported
     SWE-agent trajectory: holds no HTTP, so there is nothing to replay; record the agent's calls instead
     not YAML, at line 1, column 4: while scanning a quoted scalar, found unexpected end of stream; repair the file there, or record it again
     interaction 0 (counted from 0) has no `response`: add it, or remove the interaction
@@ -466,6 +515,24 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = read("c.yaml", &bytes);
+    }
+
+    #[test]
+    fn arbitrary_httprr_never_panics(text in "[0-9 \\r\\n:aGHPT/.c-]{0,80}", chunked: bool) {
+        let _ = read("c.httprr", format!("httprr trace v1\n{text}").as_bytes());
+        let headers = if chunked { "Transfer-Encoding: chunked\r\n" } else { "" };
+        let response = format!("HTTP/1.1 200 OK\r\n{headers}\r\n{text}");
+        let record = format!("httprr trace v1\n12 {}\nGET u HTTP\n\n{response}", response.len());
+        let _ = read("c.httprr", record.as_bytes());
+    }
+
+    #[test]
+    fn arbitrary_har_entries_never_panic(entry in json()) {
+        let har = serde_json::json!({"log": {"entries": [
+            {"request": {"method": "GET", "url": "u", "headers": entry, "postData": entry},
+             "response": {"status": 200, "headers": entry, "content": entry}, "time": entry, "startedDateTime": entry},
+        ]}});
+        let _ = read("c.har", har.to_string().as_bytes());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::{
     Refused,
-    document::{MAX_DEPTH, Node, Shared, Tag},
+    document::{MAX_DEPTH, MAX_VALUES, Node, Shared, Tag},
     repair,
     scalar::{Scalar, Style},
 };
@@ -79,6 +79,7 @@ struct Builder {
     open: Vec<Collection>,
     anchors: HashMap<usize, (Shared, u32)>,
     merged_entries: usize,
+    values: u32,
     root: Option<Shared>,
 }
 
@@ -98,6 +99,10 @@ enum Kind {
 
 impl Builder {
     fn accept(&mut self, event: Event<'_>, at: &Marker) -> Result<(), Refused> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(Refused::TooManyValues { limit: MAX_VALUES });
+        }
         match event {
             Event::DocumentStart(_) if self.root.is_some() => return Err(Refused::SeveralDocuments),
             Event::Scalar(text, style, anchor, tag) => {
@@ -227,4 +232,18 @@ fn unique_key(key: &Shared) -> String {
 
 fn tag_of(tag: Option<Cow<'_, saphyr_parser::Tag>>) -> Tag {
     tag.map_or(Tag::Absent, |tag| Tag::parse(&format!("{}{}", tag.handle, tag.suffix)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted() {
+        let mut builder = Builder { values: MAX_VALUES - 1, ..Builder::default() };
+        let at = Marker::default();
+        let scalar = || Event::Scalar("a".into(), ScalarStyle::Plain, 0, None);
+        assert_eq!(builder.accept(scalar(), &at), Ok(()));
+        assert_eq!(builder.accept(scalar(), &at), Err(Refused::TooManyValues { limit: MAX_VALUES }));
+    }
 }

@@ -22,11 +22,14 @@ pub struct AttemptMetrics {
 
 /// Measures one attempt.
 pub fn attempt(fact: &CallFacts, timing: Timing) -> AttemptMetrics {
-    if timing == Timing::OrderOnly {
-        return AttemptMetrics::default();
-    }
     let since_sent = |time: Option<i64>| time.map(|time| Ms::between(fact.sent_us, time));
-    let latency_ms = since_sent(fact.end_us);
+    let latency_ms = since_sent(timing.known_end(fact));
+    let output_tokens_per_s = latency_ms
+        .filter(|latency| latency.us() > 0)
+        .and_then(|latency| Some(fact.usage.output_total? as f64 / latency.as_seconds()));
+    if timing != Timing::Measured {
+        return AttemptMetrics { latency_ms, output_tokens_per_s, ..AttemptMetrics::default() };
+    }
     let visible = earliest([fact.first_content_us, fact.first_tool_call_us]);
     let first = first_output(fact);
     AttemptMetrics {
@@ -34,9 +37,7 @@ pub fn attempt(fact: &CallFacts, timing: Timing) -> AttemptMetrics {
         ttft_ms: since_sent(first.filter(|_| fact.stream)),
         ttfo_ms: since_sent(visible.filter(|_| fact.stream)),
         tpot_ms: tpot_ms(fact, first),
-        output_tokens_per_s: latency_ms
-            .filter(|latency| latency.us() > 0)
-            .and_then(|latency| Some(fact.usage.output_total? as f64 / latency.as_seconds())),
+        output_tokens_per_s,
     }
 }
 
@@ -111,6 +112,18 @@ mod tests {
         assert_eq!((got.ttft_ms, got.ttfo_ms, got.tpot_ms), (None, None, None));
         let untimed = attempt(&streamed(), Timing::OrderOnly);
         assert_eq!(untimed, AttemptMetrics::default());
+        for timing in [Timing::Stated, Timing::StartsOnly, Timing::DurationsOnly] {
+            let got = attempt(&streamed(), timing);
+            let whole = AttemptMetrics {
+                latency_ms: Some(Ms::from_us(1_000_000)),
+                output_tokens_per_s: Some(11.0),
+                ..AttemptMetrics::default()
+            };
+            assert_eq!(got, whole, "{timing:?}: nothing inside the call is known");
+            let mut unstated = streamed();
+            unstated.end_us = Some(unstated.sent_us);
+            assert_eq!(attempt(&unstated, timing), AttemptMetrics::default(), "{timing:?}");
+        }
         let mut one_token = streamed();
         one_token.usage.output_visible = Some(1);
         assert_eq!(attempt(&one_token, Timing::Measured).tpot_ms, None);

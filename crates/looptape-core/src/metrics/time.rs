@@ -3,7 +3,7 @@
 use super::Ms;
 use super::sweep::{self, Interval};
 use super::trace::{Recorded, model_calls};
-use crate::assembly::{Timing, TraceEnding, TraceSpan};
+use crate::assembly::{TraceEnding, TraceSpan};
 use crate::facts::CallFacts;
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ pub struct TimeSplit {
 /// Splits the trace's time.
 pub(super) fn split(recorded: &Recorded<'_>) -> TimeSplit {
     let Recorded { facts, assembly, span, .. } = *recorded;
-    if span.timing == Timing::OrderOnly {
+    if !span.timing.knows_intervals() {
         return TimeSplit::default();
     }
     let whole = Interval { start_us: span.started_us, end_us: end_us(facts, span) };

@@ -4,7 +4,7 @@ use super::sums::{CostSum, ErrorCounts, TokenSums};
 use super::time::{self, TimeSplit};
 use super::{AttemptMetrics, Ms, attempt, outcome};
 use crate::assembly::{
-    Assembly, Attempt, CallIndex, Clock, Loop, LoopNumber, LoopOutcome, Step, StepNumber, Timing, TraceSpan,
+    Assembly, Attempt, CallIndex, Clock, Loop, LoopNumber, LoopOutcome, Step, StepNumber, TraceSpan,
 };
 use crate::cost::{Cost, LeafCosts, Unpriced, Usd};
 use crate::facts::CallFacts;
@@ -198,21 +198,22 @@ fn of_step(recorded: &Recorded<'_>, step: &Step) -> StepMetrics {
     }
     let retries = || step.attempts.iter().filter_map(|attempt| attempt.retry);
     let started_us = facts[step.first_call().0].sent_us;
-    let since_start =
-        |time: i64| Some(Ms::between(started_us, time)).filter(|_| span.timing == Timing::Measured);
+    // One attempt's own duration may be known where times between attempts are not.
+    let is_known = span.timing.knows_intervals() || step.attempts.len() == 1;
+    let since_start = |time: i64| is_known.then(|| Ms::between(started_us, time));
     StepMetrics {
         step: step.number,
         loop_number: step.loop_number,
         attempts: count(step.attempts.len()),
         retries: count(retries().count()),
-        step_latency_ms: facts[last.0].end_us.and_then(since_start),
+        step_latency_ms: span.timing.known_end(&facts[last.0]).and_then(since_start),
         backoff_ms: retries().map(|retry| retry.backoff_us.map(Ms::from_us)).sum(),
         last: attempt(&facts[last.0], span.timing),
         cost_usd: cost.usd(),
         cost_at_least: cost.at_least(),
         cost,
         wasted,
-        wasted_ms: since_start(facts[last.0].sent_us),
+        wasted_ms: span.timing.knows_intervals().then(|| Ms::between(started_us, facts[last.0].sent_us)),
         tool_calls: count(step.tools.len()),
     }
 }
@@ -245,7 +246,7 @@ fn loop_duration(recorded: &Recorded<'_>, inner: &Loop) -> Option<Ms> {
     let steps = || inner.steps.iter().filter_map(|number| assembly.step(*number));
     let start = steps().map(|step| facts[step.first_call().0].sent_us).min()?;
     let ends: Option<Vec<i64>> = steps().map(|step| facts[step.final_call().0].end_us).collect();
-    (span.timing == Timing::Measured).then_some(Ms::between(start, ends?.into_iter().max()?))
+    span.timing.knows_intervals().then_some(Ms::between(start, ends?.into_iter().max()?))
 }
 
 fn unknown_costs(recorded: &Recorded<'_>) -> Vec<UnknownCost> {

@@ -162,7 +162,7 @@ impl Source<'_> {
             response_model: last.response_model.clone(),
             stream: Some(last.stream),
             started_ms: self.since_start(first.sent_us),
-            duration_ms: last.end_us.and_then(|end| self.timed(Ms::between(first.sent_us, end))),
+            duration_ms: self.duration(first, last),
             ttft_ms: figures.ttft_ms,
             tpot_ms: figures.tpot_ms,
             finish_reason: last.finish_reason.clone(),
@@ -183,7 +183,7 @@ impl Source<'_> {
             retry_after_ms: fact.retry_after_ms,
             backoff_ms: attempt.retry.and_then(|retry| retry.backoff_us).map(Ms::from_us),
             started_ms: self.since_start(fact.sent_us),
-            duration_ms: fact.end_us.and_then(|end| self.timed(Ms::between(fact.sent_us, end))),
+            duration_ms: self.duration(fact, fact),
             request_bytes: fact.request_bytes,
             response_bytes: fact.response_bytes,
         }
@@ -207,13 +207,22 @@ impl Source<'_> {
         })
     }
 
-    fn since_start(&self, time_us: i64) -> Option<Ms> {
-        self.timed(Ms::from_us(time_us - self.measured.span.started_us))
+    /// From one call's start to another's end; where only single durations are known, of one call alone.
+    fn duration(&self, first: &CallFacts, last: &CallFacts) -> Option<Ms> {
+        let timing = self.measured.span.timing;
+        let end = timing.known_end(last)?;
+        (timing.knows_intervals() || first.seq == last.seq).then(|| Ms::between(first.sent_us, end))
     }
 
     /// `None` where only the order of the calls is known.
-    fn timed(&self, duration: Ms) -> Option<Ms> {
-        (self.measured.span.timing == Timing::Measured).then_some(duration)
+    fn since_start(&self, time_us: i64) -> Option<Ms> {
+        let since_us = time_us - self.measured.span.started_us;
+        match self.measured.span.timing {
+            Timing::Measured | Timing::Stated => Some(Ms::from_us(since_us)),
+            // Calls of the same second are kept apart by µs that no file states.
+            Timing::StartsOnly => Some(Ms::from_us(since_us - since_us.rem_euclid(1_000))),
+            Timing::DurationsOnly | Timing::OrderOnly => None,
+        }
     }
 }
 

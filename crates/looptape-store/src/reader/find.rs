@@ -3,7 +3,7 @@
 use super::{ReadError, Reader, TraceEnd, TraceRow, TraceStatus};
 use crate::ids::{Selector, TraceKey};
 use crate::liveness::Process;
-use looptape_core::assembly::LoopOutcome;
+use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::{TraceId, view};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -53,7 +53,8 @@ pub struct TraceFilter {
 const COLUMNS: &str = "t.key, t.id, t.run, t.source, t.name, t.agent, t.tags, t.command, t.parent_why, \
      t.started_unix_us, t.byte_exact, t.recorder, e.ended_us, e.idle, e.exit_code, e.aborted, \
      (SELECT p.id FROM traces p WHERE p.key = t.parent), \
-     EXISTS (SELECT 1 FROM traces n WHERE n.id = t.id AND n.run > t.run), e.outcome";
+     EXISTS (SELECT 1 FROM traces n WHERE n.id = t.id AND n.run > t.run), e.outcome, \
+     t.timing, t.happened_unix_us";
 
 impl Reader {
     /// The one trace that `selector` names.
@@ -234,6 +235,9 @@ fn trace_row(connection: &Connection, r: &Row<'_>) -> rusqlite::Result<TraceRow>
         command: json(7, &r.get::<_, String>(7)?)?,
         parent: parent.zip(why),
         started_unix_us: r.get(9)?,
+        // A word of a newer version: what it means is not known, so no time is believed.
+        timing: Timing::parse(&r.get::<_, String>(19)?).unwrap_or(Timing::OrderOnly),
+        happened_unix_us: r.get(20)?,
         byte_exact: r.get(10)?,
         end,
         status,

@@ -19,7 +19,7 @@ use crate::database::open_to_read;
 use crate::ids::TraceKey;
 use bodies::Bodies;
 use looptape_core::TraceId;
-use looptape_core::assembly::LoopOutcome;
+use looptape_core::assembly::{LoopOutcome, Timing};
 use rusqlite::Connection;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -64,7 +64,12 @@ pub struct TraceRow {
     pub command: Vec<String>,
     /// The id of the trace that this one was made from, and why.
     pub parent: Option<(String, String)>,
+    /// When it was opened; of an import, when it was imported.
     pub started_unix_us: i64,
+    /// What the times of its calls are worth.
+    pub timing: Timing,
+    /// When an import happened, where its file says so.
+    pub happened_unix_us: Option<i64>,
     pub byte_exact: bool,
     pub end: Option<TraceEnd>,
     pub status: TraceStatus,

@@ -25,11 +25,18 @@ impl TraceRow {
         let by_exit_code = |code| if code == 0 { LoopOutcome::Success } else { LoopOutcome::Failure };
         let stated_outcome =
             self.end.as_ref().and_then(|end| end.outcome.or_else(|| end.exit_code.map(by_exit_code)));
-        let timing = if self.is_import() { Timing::OrderOnly } else { Timing::Measured };
-        TraceSpan { started_us: 0, ending, timing, stated_outcome }
+        TraceSpan { started_us: 0, ending, timing: self.timing, stated_outcome }
     }
 
-    /// Imports hold no times of their own.
+    /// When its calls were made, µs since the Unix epoch, as far as that is known.
+    pub fn happened_unix_us(&self) -> Option<i64> {
+        match self.timing {
+            Timing::Measured => Some(self.started_unix_us),
+            _ => self.happened_unix_us,
+        }
+    }
+
+    /// Whether it was read from another tool's recording.
     pub fn is_import(&self) -> bool {
         self.source == "import"
     }
@@ -49,7 +56,7 @@ impl TraceRow {
                 .iter()
                 .map(|(k, v)| if v.is_empty() { k.clone() } else { format!("{k}={v}") })
                 .collect(),
-            started_unix_us: Some(self.started_unix_us),
+            started_unix_us: Some(self.happened_unix_us().unwrap_or(self.started_unix_us)),
             status: match self.status {
                 TraceStatus::Complete => view::TraceStatus::Complete,
                 TraceStatus::Incomplete(_) => view::TraceStatus::Incomplete,
@@ -65,8 +72,7 @@ impl TraceRow {
 impl RecordedTrace {
     /// Assembles, prices and measures the trace.
     pub fn measure(&self) -> Measured {
-        let started = (!self.row.is_import()).then_some(self.row.started_unix_us);
-        Measured::of(&self.facts, self.row.span(), started)
+        Measured::of(&self.facts, self.row.span(), self.row.happened_unix_us())
     }
 }
 
@@ -117,8 +123,7 @@ pub(crate) fn store_trace_facts(connection: &Connection, row: &TraceRow) -> rusq
     if !all {
         return Ok(());
     }
-    let started = (!row.is_import()).then_some(row.started_unix_us);
-    let metrics = Measured::of(&facts, row.span(), started).metrics;
+    let metrics = Measured::of(&facts, row.span(), row.happened_unix_us()).metrics;
     insert(connection, row.key, &metrics)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::gc::{PruneError, PruneReport, Retention};
 use bytes::Bytes;
-use looptape_core::assembly::LoopOutcome;
+use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::redact::Credentials;
@@ -64,6 +64,11 @@ pub struct TraceSpec {
     /// The trace that this one was made from, and why.
     pub parent: Option<(crate::TraceKey, String)>,
     pub started: Moment,
+    /// What the times of its calls are worth.
+    pub timing: Timing,
+    /// When an import happened, µs since the Unix epoch, where its file says so: `started` is when it was
+    /// imported.
+    pub happened_unix_us: Option<i64>,
     /// Whether its bodies are the bytes that passed, not a rewriting of them.
     pub byte_exact: bool,
 }
@@ -79,6 +84,8 @@ impl TraceSpec {
             command: Vec::new(),
             parent: None,
             started,
+            timing: if source == Source::Import { Timing::OrderOnly } else { Timing::Measured },
+            happened_unix_us: None,
             byte_exact: true,
         }
     }

@@ -20,9 +20,9 @@ pub(super) fn insert_trace(
     connection
         .prepare_cached(
             "INSERT INTO traces (id, run, recorder, source, name, agent, tags, command, parent, parent_why, \
-             started_unix_us, started_mono_us, byte_exact) \
+             started_unix_us, started_mono_us, byte_exact, timing, happened_unix_us) \
              VALUES (?1, (SELECT coalesce(max(run), 0) + 1 FROM traces WHERE id = ?1), \
-             ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             spec.id.as_str(),
@@ -37,6 +37,8 @@ pub(super) fn insert_trace(
             spec.started.unix_us,
             spec.started.mono_us,
             spec.byte_exact,
+            spec.timing.as_str(),
+            spec.happened_unix_us,
         ])?;
     Ok(TraceKey(connection.last_insert_rowid()))
 }

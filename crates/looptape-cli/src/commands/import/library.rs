@@ -3,16 +3,17 @@
 //! The database is opened with the first file that is to be stored, so that an import of nothing but
 //! refused files leaves no trace of itself.
 
-use super::message::{answer, request, sent_at};
+use super::message::{answer, request};
+use super::schedule::{Schedule, Slot};
 use super::{ImportedTrace, Novelty};
 use crate::config::Config;
 use crate::session::Global;
-use looptape_core::facts::CallKind;
+use looptape_core::facts::{AttemptState, CallKind};
 use looptape_core::import::{Cassette, Container, Interaction};
 use looptape_core::{Digest, TraceId};
 use looptape_store::{
-    Durability, FindError, Moment, Reader, RecordedTrace, Recorder, RecorderThread, Selector, Source,
-    TraceSpec,
+    Durability, FindError, Maintenance, Moment, Reader, RecordedTrace, Recorder, RecorderThread, Selector,
+    Source, TraceSpec, TraceStatus,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,13 +53,32 @@ impl<'a> Library<'a> {
         if let Some(trace) = open.find_whole(&id, cassette)? {
             return Ok(Ok(imported(&trace, Novelty::AlreadyImported)));
         }
-        open.write(spec(&id, path, cassette), cassette);
-        Ok(match open.find_whole(&id, cassette)? {
-            Some(trace) => Ok(imported(&trace, Novelty::New)),
-            None => Err("the database did not take it whole: is its disk full, or locked by another \
-                 process? Import the file again when that is mended"
-                .to_owned()),
-        })
+        self.remove_remains(&id)?;
+        let open = self.open()?;
+        let schedule = Schedule::of(cassette, Moment::now());
+        open.write(spec(&id, path, cassette, &schedule), cassette, &schedule);
+        if let Some(trace) = open.find_whole(&id, cassette)? {
+            return Ok(Ok(imported(&trace, Novelty::New)));
+        }
+        // A database that takes nothing may not let go of anything either; the next import sees to it then.
+        let _ = self.remove_remains(&id);
+        Ok(Err("the database did not take it whole: is its disk full, or locked by another process? Import \
+                the file again when that is mended"
+            .to_owned()))
+    }
+
+    /// Removes what an import of the same file left that was cut off: a file is stored whole or not at all.
+    fn remove_remains(&mut self, id: &TraceId) -> anyhow::Result<()> {
+        let selector = Selector::Id { prefix: id.as_str().to_owned(), run: None };
+        let row = match self.open()?.reader.find(&selector) {
+            Ok(row) => row,
+            Err(FindError::Unknown { .. } | FindError::Ambiguous { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if row.id == *id && row.is_import() && row.status != TraceStatus::Recording {
+            Maintenance::open(&self.global.database()?)?.remove(&row)?;
+        }
+        Ok(())
     }
 
     /// Ends the writing; what was stored is on disk.
@@ -81,15 +101,14 @@ impl<'a> Library<'a> {
 }
 
 impl Open {
-    fn write(&self, spec: TraceSpec, cassette: &Cassette) {
-        let (id, start) = (spec.id.clone(), spec.started);
+    fn write(&self, spec: TraceSpec, cassette: &Cassette, schedule: &Schedule) {
+        let id = spec.id.clone();
         let mut queue = Queue { recorder: &self.recorder, waiting_bytes: 0, waiting_calls: 0 };
         self.recorder.open_trace(spec);
-        for interaction in &cassette.interactions {
-            queue.send(&id, interaction, sent_at(start, interaction.index));
+        for (interaction, slot) in cassette.interactions.iter().zip(&schedule.slots) {
+            queue.send(&id, interaction, *slot);
         }
-        let end = sent_at(start, cassette.interactions.len() as u32);
-        self.recorder.close_trace(id, end, None, None);
+        self.recorder.close_trace(id, schedule.end, None, None);
         self.recorder.flush();
     }
 
@@ -102,8 +121,8 @@ impl Open {
             Err(error) => return Err(error.into()),
         };
         let trace = self.reader.load(row)?;
-        let is_whole = trace.facts.len() == cassette.interactions.len()
-            && trace.facts.iter().all(|facts| facts.status.is_some());
+        let stored = trace.facts.iter().map(|facts| (facts.status, facts.state == AttemptState::InFlight));
+        let is_whole = stored.eq(cassette.interactions.iter().map(|interaction| (interaction.status, false)));
         Ok(is_whole.then_some(trace))
     }
 }
@@ -116,11 +135,11 @@ struct Queue<'a> {
 }
 
 impl Queue<'_> {
-    fn send(&mut self, id: &TraceId, interaction: &Interaction, at: Moment) {
+    fn send(&mut self, id: &TraceId, interaction: &Interaction, slot: Slot) {
         self.make_room(interaction.request_body.len());
-        let ticket = self.recorder.begin(request(id, interaction, at));
+        let ticket = self.recorder.begin(request(id, interaction, slot));
         self.make_room(interaction.response_body.len());
-        ticket.finish(answer(interaction, at));
+        ticket.finish(answer(interaction, slot));
         self.waiting_calls += 1;
     }
 
@@ -133,9 +152,11 @@ impl Queue<'_> {
     }
 }
 
-fn spec(id: &TraceId, path: &Path, cassette: &Cassette) -> TraceSpec {
+fn spec(id: &TraceId, path: &Path, cassette: &Cassette, schedule: &Schedule) -> TraceSpec {
     let text = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().into_owned());
-    let mut spec = TraceSpec::new(id.clone(), Source::Import, Moment::now());
+    let mut spec = TraceSpec::new(id.clone(), Source::Import, schedule.imported);
+    spec.timing = schedule.timing;
+    spec.happened_unix_us = schedule.timing.knows_starts().then_some(schedule.started.unix_us);
     spec.name = text(path.file_name());
     spec.agent = text(path.file_stem());
     spec.tags = BTreeMap::from([("container".to_owned(), word(cassette.container).to_owned())]);

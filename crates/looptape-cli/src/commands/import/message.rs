@@ -3,8 +3,10 @@
 //! Recorders of HTTP traffic keep messages as a client's library showed them: bodies decoded under a
 //! `content-encoding` that is true no more, lengths of other bodies, paths that were never encoded. What is
 //! not true of the stored bytes, and what could not have been sent, would break a replay, so it is left
-//! out here. Bodies are never touched.
+//! out here. Bodies are never touched. Of what times the file states, [`super::schedule`] makes those that are
+//! stored.
 
+use super::schedule::Slot;
 use http::{HeaderName, HeaderValue};
 use looptape_core::TraceId;
 use looptape_core::derive::decode_body;
@@ -13,27 +15,18 @@ use looptape_core::headers::RedactedHeaders;
 use looptape_core::import::Interaction;
 use looptape_core::redact::Credentials;
 use looptape_proxy::{is_hop_by_hop, is_not_recorded};
-use looptape_store::{BeginCall, CallEnd, Moment, TraceHint};
+use looptape_store::{BeginCall, CallEnd, TraceHint};
 use std::fmt::Write;
 
-/// Times are not known, only the order: each call has four µs of its own.
-const CALL_US: i64 = 4;
-
-/// When the n-th call of an import that starts at `start` was sent, as far as its trace is concerned.
-pub(super) fn sent_at(start: Moment, index: u32) -> Moment {
-    let offset_us = i64::from(index) * CALL_US;
-    Moment { unix_us: start.unix_us + offset_us, mono_us: start.mono_us + offset_us }
-}
-
 /// The request.
-pub(super) fn request(trace: &TraceId, interaction: &Interaction, at: Moment) -> BeginCall {
+pub(super) fn request(trace: &TraceId, interaction: &Interaction, slot: Slot) -> BeginCall {
     let live = sendable(&interaction.request_headers);
     let pairs = || live.iter().map(|&(name, value)| (name, value.as_bytes()));
     let path = sendable_path(&interaction.path_and_query());
     let headers = RedactedHeaders::redact(pairs()).without(is_not_recorded);
     BeginCall {
         hint: TraceHint::Named(trace.clone()),
-        at,
+        at: slot.sent,
         provider: interaction.provider(),
         method: interaction.method.clone(),
         headers: without_stale_encoding(headers, &interaction.request_body),
@@ -47,7 +40,11 @@ pub(super) fn request(trace: &TraceId, interaction: &Interaction, at: Moment) ->
 }
 
 /// The answer: one piece, since the pieces are not known.
-pub(super) fn answer(interaction: &Interaction, sent: Moment) -> CallEnd {
+pub(super) fn answer(interaction: &Interaction, slot: Slot) -> CallEnd {
+    let Some(status) = interaction.status else {
+        let error = "the recording holds no answer to this call".to_owned();
+        return CallEnd::NoResponse { at_mono_us: slot.end_mono_us, ending: Ending::UpstreamReset { error } };
+    };
     let live = sendable(&interaction.response_headers);
     let headers = RedactedHeaders::redact(live.iter().map(|&(name, value)| (name, value.as_bytes())));
     let body = interaction.response_body.clone();
@@ -58,11 +55,11 @@ pub(super) fn answer(interaction: &Interaction, sent: Moment) -> CallEnd {
         headers.without(|name| is_hop_by_hop(name) || (is_stale_length && name == "content-length"));
     let chunks = u32::try_from(body.len()).ok().filter(|&len| len > 0);
     CallEnd::Answered {
-        status: interaction.status,
+        status,
         headers: without_stale_encoding(headers, &body),
-        head_mono_us: sent.mono_us + 1,
-        end_mono_us: sent.mono_us + CALL_US - 1,
-        chunks: chunks.map(|len| Chunk { at_us: sent.mono_us + 2, len }).into_iter().collect(),
+        head_mono_us: slot.head_mono_us,
+        end_mono_us: slot.end_mono_us,
+        chunks: chunks.map(|len| Chunk { at_us: slot.piece_mono_us, len }).into_iter().collect(),
         body: vec![body],
         ending: Ending::Complete,
         cut: None,
@@ -71,7 +68,7 @@ pub(super) fn answer(interaction: &Interaction, sent: Moment) -> CallEnd {
 
 /// Answers that state a length and have no body.
 fn is_bodiless(interaction: &Interaction) -> bool {
-    interaction.method.eq_ignore_ascii_case("HEAD") || interaction.status == 304
+    interaction.method.eq_ignore_ascii_case("HEAD") || interaction.status == Some(304)
 }
 
 /// The headers that HTTP can carry.
@@ -108,8 +105,15 @@ fn sendable_path(path: &str) -> String {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use looptape_core::import::CallTimes;
+    use looptape_store::Moment;
 
-    const START: Moment = Moment { unix_us: 1_000, mono_us: 50 };
+    const SLOT: Slot = Slot {
+        sent: Moment { unix_us: 1_012, mono_us: 62 },
+        head_mono_us: 63,
+        piece_mono_us: 64,
+        end_mono_us: 65,
+    };
 
     fn interaction(headers: &[(&str, &str)], response_body: &'static [u8]) -> Interaction {
         let headers: Vec<_> = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
@@ -119,17 +123,17 @@ mod tests {
             url: "https://api.groq.com/openai/v1/chat/completions?q=a b".into(),
             request_headers: headers.clone(),
             request_body: Bytes::from_static(b"{\"k\":\"a-secret-of-mine-77\"}"),
-            status: 200,
+            status: Some(200),
             response_headers: headers,
             response_body: Bytes::from_static(response_body),
             request_exact: true,
             response_exact: true,
-            recorded_at: None,
+            times: CallTimes::default(),
         }
     }
 
     fn answered(headers: &[(&str, &str)], body: &'static [u8]) -> Vec<(String, String)> {
-        let CallEnd::Answered { headers, .. } = answer(&interaction(headers, body), START) else {
+        let CallEnd::Answered { headers, .. } = answer(&interaction(headers, body), SLOT) else {
             panic!("an import always has an answer")
         };
         headers.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
@@ -146,9 +150,8 @@ mod tests {
             ("no name", "x"),
             ("x-lines", "a\nb"),
         ];
-        let at = sent_at(START, 3);
-        assert_eq!(at, Moment { unix_us: 1_012, mono_us: 62 });
-        let begin = request(&TraceId::parse("t1").unwrap(), &interaction(&headers, b""), at);
+        let begin = request(&TraceId::parse("t1").unwrap(), &interaction(&headers, b""), SLOT);
+        assert_eq!(begin.at, SLOT.sent);
         assert_eq!((begin.provider.as_str(), begin.import_index), ("groq", Some(3)));
         assert_eq!(begin.path, "/openai/v1/chat/completions?q=a%20b");
         let kept: Vec<_> = begin.headers.iter().collect();
@@ -170,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn times_keep_the_order() {
-        let at = sent_at(START, 1);
+    fn an_answer_has_its_times_and_a_call_without_one_is_a_failed_call() {
         let CallEnd::Answered { head_mono_us, end_mono_us, chunks, .. } =
-            answer(&interaction(&[], b"{}"), at)
+            answer(&interaction(&[], b"{}"), SLOT)
         else {
-            panic!("an import always has an answer")
+            panic!("it has an answer")
         };
-        let times = [at.mono_us, head_mono_us, chunks[0].at_us, end_mono_us, sent_at(START, 2).mono_us];
-        assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
+        assert_eq!([head_mono_us, chunks[0].at_us, end_mono_us], [63, 64, 65]);
+        let unanswered = Interaction { status: None, ..interaction(&[], b"") };
+        assert!(matches!(answer(&unanswered, SLOT), CallEnd::NoResponse { at_mono_us: 65, .. }));
     }
 }
