@@ -276,9 +276,6 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    const WIRES: [Wire; 4] =
-        [Wire::OpenAiChat, Wire::OpenAiResponses, Wire::AnthropicMessages, Wire::GeminiGenerate];
-
     fn text(text: &str) -> Part {
         Part::Text { text: text.to_owned() }
     }
@@ -334,7 +331,7 @@ mod tests {
         let weather = |id| Part::ToolCall(call(id, "weather", json!({"city": "Oslo"})));
         let time = |id, arguments| Part::ToolCall(call(id, "time", arguments));
         let reasoning = || Part::Reasoning { text: "hm".to_owned() };
-        for wire in WIRES {
+        for wire in Wire::ALL {
             assert_echo(wire, &plain, vec![says(Role::Assistant, vec![text("It rains.")])]);
             assert_echo(
                 wire,
@@ -481,7 +478,7 @@ mod tests {
                 echo.last_mut().unwrap().parts.push(text(piece));
             }
             echo.last_mut().unwrap().parts.extend(calls.iter().cloned().map(Part::ToolCall));
-            for wire in WIRES {
+            for wire in Wire::ALL {
                 assert_echo(wire, &answer(&pieces.concat(), calls.clone()), echo.clone());
             }
         }

@@ -30,7 +30,7 @@ fn tool_name(tool: &Value) -> Option<String> {
 }
 
 /// Decodes one element of `messages`.
-pub(super) fn decode_message(element: &Value) -> Message {
+fn decode_message(element: &Value) -> Message {
     Message {
         role: lenient::role(element).unwrap_or(Role::Other(String::new())),
         parts: content_parts(element.get("content")),
@@ -173,7 +173,7 @@ impl AnswerDecoder for Answer {
 }
 
 /// Whether an event of this type is the last.
-pub(super) fn ends_answer(kind: &str) -> bool {
+fn ends_answer(kind: &str) -> bool {
     matches!(kind, "message_stop" | "error")
 }
 

@@ -48,7 +48,7 @@ fn tool_names(tool: &Value) -> Vec<String> {
 }
 
 /// Decodes one element of `contents`.
-pub(super) fn decode_message(element: &Value) -> Message {
+fn decode_message(element: &Value) -> Message {
     Message { role: lenient::role(element).unwrap_or(Role::User), parts: parts_of(element) }
 }
 
@@ -140,11 +140,6 @@ fn end_reason(answer: &Value) -> Option<String> {
         .and_then(enumerated);
     let blocked = || answer.pointer("/promptFeedback/blockReason").and_then(enumerated);
     finish.or_else(|| blocked().map(|reason| format!("blocked:{reason}")))
-}
-
-/// Whether an event is the last: the one that says why the answer ended, or an error.
-pub(super) fn ends_answer(answer: &Value) -> bool {
-    end_reason(answer).is_some() || object(answer, "error").is_some()
 }
 
 /// Decoder of answers.

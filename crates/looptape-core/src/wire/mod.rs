@@ -19,7 +19,6 @@ pub mod sse;
 use crate::usage::TokenUsage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sse::SseEvent;
 
 /// A request and response format that looptape understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -154,6 +153,9 @@ pub struct Milestones {
 }
 
 impl Wire {
+    pub const ALL: [Self; 4] =
+        [Self::OpenAiChat, Self::OpenAiResponses, Self::AnthropicMessages, Self::GeminiGenerate];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai.chat",
@@ -164,18 +166,7 @@ impl Wire {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::OpenAiChat, Self::OpenAiResponses, Self::AnthropicMessages, Self::GeminiGenerate]
-            .into_iter()
-            .find(|w| w.as_str() == name)
-    }
-
-    /// The key of the request body's array of messages. (Responses' `input` may also be one text.)
-    pub fn message_array(self) -> &'static str {
-        match self {
-            Self::OpenAiChat | Self::AnthropicMessages => "messages",
-            Self::OpenAiResponses => "input",
-            Self::GeminiGenerate => "contents",
-        }
+        Self::ALL.into_iter().find(|w| w.as_str() == name)
     }
 
     /// Reads a request body. `path` may carry a query; Gemini and Azure name the model in it.
@@ -188,17 +179,6 @@ impl Wire {
         }
     }
 
-    /// Reads one element of the message array. In Responses a call and its result are elements of their
-    /// own. Roles are as written: Anthropic and Gemini put tool results into messages of the user.
-    pub fn decode_message(self, element: &Value) -> Message {
-        match self {
-            Self::OpenAiChat => openai_chat::decode_message(element),
-            Self::OpenAiResponses => openai_responses::decode_message(element),
-            Self::AnthropicMessages => anthropic::decode_message(element),
-            Self::GeminiGenerate => gemini::decode_message(element),
-        }
-    }
-
     /// Reads a content-decoded answer, whole or streamed.
     pub fn decode_response(self, status: u16, content_type: Option<&str>, decoded: &[u8]) -> ResponseView {
         match self {
@@ -208,23 +188,6 @@ impl Wire {
             }
             Self::AnthropicMessages => response::decode::<anthropic::Answer>(status, content_type, decoded),
             Self::GeminiGenerate => response::decode::<gemini::Answer>(status, content_type, decoded),
-        }
-    }
-
-    /// Whether an event ends the answer: a client that has it has everything. (In Chat Completions that
-    /// is `[DONE]`, which some compatible providers leave out: their streams just end.)
-    pub fn is_terminal_event(self, event: &SseEvent<'_>) -> bool {
-        let data = event.data.trim();
-        let parsed = || serde_json::from_str::<Value>(data).unwrap_or_default();
-        let by_kind = |ends_answer: fn(&str) -> bool| match event.name.as_deref() {
-            Some(name) => ends_answer(name),
-            None => lenient::text(&parsed(), "type").is_some_and(ends_answer),
-        };
-        match self {
-            Self::OpenAiChat => data == response::DONE,
-            Self::OpenAiResponses => by_kind(openai_responses::ends_answer),
-            Self::AnthropicMessages => by_kind(anthropic::ends_answer),
-            Self::GeminiGenerate => gemini::ends_answer(&parsed()),
         }
     }
 }

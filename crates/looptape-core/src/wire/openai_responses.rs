@@ -36,7 +36,7 @@ fn tool_name(tool: &Value) -> Option<String> {
 }
 
 /// Decodes one element of `input`, or of an answer's `output`.
-pub(super) fn decode_message(item: &Value) -> Message {
+fn decode_message(item: &Value) -> Message {
     let kind = text(item, "type").unwrap_or("message");
     let other = || Part::Other { kind: kind.to_owned(), value: item.clone() };
     if kind == "message" {
@@ -223,7 +223,7 @@ impl AnswerDecoder for Answer {
 }
 
 /// Whether an event of this type is the last.
-pub(super) fn ends_answer(kind: &str) -> bool {
+fn ends_answer(kind: &str) -> bool {
     matches!(
         kind,
         "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "error"

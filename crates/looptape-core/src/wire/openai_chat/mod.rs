@@ -35,7 +35,7 @@ fn tool_name(tool: &Value) -> Option<String> {
 }
 
 /// Decodes one element of `messages`.
-pub(super) fn decode_message(element: &Value) -> Message {
+fn decode_message(element: &Value) -> Message {
     let role = lenient::role(element).unwrap_or(Role::Other(String::new()));
     let parts = if role == Role::Tool { vec![tool_result(element)] } else { spoken_parts(element) };
     Message { role, parts }
