@@ -44,8 +44,7 @@ pub fn request(
     let decoded = decode_body(headers, body, &[]);
     let wire = route::identify(provider, method, path);
     let view = wire
-        .and_then(|wire| Some((wire, serde_json::from_slice(&decoded.bytes).ok()?)))
-        .map(|(wire, json)| wire.decode_request(path, &json))
+        .map(|wire| wire.decode_request(path, &serde_json::from_slice(&decoded.bytes).unwrap_or_default()))
         .unwrap_or_default();
     let key = RequestKey::new(wire, &Endpoint::new(method, path), &redact::normalise(&decoded.bytes));
     RequestFacts {
@@ -165,7 +164,8 @@ fn add_answer(facts: &mut CallFacts, request: &RequestFacts, answer: &Answer) {
 fn decode_answer(wire: Wire, answer: &Answer) -> (ResponseView, DecodedBody) {
     let lens: Vec<u32> = answer.chunks.iter().map(|c| c.len).collect();
     let decoded = decode_body(&answer.headers, &answer.body, &lens);
-    let view = wire.decode_response(answer.status, answer.headers.get("content-type"), &decoded.bytes);
+    let mut view = wire.decode_response(answer.status, answer.headers.get("content-type"), &decoded.bytes);
+    wire.add_headers(&mut view, |name| answer.headers.get(name));
     (view, decoded)
 }
 

@@ -14,8 +14,8 @@
 //! - A tool call counts by name and arguments, the latter as JSON. A tool result counts by which of the
 //!   calls it answers and by its text (an array of text parts is its text).
 //! - Call ids do not count in histories, because some clients put their own in place of the provider's.
-//!   They do count in `last_turn` and `answer_turn`, except in Gemini, so that of two answers that say
-//!   the same, the one that was really echoed can be preferred.
+//!   They do count in `last_turn` and `answer_turn`, except in formats whose answers may have none, so that
+//!   of two answers that say the same, the one that was really echoed can be preferred.
 //!
 //! So a parent is found by `echo == answer_history`, and of several the one whose `answer_turn` is the
 //! request's `last_turn` is preferred.
@@ -88,7 +88,7 @@ impl Speech {
 
     /// What was said, and under which ids.
     fn identity(&self, wire: Wire) -> Digest {
-        if wire == Wire::GeminiGenerate {
+        if wire.has_made_up_call_ids() {
             return self.said();
         }
         let id = |call: &Call| Digest::of(call.id.as_deref().unwrap_or_default().as_bytes());

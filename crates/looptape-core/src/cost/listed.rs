@@ -15,7 +15,8 @@ pub(super) struct Listed {
 
 impl Listed {
     pub(super) fn find(billed: &Billed<'_>) -> Result<Self, Unpriced> {
-        let models: Vec<&str> = billed.response_model.into_iter().chain(billed.model).collect();
+        let models = billed.response_model.into_iter().chain(billed.model);
+        let models: Vec<&str> = models.map(|model| model.trim_start_matches("models/")).collect();
         let (first, rest) = models.split_first().ok_or(Unpriced::NoModel)?;
         let mut notes = Vec::new();
         if billed.at_unix_us.is_none() {

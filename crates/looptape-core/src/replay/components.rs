@@ -84,11 +84,14 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// `…/models/NAME:verb` and `…/deployments/NAME/…`: the path with `{model}` in its place, and the name.
+/// `…/models/NAME:verb`, `…/deployments/NAME/…` and Bedrock's `/model/NAME/verb`: the path with `{model}` in
+/// its place, and the name.
 fn take_model(path: &str) -> (String, Option<String>) {
-    for (marker, end) in [("/models/", ':'), ("/deployments/", '/')] {
+    for (marker, end) in [("/models/", ':'), ("/deployments/", '/'), ("/model/", '/')] {
         let Some(start) = path.find(marker).map(|at| at + marker.len()) else { continue };
-        if let Some(len) = path[start..].find(end).filter(|&len| len > 0) {
+        // A name of Bedrock's may hold slashes itself: the verb follows the last one.
+        let len = if marker == "/model/" { path[start..].rfind(end) } else { path[start..].find(end) };
+        if let Some(len) = len.filter(|&len| len > 0) {
             let name = path[start..start + len].to_owned();
             return (format!("{}{{model}}{}", &path[..start], &path[start + len..]), Some(name));
         }
@@ -310,11 +313,29 @@ fn component_of(wire: Wire, key: &[u8]) -> Component {
     match (wire, key) {
         (_, b"model") => Component::Model,
         (_, b"tools") | (Wire::OpenAiChat, b"functions") => Component::Tools,
-        (Wire::OpenAiChat | Wire::AnthropicMessages, b"messages")
+        (Wire::BedrockConverse | Wire::BedrockInvoke, b"toolConfig") => Component::Tools,
+        (
+            Wire::OpenAiChat
+            | Wire::AnthropicMessages
+            | Wire::OllamaChat
+            | Wire::CohereChatV2
+            | Wire::BedrockConverse
+            | Wire::BedrockInvoke,
+            b"messages",
+        )
+        | (Wire::OpenAiCompletions | Wire::OllamaGenerate | Wire::BedrockInvoke, b"prompt")
+        | (Wire::OllamaGenerate, b"context" | b"images")
+        // In the order of their names, which is the order of the conversation.
+        | (Wire::CohereChatV1 | Wire::BedrockInvoke, b"chat_history" | b"message" | b"tool_results")
+        | (Wire::BedrockInvoke, b"inputText")
         | (Wire::OpenAiResponses, b"input")
         | (Wire::GeminiGenerate, b"contents") => Component::History,
         (Wire::OpenAiResponses, b"instructions")
-        | (Wire::AnthropicMessages, b"system")
+        | (
+            Wire::AnthropicMessages | Wire::OllamaGenerate | Wire::BedrockConverse | Wire::BedrockInvoke,
+            b"system",
+        )
+        | (Wire::CohereChatV1 | Wire::BedrockInvoke, b"preamble")
         | (Wire::GeminiGenerate, b"systemInstruction" | b"system_instruction") => Component::System,
         _ => Component::Parameters,
     }

@@ -1,4 +1,4 @@
-//! Anthropic Messages.
+//! Anthropic Messages, at Anthropic and at Vertex (where the path names the model).
 //!
 //! The system prompt is apart from `messages`; content is a text or a list of blocks, and tool results are
 //! blocks of a user message. The input count leaves cached tokens out, so they are added; usage in a
@@ -6,7 +6,8 @@
 //! repeats. An `error` event may come after a status of 200.
 
 use super::lenient::{self, array, count, object, string, text};
-use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::partial_calls::PartialCalls;
+use super::response::{AnswerDecoder, Output, StreamEvent};
 use super::route;
 use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
 use crate::usage::TokenUsage;
@@ -15,7 +16,7 @@ use serde_json::{Map, Value};
 pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
     RequestView {
         model: string(body, "model").or_else(|| route::model_in_path(path)),
-        stream: lenient::is_set(body, "stream"),
+        stream: lenient::is_set(body, "stream") || route::streams_raw_prediction(path),
         max_output_tokens: count(body, "/max_tokens"),
         system: content_parts(body.get("system")),
         messages: array(body, "messages").iter().map(decode_message).collect(),
@@ -105,16 +106,8 @@ fn read_usage(usage: &Value) -> TokenUsage {
 pub(super) struct Answer {
     view: ResponseView,
     usage: Map<String, Value>,
-    /// Tool calls by the index of their block, in order of appearance.
-    calls: Vec<(u64, CallFragments)>,
+    calls: PartialCalls,
     ended: bool,
-}
-
-/// A tool call as it arrives.
-#[derive(Debug)]
-struct CallFragments {
-    call: ToolCall,
-    input_json: String,
 }
 
 impl AnswerDecoder for Answer {
@@ -129,8 +122,8 @@ impl AnswerDecoder for Answer {
     }
 
     fn take_event(&mut self, event: &StreamEvent<'_>) {
-        let Payload::Json(data) = &event.data else { return };
-        let kind = event.kind().unwrap_or_default();
+        let Some(data) = &event.json() else { return };
+        let kind = event.kind(data);
         self.ended = self.ended || ends_answer(kind);
         match kind {
             "message_start" => self.take_message(data.get("message").unwrap_or(data)),
@@ -166,7 +159,7 @@ impl AnswerDecoder for Answer {
             view.service_tier = string(&usage, "service_tier");
             view.usage = read_usage(&usage);
         }
-        view.tool_calls = self.calls.into_iter().map(|(_, fragments)| fragments.join()).collect();
+        view.tool_calls = self.calls.join();
         view.truncated = !self.ended;
         view
     }
@@ -201,8 +194,7 @@ impl Answer {
             "text" => self.take_text(text(block, "text")?),
             "thinking" => self.take_reasoning(text(block, "thinking")?),
             "tool_use" => {
-                let fragments = CallFragments { call: tool_call(block), input_json: String::new() };
-                self.calls.push((index, fragments));
+                self.calls.begin(index, tool_call(block));
                 Some(Output::ToolCall)
             }
             "server_tool_use" | "mcp_tool_use" => {
@@ -218,11 +210,7 @@ impl Answer {
             "text_delta" => self.take_text(text(delta, "text")?),
             "thinking_delta" => self.take_reasoning(text(delta, "thinking")?),
             "input_json_delta" => {
-                let piece = text(delta, "partial_json")?;
-                let call = self.calls.iter_mut().rfind(|(known, _)| *known == index);
-                if let Some((_, fragments)) = call {
-                    fragments.input_json.push_str(piece);
-                }
+                self.calls.add_arguments(index, text(delta, "partial_json")?);
                 Some(Output::ToolCall)
             }
             _ => None,
@@ -243,16 +231,6 @@ impl Answer {
         if let Some(output) = output {
             self.view.milestones.saw(output, end);
         }
-    }
-}
-
-impl CallFragments {
-    /// A block that streams its input starts with an empty one.
-    fn join(self) -> ToolCall {
-        if self.input_json.is_empty() {
-            return self.call;
-        }
-        ToolCall { arguments: lenient::arguments(&self.input_json), ..self.call }
     }
 }
 

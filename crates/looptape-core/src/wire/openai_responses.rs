@@ -7,7 +7,7 @@
 
 use super::lenient::{self, array, object, string, text};
 use super::openai_usage;
-use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::response::{AnswerDecoder, Output, StreamEvent};
 use super::route;
 use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
 use serde_json::{Value, json};
@@ -195,8 +195,8 @@ impl AnswerDecoder for Answer {
     }
 
     fn take_event(&mut self, event: &StreamEvent<'_>) {
-        let Payload::Json(data) = &event.data else { return };
-        let kind = event.kind().unwrap_or_default();
+        let Some(data) = &event.json() else { return };
+        let kind = event.kind(data);
         if let Some(response) = object(data, "response") {
             read_envelope(response, &mut self.view);
             self.take_whole_output(response);

@@ -1,9 +1,10 @@
-//! Decoding an answer: finds its framing and feeds a format's decoder with whole JSON values.
+//! Decoding an answer: finds its framing and feeds a format's decoder with the whole answer or with events.
 //!
 //! A format implements [`AnswerDecoder`] once: for the whole answer, and for the events of a stream. What
 //! is the same in all formats is here: framing, errors by status, when the first event came, whether a
 //! stream was cut short.
 
+use super::aws_event_stream::{self, Frame};
 use super::framing::{self, ArrayEnd, Framing};
 use super::lenient;
 use super::sse;
@@ -28,29 +29,30 @@ pub(super) trait AnswerDecoder: Default {
     fn finish(self) -> ResponseView;
 }
 
-/// One event of a streamed answer, its data parsed.
+/// One event of a streamed answer.
 #[derive(Debug)]
 pub(super) struct StreamEvent<'a> {
     pub(super) name: Option<&'a str>,
-    pub(super) data: Payload,
+    /// As it came: JSON, or [`DONE`], or cut short.
+    pub(super) data: &'a str,
     /// Exclusive end in the content-decoded body.
     pub(super) end: usize,
 }
 
-#[derive(Debug)]
-pub(super) enum Payload {
-    Json(Value),
-    /// `[DONE]`
-    Done,
-}
-
 impl StreamEvent<'_> {
+    /// The event's data, if it is JSON.
+    pub(super) fn json(&self) -> Option<Value> {
+        serde_json::from_str(self.data).ok()
+    }
+
+    /// Whether this is OpenAI's mark of the end.
+    pub(super) fn is_done(&self) -> bool {
+        self.data.trim() == DONE
+    }
+
     /// The event's type: as its data says, else by its name.
-    pub(super) fn kind(&self) -> Option<&str> {
-        match &self.data {
-            Payload::Json(value) => lenient::text(value, "type").or(self.name),
-            Payload::Done => self.name,
-        }
+    pub(super) fn kind<'s>(&'s self, data: &'s Value) -> &'s str {
+        lenient::text(data, "type").or(self.name).unwrap_or_default()
     }
 }
 
@@ -87,10 +89,12 @@ impl ResponseView {
 /// Decodes a content-decoded body.
 pub(super) fn decode<D: AnswerDecoder>(status: u16, content_type: Option<&str>, body: &[u8]) -> ResponseView {
     let mut view = match framing::sniff(content_type, body) {
-        Framing::Json => parse(body).map(|value| D::decode_whole(&value)).unwrap_or_default(),
+        Framing::Json => decode_value::<D>(body),
         Framing::ServerSentEvents => decode_events::<D>(body),
-        Framing::JsonArray if status >= 400 => decode_error_array::<D>(body),
+        Framing::JsonArray | Framing::JsonLines if status >= 400 => decode_error_row::<D>(body),
         Framing::JsonArray => decode_array::<D>(body),
+        Framing::JsonLines => decode_lines::<D>(body),
+        Framing::AwsFrames => decode_frames::<D>(body),
         Framing::Unknown => ResponseView::default(),
     };
     if status >= 400 && view.error.is_none() {
@@ -103,20 +107,32 @@ fn parse(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
 }
 
+fn decode_value<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
+    match parse(body) {
+        Some(value) => D::decode_whole(&value),
+        None if framing::begins_json_lines(body) => decode_lines::<D>(body),
+        None => ResponseView::default(),
+    }
+}
+
 fn decode_events<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
     let mut first_event = None;
     let mut decoder = D::default();
     for event in sse::events(body) {
         let end = event.range.end;
         first_event.get_or_insert(end);
-        let data = match event.data.trim() {
-            DONE => Payload::Done,
-            text => match serde_json::from_str(text) {
-                Ok(value) => Payload::Json(value),
-                Err(_) => continue,
-            },
-        };
-        decoder.take_event(&StreamEvent { name: event.name.as_deref(), data, end });
+        decoder.take_event(&StreamEvent { name: event.name.as_deref(), data: &event.data, end });
+    }
+    streamed(decoder, first_event)
+}
+
+fn decode_lines<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
+    let mut first_event = None;
+    let mut decoder = D::default();
+    for line in framing::json_lines(body) {
+        let end = line.end;
+        first_event.get_or_insert(end);
+        decoder.take_event(&StreamEvent { name: None, data: &String::from_utf8_lossy(&body[line]), end });
     }
     streamed(decoder, first_event)
 }
@@ -126,18 +142,48 @@ fn decode_array<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
     let first_event = elements.whole.first().map(|range| range.end);
     let mut decoder = D::default();
     for range in elements.whole {
-        if let Some(value) = parse(&body[range.clone()]) {
-            decoder.take_event(&StreamEvent { name: None, data: Payload::Json(value), end: range.end });
-        }
+        let end = range.end;
+        decoder.take_event(&StreamEvent { name: None, data: &String::from_utf8_lossy(&body[range]), end });
     }
     let mut view = streamed(decoder, first_event);
     view.truncated = view.truncated || (elements.end == ArrayEnd::CutShort && view.error.is_none());
     view
 }
 
-/// Gemini answers a refused streaming call with an array that holds one error.
-fn decode_error_array<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
-    let first = parse(body).and_then(|value| value.get(0).cloned());
+fn decode_frames<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
+    let (mut first_event, mut error) = (None, None);
+    let mut decoder = D::default();
+    for frame in aws_event_stream::frames(body) {
+        let (name, end) = (frame.header(":event-type"), frame.end);
+        first_event.get_or_insert(end);
+        let data = String::from_utf8_lossy(frame.payload);
+        match error_of_frame(&frame, &data) {
+            Some(failed) => error = error.or(Some(failed)),
+            None => decoder.take_event(&StreamEvent { name, data: &data, end }),
+        }
+    }
+    let mut view = streamed(decoder, first_event);
+    view.error = view.error.or(error);
+    view.truncated = view.truncated && view.error.is_none();
+    view
+}
+
+/// The error that a frame is, if it is one: modelled (an exception) or not.
+fn error_of_frame(frame: &Frame<'_>, payload: &str) -> Option<ProviderError> {
+    let kind = frame.header(":exception-type").or_else(|| frame.header(":error-code"));
+    let is_error = matches!(frame.header(":message-type"), Some("exception" | "error"));
+    if !is_error && kind.is_none() {
+        return None;
+    }
+    let stated = parse(payload.as_bytes()).map(|value| lenient::error_object(&value)).unwrap_or_default();
+    let message = stated.message.or_else(|| frame.header(":error-message").map(str::to_owned));
+    Some(ProviderError { kind: kind.map(str::to_owned).or(stated.kind), message })
+}
+
+/// Gemini answers a refused streaming call with an array that holds one error, Ollama with a line.
+fn decode_error_row<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
+    let first =
+        parse(body).and_then(|value| if value.is_array() { value.get(0).cloned() } else { Some(value) });
     first.map(|value| D::decode_whole(&value)).unwrap_or_default()
 }
 

@@ -9,7 +9,7 @@ mod fragments;
 
 use super::lenient::{self, array, object, string, text};
 use super::openai_usage;
-use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::response::{AnswerDecoder, Output, StreamEvent};
 use super::route;
 use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
 use fragments::CallFragments;
@@ -29,13 +29,13 @@ pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
 }
 
 /// A tool's name; its type where it has none.
-fn tool_name(tool: &Value) -> Option<String> {
+pub(super) fn tool_name(tool: &Value) -> Option<String> {
     let nested = ["function", "custom"].iter().find_map(|key| string(object(tool, key)?, "name"));
     nested.or_else(|| string(tool, "name")).or_else(|| string(tool, "type"))
 }
 
 /// Decodes one element of `messages`.
-fn decode_message(element: &Value) -> Message {
+pub(super) fn decode_message(element: &Value) -> Message {
     let role = lenient::role(element).unwrap_or(Role::Other(String::new()));
     let parts = if role == Role::Tool { vec![tool_result(element)] } else { spoken_parts(element) };
     Message { role, parts }
@@ -109,7 +109,7 @@ fn custom_tool(call: &Value) -> Option<&Value> {
     object(call, "custom").filter(|custom| text(custom, "name").is_some() || call.get("function").is_none())
 }
 
-fn tool_call(call: &Value) -> ToolCall {
+pub(super) fn tool_call(call: &Value) -> ToolCall {
     let id = string(call, "id");
     match custom_tool(call) {
         Some(custom) => called(id, custom, "input"),
@@ -127,19 +127,21 @@ fn called(id: Option<String>, function: &Value, arguments_key: &str) -> ToolCall
 }
 
 /// Choice 0, wherever it stands in the array.
-fn first_choice(body: &Value) -> Option<&Value> {
+pub(super) fn first_choice(body: &Value) -> Option<&Value> {
     let is_first = |choice: &&Value| lenient::count(choice, "/index").unwrap_or(0) == 0;
     array(body, "choices").iter().find(is_first)
 }
 
 /// Reads what is beside the choices: the same in whole answers and in every chunk of a stream, where
 /// the first model and id and the last usage count.
-fn read_envelope(body: &Value, view: &mut ResponseView) {
+pub(super) fn read_envelope(body: &Value, view: &mut ResponseView) {
     view.response_model = view.response_model.take().or_else(|| string(body, "model"));
     view.response_id = view.response_id.take().or_else(|| string(body, "id"));
     view.service_tier = string(body, "service_tier").or_else(|| view.service_tier.take());
-    view.error = view.error.take().or_else(|| lenient::provider_error(body));
-    let in_groq = || body.get("x_groq").and_then(|groq| object(groq, "usage"));
+    let groq = object(body, "x_groq");
+    let error = || lenient::provider_error(body).or_else(|| lenient::provider_error(groq?));
+    view.error = view.error.take().or_else(error);
+    let in_groq = || groq.and_then(|groq| object(groq, "usage"));
     let in_choice = || first_choice(body).and_then(|choice| object(choice, "usage"));
     if let Some(usage) = object(body, "usage").or_else(in_groq).or_else(in_choice) {
         view.usage = openai_usage::read(usage);
@@ -147,17 +149,22 @@ fn read_envelope(body: &Value, view: &mut ResponseView) {
     }
 }
 
+/// Why a choice ended. Models behind Bedrock call it a stop reason (which others mean in another sense, and
+/// beside it).
+fn finish_word(choice: &Value) -> Option<&str> {
+    choice.get("finish_reason").or_else(|| choice.get("stop_reason")).and_then(Value::as_str)
+}
+
 /// Reads a choice's end. Some providers send an empty finish reason with every chunk.
-fn read_finish(choice: &Value, view: &mut ResponseView) {
-    let reason = choice.get("finish_reason").and_then(Value::as_str);
-    if let Some(reason) = reason.filter(|r| !r.is_empty() || view.finish_reason.is_none()) {
+pub(super) fn read_finish(choice: &Value, view: &mut ResponseView) {
+    if let Some(reason) = finish_word(choice).filter(|r| !r.is_empty() || view.finish_reason.is_none()) {
         view.finish_reason = Some(reason.to_owned());
     }
     view.error = view.error.take().or_else(|| lenient::provider_error(choice));
 }
 
 /// Appends a message's or a delta's content; tells whether there was any text and any reasoning.
-fn read_content(message: &Value, view: &mut ResponseView) {
+pub(super) fn read_content(message: &Value, view: &mut ResponseView) {
     if let Some(reasoning) = reasoning_text(message) {
         view.reasoning.push_str(reasoning);
     }
@@ -204,8 +211,8 @@ impl AnswerDecoder for Answer {
     }
 
     fn take_event(&mut self, event: &StreamEvent<'_>) {
-        let Payload::Json(chunk) = &event.data else {
-            self.done = true;
+        let Some(chunk) = &event.json() else {
+            self.done = self.done || event.is_done();
             return;
         };
         read_envelope(chunk, &mut self.view);
@@ -214,7 +221,7 @@ impl AnswerDecoder for Answer {
         }
         if let Some(choice) = first_choice(chunk) {
             read_finish(choice, &mut self.view);
-            if text(choice, "finish_reason").is_some() {
+            if finish_word(choice).is_some_and(|reason| !reason.is_empty()) {
                 self.finished_at = Some(event.end);
             }
             // A provider that was asked to stream and does not sends a whole message in one chunk.
