@@ -9,6 +9,7 @@ use super::framing::{self, ArrayEnd, Framing};
 use super::lenient;
 use super::sse;
 use super::{Milestones, Part, ProviderError, ResponseView};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// What OpenAI and those who follow it send as the last event's data.
@@ -42,6 +43,11 @@ pub(super) struct StreamEvent<'a> {
 impl StreamEvent<'_> {
     /// The event's data, if it is JSON.
     pub(super) fn json(&self) -> Option<Value> {
+        serde_json::from_str(self.data).ok()
+    }
+
+    /// The event's data, if it fits a type of the format's own.
+    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
         serde_json::from_str(self.data).ok()
     }
 

@@ -6,6 +6,7 @@
 //! an array of parts with thinking in it (Mistral), usage in `x_groq`, the legacy `function_call`.
 
 mod fragments;
+mod plain_chunk;
 
 use super::lenient::{self, array, object, string, text};
 use super::openai_usage;
@@ -13,6 +14,7 @@ use super::response::{AnswerDecoder, Output, StreamEvent};
 use super::route;
 use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
 use fragments::CallFragments;
+use plain_chunk::{PlainChunk, PlainDelta};
 use serde_json::Value;
 
 pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
@@ -211,10 +213,67 @@ impl AnswerDecoder for Answer {
     }
 
     fn take_event(&mut self, event: &StreamEvent<'_>) {
-        let Some(chunk) = &event.json() else {
-            self.done = self.done || event.is_done();
+        if event.name.is_none() && event.read().is_some_and(|chunk| self.takes_plain(&chunk, event.end)) {
             return;
+        }
+        match event.json() {
+            Some(chunk) => self.take_chunk(&chunk, event),
+            None => self.done = self.done || event.is_done(),
+        }
+    }
+
+    fn finish(self) -> ResponseView {
+        let mut view = self.view;
+        // Some providers leave [DONE] out; some give a finish reason after every tool call.
+        let finished = self.finished_at.is_some() && self.finished_at >= view.milestones.last_output;
+        view.truncated = !self.done && !finished;
+        view.tool_calls = self.calls.join();
+        view
+    }
+}
+
+impl Answer {
+    /// Takes a chunk that has one piece of output at most; tells whether this is one.
+    fn takes_plain(&mut self, chunk: &PlainChunk<'_>, end: usize) -> bool {
+        let (choice,) = &chunk.choices;
+        if choice.index.unwrap_or(0) != 0 || !self.takes_plain_delta(&choice.delta, end) {
+            return false;
+        }
+        let view = &mut self.view;
+        let first = |known: &mut Option<String>, stated| {
+            if known.is_none() {
+                *known = lenient::said(stated).map(str::to_owned);
+            }
         };
+        first(&mut view.response_model, &chunk.model);
+        first(&mut view.response_id, &chunk.id);
+        if let Some(tier) = lenient::said(&chunk.service_tier)
+            && view.service_tier.as_deref() != Some(tier)
+        {
+            view.service_tier = Some(tier.to_owned());
+        }
+        true
+    }
+
+    fn takes_plain_delta(&mut self, delta: &PlainDelta<'_>, end: usize) -> bool {
+        if let Some((fragment,)) = &delta.tool_calls {
+            if !self.calls.continues(fragment.index, &fragment.function.arguments.0) {
+                return false;
+            }
+            self.view.milestones.saw(Output::ToolCall, end);
+        }
+        if let Some(piece) = lenient::said(&delta.reasoning_content).or(lenient::said(&delta.reasoning)) {
+            self.view.reasoning.push_str(piece);
+            self.view.milestones.saw(Output::Reasoning, end);
+        }
+        if let Some(piece) = lenient::said(&delta.content) {
+            self.view.text.push_str(piece);
+            self.view.milestones.saw(Output::Content, end);
+        }
+        true
+    }
+
+    fn take_chunk(&mut self, chunk: &Value, event: &StreamEvent<'_>) {
         read_envelope(chunk, &mut self.view);
         if event.name == Some("error") && self.view.error.is_none() {
             self.view.error = Some(lenient::error_object(chunk));
@@ -231,17 +290,6 @@ impl AnswerDecoder for Answer {
         }
     }
 
-    fn finish(self) -> ResponseView {
-        let mut view = self.view;
-        // Some providers leave [DONE] out; some give a finish reason after every tool call.
-        let finished = self.finished_at.is_some() && self.finished_at >= view.milestones.last_output;
-        view.truncated = !self.done && !finished;
-        view.tool_calls = self.calls.join();
-        view
-    }
-}
-
-impl Answer {
     fn take_delta(&mut self, delta: &Value, end: usize) {
         let before = (self.view.text.len(), self.view.reasoning.len());
         read_content(delta, &mut self.view);
@@ -267,6 +315,7 @@ impl Answer {
 mod tests {
     use super::super::{Milestones, ProviderError, Wire};
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn answer(body: &str) -> ResponseView {
@@ -421,5 +470,70 @@ mod tests {
             "function_call": {"name": "", "arguments": ""}}}]});
         let call = ToolCall { id: Some("a".into()), name: "f".into(), arguments: json!("") };
         assert_eq!(answer(&empty.to_string()).tool_calls, [call]);
+    }
+
+    /// A field's value: absent, or one of several, sensible or not.
+    fn any_field(key: &'static str, values: Vec<Value>) -> impl Strategy<Value = Option<(String, Value)>> {
+        let field = proptest::sample::select(values).prop_map(move |value| (key.to_owned(), value));
+        proptest::option::weighted(0.4, field)
+    }
+
+    fn any_object(fields: &[(&'static str, Value)]) -> impl Strategy<Value = Value> + use<> {
+        let odd = [Value::Null, json!(""), json!("x"), json!(0), json!(1), json!([]), json!({})];
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(key, usual)| any_field(key, [&odd[..], &vec![usual.clone(); 7]].concat()))
+            .collect();
+        fields.prop_map(|fields| Value::Object(fields.into_iter().flatten().collect()))
+    }
+
+    fn any_chunk() -> impl Strategy<Value = Value> {
+        let function = any_object(&[("name", Value::Null), ("arguments", json!("{"))]);
+        let fragment =
+            (any_object(&[("index", json!(0)), ("id", Value::Null), ("custom", Value::Null)]), function);
+        let delta = any_object(&[
+            ("role", json!("assistant")),
+            ("content", json!("t")),
+            ("reasoning", json!("r")),
+            ("reasoning_content", json!("c")),
+            ("refusal", Value::Null),
+            ("function_call", Value::Null),
+        ]);
+        let choice =
+            any_object(&[("index", json!(0)), ("finish_reason", Value::Null), ("stop_reason", json!("s"))]);
+        let envelope = any_object(&[
+            ("id", json!("i")),
+            ("model", json!("m")),
+            ("service_tier", json!("t")),
+            ("usage", Value::Null),
+            ("error", Value::Null),
+        ]);
+        (envelope, choice, delta, fragment, 0..4u8).prop_map(
+            |(mut chunk, mut choice, mut delta, call, shape)| {
+                let (mut fragment, function) = call;
+                fragment["function"] = function;
+                if shape % 2 == 0 {
+                    delta["tool_calls"] = json!([fragment]);
+                }
+                choice["delta"] = delta;
+                chunk["choices"] = if shape == 3 { json!([choice, {"index": 1}]) } else { json!([choice]) };
+                chunk
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn plain_chunks_are_read_as_all_others_are(chunks in proptest::collection::vec(any_chunk(), 1..6)) {
+            let (mut either, mut general) = (Answer::default(), Answer::default());
+            for (end, chunk) in chunks.iter().enumerate() {
+                let event = StreamEvent { name: None, data: &chunk.to_string(), end };
+                either.take_event(&event);
+                general.take_chunk(chunk, &event);
+            }
+            prop_assert_eq!(either.finish(), general.finish());
+        }
     }
 }
