@@ -271,6 +271,9 @@ fn role_name(role: &Role) -> &str {
 }
 
 #[cfg(test)]
+mod formats;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
