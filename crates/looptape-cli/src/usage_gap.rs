@@ -1,6 +1,6 @@
 //! Streamed answers without usage because nobody asked for it.
 //!
-//! Chat Completions report usage in a stream only if the request says `stream_options.include_usage`. Some
+//! Completions, of chats and of prompts, report usage in a stream only if the request says `stream_options.include_usage`. Some
 //! libraries leave it out as soon as the base URL is not the vendor's own (langchain-openai and litellm were
 //! seen to): an effect of being observed, which has to be said where tokens and cost are missing.
 
@@ -25,7 +25,7 @@ pub(crate) fn calls(reader: &Reader, trace: &RecordedTrace) -> Result<Vec<u32>, 
 }
 
 fn lacks_usage(facts: &CallFacts) -> bool {
-    facts.kind == CallKind::Llm(Wire::OpenAiChat)
+    matches!(facts.kind, CallKind::Llm(Wire::OpenAiChat | Wire::OpenAiCompletions))
         && facts.stream
         && facts.succeeded()
         && !facts.usage.is_known()

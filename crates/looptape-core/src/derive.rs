@@ -201,7 +201,8 @@ fn add_answer(facts: &mut CallFacts, request: &RequestFacts, answer: &Answer) {
 fn decode_answer(wire: Wire, answer: &Answer) -> (ResponseView, DecodedBody) {
     let lens: Vec<u32> = answer.chunks.iter().map(|c| c.len).collect();
     let decoded = decode_body(&answer.headers, &answer.body, &lens);
-    let view = wire.decode_response(answer.status, answer.headers.get("content-type"), &decoded.bytes);
+    let mut view = wire.decode_response(answer.status, answer.headers.get("content-type"), &decoded.bytes);
+    wire.add_headers(&mut view, |name| answer.headers.get(name));
     (view, decoded)
 }
 

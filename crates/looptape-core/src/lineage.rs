@@ -14,8 +14,8 @@
 //! - A tool call counts by name and arguments, the latter as JSON. A tool result counts by which of the
 //!   calls it answers and by its text (an array of text parts is its text).
 //! - Call ids do not count in histories, because some clients put their own in place of the provider's.
-//!   They do count in `last_turn` and `answer_turn`, except in Gemini, so that of two answers that say
-//!   the same, the one that was really echoed can be preferred.
+//!   They do count in `last_turn` and `answer_turn`, except in formats whose answers may have none, so that
+//!   of two answers that say the same, the one that was really echoed can be preferred.
 //!
 //! So a parent is found by `echo == answer_history`, and of several the one whose `answer_turn` is the
 //! request's `last_turn` is preferred.
@@ -313,7 +313,7 @@ impl Speech {
 
     /// What was said, and under which ids.
     fn identity(&self, wire: Wire) -> Digest {
-        if wire == Wire::GeminiGenerate {
+        if wire.has_made_up_call_ids() {
             return self.said();
         }
         let id = |call: &Call| Digest::of(call.id.as_deref().unwrap_or_default().as_bytes());
@@ -393,24 +393,23 @@ fn role_name(role: &Role) -> &str {
 }
 
 #[cfg(test)]
+mod formats;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::RequestView;
     use proptest::prelude::*;
     use serde_json::json;
 
-    use crate::wire::RequestView;
-
-    fn of_request(wire: Wire, request: &RequestView) -> Lineage {
+    pub(super) fn of_request(wire: Wire, request: &RequestView) -> Lineage {
         Conversation::of(wire, &request.messages).lineage()
     }
 
-    fn of_call(wire: Wire, request: &RequestView, answer: Option<&ResponseView>) -> Lineage {
+    pub(super) fn of_call(wire: Wire, request: &RequestView, answer: Option<&ResponseView>) -> Lineage {
         let conversation = Conversation::of(wire, &request.messages);
         answer.map_or_else(|| conversation.lineage(), |answer| conversation.answered(answer))
     }
-
-    const WIRES: [Wire; 4] =
-        [Wire::OpenAiChat, Wire::OpenAiResponses, Wire::AnthropicMessages, Wire::GeminiGenerate];
 
     fn text(text: &str) -> Part {
         Part::Text { text: text.to_owned() }
@@ -467,7 +466,7 @@ mod tests {
         let weather = |id| Part::ToolCall(call(id, "weather", json!({"city": "Oslo"})));
         let time = |id, arguments| Part::ToolCall(call(id, "time", arguments));
         let reasoning = || Part::Reasoning { text: "hm".to_owned() };
-        for wire in WIRES {
+        for wire in Wire::ALL {
             assert_echo(wire, &plain, vec![says(Role::Assistant, vec![text("It rains.")])]);
             assert_echo(
                 wire,
@@ -644,7 +643,7 @@ mod tests {
                 echo.last_mut().unwrap().parts.push(text(piece));
             }
             echo.last_mut().unwrap().parts.extend(calls.iter().cloned().map(Part::ToolCall));
-            for wire in WIRES {
+            for wire in Wire::ALL {
                 assert_echo(wire, &answer(&pieces.concat(), calls.clone()), echo.clone());
             }
         }

@@ -45,4 +45,11 @@ pub const DEFAULT_UPSTREAMS: &[(&str, &str)] = &[
     ("cohere", "https://api.cohere.com"),
     ("openrouter", "https://openrouter.ai"),
     ("deepseek", "https://api.deepseek.com"),
+    ("mistral", "https://api.mistral.ai"),
+    ("xai", "https://api.x.ai"),
+    ("together", "https://api.together.xyz"),
+    ("cerebras", "https://api.cerebras.ai"),
+    ("fireworks", "https://api.fireworks.ai"),
+    ("perplexity", "https://api.perplexity.ai"),
+    ("vertex", "https://aiplatform.googleapis.com"),
 ];

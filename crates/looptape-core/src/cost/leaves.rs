@@ -31,6 +31,13 @@ impl LeafCosts {
         let uncached = usage.uncached_input.unwrap_or_else(|| input_total(usage).saturating_sub(cached));
         let visible =
             usage.output_visible.unwrap_or_else(|| usage.output_total.unwrap_or(0).saturating_sub(reasoning));
+        if let Some((input, output)) = billed_units(usage.raw.as_ref()) {
+            return Self {
+                uncached_input: tokens(input, rates.uncached_input),
+                output_visible: tokens(output, rates.output_visible),
+                ..Self::default()
+            };
+        }
         let searches = web_searches(usage.raw.as_ref()) as f64;
         Self {
             uncached_input: tokens(uncached, rates.uncached_input),
@@ -73,6 +80,14 @@ impl LeafCosts {
         self.web_search += more.web_search;
         self.other += more.other;
     }
+}
+
+/// Input and output tokens that are billed, where the provider counts them apart from those that the model
+/// saw (Cohere).
+fn billed_units(raw: Option<&Value>) -> Option<(u64, u64)> {
+    let units = raw?.get("billed_units")?;
+    let count = |key: &str| Some(units.get(key)?.as_f64()?.max(0.0) as u64);
+    Some((count("input_tokens")?, count("output_tokens")?))
 }
 
 /// All input, cache reads and writes included: what price tiers go by.

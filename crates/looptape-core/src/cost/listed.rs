@@ -15,7 +15,14 @@ pub(super) struct Listed {
 
 impl Listed {
     pub(super) fn find(billed: &Billed<'_>) -> Result<Self, Unpriced> {
-        let models: Vec<&str> = billed.response_model.into_iter().chain(billed.model).collect();
+        let own = price_file_provider(billed.provider);
+        let mut models = [billed.response_model, billed.model];
+        if own == Some("aws") {
+            // What is invoked has its price by region; the answer names the model without it.
+            models.reverse();
+        }
+        let models = models.into_iter().flatten().map(|model| model.trim_start_matches("models/"));
+        let models: Vec<&str> = models.collect();
         let (first, rest) = models.split_first().ok_or(Unpriced::NoModel)?;
         let mut notes = Vec::new();
         if billed.at_unix_us.is_none() {
@@ -30,7 +37,6 @@ impl Listed {
         };
         let with_model = |model| Query { model, ..query };
         let all = || std::iter::once(first).chain(rest);
-        let own = price_file_provider(billed.provider);
         let at_provider = own.and_then(|id| {
             all().find_map(|model| Query { provider_id: Some(id), ..with_model(model) }.look_up_with_query())
         });

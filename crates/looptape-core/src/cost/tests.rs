@@ -72,6 +72,7 @@ fn bills_by_hand() {
         ("anthropic", "claude-sonnet-4-5", [200_001, 0, 0, 0, 10, 0], 200_001.0 * 6e-6 + 10.0 * 22.5e-6),
         ("anthropic", "claude-sonnet-4-5", [200_000, 0, 0, 0, 10, 0], 200_000.0 * 3e-6 + 10.0 * 15e-6),
         ("gemini", "gemini-2.5-flash", [1000, 0, 0, 0, 20, 80], 1000.0 * 0.3e-6 + 100.0 * 2.5e-6),
+        ("gemini", "models/gemini-2.5-flash", [1000, 0, 0, 0, 0, 0], 1000.0 * 0.3e-6),
         (
             "gemini",
             "gemini-2.5-pro",
@@ -109,6 +110,30 @@ fn a_stated_cost_beats_a_computed_one() {
         (got.usd().as_f64(), got.source.as_str(), got.version),
         (0.0042, "stated by openrouter", None)
     );
+}
+
+#[test]
+fn at_bedrock_the_region_of_the_invoked_model_is_paid_for() {
+    let used = usage([1_000_000, 0, 0, 0, 0, 0]);
+    let answered = Some("claude-haiku-4-5-20251001");
+    for (invoked, expected) in [
+        ("global.anthropic.claude-haiku-4-5-20251001-v1:0", 1.0),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", 1.1),
+        // The name of a profile says nothing: then the answer's does.
+        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/abc", 1.1),
+    ] {
+        let got = usd(&Billed { response_model: answered, ..billed("bedrock", invoked, &used) });
+        assert!((got - expected).abs() < 1e-9, "{invoked}: {got}");
+    }
+}
+
+#[test]
+fn cohere_bills_other_tokens_than_the_model_saw() {
+    let seen = usage([1000, 1928, 0, 0, 400, 0]);
+    let raw = json!({"tokens": {"input_tokens": 2928.0, "output_tokens": 400.0},
+        "billed_units": {"input_tokens": 2406.0, "output_tokens": 200.0}});
+    let got = usd(&billed("cohere", "command-r7b-12-2024", &TokenUsage { raw: Some(raw), ..seen }));
+    assert_eq!(got, usd(&billed("cohere", "command-r7b-12-2024", &usage([2406, 0, 0, 0, 200, 0]))));
 }
 
 #[test]

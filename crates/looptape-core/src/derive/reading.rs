@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::lineage::Conversation;
 use crate::redact;
 use crate::replay::components::{Endpoint, RequestKey};
-use crate::wire::{RequestView, Wire};
+use crate::wire::Wire;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -107,16 +107,20 @@ impl Reading {
     fn read_history(&mut self, target: &Target<'_>, body: &[u8], shared: &Shared, before: Option<&Self>) {
         let Some(wire) = self.opening.wire else { return };
         let Some(start) = &self.opening.said else { return };
+        let Some((member, decode_message)) = wire.history() else {
+            self.elsewhere = Some(said_in_all(target, wire, body));
+            return;
+        };
         let name = |cut: &Cut| &body[cut.name.clone()];
         if !start.is_silent() || self.split.cuts.iter().any(|cut| !is_plain(name(cut), cut.of)) {
-            self.elsewhere = said_in_all(target, wire, body);
+            self.elsewhere = Some(said_in_all(target, wire, body));
             return;
         }
-        let is_history = |cut: &Cut| name(cut) == wire.message_array().as_bytes();
+        let is_history = |cut: &Cut| name(cut) == member.as_bytes();
         let mut arrays = (0..self.split.cuts.len()).filter(|&at| is_history(&self.split.cuts[at]));
         let Some(at) = arrays.next() else { return };
         if arrays.next().is_some() {
-            self.elsewhere = said_in_all(target, wire, body);
+            self.elsewhere = Some(said_in_all(target, wire, body));
             return;
         }
         let known = before.and_then(|b| b.history.as_ref()).filter(|(cut, after)| {
@@ -129,7 +133,7 @@ impl Reading {
             let Ok(element) = serde_json::from_slice::<Value>(chain::element(&body[piece.clone()])) else {
                 return;
             };
-            said.push(&wire.decode_message(&element));
+            said.push(&decode_message(&element));
             after.push(said.clone());
         }
         self.history = Some((at, after));
@@ -210,16 +214,9 @@ impl Opening {
     fn read(target: &Target<'_>, wire: Option<Wire>, skeleton: &[u8]) -> Self {
         let endpoint = Endpoint::new(target.method, target.path);
         let key = RequestKey::new(wire, &endpoint, &redact::normalise(skeleton));
-        let json = wire.and_then(|wire| Some((wire, serde_json::from_slice::<Value>(skeleton).ok()?)));
-        let said_by = |view: &RequestView, wire| Conversation::of(wire, &view.messages);
-        let (view, said) = match json {
-            Some((wire, json)) => {
-                let view = wire.decode_request(target.path, &json);
-                let said = said_by(&view, wire);
-                (view, Some(said))
-            }
-            None => (RequestView::default(), wire.map(Conversation::start)),
-        };
+        let json = || serde_json::from_slice::<Value>(skeleton).unwrap_or_default();
+        let view = wire.map(|wire| wire.decode_request(target.path, &json())).unwrap_or_default();
+        let said = wire.map(|wire| Conversation::of(wire, &view.messages));
         Self {
             wire,
             model: view.model,
@@ -237,9 +234,9 @@ fn is_plain(name: &[u8], of: CutOf) -> bool {
     of == CutOf::Array || matches!(name, b"system" | b"instructions")
 }
 
-fn said_in_all(target: &Target<'_>, wire: Wire, body: &[u8]) -> Option<Conversation> {
-    let json = serde_json::from_slice(body).ok()?;
-    Some(Conversation::of(wire, &wire.decode_request(target.path, &json).messages))
+fn said_in_all(target: &Target<'_>, wire: Wire, body: &[u8]) -> Conversation {
+    let json = serde_json::from_slice(body).unwrap_or_default();
+    Conversation::of(wire, &wire.decode_request(target.path, &json).messages)
 }
 
 #[cfg(test)]
@@ -252,8 +249,17 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    const PATHS: [&str; 4] =
-        ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1beta/models/m:generateContent"];
+    const PATHS: [&str; 9] = [
+        "/v1/chat/completions",
+        "/v1/messages",
+        "/v1/responses",
+        "/v1beta/models/m:generateContent",
+        "/api/chat",
+        "/v1/chat",
+        "/v2/chat",
+        "/model/m/converse",
+        "/v1/completions",
+    ];
 
     fn message() -> impl Strategy<Value = Value> {
         let text = "[a-z]{1,3}( [a-z\\\\\"]{1,8}){0,3}";
@@ -297,7 +303,7 @@ mod tests {
             before in prop::collection::vec(message(), 0..6),
             keep in 0usize..6,
             tail in prop::collection::vec(message(), 0..4),
-            extra in prop::sample::select(vec!["", r#","system":"be brief""#, r#","input":"again""#]),
+            extra in prop::sample::select(vec!["", r#","system":"be brief""#, r#","input":"again""#, r#","prompt":"once""#]),
             tools_first in any::<bool>(),
             path in prop::sample::select(PATHS.to_vec()),
         ) {

@@ -3,7 +3,6 @@
 use super::Ms;
 use crate::assembly::Timing;
 use crate::facts::{CallFacts, CallKind};
-use crate::wire::Wire;
 use serde::Serialize;
 
 /// Figures of one HTTP exchange; a step that was not tried again has the same.
@@ -56,12 +55,12 @@ fn tpot_ms(fact: &CallFacts, first: Option<i64>) -> Option<f64> {
 }
 
 /// How many output tokens came through the stream. Reasoning that is hidden did not; reasoning that the
-/// stream shows did, but only chat completions are known to show all of it: the other formats show a summary.
+/// stream shows did, unless it shows only a summary of it.
 fn streamed_output_tokens(fact: &CallFacts) -> Option<u64> {
     let usage = &fact.usage;
     let shows_reasoning = fact.first_reasoning_us.is_some();
     match (shows_reasoning, fact.kind) {
-        (true, CallKind::Llm(Wire::OpenAiChat)) => usage.output_total,
+        (true, CallKind::Llm(wire)) if wire.streams_all_reasoning() => usage.output_total,
         (true, _) => None,
         (false, _) => {
             usage.output_visible.or_else(|| usage.output_total.filter(|_| usage.reasoning.is_none()))
@@ -73,6 +72,7 @@ fn streamed_output_tokens(fact: &CallFacts) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::assembly::example::{Example, call};
+    use crate::wire::Wire;
 
     fn streamed() -> CallFacts {
         let mut fact = call(0, 100, 1000).used(50, 0, 11);

@@ -84,11 +84,14 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// `…/models/NAME:verb` and `…/deployments/NAME/…`: the path with `{model}` in its place, and the name.
+/// `…/models/NAME:verb`, `…/deployments/NAME/…` and Bedrock's `/model/NAME/verb`: the path with `{model}` in
+/// its place, and the name.
 fn take_model(path: &str) -> (String, Option<String>) {
-    for (marker, end) in [("/models/", ':'), ("/deployments/", '/')] {
+    for (marker, end) in [("/models/", ':'), ("/deployments/", '/'), ("/model/", '/')] {
         let Some(start) = path.find(marker).map(|at| at + marker.len()) else { continue };
-        if let Some(len) = path[start..].find(end).filter(|&len| len > 0) {
+        // A name of Bedrock's may hold slashes itself: the verb follows the last one.
+        let len = if marker == "/model/" { path[start..].rfind(end) } else { path[start..].find(end) };
+        if let Some(len) = len.filter(|&len| len > 0) {
             let name = path[start..start + len].to_owned();
             return (format!("{}{{model}}{}", &path[..start], &path[start + len..]), Some(name));
         }
@@ -310,11 +313,29 @@ fn component_of(wire: Wire, key: &[u8]) -> Component {
     match (wire, key) {
         (_, b"model") => Component::Model,
         (_, b"tools") | (Wire::OpenAiChat, b"functions") => Component::Tools,
-        (Wire::OpenAiChat | Wire::AnthropicMessages, b"messages")
+        (Wire::BedrockConverse | Wire::BedrockInvoke, b"toolConfig") => Component::Tools,
+        (
+            Wire::OpenAiChat
+            | Wire::AnthropicMessages
+            | Wire::OllamaChat
+            | Wire::CohereChatV2
+            | Wire::BedrockConverse
+            | Wire::BedrockInvoke,
+            b"messages",
+        )
+        | (Wire::OpenAiCompletions | Wire::OllamaGenerate | Wire::BedrockInvoke, b"prompt")
+        | (Wire::OllamaGenerate, b"context" | b"images")
+        // In the order of their names, which is the order of the conversation.
+        | (Wire::CohereChatV1 | Wire::BedrockInvoke, b"chat_history" | b"message" | b"tool_results")
+        | (Wire::BedrockInvoke, b"inputText")
         | (Wire::OpenAiResponses, b"input")
         | (Wire::GeminiGenerate, b"contents") => Component::History,
         (Wire::OpenAiResponses, b"instructions")
-        | (Wire::AnthropicMessages, b"system")
+        | (
+            Wire::AnthropicMessages | Wire::OllamaGenerate | Wire::BedrockConverse | Wire::BedrockInvoke,
+            b"system",
+        )
+        | (Wire::CohereChatV1 | Wire::BedrockInvoke, b"preamble")
         | (Wire::GeminiGenerate, b"systemInstruction" | b"system_instruction") => Component::System,
         _ => Component::Parameters,
     }
@@ -350,6 +371,9 @@ mod tests {
                 Some("gpt-4o"),
             ),
             ("/v1/models/gpt-4o", "POST /v1/models/gpt-4o", None),
+            ("/model/a.b-v1%3A0/converse", "POST /model/{model}/converse", Some("a.b-v1%3A0")),
+            ("/model/arn:x/y/invoke", "POST /model/{model}/invoke", Some("arn:x/y")),
+            ("/models/chat/completions", "POST /models/chat/completions", None),
         ] {
             let endpoint = Endpoint::new("POST", path);
             assert_eq!((endpoint.to_string().as_str(), endpoint.model.as_deref()), (text, model), "{path}");
@@ -388,12 +412,33 @@ mod tests {
             (Wire::OpenAiResponses, r#"{"input":[{"role":"system","content":"@"},{"role":"user"}]}"#),
             (Wire::AnthropicMessages, r#"{"system":[{"type":"text","text":"@"}],"messages":[{}]}"#),
             (Wire::GeminiGenerate, r#"{"systemInstruction":{"parts":[{"text":"@"}]},"contents":[{}]}"#),
+            (Wire::OllamaChat, r#"{"messages":[{"role":"system","content":"@"},{"role":"user"}]}"#),
+            (Wire::OllamaGenerate, r#"{"system":"@","prompt":"p"}"#),
+            (Wire::CohereChatV1, r#"{"preamble":"@","message":"m"}"#),
+            (Wire::CohereChatV2, r#"{"messages":[{"role":"system","content":"@"},{"role":"user"}]}"#),
+            (Wire::BedrockConverse, r#"{"system":[{"text":"@"}],"messages":[{}]}"#),
+            (Wire::BedrockInvoke, r#"{"system":"@","messages":[{}]}"#),
         ] {
             let (a, b) = (key(wire, &body.replace('@', "a")), key(wire, &body.replace('@', "b")));
             assert_ne!(a.components.system, b.components.system, "{body}");
             assert_eq!(a.components.history, b.components.history, "{body}");
             assert_eq!(a.components.history.len(), 1, "{body}");
         }
+    }
+
+    #[test]
+    fn the_history_of_cohere_is_in_order_whatever_the_order_of_its_keys() {
+        let history = |body: &str| key(Wire::CohereChatV1, body).components.history;
+        let (older, question, result) = (
+            r#""chat_history":[{"role":"USER"},{"role":"CHATBOT"}]"#,
+            r#""message":"m""#,
+            r#""tool_results":[{}]"#,
+        );
+        let all = history(&format!("{{{older},{question},{result}}}"));
+        assert_eq!(all.len(), 4);
+        assert_eq!(all, history(&format!("{{{result},{question},{older}}}")));
+        assert_eq!(all[..2], history(&format!("{{{older}}}")));
+        assert_ne!(all, history(&format!("{{{older},\"message\":\"n\",{result}}}")));
     }
 
     /// Pairs of bodies that meet at a rung and not before it.
@@ -454,6 +499,33 @@ mod tests {
                 r#"{"metadata":{"user_id":"b"}}"#,
                 1,
             ),
+            (
+                Wire::BedrockConverse,
+                r#"{"messages":[{"content":[{"toolUse":{"toolUseId":"a"}}]},{"content":[{"toolResult":{"toolUseId":"a"}}]}]}"#,
+                r#"{"messages":[{"content":[{"toolUse":{"toolUseId":"b"}}]},{"content":[{"toolResult":{"toolUseId":"b"}}]}]}"#,
+                2,
+            ),
+            (
+                Wire::BedrockInvoke,
+                r#"{"messages":[{"content":[{"type":"tool_use","id":"a"}]},{"content":[{"tool_use_id":"a"}]}]}"#,
+                r#"{"messages":[{"content":[{"type":"tool_use","id":"b"}]},{"content":[{"tool_use_id":"b"}]}]}"#,
+                2,
+            ),
+            (
+                Wire::BedrockConverse,
+                r#"{"requestMetadata":{"a":"1"}}"#,
+                r#"{"requestMetadata":{"a":"2"}}"#,
+                1,
+            ),
+            (Wire::OllamaChat, r#"{"keep_alive":"5m","model":"m"}"#, r#"{"keep_alive":0,"model":"m"}"#, 1),
+            (
+                Wire::CohereChatV2,
+                r#"{"messages":[{"tool_calls":[{"id":"a"}]},{"tool_call_id":"a"}]}"#,
+                r#"{"messages":[{"tool_calls":[{"id":"b"}]},{"tool_call_id":"b"}]}"#,
+                2,
+            ),
+            (Wire::OpenAiCompletions, r#"{"prompt":"p","user":"a"}"#, r#"{"prompt":"p"}"#, 1),
+            (Wire::OpenAiCompletions, r#"{"prompt":"p","seed":1}"#, r#"{"prompt":"p"}"#, 9),
             (
                 Wire::GeminiGenerate,
                 r#"{"contents":[{"parts":[{"functionCall":{"id":"a","name":"f"}}]},{"parts":[{"functionResponse":{"id":"a"}}]}]}"#,

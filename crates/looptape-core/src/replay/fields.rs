@@ -106,23 +106,69 @@ const GEMINI_GENERATE: Table = &[
     ("/contents/*/parts/*/thought_signature", RoundTrip),
 ];
 
+const OPENAI_COMPLETIONS: Table =
+    &[("/user", Transport), ("/safety_identifier", Transport), ("/service_tier", Billing)];
+
+const OLLAMA: Table = &[
+    // How long the model stays in memory afterwards.
+    ("/keep_alive", Billing),
+    ("/messages/*/tool_calls/*/id", RoundTrip),
+    ("/messages/*/tool_call_id", RoundTrip),
+];
+
+const COHERE: Table = &[
+    ("/messages/*/tool_calls/*/id", RoundTrip),
+    ("/messages/*/tool_call_id", RoundTrip),
+    // Version 1.
+    ("/conversation_id", RoundTrip),
+    ("/chat_history/*/tool_calls/*/generation_id", RoundTrip),
+    ("/chat_history/*/tool_results/*/call/generation_id", RoundTrip),
+    ("/tool_results/*/call/generation_id", RoundTrip),
+];
+
+const BEDROCK_CONVERSE: Table = &[
+    // Logged beside the invocation, not seen by the model (Converse reference).
+    ("/requestMetadata", Transport),
+    ("/serviceTier", Billing),
+    ("/performanceConfig", Billing),
+    ("/system/*/cachePoint", Billing),
+    ("/toolConfig/tools/*/cachePoint", Billing),
+    ("/messages/*/content/*/cachePoint", Billing),
+    ("/messages/*/content/*/toolUse/toolUseId", RoundTrip),
+    ("/messages/*/content/*/toolResult/toolUseId", RoundTrip),
+    ("/messages/*/content/*/reasoningContent/reasoningText/signature", RoundTrip),
+    ("/messages/*/content/*/reasoningContent/redactedContent", RoundTrip),
+];
+
 /// The compiled rules of a wire format; for an unknown format everything counts.
 pub(crate) fn rules(wire: Option<Wire>) -> &'static Rules {
-    static CHAT: LazyLock<Rules> = LazyLock::new(|| compile(OPENAI_CHAT));
-    static RESPONSES: LazyLock<Rules> = LazyLock::new(|| compile(OPENAI_RESPONSES));
-    static ANTHROPIC: LazyLock<Rules> = LazyLock::new(|| compile(ANTHROPIC_MESSAGES));
-    static GEMINI: LazyLock<Rules> = LazyLock::new(|| compile(GEMINI_GENERATE));
+    static CHAT: LazyLock<Rules> = LazyLock::new(|| compile(&[OPENAI_CHAT]));
+    static COMPLETIONS: LazyLock<Rules> = LazyLock::new(|| compile(&[OPENAI_COMPLETIONS]));
+    static RESPONSES: LazyLock<Rules> = LazyLock::new(|| compile(&[OPENAI_RESPONSES]));
+    static ANTHROPIC: LazyLock<Rules> = LazyLock::new(|| compile(&[ANTHROPIC_MESSAGES]));
+    static GEMINI: LazyLock<Rules> = LazyLock::new(|| compile(&[GEMINI_GENERATE]));
+    static OLLAMA_RULES: LazyLock<Rules> = LazyLock::new(|| compile(&[OLLAMA]));
+    static COHERE_RULES: LazyLock<Rules> = LazyLock::new(|| compile(&[COHERE]));
+    static CONVERSE: LazyLock<Rules> = LazyLock::new(|| compile(&[BEDROCK_CONVERSE]));
+    // Each model has its maker's format, so any of these may stand in a body.
+    static INVOKE: LazyLock<Rules> =
+        LazyLock::new(|| compile(&[OPENAI_CHAT, COHERE, BEDROCK_CONVERSE, ANTHROPIC_MESSAGES]));
     match wire {
         Some(Wire::OpenAiChat) => &CHAT,
+        Some(Wire::OpenAiCompletions) => &COMPLETIONS,
         Some(Wire::OpenAiResponses) => &RESPONSES,
         Some(Wire::AnthropicMessages) => &ANTHROPIC,
         Some(Wire::GeminiGenerate) => &GEMINI,
+        Some(Wire::OllamaChat | Wire::OllamaGenerate) => &OLLAMA_RULES,
+        Some(Wire::CohereChatV1 | Wire::CohereChatV2) => &COHERE_RULES,
+        Some(Wire::BedrockConverse) => &CONVERSE,
+        Some(Wire::BedrockInvoke) => &INVOKE,
         None => Rules::everything_counts(),
     }
 }
 
-fn compile(table: Table) -> Rules {
-    Rules::compile(table.iter().map(|&(pattern, class)| (pattern, treatment(class))))
+fn compile(tables: &[Table]) -> Rules {
+    Rules::compile(tables.iter().copied().flatten().map(|&(pattern, class)| (pattern, treatment(class))))
 }
 
 fn treatment(class: Class) -> Treatment {
@@ -152,7 +198,16 @@ mod tests {
 
     #[test]
     fn patterns_are_unique_pointers() {
-        for table in [OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC_MESSAGES, GEMINI_GENERATE] {
+        for table in [
+            OPENAI_CHAT,
+            OPENAI_COMPLETIONS,
+            OPENAI_RESPONSES,
+            ANTHROPIC_MESSAGES,
+            GEMINI_GENERATE,
+            OLLAMA,
+            COHERE,
+            BEDROCK_CONVERSE,
+        ] {
             for (i, (pattern, _)) in table.iter().enumerate() {
                 assert!(pattern.starts_with('/'), "{pattern}");
                 assert!(table[i + 1..].iter().all(|(other, _)| other != pattern), "{pattern}");

@@ -39,7 +39,15 @@ pub fn error_body(wire: Option<Wire>, report: &Report) -> (Vec<u8>, &'static str
             "error": { "code": STATUS, "message": message, "status": "FAILED_PRECONDITION" },
             "looptape": facts,
         }),
-        Some(Wire::OpenAiChat | Wire::OpenAiResponses) | None => json!({
+        Some(Wire::OllamaChat | Wire::OllamaGenerate) => json!({ "error": message, "looptape": facts }),
+        Some(Wire::CohereChatV1 | Wire::CohereChatV2) => json!({ "message": message, "looptape": facts }),
+        // AWS clients take the kind from a header, else from here; they do not try this one again.
+        Some(Wire::BedrockConverse | Wire::BedrockInvoke) => json!({
+            "__type": "ValidationException",
+            "message": message,
+            "looptape": facts,
+        }),
+        Some(Wire::OpenAiChat | Wire::OpenAiCompletions | Wire::OpenAiResponses) | None => json!({
             "error": { "message": message, "type": "replay_diverged", "param": Value::Null, "code": report.code },
             "looptape": facts,
         }),
@@ -57,14 +65,15 @@ mod tests {
     fn every_wire_names_code_and_step() {
         let label = CallLabel { seq: 4, step: Some(3), lane: 1 };
         let report = Report::new(DivergenceCode::ModelDrift, Some(label), "Another model.".to_owned());
-        let all = [
-            (None, "/error/message"),
-            (Some(Wire::OpenAiChat), "/error/message"),
-            (Some(Wire::OpenAiResponses), "/error/message"),
-            (Some(Wire::AnthropicMessages), "/error/message"),
-            (Some(Wire::GeminiGenerate), "/error/message"),
-        ];
-        for (wire, message) in all {
+        let message_at = |wire| match wire {
+            Some(Wire::OllamaChat | Wire::OllamaGenerate) => "/error",
+            Some(Wire::CohereChatV1 | Wire::CohereChatV2 | Wire::BedrockConverse | Wire::BedrockInvoke) => {
+                "/message"
+            }
+            _ => "/error/message",
+        };
+        for wire in Wire::ALL.into_iter().map(Some).chain([None]) {
+            let message = message_at(wire);
             let (body, content_type) = error_body(wire, &report);
             let body: Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(content_type, "application/json");

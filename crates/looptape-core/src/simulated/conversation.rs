@@ -3,8 +3,7 @@
 //! It reads only what the script needs, leniently: a shape that it does not know counts as text. It is
 //! not the wire decoder; that one must understand real traffic, this one plays the other side.
 
-use super::{Endpoint, Framing};
-use crate::wire::Wire;
+use super::{Endpoint, Format, Framing};
 use serde_json::Value;
 
 /// A request as the script sees it.
@@ -35,7 +34,7 @@ const MESSAGE_OVERHEAD_TOKENS: u64 = 4;
 
 impl Conversation {
     pub(crate) fn read(endpoint: &Endpoint, body: &Value) -> Self {
-        let history = history(endpoint.wire, body);
+        let history = history(endpoint.format, body);
         let preamble: u64 = ["system", "instructions", "systemInstruction", "tools"]
             .iter()
             .map(|k| json_tokens(&body[*k]))
@@ -51,8 +50,8 @@ impl Conversation {
                 Framing::BodyDecides => Framing::Whole,
                 fixed => fixed,
             },
-            tools: tool_names(endpoint.wire, body),
-            tool_results: history.iter().map(|m| results_in(endpoint.wire, m)).sum(),
+            tools: tool_names(endpoint.format, body),
+            tool_results: history.iter().map(|m| results_in(endpoint.format, m)).sum(),
             last_user_text: history.iter().rev().map(user_text).find(|t| !t.is_empty()).unwrap_or_default(),
             input_tokens: tokens(&history),
             prefix_tokens: if known == 0 { 0 } else { tokens(&history[..known]) },
@@ -62,11 +61,11 @@ impl Conversation {
 }
 
 /// The elements of the message array; a plain string input is one user message.
-fn history(wire: Wire, body: &Value) -> Vec<Value> {
-    let field = match wire {
-        Wire::OpenAiChat | Wire::AnthropicMessages => "messages",
-        Wire::OpenAiResponses => "input",
-        Wire::GeminiGenerate => "contents",
+fn history(format: Format, body: &Value) -> Vec<Value> {
+    let field = match format {
+        Format::OpenAiChat | Format::AnthropicMessages => "messages",
+        Format::OpenAiResponses => "input",
+        Format::GeminiGenerate => "contents",
     };
     match &body[field] {
         Value::Array(messages) => messages.clone(),
@@ -86,27 +85,27 @@ fn is_from_model(message: &Value) -> bool {
         || matches!(text_of(&message["type"]), "function_call" | "reasoning")
 }
 
-fn results_in(wire: Wire, message: &Value) -> usize {
+fn results_in(format: Format, message: &Value) -> usize {
     let parts = |field: &str, is_result: fn(&Value) -> bool| {
         message[field].as_array().map_or(0, |parts| parts.iter().filter(|p| is_result(p)).count())
     };
-    match wire {
-        Wire::OpenAiChat => usize::from(message["role"] == "tool"),
-        Wire::OpenAiResponses => usize::from(message["type"] == "function_call_output"),
-        Wire::AnthropicMessages => parts("content", |p| p["type"] == "tool_result"),
-        Wire::GeminiGenerate => {
+    match format {
+        Format::OpenAiChat => usize::from(message["role"] == "tool"),
+        Format::OpenAiResponses => usize::from(message["type"] == "function_call_output"),
+        Format::AnthropicMessages => parts("content", |p| p["type"] == "tool_result"),
+        Format::GeminiGenerate => {
             parts("parts", |p| p.get("functionResponse").or(p.get("function_response")).is_some())
         }
     }
 }
 
-fn tool_names(wire: Wire, body: &Value) -> Vec<String> {
+fn tool_names(format: Format, body: &Value) -> Vec<String> {
     let tools = body["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
     let name = |v: &Value| v["name"].as_str().map(str::to_owned);
-    match wire {
-        Wire::OpenAiChat => tools.iter().filter_map(|t| name(&t["function"])).collect(),
-        Wire::OpenAiResponses | Wire::AnthropicMessages => tools.iter().filter_map(name).collect(),
-        Wire::GeminiGenerate => tools
+    match format {
+        Format::OpenAiChat => tools.iter().filter_map(|t| name(&t["function"])).collect(),
+        Format::OpenAiResponses | Format::AnthropicMessages => tools.iter().filter_map(name).collect(),
+        Format::GeminiGenerate => tools
             .iter()
             .filter_map(|t| t.get("functionDeclarations").or(t.get("function_declarations"))?.as_array())
             .flatten()

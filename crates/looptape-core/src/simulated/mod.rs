@@ -25,7 +25,6 @@ mod stream;
 
 pub use script::{Pace, PlannedCall, PromptCache, Rejection, Script, Turn};
 
-use crate::wire::Wire;
 use conversation::Conversation;
 use reply::Reply;
 use serde_json::Value;
@@ -83,31 +82,40 @@ pub fn respond(script: &Script, request: &SimRequest<'_>) -> SimResponse {
         return errors::not_found(request.path);
     };
     if request.method != "POST" {
-        return errors::wrong_method(endpoint.wire, request.method);
+        return errors::wrong_method(endpoint.format, request.method);
     }
     let body = match serde_json::from_slice::<Value>(request.body) {
         Ok(body @ Value::Object(_)) => body,
-        Ok(_) => return errors::bad_request(endpoint.wire, "the request body is not a JSON object"),
-        Err(e) => return errors::bad_request(endpoint.wire, &format!("the request body is not JSON: {e}")),
+        Ok(_) => return errors::bad_request(endpoint.format, "the request body is not a JSON object"),
+        Err(e) => return errors::bad_request(endpoint.format, &format!("the request body is not JSON: {e}")),
     };
     let conversation = Conversation::read(&endpoint, &body);
     let turn = script.turn_for(&conversation);
     if let Some(rejection) = turn.rejection(request.occurrence) {
-        return errors::rejected(endpoint.wire, rejection, &conversation, request);
+        return errors::rejected(endpoint.format, rejection, &conversation, request);
     }
     let reply = Reply::new(script, &turn, &conversation, request);
-    match endpoint.wire {
-        Wire::OpenAiChat => openai_chat::render(&reply, &conversation, &body),
-        Wire::OpenAiResponses => openai_responses::render(&reply, &conversation, &body),
-        Wire::AnthropicMessages => anthropic::render(&reply, &conversation),
-        Wire::GeminiGenerate => gemini::render(&reply, &conversation),
+    match endpoint.format {
+        Format::OpenAiChat => openai_chat::render(&reply, &conversation, &body),
+        Format::OpenAiResponses => openai_responses::render(&reply, &conversation, &body),
+        Format::AnthropicMessages => anthropic::render(&reply, &conversation),
+        Format::GeminiGenerate => gemini::render(&reply, &conversation),
     }
+}
+
+/// The formats that the simulated provider speaks: the ones that agents are written against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    OpenAiChat,
+    OpenAiResponses,
+    AnthropicMessages,
+    GeminiGenerate,
 }
 
 /// Which format a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    wire: Wire,
+    format: Format,
     framing: Framing,
     /// The model, where the path names it.
     model: Option<String>,
@@ -129,15 +137,15 @@ pub(crate) enum Framing {
 impl Endpoint {
     fn of(path_and_query: &str) -> Option<Self> {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        let plain = |wire| Some(Self { wire, framing: Framing::BodyDecides, model: None });
+        let plain = |format| Some(Self { format, framing: Framing::BodyDecides, model: None });
         if path.ends_with("/chat/completions") {
-            return plain(Wire::OpenAiChat);
+            return plain(Format::OpenAiChat);
         }
         if path.ends_with("/responses") {
-            return plain(Wire::OpenAiResponses);
+            return plain(Format::OpenAiResponses);
         }
         if path.ends_with("/messages") {
-            return plain(Wire::AnthropicMessages);
+            return plain(Format::AnthropicMessages);
         }
         let (model, verb) = path.rsplit_once("/models/")?.1.split_once(':')?;
         let framing = match verb {
@@ -146,7 +154,7 @@ impl Endpoint {
             "streamGenerateContent" => Framing::Array,
             _ => return None,
         };
-        Some(Self { wire: Wire::GeminiGenerate, framing, model: Some(model.to_owned()) })
+        Some(Self { format: Format::GeminiGenerate, framing, model: Some(model.to_owned()) })
     }
 }
 

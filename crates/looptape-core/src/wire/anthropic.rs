@@ -1,21 +1,23 @@
-//! Anthropic Messages.
+//! Anthropic Messages, at Anthropic and at Vertex (where the path names the model).
 //!
 //! The system prompt is apart from `messages`; content is a text or a list of blocks, and tool results are
 //! blocks of a user message. The input count leaves cached tokens out, so they are added; usage in a
 //! stream is cumulative: `message_start` gives the input, the last `message_delta` replaces what it
 //! repeats. An `error` event may come after a status of 200.
 
-use super::lenient::{self, array, count, object, string, text};
-use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::lenient::{self, Text, array, count, object, string, text};
+use super::partial_calls::PartialCalls;
+use super::response::{AnswerDecoder, Output, StreamEvent};
 use super::route;
 use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
 use crate::usage::TokenUsage;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
     RequestView {
         model: string(body, "model").or_else(|| route::model_in_path(path)),
-        stream: lenient::is_set(body, "stream"),
+        stream: lenient::is_set(body, "stream") || route::streams_raw_prediction(path),
         max_output_tokens: count(body, "/max_tokens"),
         system: content_parts(body.get("system")),
         messages: array(body, "messages").iter().map(decode_message).collect(),
@@ -105,16 +107,8 @@ fn read_usage(usage: &Value) -> TokenUsage {
 pub(super) struct Answer {
     view: ResponseView,
     usage: Map<String, Value>,
-    /// Tool calls by the index of their block, in order of appearance.
-    calls: Vec<(u64, CallFragments)>,
+    calls: PartialCalls,
     ended: bool,
-}
-
-/// A tool call as it arrives.
-#[derive(Debug)]
-struct CallFragments {
-    call: ToolCall,
-    input_json: String,
 }
 
 impl AnswerDecoder for Answer {
@@ -129,8 +123,81 @@ impl AnswerDecoder for Answer {
     }
 
     fn take_event(&mut self, event: &StreamEvent<'_>) {
-        let Payload::Json(data) = &event.data else { return };
-        let kind = event.kind().unwrap_or_default();
+        if event.read().is_some_and(|delta| self.takes_plain(&delta, event.end)) {
+            return;
+        }
+        if let Some(data) = event.json() {
+            self.take_data(&data, event);
+        }
+    }
+
+    fn finish(self) -> ResponseView {
+        let mut view = self.view;
+        if !self.usage.is_empty() {
+            let usage = Value::Object(self.usage);
+            view.service_tier = string(&usage, "service_tier");
+            view.usage = read_usage(&usage);
+        }
+        view.tool_calls = self.calls.join();
+        view.truncated = !self.ended;
+        view
+    }
+}
+
+/// The event that a stream is mostly made of: a piece of text, reasoning or arguments. It is read as the
+/// general reader would read it.
+#[derive(Debug, Deserialize)]
+struct PlainDelta<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(default)]
+    index: u64,
+    #[serde(borrow)]
+    delta: DeltaContent<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DeltaContent<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    thinking: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    partial_json: Option<Text<'a>>,
+}
+
+/// Whether an event of this type is the last.
+fn ends_answer(kind: &str) -> bool {
+    matches!(kind, "message_stop" | "error")
+}
+
+fn block_index(data: &Value) -> u64 {
+    count(data, "/index").unwrap_or(0)
+}
+
+impl Answer {
+    /// Takes an event that has one piece of output; tells whether this is one.
+    fn takes_plain(&mut self, event: &PlainDelta<'_>, end: usize) -> bool {
+        if event.kind.0 != "content_block_delta" {
+            return false;
+        }
+        let delta = &event.delta;
+        let output = match &*delta.kind.0 {
+            "text_delta" => lenient::said(&delta.text).and_then(|piece| self.take_text(piece)),
+            "thinking_delta" => lenient::said(&delta.thinking).and_then(|piece| self.take_reasoning(piece)),
+            "input_json_delta" => {
+                lenient::said(&delta.partial_json).map(|piece| self.take_arguments(event.index, piece))
+            }
+            _ => None,
+        };
+        self.note(output, end);
+        true
+    }
+
+    fn take_data(&mut self, data: &Value, event: &StreamEvent<'_>) {
+        let kind = event.kind(data);
         self.ended = self.ended || ends_answer(kind);
         match kind {
             "message_start" => self.take_message(data.get("message").unwrap_or(data)),
@@ -159,29 +226,6 @@ impl AnswerDecoder for Answer {
         }
     }
 
-    fn finish(self) -> ResponseView {
-        let mut view = self.view;
-        if !self.usage.is_empty() {
-            let usage = Value::Object(self.usage);
-            view.service_tier = string(&usage, "service_tier");
-            view.usage = read_usage(&usage);
-        }
-        view.tool_calls = self.calls.into_iter().map(|(_, fragments)| fragments.join()).collect();
-        view.truncated = !self.ended;
-        view
-    }
-}
-
-/// Whether an event of this type is the last.
-pub(super) fn ends_answer(kind: &str) -> bool {
-    matches!(kind, "message_stop" | "error")
-}
-
-fn block_index(data: &Value) -> u64 {
-    count(data, "/index").unwrap_or(0)
-}
-
-impl Answer {
     fn take_message(&mut self, message: &Value) {
         read_envelope(message, &mut self.view);
         self.overlay_usage(message);
@@ -201,8 +245,7 @@ impl Answer {
             "text" => self.take_text(text(block, "text")?),
             "thinking" => self.take_reasoning(text(block, "thinking")?),
             "tool_use" => {
-                let fragments = CallFragments { call: tool_call(block), input_json: String::new() };
-                self.calls.push((index, fragments));
+                self.calls.begin(index, tool_call(block));
                 Some(Output::ToolCall)
             }
             "server_tool_use" | "mcp_tool_use" => {
@@ -217,14 +260,7 @@ impl Answer {
         match text(delta, "type")? {
             "text_delta" => self.take_text(text(delta, "text")?),
             "thinking_delta" => self.take_reasoning(text(delta, "thinking")?),
-            "input_json_delta" => {
-                let piece = text(delta, "partial_json")?;
-                let call = self.calls.iter_mut().rfind(|(known, _)| *known == index);
-                if let Some((_, fragments)) = call {
-                    fragments.input_json.push_str(piece);
-                }
-                Some(Output::ToolCall)
-            }
+            "input_json_delta" => Some(self.take_arguments(index, text(delta, "partial_json")?)),
             _ => None,
         }
     }
@@ -232,6 +268,11 @@ impl Answer {
     fn take_text(&mut self, piece: &str) -> Option<Output> {
         self.view.text.push_str(piece);
         Some(Output::Content)
+    }
+
+    fn take_arguments(&mut self, index: u64, piece: &str) -> Output {
+        self.calls.add_arguments(index, piece);
+        Output::ToolCall
     }
 
     fn take_reasoning(&mut self, piece: &str) -> Option<Output> {
@@ -243,16 +284,6 @@ impl Answer {
         if let Some(output) = output {
             self.view.milestones.saw(output, end);
         }
-    }
-}
-
-impl CallFragments {
-    /// A block that streams its input starts with an empty one.
-    fn join(self) -> ToolCall {
-        if self.input_json.is_empty() {
-            return self.call;
-        }
-        ToolCall { arguments: lenient::arguments(&self.input_json), ..self.call }
     }
 }
 

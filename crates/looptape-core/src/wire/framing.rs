@@ -1,8 +1,10 @@
-//! How an answer's body is framed: one JSON value, server-sent events, or a JSON array sent in pieces.
+//! How an answer's body is framed: one JSON value, a row of them (one a line, or the elements of an array),
+//! server-sent events, or Amazon's frames.
 //!
 //! The body decides, the content type only where the body cannot: recordings lose headers, and providers
 //! send errors with whatever type is at hand.
 
+use super::aws_event_stream;
 use std::ops::Range;
 
 /// The framing of a body.
@@ -11,29 +13,61 @@ pub(super) enum Framing {
     Json,
     /// A JSON array of answers (Gemini without `alt=sse`).
     JsonArray,
+    /// One JSON value a line (Ollama, Cohere).
+    JsonLines,
     ServerSentEvents,
-    /// Empty, or neither of these.
+    /// `application/vnd.amazon.eventstream` (Bedrock).
+    AwsFrames,
+    /// Empty, or none of these.
     Unknown,
 }
 
 /// Field names and the comment mark with which an event stream can begin.
 const EVENT_STREAM_STARTS: &[&[u8]] = &[b"data:", b"event:", b":", b"id:", b"retry:"];
 
-/// Finds out how a content-decoded body is framed.
+/// Finds out how a content-decoded body is framed. Where no content type tells, one value a line looks
+/// like one value here: the reader finds out by reading (see [`begins_json_lines`]).
 pub(super) fn sniff(content_type: Option<&str>, body: &[u8]) -> Framing {
+    let is = |media_types: &[&str]| content_type.is_some_and(|stated| is_one_of(stated, media_types));
+    if aws_event_stream::begins_frame(body) {
+        return Framing::AwsFrames;
+    }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     match body.first() {
+        Some(b'{') if is(&["application/x-ndjson", "application/stream+json", "application/jsonl"]) => {
+            Framing::JsonLines
+        }
         Some(b'{') => Framing::Json,
         Some(b'[') => Framing::JsonArray,
         _ if EVENT_STREAM_STARTS.iter().any(|start| body.starts_with(start)) => Framing::ServerSentEvents,
-        _ if content_type.is_some_and(is_event_stream) => Framing::ServerSentEvents,
+        _ if is(&["text/event-stream"]) => Framing::ServerSentEvents,
+        _ if is(&["application/vnd.amazon.eventstream"]) => Framing::AwsFrames,
         _ => Framing::Unknown,
     }
 }
 
-fn is_event_stream(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case("text/event-stream")
+fn is_one_of(content_type: &str, media_types: &[&str]) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    media_types.iter().any(|known| known.eq_ignore_ascii_case(media_type))
+}
+
+/// Whether a body that is no JSON value is a row of values, one a line: whether its first line is one.
+pub(super) fn begins_json_lines(body: &[u8]) -> bool {
+    let first = json_lines(body).next().unwrap_or_default();
+    serde_json::from_slice::<serde::de::IgnoredAny>(&body[first]).is_ok()
+}
+
+/// The lines of a body that are not blank, without their ends.
+pub(super) fn json_lines(body: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut position = if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    std::iter::from_fn(move || {
+        let rest = body.get(position..).filter(|rest| !rest.is_empty())?;
+        let line_len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = position..position + rest[..line_len].trim_ascii_end().len();
+        position += line_len + 1;
+        Some(line)
+    })
+    .filter(|line| !line.is_empty())
 }
 
 /// The objects of a JSON array, found without parsing them.
@@ -118,10 +152,24 @@ mod tests {
             (None, ": OPENROUTER PROCESSING\n\n", Framing::ServerSentEvents),
             (sse, "", Framing::ServerSentEvents),
             (json, "[{}", Framing::JsonArray),
+            (Some("application/x-ndjson"), "{}", Framing::JsonLines),
+            (Some("application/stream+json; charset=utf-8"), "{}\n{}", Framing::JsonLines),
+            (Some("application/vnd.amazon.eventstream"), "", Framing::AwsFrames),
             (None, "", Framing::Unknown),
             (None, "<html>", Framing::Unknown),
         ] {
             assert_eq!(sniff(content_type, body.as_bytes()), expected, "{content_type:?} {body}");
+        }
+    }
+
+    #[test]
+    fn lines_of_json() {
+        let body = "\u{feff}{\"a\":1}\r\n\n{\"b\":2}\n{\"c\"";
+        let lines: Vec<&str> = json_lines(body.as_bytes()).map(|line| &body[line]).collect();
+        assert_eq!(lines, ["{\"a\":1}", "{\"b\":2}", "{\"c\""]);
+        assert!(begins_json_lines(body.as_bytes()));
+        for not_lines in ["", "{\n\"a\":1}\n", "<html>\n"] {
+            assert!(!begins_json_lines(not_lines.as_bytes()), "{not_lines}");
         }
     }
 

@@ -4,10 +4,11 @@
 //! marked as such), function calls and their responses. A stream is a row of whole answers, as events or
 //! as the elements of a JSON array; their parts follow each other, and the last usage counts. Thoughts are
 //! counted beside the answer's tokens, a tool's prompt beside the prompt. Enumerations may come as numbers.
-//! Fields may be written in camel or in snake case.
+//! Fields may be written in camel or in snake case. Google's own command-line client wraps both sides in
+//! an envelope (`request`, `response`), which is taken off.
 
 use super::lenient::{self, array, count, object, string};
-use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::response::{AnswerDecoder, Output, StreamEvent};
 use super::route;
 use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
 use crate::usage::TokenUsage;
@@ -19,10 +20,12 @@ fn either<'a>(value: &'a Value, camel: &str, snake: &str) -> Option<&'a Value> {
 }
 
 pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
-    let model = route::model_in_path(path).or_else(|| string(body, "model"));
+    // A model that the body repeats is as the client wrote it: `models/NAME`.
+    let model = string(body, "model").or_else(|| route::model_in_path(path));
+    let body = object(body, "request").unwrap_or(body);
     let limits = ["/generationConfig/maxOutputTokens", "/generation_config/max_output_tokens"];
     RequestView {
-        model: model.map(|model| model.trim_start_matches("models/").to_owned()),
+        model,
         stream: route::streams_content(path),
         max_output_tokens: limits.iter().find_map(|pointer| count(body, pointer)),
         system: either(body, "systemInstruction", "system_instruction").map(parts_of).unwrap_or_default(),
@@ -142,11 +145,6 @@ fn end_reason(answer: &Value) -> Option<String> {
     finish.or_else(|| blocked().map(|reason| format!("blocked:{reason}")))
 }
 
-/// Whether an event is the last: the one that says why the answer ended, or an error.
-pub(super) fn ends_answer(answer: &Value) -> bool {
-    end_reason(answer).is_some() || object(answer, "error").is_some()
-}
-
 /// Decoder of answers.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
@@ -161,7 +159,7 @@ impl AnswerDecoder for Answer {
     }
 
     fn take_event(&mut self, event: &StreamEvent<'_>) {
-        let Payload::Json(data) = &event.data else { return };
+        let Some(data) = &event.json() else { return };
         let mut milestones = self.view.milestones;
         self.take(data, |output| milestones.saw(output, event.end));
         self.view.milestones = milestones;
@@ -177,6 +175,7 @@ impl AnswerDecoder for Answer {
 impl Answer {
     /// Adds an answer, whole or a piece; `saw` hears of every non-empty output.
     fn take(&mut self, answer: &Value, mut saw: impl FnMut(Output)) {
+        let answer = object(answer, "response").unwrap_or(answer);
         let view = &mut self.view;
         view.response_model = view
             .response_model
@@ -342,5 +341,24 @@ mod tests {
         let whole =
             decode_request("/v1/models/g:generateContent", &json!({"contents": {"parts": {"text": "hi"}}}));
         assert_eq!((whole.stream, whole.messages.len()), (false, 1));
+    }
+
+    #[test]
+    fn the_command_line_clients_envelope() {
+        let body = json!({"model": "gemini-2.5-pro", "project": "p", "request": {
+            "contents": [{"role": "user", "parts": [{"text": "hi"}]}], "systemInstruction": {"parts": [{"text": "brief"}]}}});
+        let view = decode_request("/v1internal:streamGenerateContent?alt=sse", &body);
+        assert_eq!((view.model.as_deref(), view.stream), (Some("gemini-2.5-pro"), true));
+        assert_eq!((view.messages.len(), view.system.len()), (1, 1));
+        let event = json!({"response": {"candidates": [{"content": {"parts": [{"text": "yes"}]}, "finishReason": "STOP"}],
+            "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 4}}});
+        let view = Wire::GeminiGenerate.decode_response(200, None, format!("data: {event}\n\n").as_bytes());
+        assert_eq!((view.text.as_str(), view.usage.input_total, view.truncated), ("yes", Some(3), false));
+    }
+
+    #[test]
+    fn a_model_that_the_body_repeats_is_as_written() {
+        let view = decode_request("/v1beta/models/g:generateContent", &json!({"model": "models/g"}));
+        assert_eq!(view.model.as_deref(), Some("models/g"));
     }
 }

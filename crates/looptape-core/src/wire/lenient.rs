@@ -2,7 +2,22 @@
 //! same `None`. Also the few shapes that several providers share: roles, error objects, arguments as text.
 
 use super::{ProviderError, Role};
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+/// A text borrowed from the JSON that it stands in, unless it has escapes.
+///
+/// Streams are read while they are recorded, and most of their events are a few letters in an envelope. The
+/// formats read such events into types of their own with this and with `()` for fields that must be absent
+/// or null; an event that does not fit is read as a [`Value`] like everything else.
+#[derive(Debug, Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// What an optional text says; an empty one says nothing.
+pub(super) fn said<'a>(text: &'a Option<Text<'_>>) -> Option<&'a str> {
+    text.as_ref().map(|text| &*text.0).filter(|text| !text.is_empty())
+}
 
 /// A field's text, if it is text and not empty.
 pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {

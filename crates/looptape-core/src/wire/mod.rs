@@ -5,13 +5,21 @@
 //! out, because recordings hold whatever clients and providers really sent.
 
 mod anthropic;
+mod aws_event_stream;
+mod bedrock_converse;
+mod bedrock_invoke;
+mod cohere_v1;
+mod cohere_v2;
 pub mod content_encoding;
 mod framing;
 mod gemini;
 mod lenient;
+mod ollama;
 mod openai_chat;
+mod openai_completions;
 mod openai_responses;
 mod openai_usage;
+mod partial_calls;
 mod response;
 pub mod route;
 pub mod sse;
@@ -19,19 +27,32 @@ pub mod sse;
 use crate::usage::TokenUsage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sse::SseEvent;
 
 /// A request and response format that looptape understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Wire {
     #[serde(rename = "openai.chat")]
     OpenAiChat,
+    #[serde(rename = "openai.completions")]
+    OpenAiCompletions,
     #[serde(rename = "openai.responses")]
     OpenAiResponses,
     #[serde(rename = "anthropic.messages")]
     AnthropicMessages,
     #[serde(rename = "gemini.generate")]
     GeminiGenerate,
+    #[serde(rename = "ollama.chat")]
+    OllamaChat,
+    #[serde(rename = "ollama.generate")]
+    OllamaGenerate,
+    #[serde(rename = "cohere.v1.chat")]
+    CohereChatV1,
+    #[serde(rename = "cohere.v2.chat")]
+    CohereChatV2,
+    #[serde(rename = "bedrock.converse")]
+    BedrockConverse,
+    #[serde(rename = "bedrock.invoke")]
+    BedrockInvoke,
 }
 
 /// Who speaks in a message.
@@ -133,7 +154,7 @@ pub struct ResponseView {
 }
 
 /// An error as the provider worded it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProviderError {
     /// The provider's type or code, `rate_limit_error` for example.
     pub kind: Option<String>,
@@ -154,77 +175,106 @@ pub struct Milestones {
 }
 
 impl Wire {
+    pub const ALL: [Self; 11] = [
+        Self::OpenAiChat,
+        Self::OpenAiCompletions,
+        Self::OpenAiResponses,
+        Self::AnthropicMessages,
+        Self::GeminiGenerate,
+        Self::OllamaChat,
+        Self::OllamaGenerate,
+        Self::CohereChatV1,
+        Self::CohereChatV2,
+        Self::BedrockConverse,
+        Self::BedrockInvoke,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai.chat",
+            Self::OpenAiCompletions => "openai.completions",
             Self::OpenAiResponses => "openai.responses",
             Self::AnthropicMessages => "anthropic.messages",
             Self::GeminiGenerate => "gemini.generate",
+            Self::OllamaChat => "ollama.chat",
+            Self::OllamaGenerate => "ollama.generate",
+            Self::CohereChatV1 => "cohere.v1.chat",
+            Self::CohereChatV2 => "cohere.v2.chat",
+            Self::BedrockConverse => "bedrock.converse",
+            Self::BedrockInvoke => "bedrock.invoke",
         }
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::OpenAiChat, Self::OpenAiResponses, Self::AnthropicMessages, Self::GeminiGenerate]
-            .into_iter()
-            .find(|w| w.as_str() == name)
+        Self::ALL.into_iter().find(|w| w.as_str() == name)
     }
 
-    /// The key of the request body's array of messages. (Responses' `input` may also be one text.)
-    pub fn message_array(self) -> &'static str {
-        match self {
-            Self::OpenAiChat | Self::AnthropicMessages => "messages",
-            Self::OpenAiResponses => "input",
-            Self::GeminiGenerate => "contents",
-        }
+    /// Whether answers may come without ids for their tool calls: clients then make some up, so an id says
+    /// nothing about which answer is echoed.
+    pub fn has_made_up_call_ids(self) -> bool {
+        matches!(self, Self::GeminiGenerate | Self::OllamaChat | Self::CohereChatV1)
     }
 
-    /// Reads a request body. `path` may carry a query; Gemini and Azure name the model in it.
+    /// Whether a streamed answer shows all of the model's reasoning, and not a summary of it.
+    pub fn streams_all_reasoning(self) -> bool {
+        matches!(self, Self::OpenAiChat | Self::OllamaChat | Self::OllamaGenerate | Self::CohereChatV2)
+    }
+
+    /// Reads a request body. `path` may carry a query; some formats name the model in the path, so that it
+    /// is known although the body is not (then give `Value::Null`).
     pub fn decode_request(self, path: &str, body: &Value) -> RequestView {
         match self {
             Self::OpenAiChat => openai_chat::decode_request(path, body),
+            Self::OpenAiCompletions => openai_completions::decode_request(path, body),
             Self::OpenAiResponses => openai_responses::decode_request(path, body),
             Self::AnthropicMessages => anthropic::decode_request(path, body),
             Self::GeminiGenerate => gemini::decode_request(path, body),
+            Self::OllamaChat => ollama::decode_chat_request(body),
+            Self::OllamaGenerate => ollama::decode_generate_request(body),
+            Self::CohereChatV1 => cohere_v1::decode_request(body),
+            Self::CohereChatV2 => cohere_v2::decode_request(body),
+            Self::BedrockConverse => bedrock_converse::decode_request(path, body),
+            Self::BedrockInvoke => bedrock_invoke::decode_request(path, body),
         }
     }
 
-    /// Reads one element of the message array. In Responses a call and its result are elements of their
-    /// own. Roles are as written: Anthropic and Gemini put tool results into messages of the user.
-    pub fn decode_message(self, element: &Value) -> Message {
+    /// The member of a request's body that holds its history, and how one element of it is read: in these
+    /// formats the messages of [`RequestView`] are the elements of that array, one by one. `None` for
+    /// formats that say things elsewhere too.
+    pub fn history(self) -> Option<(&'static str, fn(&Value) -> Message)> {
         match self {
-            Self::OpenAiChat => openai_chat::decode_message(element),
-            Self::OpenAiResponses => openai_responses::decode_message(element),
-            Self::AnthropicMessages => anthropic::decode_message(element),
-            Self::GeminiGenerate => gemini::decode_message(element),
+            Self::OpenAiChat => Some(("messages", openai_chat::decode_message)),
+            Self::OpenAiResponses => Some(("input", openai_responses::decode_message)),
+            Self::AnthropicMessages => Some(("messages", anthropic::decode_message)),
+            Self::GeminiGenerate => Some(("contents", gemini::decode_message)),
+            Self::OllamaChat => Some(("messages", ollama::decode_message)),
+            Self::CohereChatV2 => Some(("messages", cohere_v2::decode_message)),
+            Self::BedrockConverse => Some(("messages", bedrock_converse::decode_message)),
+            Self::OpenAiCompletions | Self::OllamaGenerate | Self::CohereChatV1 | Self::BedrockInvoke => None,
         }
     }
 
     /// Reads a content-decoded answer, whole or streamed.
     pub fn decode_response(self, status: u16, content_type: Option<&str>, decoded: &[u8]) -> ResponseView {
-        match self {
-            Self::OpenAiChat => response::decode::<openai_chat::Answer>(status, content_type, decoded),
-            Self::OpenAiResponses => {
-                response::decode::<openai_responses::Answer>(status, content_type, decoded)
-            }
-            Self::AnthropicMessages => response::decode::<anthropic::Answer>(status, content_type, decoded),
-            Self::GeminiGenerate => response::decode::<gemini::Answer>(status, content_type, decoded),
-        }
+        let decode = match self {
+            Self::OpenAiChat => response::decode::<openai_chat::Answer>,
+            Self::OpenAiCompletions => response::decode::<openai_completions::Answer>,
+            Self::OpenAiResponses => response::decode::<openai_responses::Answer>,
+            Self::AnthropicMessages => response::decode::<anthropic::Answer>,
+            Self::GeminiGenerate => response::decode::<gemini::Answer>,
+            Self::OllamaChat | Self::OllamaGenerate => response::decode::<ollama::Answer>,
+            Self::CohereChatV1 => response::decode::<cohere_v1::Answer>,
+            Self::CohereChatV2 => response::decode::<cohere_v2::Answer>,
+            Self::BedrockConverse => response::decode::<bedrock_converse::Answer>,
+            Self::BedrockInvoke => response::decode::<bedrock_invoke::Answer>,
+        };
+        decode(status, content_type, decoded)
     }
 
-    /// Whether an event ends the answer: a client that has it has everything. (In Chat Completions that
-    /// is `[DONE]`, which some compatible providers leave out: their streams just end.)
-    pub fn is_terminal_event(self, event: &SseEvent<'_>) -> bool {
-        let data = event.data.trim();
-        let parsed = || serde_json::from_str::<Value>(data).unwrap_or_default();
-        let by_kind = |ends_answer: fn(&str) -> bool| match event.name.as_deref() {
-            Some(name) => ends_answer(name),
-            None => lenient::text(&parsed(), "type").is_some_and(ends_answer),
-        };
-        match self {
-            Self::OpenAiChat => data == response::DONE,
-            Self::OpenAiResponses => by_kind(openai_responses::ends_answer),
-            Self::AnthropicMessages => by_kind(anthropic::ends_answer),
-            Self::GeminiGenerate => gemini::ends_answer(&parsed()),
+    /// Adds to a decoded answer what only its headers say (Bedrock). Names are asked for in lower case.
+    pub fn add_headers<'h>(self, view: &mut ResponseView, header: impl Fn(&str) -> Option<&'h str>) {
+        if matches!(self, Self::BedrockConverse | Self::BedrockInvoke) {
+            bedrock_invoke::add_headers(view, header);
         }
     }
 }

@@ -5,11 +5,12 @@
 //! the whole answer, usage included, so the events before it are only needed for times and for a stream
 //! that was cut short. There is no `[DONE]` to rely on.
 
-use super::lenient::{self, array, object, string, text};
+use super::lenient::{self, Text, array, object, string, text};
 use super::openai_usage;
-use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::response::{AnswerDecoder, Output, StreamEvent};
 use super::route;
 use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -195,8 +196,60 @@ impl AnswerDecoder for Answer {
     }
 
     fn take_event(&mut self, event: &StreamEvent<'_>) {
-        let Payload::Json(data) = &event.data else { return };
-        let kind = event.kind().unwrap_or_default();
+        if event.read().is_some_and(|plain| self.takes_plain(&plain, event.end)) {
+            return;
+        }
+        if let Some(data) = event.json() {
+            self.take_data(&data, event);
+        }
+    }
+
+    fn finish(self) -> ResponseView {
+        let mut view = self.view;
+        let items: Vec<Value> = self.items.into_values().map(ItemFragments::join).collect();
+        read_output(items.iter(), &mut view);
+        view.truncated = !self.ended;
+        view
+    }
+}
+
+/// The event that a stream is mostly made of: a piece of text, reasoning or arguments, or what such pieces
+/// came to. It is read as the general reader would read it.
+#[derive(Debug, Deserialize)]
+struct PlainEvent<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(default)]
+    output_index: u64,
+    #[serde(borrow, default)]
+    delta: Option<Text<'a>>,
+    #[serde(default, rename = "response")]
+    _response: (),
+    #[serde(default, rename = "item")]
+    _item: (),
+}
+
+/// Whether an event of this type is the last.
+fn ends_answer(kind: &str) -> bool {
+    matches!(
+        kind,
+        "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "error"
+    )
+}
+
+impl Answer {
+    /// Takes an event that has one piece of output, or repeats some; tells whether this is one.
+    fn takes_plain(&mut self, event: &PlainEvent<'_>, end: usize) -> bool {
+        let kind = &*event.kind.0;
+        let is_plain = kind.starts_with("response.") && (kind.ends_with(".delta") || kind.ends_with(".done"));
+        if is_plain && let Some(delta) = lenient::said(&event.delta) {
+            self.add_delta(kind, event.output_index, delta, end);
+        }
+        is_plain
+    }
+
+    fn take_data(&mut self, data: &Value, event: &StreamEvent<'_>) {
+        let kind = event.kind(data);
         if let Some(response) = object(data, "response") {
             read_envelope(response, &mut self.view);
             self.take_whole_output(response);
@@ -213,24 +266,6 @@ impl AnswerDecoder for Answer {
         }
     }
 
-    fn finish(self) -> ResponseView {
-        let mut view = self.view;
-        let items: Vec<Value> = self.items.into_values().map(ItemFragments::join).collect();
-        read_output(items.iter(), &mut view);
-        view.truncated = !self.ended;
-        view
-    }
-}
-
-/// Whether an event of this type is the last.
-pub(super) fn ends_answer(kind: &str) -> bool {
-    matches!(
-        kind,
-        "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" | "error"
-    )
-}
-
-impl Answer {
     /// The last event's output replaces what was put together, unless it leaves the output out.
     fn take_whole_output(&mut self, response: &Value) {
         let output = array(response, "output");
@@ -257,7 +292,12 @@ impl Answer {
     }
 
     fn take_delta(&mut self, kind: &str, data: &Value, end: usize) {
-        let Some(delta) = text(data, "delta") else { return };
+        if let Some(delta) = text(data, "delta") {
+            self.add_delta(kind, output_index(data), delta, end);
+        }
+    }
+
+    fn add_delta(&mut self, kind: &str, output_index: u64, delta: &str, end: usize) {
         let output = match kind {
             "response.output_text.delta" | "response.refusal.delta" => Output::Content,
             "response.reasoning_text.delta" | "response.reasoning_summary_text.delta" => Output::Reasoning,
@@ -268,7 +308,7 @@ impl Answer {
         };
         self.view.milestones.saw(output, end);
         if kind != "response.refusal.delta" {
-            self.items.entry(output_index(data)).or_default().pieces.push_str(delta);
+            self.items.entry(output_index).or_default().pieces.push_str(delta);
         }
     }
 }

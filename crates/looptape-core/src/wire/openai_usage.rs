@@ -41,10 +41,15 @@ pub(super) fn read(usage: &Value) -> TokenUsage {
     }
 }
 
-/// The price in USD that the provider states in its usage (OpenRouter; Perplexity breaks it down).
+/// What a dollar is in xAI's smallest unit.
+const TICKS_PER_USD: f64 = 1e10;
+
+/// The price in USD that the provider states in its usage (OpenRouter; Perplexity breaks it down; xAI
+/// counts in ticks).
 pub(super) fn stated_cost_usd(usage: &Value) -> Option<f64> {
-    let cost = usage.get("cost")?;
-    cost.as_f64().or_else(|| cost.get("total_cost")?.as_f64())
+    let in_usd = |cost: &Value| cost.as_f64().or_else(|| cost.get("total_cost")?.as_f64());
+    let in_ticks = || Some(usage.get("cost_in_usd_ticks")?.as_f64()? / TICKS_PER_USD);
+    usage.get("cost").and_then(in_usd).or_else(in_ticks)
 }
 
 #[cfg(test)]
@@ -110,6 +115,7 @@ mod tests {
     fn stated_costs() {
         assert_eq!(stated_cost_usd(&json!({"cost": 0.25})), Some(0.25));
         assert_eq!(stated_cost_usd(&json!({"cost": {"total_cost": 0.5}})), Some(0.5));
+        assert_eq!(stated_cost_usd(&json!({"cost_in_usd_ticks": 37_756_000})), Some(0.0037756));
         assert_eq!(stated_cost_usd(&json!({"cost": "1"})), None);
     }
 }

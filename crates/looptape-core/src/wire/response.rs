@@ -1,13 +1,15 @@
-//! Decoding an answer: finds its framing and feeds a format's decoder with whole JSON values.
+//! Decoding an answer: finds its framing and feeds a format's decoder with the whole answer or with events.
 //!
 //! A format implements [`AnswerDecoder`] once: for the whole answer, and for the events of a stream. What
 //! is the same in all formats is here: framing, errors by status, when the first event came, whether a
 //! stream was cut short.
 
+use super::aws_event_stream::{self, Frame};
 use super::framing::{self, ArrayEnd, Framing};
 use super::lenient;
 use super::sse;
 use super::{Milestones, Part, ProviderError, ResponseView};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// What OpenAI and those who follow it send as the last event's data.
@@ -28,29 +30,35 @@ pub(super) trait AnswerDecoder: Default {
     fn finish(self) -> ResponseView;
 }
 
-/// One event of a streamed answer, its data parsed.
+/// One event of a streamed answer.
 #[derive(Debug)]
 pub(super) struct StreamEvent<'a> {
     pub(super) name: Option<&'a str>,
-    pub(super) data: Payload,
+    /// As it came: JSON, or [`DONE`], or cut short.
+    pub(super) data: &'a str,
     /// Exclusive end in the content-decoded body.
     pub(super) end: usize,
 }
 
-#[derive(Debug)]
-pub(super) enum Payload {
-    Json(Value),
-    /// `[DONE]`
-    Done,
-}
-
 impl StreamEvent<'_> {
+    /// The event's data, if it is JSON.
+    pub(super) fn json(&self) -> Option<Value> {
+        serde_json::from_str(self.data).ok()
+    }
+
+    /// The event's data, if it fits a type of the format's own.
+    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
+        serde_json::from_str(self.data).ok()
+    }
+
+    /// Whether this is OpenAI's mark of the end.
+    pub(super) fn is_done(&self) -> bool {
+        self.data.trim() == DONE
+    }
+
     /// The event's type: as its data says, else by its name.
-    pub(super) fn kind(&self) -> Option<&str> {
-        match &self.data {
-            Payload::Json(value) => lenient::text(value, "type").or(self.name),
-            Payload::Done => self.name,
-        }
+    pub(super) fn kind<'s>(&'s self, data: &'s Value) -> &'s str {
+        lenient::text(data, "type").or(self.name).unwrap_or_default()
     }
 }
 
@@ -87,10 +95,12 @@ impl ResponseView {
 /// Decodes a content-decoded body.
 pub(super) fn decode<D: AnswerDecoder>(status: u16, content_type: Option<&str>, body: &[u8]) -> ResponseView {
     let mut view = match framing::sniff(content_type, body) {
-        Framing::Json => parse(body).map(|value| D::decode_whole(&value)).unwrap_or_default(),
+        Framing::Json => decode_value::<D>(body),
         Framing::ServerSentEvents => decode_events::<D>(body),
-        Framing::JsonArray if status >= 400 => decode_error_array::<D>(body),
+        Framing::JsonArray | Framing::JsonLines if status >= 400 => decode_error_row::<D>(body),
         Framing::JsonArray => decode_array::<D>(body),
+        Framing::JsonLines => decode_lines::<D>(body),
+        Framing::AwsFrames => decode_frames::<D>(body),
         Framing::Unknown => ResponseView::default(),
     };
     if status >= 400 && view.error.is_none() {
@@ -103,20 +113,32 @@ fn parse(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
 }
 
+fn decode_value<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
+    match parse(body) {
+        Some(value) => D::decode_whole(&value),
+        None if framing::begins_json_lines(body) => decode_lines::<D>(body),
+        None => ResponseView::default(),
+    }
+}
+
 fn decode_events<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
     let mut first_event = None;
     let mut decoder = D::default();
     for event in sse::events(body) {
         let end = event.range.end;
         first_event.get_or_insert(end);
-        let data = match event.data.trim() {
-            DONE => Payload::Done,
-            text => match serde_json::from_str(text) {
-                Ok(value) => Payload::Json(value),
-                Err(_) => continue,
-            },
-        };
-        decoder.take_event(&StreamEvent { name: event.name.as_deref(), data, end });
+        decoder.take_event(&StreamEvent { name: event.name.as_deref(), data: &event.data, end });
+    }
+    streamed(decoder, first_event)
+}
+
+fn decode_lines<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
+    let mut first_event = None;
+    let mut decoder = D::default();
+    for line in framing::json_lines(body) {
+        let end = line.end;
+        first_event.get_or_insert(end);
+        decoder.take_event(&StreamEvent { name: None, data: &String::from_utf8_lossy(&body[line]), end });
     }
     streamed(decoder, first_event)
 }
@@ -126,18 +148,48 @@ fn decode_array<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
     let first_event = elements.whole.first().map(|range| range.end);
     let mut decoder = D::default();
     for range in elements.whole {
-        if let Some(value) = parse(&body[range.clone()]) {
-            decoder.take_event(&StreamEvent { name: None, data: Payload::Json(value), end: range.end });
-        }
+        let end = range.end;
+        decoder.take_event(&StreamEvent { name: None, data: &String::from_utf8_lossy(&body[range]), end });
     }
     let mut view = streamed(decoder, first_event);
     view.truncated = view.truncated || (elements.end == ArrayEnd::CutShort && view.error.is_none());
     view
 }
 
-/// Gemini answers a refused streaming call with an array that holds one error.
-fn decode_error_array<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
-    let first = parse(body).and_then(|value| value.get(0).cloned());
+fn decode_frames<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
+    let (mut first_event, mut error) = (None, None);
+    let mut decoder = D::default();
+    for frame in aws_event_stream::frames(body) {
+        let (name, end) = (frame.header(":event-type"), frame.end);
+        first_event.get_or_insert(end);
+        let data = String::from_utf8_lossy(frame.payload);
+        match error_of_frame(&frame, &data) {
+            Some(failed) => error = error.or(Some(failed)),
+            None => decoder.take_event(&StreamEvent { name, data: &data, end }),
+        }
+    }
+    let mut view = streamed(decoder, first_event);
+    view.error = view.error.or(error);
+    view.truncated = view.truncated && view.error.is_none();
+    view
+}
+
+/// The error that a frame is, if it is one: modelled (an exception) or not.
+fn error_of_frame(frame: &Frame<'_>, payload: &str) -> Option<ProviderError> {
+    let kind = frame.header(":exception-type").or_else(|| frame.header(":error-code"));
+    let is_error = matches!(frame.header(":message-type"), Some("exception" | "error"));
+    if !is_error && kind.is_none() {
+        return None;
+    }
+    let stated = parse(payload.as_bytes()).map(|value| lenient::error_object(&value)).unwrap_or_default();
+    let message = stated.message.or_else(|| frame.header(":error-message").map(str::to_owned));
+    Some(ProviderError { kind: kind.map(str::to_owned).or(stated.kind), message })
+}
+
+/// Gemini answers a refused streaming call with an array that holds one error, Ollama with a line.
+fn decode_error_row<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
+    let first =
+        parse(body).and_then(|value| if value.is_array() { value.get(0).cloned() } else { Some(value) });
     first.map(|value| D::decode_whole(&value)).unwrap_or_default()
 }
 
@@ -167,9 +219,6 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    const WIRES: &[Wire] =
-        &[Wire::OpenAiChat, Wire::OpenAiResponses, Wire::AnthropicMessages, Wire::GeminiGenerate];
-
     #[test]
     fn failed_calls_always_have_an_error() {
         for (body, kind, message) in [
@@ -178,7 +227,7 @@ mod tests {
             ("{\"error\":\"e\"}", None, Some("e")),
             (" <html>bad gateway</html>\n", None, Some("<html>bad gateway</html>")),
         ] {
-            for wire in WIRES {
+            for wire in Wire::ALL {
                 let error = wire.decode_response(502, None, body.as_bytes()).error.unwrap();
                 assert_eq!((error.kind.as_deref(), error.message.as_deref()), (kind, message), "{body}");
             }
@@ -188,30 +237,10 @@ mod tests {
 
     #[test]
     fn an_empty_event_stream_is_a_truncated_one() {
-        for wire in WIRES {
+        for wire in Wire::ALL {
             let view = wire.decode_response(200, Some("text/event-stream"), b"");
             assert_eq!(view, ResponseView { stream: true, truncated: true, ..ResponseView::default() });
             assert_eq!(wire.decode_response(200, None, b""), ResponseView::default());
-        }
-    }
-
-    #[test]
-    fn terminal_events() {
-        for (wire, event, expected) in [
-            (Wire::OpenAiChat, "data: [DONE]", true),
-            (Wire::OpenAiChat, "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}", false),
-            (Wire::OpenAiResponses, "event: response.completed\ndata: {}", true),
-            (Wire::OpenAiResponses, "data: {\"type\":\"response.incomplete\"}", true),
-            (Wire::OpenAiResponses, "event: response.output_text.done\ndata: {}", false),
-            (Wire::AnthropicMessages, "event: message_stop\ndata: {\"type\":\"message_stop\"}", true),
-            (Wire::AnthropicMessages, "data: {\"type\":\"error\"}", true),
-            (Wire::AnthropicMessages, "event: message_delta\ndata: {}", false),
-            (Wire::GeminiGenerate, "data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}", true),
-            (Wire::GeminiGenerate, "data: {\"candidates\":[{}]}", false),
-        ] {
-            let body = format!("{event}\n\n");
-            let event = sse::events(body.as_bytes()).next().unwrap();
-            assert_eq!(wire.is_terminal_event(&event), expected, "{body}");
         }
     }
 
@@ -310,10 +339,9 @@ mod tests {
         fn no_json_is_too_strange(values in proptest::collection::vec(any_json(), 1..6), status in 100..600u16) {
             let events: String = values.iter().map(|v| format!("data: {v}\n\n")).collect();
             let array = Value::from(values.clone()).to_string();
-            for wire in WIRES {
+            for wire in Wire::ALL {
                 for value in &values {
                     wire.decode_request("/v1/models/m:generateContent", value);
-                    wire.decode_message(value);
                     let whole = wire.decode_response(status, None, value.to_string().as_bytes());
                     prop_assert_eq!(whole.stream, value.is_array() && status < 400);
                 }
@@ -321,7 +349,6 @@ mod tests {
                 prop_assert!(view.stream && view.milestones.last_output.is_none_or(|n| n <= events.len()));
                 prop_assert!(view.milestones.last_output >= view.milestones.first_output());
                 wire.decode_response(status, None, array.as_bytes());
-                sse::events(events.as_bytes()).for_each(|event| { wire.is_terminal_event(&event); });
             }
         }
 
@@ -329,7 +356,7 @@ mod tests {
         fn no_bytes_are_too_strange(start in proptest::sample::select(vec!["", "data: ", "{", "[", "[{\"", "data: {\""]),
                                     bytes in proptest::collection::vec(any::<u8>(), 0..100), status in 100..600u16) {
             let body = [start.as_bytes(), &bytes].concat();
-            for wire in WIRES {
+            for wire in Wire::ALL {
                 wire.decode_response(status, Some("text/event-stream"), &body);
             }
         }

@@ -63,6 +63,13 @@ impl CallFragments {
         self.add_piece(Place::Legacy, None, Input::Json, function);
     }
 
+    /// Adds a piece that has nothing but its index and text; tells whether there is a call to add it to.
+    #[must_use]
+    pub(super) fn continues(&mut self, index: i64, piece: &str) -> bool {
+        let known = self.calls.iter_mut().rfind(|call| call.place == Place::Index(index));
+        known.map(|call| call.text.push_str(piece)).is_some()
+    }
+
     fn add_piece(&mut self, place: Place, id: Option<&str>, input: Input, piece: &Value) {
         let name = text(piece, "name");
         let position = self.continued_by(place, id, name).unwrap_or_else(|| {

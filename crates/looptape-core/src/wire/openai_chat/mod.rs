@@ -6,13 +6,15 @@
 //! an array of parts with thinking in it (Mistral), usage in `x_groq`, the legacy `function_call`.
 
 mod fragments;
+mod plain_chunk;
 
 use super::lenient::{self, array, object, string, text};
 use super::openai_usage;
-use super::response::{AnswerDecoder, Output, Payload, StreamEvent};
+use super::response::{AnswerDecoder, Output, StreamEvent};
 use super::route;
 use super::{Message, Part, RequestView, ResponseView, Role, ToolCall};
 use fragments::CallFragments;
+use plain_chunk::{PlainChunk, PlainDelta};
 use serde_json::Value;
 
 pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
@@ -29,7 +31,7 @@ pub(super) fn decode_request(path: &str, body: &Value) -> RequestView {
 }
 
 /// A tool's name; its type where it has none.
-fn tool_name(tool: &Value) -> Option<String> {
+pub(super) fn tool_name(tool: &Value) -> Option<String> {
     let nested = ["function", "custom"].iter().find_map(|key| string(object(tool, key)?, "name"));
     nested.or_else(|| string(tool, "name")).or_else(|| string(tool, "type"))
 }
@@ -109,7 +111,7 @@ fn custom_tool(call: &Value) -> Option<&Value> {
     object(call, "custom").filter(|custom| text(custom, "name").is_some() || call.get("function").is_none())
 }
 
-fn tool_call(call: &Value) -> ToolCall {
+pub(super) fn tool_call(call: &Value) -> ToolCall {
     let id = string(call, "id");
     match custom_tool(call) {
         Some(custom) => called(id, custom, "input"),
@@ -127,19 +129,21 @@ fn called(id: Option<String>, function: &Value, arguments_key: &str) -> ToolCall
 }
 
 /// Choice 0, wherever it stands in the array.
-fn first_choice(body: &Value) -> Option<&Value> {
+pub(super) fn first_choice(body: &Value) -> Option<&Value> {
     let is_first = |choice: &&Value| lenient::count(choice, "/index").unwrap_or(0) == 0;
     array(body, "choices").iter().find(is_first)
 }
 
 /// Reads what is beside the choices: the same in whole answers and in every chunk of a stream, where
 /// the first model and id and the last usage count.
-fn read_envelope(body: &Value, view: &mut ResponseView) {
+pub(super) fn read_envelope(body: &Value, view: &mut ResponseView) {
     view.response_model = view.response_model.take().or_else(|| string(body, "model"));
     view.response_id = view.response_id.take().or_else(|| string(body, "id"));
     view.service_tier = string(body, "service_tier").or_else(|| view.service_tier.take());
-    view.error = view.error.take().or_else(|| lenient::provider_error(body));
-    let in_groq = || body.get("x_groq").and_then(|groq| object(groq, "usage"));
+    let groq = object(body, "x_groq");
+    let error = || lenient::provider_error(body).or_else(|| lenient::provider_error(groq?));
+    view.error = view.error.take().or_else(error);
+    let in_groq = || groq.and_then(|groq| object(groq, "usage"));
     let in_choice = || first_choice(body).and_then(|choice| object(choice, "usage"));
     if let Some(usage) = object(body, "usage").or_else(in_groq).or_else(in_choice) {
         view.usage = openai_usage::read(usage);
@@ -147,17 +151,22 @@ fn read_envelope(body: &Value, view: &mut ResponseView) {
     }
 }
 
+/// Why a choice ended. Models behind Bedrock call it a stop reason (which others mean in another sense, and
+/// beside it).
+fn finish_word(choice: &Value) -> Option<&str> {
+    choice.get("finish_reason").or_else(|| choice.get("stop_reason")).and_then(Value::as_str)
+}
+
 /// Reads a choice's end. Some providers send an empty finish reason with every chunk.
-fn read_finish(choice: &Value, view: &mut ResponseView) {
-    let reason = choice.get("finish_reason").and_then(Value::as_str);
-    if let Some(reason) = reason.filter(|r| !r.is_empty() || view.finish_reason.is_none()) {
+pub(super) fn read_finish(choice: &Value, view: &mut ResponseView) {
+    if let Some(reason) = finish_word(choice).filter(|r| !r.is_empty() || view.finish_reason.is_none()) {
         view.finish_reason = Some(reason.to_owned());
     }
     view.error = view.error.take().or_else(|| lenient::provider_error(choice));
 }
 
 /// Appends a message's or a delta's content; tells whether there was any text and any reasoning.
-fn read_content(message: &Value, view: &mut ResponseView) {
+pub(super) fn read_content(message: &Value, view: &mut ResponseView) {
     if let Some(reasoning) = reasoning_text(message) {
         view.reasoning.push_str(reasoning);
     }
@@ -204,23 +213,12 @@ impl AnswerDecoder for Answer {
     }
 
     fn take_event(&mut self, event: &StreamEvent<'_>) {
-        let Payload::Json(chunk) = &event.data else {
-            self.done = true;
+        if event.name.is_none() && event.read().is_some_and(|chunk| self.takes_plain(&chunk, event.end)) {
             return;
-        };
-        read_envelope(chunk, &mut self.view);
-        if event.name == Some("error") && self.view.error.is_none() {
-            self.view.error = Some(lenient::error_object(chunk));
         }
-        if let Some(choice) = first_choice(chunk) {
-            read_finish(choice, &mut self.view);
-            if text(choice, "finish_reason").is_some() {
-                self.finished_at = Some(event.end);
-            }
-            // A provider that was asked to stream and does not sends a whole message in one chunk.
-            if let Some(delta) = object(choice, "delta").or_else(|| object(choice, "message")) {
-                self.take_delta(delta, event.end);
-            }
+        match event.json() {
+            Some(chunk) => self.take_chunk(&chunk, event),
+            None => self.done = self.done || event.is_done(),
         }
     }
 
@@ -235,6 +233,63 @@ impl AnswerDecoder for Answer {
 }
 
 impl Answer {
+    /// Takes a chunk that has one piece of output at most; tells whether this is one.
+    fn takes_plain(&mut self, chunk: &PlainChunk<'_>, end: usize) -> bool {
+        let (choice,) = &chunk.choices;
+        if choice.index.unwrap_or(0) != 0 || !self.takes_plain_delta(&choice.delta, end) {
+            return false;
+        }
+        let view = &mut self.view;
+        let first = |known: &mut Option<String>, stated| {
+            if known.is_none() {
+                *known = lenient::said(stated).map(str::to_owned);
+            }
+        };
+        first(&mut view.response_model, &chunk.model);
+        first(&mut view.response_id, &chunk.id);
+        if let Some(tier) = lenient::said(&chunk.service_tier)
+            && view.service_tier.as_deref() != Some(tier)
+        {
+            view.service_tier = Some(tier.to_owned());
+        }
+        true
+    }
+
+    fn takes_plain_delta(&mut self, delta: &PlainDelta<'_>, end: usize) -> bool {
+        if let Some((fragment,)) = &delta.tool_calls {
+            if !self.calls.continues(fragment.index, &fragment.function.arguments.0) {
+                return false;
+            }
+            self.view.milestones.saw(Output::ToolCall, end);
+        }
+        if let Some(piece) = lenient::said(&delta.reasoning_content).or(lenient::said(&delta.reasoning)) {
+            self.view.reasoning.push_str(piece);
+            self.view.milestones.saw(Output::Reasoning, end);
+        }
+        if let Some(piece) = lenient::said(&delta.content) {
+            self.view.text.push_str(piece);
+            self.view.milestones.saw(Output::Content, end);
+        }
+        true
+    }
+
+    fn take_chunk(&mut self, chunk: &Value, event: &StreamEvent<'_>) {
+        read_envelope(chunk, &mut self.view);
+        if event.name == Some("error") && self.view.error.is_none() {
+            self.view.error = Some(lenient::error_object(chunk));
+        }
+        if let Some(choice) = first_choice(chunk) {
+            read_finish(choice, &mut self.view);
+            if finish_word(choice).is_some_and(|reason| !reason.is_empty()) {
+                self.finished_at = Some(event.end);
+            }
+            // A provider that was asked to stream and does not sends a whole message in one chunk.
+            if let Some(delta) = object(choice, "delta").or_else(|| object(choice, "message")) {
+                self.take_delta(delta, event.end);
+            }
+        }
+    }
+
     fn take_delta(&mut self, delta: &Value, end: usize) {
         let before = (self.view.text.len(), self.view.reasoning.len());
         read_content(delta, &mut self.view);
@@ -260,6 +315,7 @@ impl Answer {
 mod tests {
     use super::super::{Milestones, ProviderError, Wire};
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn answer(body: &str) -> ResponseView {
@@ -414,5 +470,70 @@ mod tests {
             "function_call": {"name": "", "arguments": ""}}}]});
         let call = ToolCall { id: Some("a".into()), name: "f".into(), arguments: json!("") };
         assert_eq!(answer(&empty.to_string()).tool_calls, [call]);
+    }
+
+    /// A field's value: absent, or one of several, sensible or not.
+    fn any_field(key: &'static str, values: Vec<Value>) -> impl Strategy<Value = Option<(String, Value)>> {
+        let field = proptest::sample::select(values).prop_map(move |value| (key.to_owned(), value));
+        proptest::option::weighted(0.4, field)
+    }
+
+    fn any_object(fields: &[(&'static str, Value)]) -> impl Strategy<Value = Value> + use<> {
+        let odd = [Value::Null, json!(""), json!("x"), json!(0), json!(1), json!([]), json!({})];
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(key, usual)| any_field(key, [&odd[..], &vec![usual.clone(); 7]].concat()))
+            .collect();
+        fields.prop_map(|fields| Value::Object(fields.into_iter().flatten().collect()))
+    }
+
+    fn any_chunk() -> impl Strategy<Value = Value> {
+        let function = any_object(&[("name", Value::Null), ("arguments", json!("{"))]);
+        let fragment =
+            (any_object(&[("index", json!(0)), ("id", Value::Null), ("custom", Value::Null)]), function);
+        let delta = any_object(&[
+            ("role", json!("assistant")),
+            ("content", json!("t")),
+            ("reasoning", json!("r")),
+            ("reasoning_content", json!("c")),
+            ("refusal", Value::Null),
+            ("function_call", Value::Null),
+        ]);
+        let choice =
+            any_object(&[("index", json!(0)), ("finish_reason", Value::Null), ("stop_reason", json!("s"))]);
+        let envelope = any_object(&[
+            ("id", json!("i")),
+            ("model", json!("m")),
+            ("service_tier", json!("t")),
+            ("usage", Value::Null),
+            ("error", Value::Null),
+        ]);
+        (envelope, choice, delta, fragment, 0..4u8).prop_map(
+            |(mut chunk, mut choice, mut delta, call, shape)| {
+                let (mut fragment, function) = call;
+                fragment["function"] = function;
+                if shape % 2 == 0 {
+                    delta["tool_calls"] = json!([fragment]);
+                }
+                choice["delta"] = delta;
+                chunk["choices"] = if shape == 3 { json!([choice, {"index": 1}]) } else { json!([choice]) };
+                chunk
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn plain_chunks_are_read_as_all_others_are(chunks in proptest::collection::vec(any_chunk(), 1..6)) {
+            let (mut either, mut general) = (Answer::default(), Answer::default());
+            for (end, chunk) in chunks.iter().enumerate() {
+                let event = StreamEvent { name: None, data: &chunk.to_string(), end };
+                either.take_event(&event);
+                general.take_chunk(chunk, &event);
+            }
+            prop_assert_eq!(either.finish(), general.finish());
+        }
     }
 }
