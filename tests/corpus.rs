@@ -253,8 +253,7 @@ fn views(exchange: &Exchange, wire: Wire) -> Result<(RequestView, ResponseView),
     let response =
         derive::response_view(request.kind, &exchange.outcome).expect("a model call with an answer");
     let body = derive::decode_body(&exchange.request_headers, &exchange.request_body, &[]).bytes;
-    let view = serde_json::from_slice(&body).map(|json| wire.decode_request(&exchange.path, &json));
-    let view = view.unwrap_or_default();
+    let view = wire.decode_request(&exchange.path, &serde_json::from_slice(&body).unwrap_or_default());
     // Facts are read piece by piece; the body as a whole must say the same.
     let whole = Conversation::of(wire, &view.messages).lineage();
     if request.lineage != whole {
