@@ -9,6 +9,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(crate) struct TestEnv {
     home: TempDir,
+    folder: PathBuf,
     variables: Vec<(String, String)>,
 }
 
@@ -22,12 +23,20 @@ pub(crate) struct Ran {
 
 impl TestEnv {
     pub(crate) fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), variables: Vec::new() }
+        let home = tempfile::tempdir().unwrap();
+        Self { folder: home.path().to_owned(), home, variables: Vec::new() }
     }
 
     /// Sets a variable for everything that is run from now on.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Works in a new folder of this name from now on, which holds nothing that a run leaves in its home.
+    pub(crate) fn work_in(&mut self, name: &str) -> &Path {
+        self.folder = self.home.path().join(name);
+        std::fs::create_dir(&self.folder).unwrap();
+        &self.folder
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -48,7 +57,7 @@ impl TestEnv {
             .env("HOME", self.home.path())
             .env("LOOPTAPE_DB", self.database())
             .envs(self.variables.iter().map(|(n, v)| (n, v)))
-            .current_dir(self.home.path())
+            .current_dir(&self.folder)
             .stdin(Stdio::null());
         command
     }

@@ -1,5 +1,7 @@
 //! A recorded trace as a tape, and a server for it.
 
+use crate::child::claude_code;
+use crate::child::environment::Variables;
 use crate::config::Config;
 use anyhow::Context;
 use looptape_core::derive;
@@ -14,13 +16,20 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
 
+/// A recorded trace, ready to answer an agent.
+pub(crate) struct Ready {
+    pub(crate) server: TapeServer,
+    /// What the recorded agent was told by its environment, and has to be told again.
+    pub(crate) told: Variables,
+}
+
 /// A server that answers from `trace`.
 pub(crate) fn server(
     reader: &Reader,
     trace: &RecordedTrace,
     options: Options,
     config: &Config,
-) -> anyhow::Result<TapeServer> {
+) -> anyhow::Result<Ready> {
     let exchanges = exchanges(reader, trace)?;
     let tape = Tape::new(calls(trace, &exchanges), completeness(&trace.row.status), redact::normalise);
     let replayer = Replayer::new(tape, options)
@@ -28,7 +37,8 @@ pub(crate) fn server(
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
     let guard = Guard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None)?;
-    Ok(TapeServer::new(replayer, exchanges, config.patterns()?, guard, key))
+    let told = claude_code::as_recorded(&exchanges);
+    Ok(Ready { server: TapeServer::new(replayer, exchanges, config.patterns()?, guard, key), told })
 }
 
 /// A free loopback port.

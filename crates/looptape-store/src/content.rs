@@ -16,7 +16,7 @@ use std::ops::Range;
 const MAX_SPLICE_DEPTH: i64 = 8;
 
 /// How many ids are remembered before the memory is dropped and filled anew.
-const MOST_IDS: usize = 200_000;
+const MOST_IDS: usize = 100_000;
 
 /// What the writer remembers about content that is in the database.
 pub(crate) struct ContentCache {

@@ -48,6 +48,7 @@ const KEYS_IF_SET: &[&str] = &[
     "AZURE_OPENAI_API_KEY",
     "CEREBRAS_API_KEY",
     "CLAUDE_CODE_OAUTH_TOKEN",
+    "CODEX_API_KEY",
     "COHERE_API_KEY",
     "CO_API_KEY",
     "DEEPSEEK_API_KEY",
@@ -116,8 +117,14 @@ pub(crate) fn variables(
 }
 
 fn replay_only(parent: &dyn Fn(&str) -> Option<String>) -> Variables {
-    let dummies =
-        KEYS.iter().copied().chain(KEYS_IF_SET.iter().copied().filter(|name| parent(name).is_some()));
+    // Google's SDKs read either, and complain about both.
+    let is_one_too_many =
+        |name: &str| name == "GOOGLE_API_KEY" && parent(name).is_none() && parent("GEMINI_API_KEY").is_some();
+    let dummies = KEYS
+        .iter()
+        .copied()
+        .filter(|name| !is_one_too_many(name))
+        .chain(KEYS_IF_SET.iter().copied().filter(|name| parent(name).is_some()));
     let mut set: Variables = dummies.map(|name| (name.to_owned(), DUMMY_KEY.to_owned())).collect();
     // Both would fetch from or send to hosts that a replay has no business with.
     set.push(("LITELLM_LOCAL_MODEL_COST_MAP".into(), "True".into()));

@@ -1,5 +1,6 @@
 //! The program that is recorded or replayed: its environment and its process.
 
+pub(crate) mod claude_code;
 pub(crate) mod environment;
 pub(crate) mod overlay;
 pub(crate) mod process;

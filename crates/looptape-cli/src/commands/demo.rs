@@ -14,7 +14,7 @@ use crate::render;
 use crate::render::demo::Next;
 use crate::render::style::{Color, Style, stdout_width};
 use crate::session::{Global, new_trace_id, print, runtime};
-use crate::tape;
+use crate::tape::{self, Ready};
 use crate::trace_view::{self, Messages};
 use anyhow::{Context, bail};
 use looptape_core::TraceId;
@@ -22,7 +22,6 @@ use looptape_core::provider::Provider;
 use looptape_core::replay::{Options, Summary, Verdict, render_text};
 use looptape_core::simulated::Script;
 use looptape_proxy::simulated_server::SimulatedServer;
-use looptape_proxy::tape_server::TapeServer;
 use looptape_proxy::upstream::{Upstream, Upstreams};
 use looptape_store::{Durability, Moment, Selector, Source, TraceSpec};
 use std::ffi::OsString;
@@ -76,14 +75,14 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     print(&render::demo::recorded(style, &said, trace.facts.len()))?;
 
     must_be_gone(provider)?;
-    let server = tape::server(&reader, &trace, Options::default(), &config)?;
-    let (said_again, summary) = replay_agent(&id, server, &command)?;
+    let ready = tape::server(&reader, &trace, Options::default(), &config)?;
+    let (said_again, summary) = replay_agent(&id, ready, &command)?;
     let mut differences = differences(&said, &said_again, &summary);
     print(&render::demo::replayed(style, provider, &summary, &differences))?;
 
     print(&render::demo::shown(style, &trace_view::build(&reader, &trace, Messages::LeftOut).view))?;
 
-    let server = tape::server(&reader, &trace, Options::default(), &config)?;
+    let server = tape::server(&reader, &trace, Options::default(), &config)?.server;
     let check = runtime()?.block_on(self_check::run(&reader, &trace, server))?;
     print(&render::demo::checked(style, &check))?;
     if !check.is_clean() || check.unanswered > 0 {
@@ -131,9 +130,9 @@ fn record_agent(
 }
 
 /// Runs the agent from the recording; yields what it wrote, and how its requests were answered.
-fn replay_agent(id: &TraceId, server: TapeServer, command: &[OsString]) -> anyhow::Result<(String, Summary)> {
+fn replay_agent(id: &TraceId, ready: Ready, command: &[OsString]) -> anyhow::Result<(String, Summary)> {
     let mut output = tempfile::tempfile().context("no temporary file can be made")?;
-    match replay::replay(id, server, command, ChildOutput::To(output.try_clone()?))? {
+    match replay::replay(id, ready, command, ChildOutput::To(output.try_clone()?))? {
         Ok(Replayed { summary, .. }) => Ok((read_back(&mut output)?, summary)),
         Err(not_started) => bail!("{}", not_started.message),
     }

@@ -1,6 +1,7 @@
 //! `looptape record`: runs an agent and records every model call it makes.
 
 use super::child_run;
+use crate::child::claude_code;
 use crate::child::environment::{self, Mode};
 use crate::child::process::{ChildOutput, Ended, NotStarted};
 use crate::config::Config;
@@ -128,6 +129,7 @@ async fn run_child(
     let variables =
         std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
     let known = environment::secrets(variables);
+    let told = claude_code::if_first_party(&upstreams);
     let options =
         RecordingOptions { upstreams, guard: Guard::new(listen, None)?, run: Some(id.clone()), known };
     let proxy =
@@ -135,7 +137,7 @@ async fn run_child(
     let tally = proxy.tally();
     let server = Server::start(listener, Arc::new(proxy)).context("the proxy cannot be started")?;
     let origin = format!("http://{}", server.address());
-    let child = child_run::run(Mode::Record, &origin, id.as_str(), command, output).await?;
+    let child = child_run::run(Mode::Record, &origin, id.as_str(), command, told, output).await?;
     // What a grandchild still has under way may end; the child itself is gone.
     server.drain(LINGER).await;
     Ok((child, tally))

@@ -7,12 +7,11 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::render;
 use crate::session::{Global, find, print, print_json, runtime};
-use crate::tape;
+use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::server::Server;
-use looptape_proxy::tape_server::TapeServer;
 use looptape_store::RecordedTrace;
 use serde_json::json;
 use std::ffi::OsString;
@@ -44,8 +43,9 @@ pub(crate) struct Args {
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// How loosely a request may match: 0 the same bytes, 1 the same JSON, 2 with round-trip ids renamed
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=2))]
+    /// How loosely a request may match: 0 the same bytes, 1 the same JSON, 2 with round-trip ids renamed,
+    /// 3 with values that the agent's harness measures of itself masked
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
     max_rung: u8,
     /// What becomes of recorded attempts that failed and were tried again
     #[arg(long, value_enum, default_value = "faithful")]
@@ -92,7 +92,8 @@ impl Args {
             max_rung: match self.max_rung {
                 0 => Rung::Bytes,
                 1 => Rung::Canonical,
-                _ => Rung::Renamed,
+                2 => Rung::Renamed,
+                _ => Rung::Masked,
             },
             attempts: match self.attempts {
                 AttemptsArg::Faithful => Attempts::Faithful,
@@ -111,11 +112,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = Config::load()?;
     let reader = global.reader()?;
     let trace = reader.load(find(&reader, &args.trace)?)?;
-    let server = tape::server(&reader, &trace, args.options(), &config)?;
+    let ready = tape::server(&reader, &trace, args.options(), &config)?;
     if !args.command.is_empty() {
-        return with_child(global, args, &trace, server);
+        return with_child(global, args, &trace, ready);
     }
-    let check = runtime()?.block_on(self_check::run(&reader, &trace, server))?;
+    let check = runtime()?.block_on(self_check::run(&reader, &trace, ready.server))?;
     if args.json {
         print_json(&check)?;
     } else {
@@ -133,10 +134,10 @@ pub(super) struct Replayed {
     pub(super) requests: u64,
 }
 
-/// Runs an agent against `server`, which answers from the trace `id`.
+/// Runs an agent against a server that answers from the trace `id`.
 pub(super) fn replay(
     id: &TraceId,
-    server: TapeServer,
+    Ready { server, told }: Ready,
     command: &[OsString],
     output: ChildOutput,
 ) -> anyhow::Result<Result<Replayed, NotStarted>> {
@@ -146,7 +147,7 @@ pub(super) fn replay(
         let listener = tape::listen().await?;
         let running = Server::start(listener, handler).context("the tape server cannot be started")?;
         let origin = format!("http://{}", running.address());
-        let ended = child_run::run(Mode::Replay, &origin, id.as_str(), command, output).await;
+        let ended = child_run::run(Mode::Replay, &origin, id.as_str(), command, told, output).await;
         running.drain(LINGER).await;
         ended
     })?;
@@ -158,15 +159,10 @@ pub(super) fn replay(
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
-fn with_child(
-    global: &Global,
-    args: &Args,
-    trace: &RecordedTrace,
-    server: TapeServer,
-) -> anyhow::Result<Exit> {
+fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, ready: Ready) -> anyhow::Result<Exit> {
     let id = &trace.row.id;
     let Replayed { child, summary, requests } =
-        match replay(id, server, &args.command, ChildOutput::Inherited)? {
+        match replay(id, ready, &args.command, ChildOutput::Inherited)? {
             Ok(replayed) => replayed,
             Err(not_started) => {
                 anstream::eprintln!("looptape: {}", not_started.message);

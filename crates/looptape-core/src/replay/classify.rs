@@ -6,6 +6,7 @@
 
 use super::components::{Component, Components, Endpoint, RequestKey, Split};
 use super::difference::{self, Difference};
+use super::options::Rung;
 use super::report::{DivergenceCode, Nearest, Report};
 use super::tape::{CallLabel, Completeness, EntryId, Tape};
 use crate::canonical::Json;
@@ -19,6 +20,8 @@ pub(super) struct Missed<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) body: &'a [u8],
     pub(super) key: &'a RequestKey,
+    /// The rung at which it was last looked for: what is masked there is no difference.
+    pub(super) loosest: Rung,
     pub(super) lineage: Lineage,
 }
 
@@ -27,7 +30,7 @@ pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(Entr
     let Some(nearest) = nearest(tape, missed, &is_unused) else {
         return never_recorded(tape, missed, tape.ids().any(is_unused));
     };
-    let recorded = &tape.key(nearest).components;
+    let recorded = &tape.key_at(missed.loosest, nearest).components;
     let live = &missed.key.components;
     let common = live.common_messages(recorded);
     let (code, component) = judge(tape, missed, nearest, common);
@@ -67,12 +70,14 @@ fn never_recorded(tape: &Tape, missed: &Missed<'_>, some_left: bool) -> Report {
 
 fn nearest(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(EntryId) -> bool) -> Option<EntryId> {
     let live = &missed.key.components;
-    tape.ids().filter(|&id| tape.key(id).components.endpoint == live.endpoint).min_by_key(|&id| {
-        let recorded = &tape.key(id).components;
-        let common = live.common_messages(recorded);
-        let same = Component::ALL.iter().filter(|&&c| live.get(c) == recorded.get(c)).count();
-        (Reverse(common), !is_unused(id), Reverse(same), recorded.history.len() - common, id)
-    })
+    tape.ids().filter(|&id| tape.key_at(missed.loosest, id).components.endpoint == live.endpoint).min_by_key(
+        |&id| {
+            let recorded = &tape.key_at(missed.loosest, id).components;
+            let common = live.common_messages(recorded);
+            let same = Component::ALL.iter().filter(|&&c| live.get(c) == recorded.get(c)).count();
+            (Reverse(common), !is_unused(id), Reverse(same), recorded.history.len() - common, id)
+        },
+    )
 }
 
 /// The code, and the component whose difference is to be shown.
@@ -82,7 +87,7 @@ fn judge(
     nearest: EntryId,
     common: usize,
 ) -> (DivergenceCode, Option<Component>) {
-    let (recorded, live) = (&tape.key(nearest).components, &missed.key.components);
+    let (recorded, live) = (&tape.key_at(missed.loosest, nearest).components, &missed.key.components);
     if live.history.is_empty() && recorded.history.is_empty() && missed.wire.is_none() {
         return (DivergenceCode::NeverRecorded, Some(Component::Parameters));
     }
@@ -111,7 +116,7 @@ fn judge(
 fn goes_beyond(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize) -> bool {
     let echoes_last_answer =
         missed.lineage.echo.is_some_and(|echo| tape.holds_answer(echo) && !tape.holds_echo_of(echo));
-    let recorded = tape.key(nearest).components.history.len();
+    let recorded = tape.key_at(missed.loosest, nearest).components.history.len();
     let extends = common == recorded && common < missed.key.components.history.len();
     let next_is_answer = || {
         Json::parse(missed.body).is_some_and(|json| {
@@ -123,7 +128,7 @@ fn goes_beyond(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize
 }
 
 fn judge_history(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize) -> DivergenceCode {
-    let recorded_body = (tape.normalise())(&tape.entry(nearest).call.body);
+    let recorded_body = tape.body_at(missed.loosest, nearest);
     let parsed = (Json::parse(&recorded_body), Json::parse(missed.body));
     let (Some(recorded), Some(live)) = (&parsed.0, &parsed.1) else { return DivergenceCode::HistoryRewrite };
     let is_result = |json: &Json<'_>| {
@@ -149,7 +154,7 @@ fn locate(
         let (recorded, live) = (entry.endpoint.model(), missed.endpoint.model());
         return Some(Difference::of_texts(String::new(), recorded, live));
     }
-    let recorded_body = (tape.normalise())(&entry.call.body);
+    let recorded_body = tape.body_at(missed.loosest, nearest);
     match (Json::parse(&recorded_body), Json::parse(missed.body)) {
         (Some(recorded), Some(live)) => difference::find(
             component,

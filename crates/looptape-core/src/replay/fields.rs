@@ -57,6 +57,8 @@ const OPENAI_RESPONSES: Table = &[
     ("/safety_identifier", Transport),
     // Observed: codex sends installation and turn ids here.
     ("/client_metadata", Transport),
+    // Observed: codex says here when it made an item, and for which turn.
+    ("/input/*/internal_chat_message_metadata_passthrough", Transport),
     // Observed: codex, opencode.
     ("/prompt_cache_key", Billing),
     ("/prompt_cache_retention", Billing),

@@ -2,6 +2,8 @@
 //! costs one digest, and no JSON is parsed.
 
 use super::components::{self, Endpoint, RequestKey};
+use super::masks;
+use super::options::Rung;
 use super::tape::Tape;
 use crate::digest::Digest;
 use crate::facts::Lineage;
@@ -35,6 +37,7 @@ pub(super) struct Live<'a> {
     pub(super) body: Cow<'a, [u8]>,
     pub(super) exact: Digest,
     key: OnceCell<RequestKey>,
+    masked: OnceCell<RequestKey>,
     lineage: OnceCell<Lineage>,
 }
 
@@ -43,11 +46,33 @@ impl<'a> Live<'a> {
         let endpoint = Endpoint::new(request.method, request.path);
         let body = (tape.normalise())(request.body);
         let exact = components::exact_digest(&endpoint, &body);
-        Self { request, endpoint, body, exact, key: OnceCell::new(), lineage: OnceCell::new() }
+        Self {
+            request,
+            endpoint,
+            body,
+            exact,
+            key: OnceCell::new(),
+            masked: OnceCell::new(),
+            lineage: OnceCell::new(),
+        }
     }
 
     pub(super) fn key(&self) -> &RequestKey {
         self.key.get_or_init(|| RequestKey::new(self.request.wire, &self.endpoint, &self.body))
+    }
+
+    /// The body as it is compared at `rung`.
+    pub(super) fn body_at(&self, rung: Rung) -> Cow<'_, [u8]> {
+        if rung < Rung::Masked { Cow::Borrowed(&self.body) } else { masks::mask(&self.body) }
+    }
+
+    /// The key of that body.
+    pub(super) fn key_at(&self, rung: Rung) -> &RequestKey {
+        let masked = || match self.body_at(rung) {
+            Cow::Borrowed(_) => self.key().clone(),
+            Cow::Owned(body) => RequestKey::new(self.request.wire, &self.endpoint, &body),
+        };
+        if rung < Rung::Masked { self.key() } else { self.masked.get_or_init(masked) }
     }
 
     pub(super) fn lineage(&self) -> Lineage {

@@ -1,13 +1,14 @@
 //! Replay: finding the recorded answer that belongs to a live request, or saying why there is none.
 //!
 //! - `components`, `fields`: what of a request is compared, and how each field counts.
+//! - `masks`: what a harness measures of itself, left out at the last rung.
 //! - `tape`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
-//! and the same reports. Masked spans, near matches, rebinding and forks are not here yet.
+//! and the same reports. Masks beyond these, near matches, rebinding and forks are not here yet.
 
 mod cause;
 mod classify;
@@ -15,6 +16,7 @@ pub mod components;
 mod difference;
 mod fields;
 mod live;
+mod masks;
 mod options;
 pub mod refusal;
 mod replayer;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How well a request matched. (Masked spans and near matches are further rungs, not built yet.)
+/// How well a request matched. (Near matches are a further rung, not built yet.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rung {
@@ -12,10 +12,12 @@ pub enum Rung {
     Canonical,
     /// 2: the same after renaming round-trip ids.
     Renamed,
+    /// 3: the same with the values that an agent's harness measures of itself masked.
+    Masked,
 }
 
 impl Rung {
-    pub const ALL: [Self; 3] = [Self::Bytes, Self::Canonical, Self::Renamed];
+    pub const ALL: [Self; 4] = [Self::Bytes, Self::Canonical, Self::Renamed, Self::Masked];
 
     /// The number by which reports and `--max-rung` know it.
     pub fn number(self) -> u8 {
@@ -23,6 +25,7 @@ impl Rung {
             Self::Bytes => 0,
             Self::Canonical => 1,
             Self::Renamed => 2,
+            Self::Masked => 3,
         }
     }
 }
@@ -67,7 +70,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            max_rung: Rung::Renamed,
+            max_rung: Rung::Masked,
             attempts: Attempts::default(),
             ambiguous: Ambiguous::default(),
             holes: Holes::default(),

@@ -286,11 +286,13 @@ impl Replayer {
         let tape = &self.tape;
         let is_identical = |&other: &EntryId| match rung {
             Rung::Bytes => tape.entry(other).exact == tape.entry(id).exact,
-            Rung::Canonical | Rung::Renamed => tape.key(other).canonical == tape.key(id).canonical,
+            Rung::Canonical | Rung::Renamed | Rung::Masked => {
+                tape.key(other).canonical == tape.key(id).canonical
+            }
         };
         let mut twins = match rung {
             Rung::Bytes => tape.beside_with_same_bytes(id),
-            Rung::Canonical | Rung::Renamed => tape.beside_with_same_json(id),
+            Rung::Canonical | Rung::Renamed | Rung::Masked => tape.beside_with_same_json(id),
         };
         twins.extend(self.open.iter().copied().filter(|&open| open != id).filter(is_identical));
         twins.retain(|&other| !self.is_attempt_after(other, id) && !self.is_attempt_after(id, other));
@@ -341,11 +343,13 @@ impl Replayer {
     }
 
     fn missed(&mut self, live: &Live<'_>) -> Decision {
+        let loosest = self.options.max_rung;
         let missed = Missed {
             wire: live.request.wire,
             endpoint: &live.endpoint,
-            body: &live.body,
-            key: live.key(),
+            body: &live.body_at(loosest),
+            key: live.key_at(loosest),
+            loosest,
             lineage: live.lineage(),
         };
         let report = classify::classify(&self.tape, &missed, |id| self.is_unused(id));
@@ -358,8 +362,8 @@ impl Replayer {
             return Decision::Diverged(Box::new(self.reports[known].clone()));
         }
         report.endpoint = live.endpoint.to_string();
-        report.root = !self.causes.iter().any(|cause| cause.explains(live.key()));
-        self.causes.push(Cause::new(&report, live.key()));
+        report.root = !self.causes.iter().any(|cause| cause.explains(live.key_at(self.options.max_rung)));
+        self.causes.push(Cause::new(&report, live.key_at(self.options.max_rung)));
         self.reported.insert(live.exact, self.reports.len());
         self.reports.push(report.clone());
         Decision::Diverged(Box::new(report))
@@ -399,6 +403,7 @@ fn matching<'t>(tape: &'t Tape, live: &Live<'_>, rung: Rung) -> &'t [EntryId] {
         Rung::Bytes => tape.with_exact(live.exact),
         Rung::Canonical => tape.with_canonical(live.key().canonical),
         Rung::Renamed => tape.with_renamed(live.key().renamed),
+        Rung::Masked => tape.with_masked(live.key_at(rung).renamed),
     }
 }
 

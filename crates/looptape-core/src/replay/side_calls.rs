@@ -12,8 +12,12 @@ pub struct SideCall {
     pub body: &'static str,
 }
 
-/// Sources: observed (claude-code checks that its host is there before its first call).
-const SIDE_CALLS: &[SideCall] = &[SideCall { method: "HEAD", path: "/api/hello", status: 200, body: "" }];
+/// Sources: observed (claude-code checks that its host is there before its first call; some versions ask
+/// for the root, some for a path of its own).
+const SIDE_CALLS: &[SideCall] = &[
+    SideCall { method: "HEAD", path: "/", status: 200, body: "" },
+    SideCall { method: "HEAD", path: "/api/hello", status: 200, body: "" },
+];
 
 impl SideCall {
     /// The side call that a request is, whatever its query.
@@ -31,6 +35,8 @@ mod tests {
     fn only_the_listed_calls_are_optional() {
         assert!(SideCall::find("HEAD", "/api/hello").is_some());
         assert!(SideCall::find("HEAD", "/api/hello?x=1").is_some());
+        assert!(SideCall::find("HEAD", "/").is_some());
+        assert!(SideCall::find("GET", "/").is_none());
         assert!(SideCall::find("GET", "/api/hello").is_none());
         assert!(SideCall::find("HEAD", "/api/hello/2").is_none());
     }

@@ -27,13 +27,14 @@ pub struct ServedCounts {
     pub bytes: u32,
     pub canonical: u32,
     pub renamed: u32,
+    pub masked: u32,
     /// Of all of these, those that an identical concurrent call might as well have got.
     pub by_arrival: u32,
 }
 
 impl ServedCounts {
     pub fn total(&self) -> u32 {
-        self.bytes + self.canonical + self.renamed
+        self.bytes + self.canonical + self.renamed + self.masked
     }
 
     pub(super) fn add(&mut self, rung: Rung, choice: Choice) {
@@ -41,6 +42,7 @@ impl ServedCounts {
             Rung::Bytes => self.bytes += 1,
             Rung::Canonical => self.canonical += 1,
             Rung::Renamed => self.renamed += 1,
+            Rung::Masked => self.masked += 1,
         }
         self.by_arrival += u32::from(choice == Choice::ByArrival);
     }
@@ -119,6 +121,7 @@ fn served_line(summary: &Summary) -> String {
         (served.bytes, "byte for byte"),
         (served.canonical, "as equal JSON"),
         (served.renamed, "after renaming ids"),
+        (served.masked, "with the agent's own measurements masked"),
         (served.by_arrival, "by arrival"),
     ]
     .into_iter()

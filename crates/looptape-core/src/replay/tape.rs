@@ -6,6 +6,8 @@
 //! replay of a long trace costs one pass over its bytes.
 
 use super::components::{self, Endpoint, Normalise, RequestKey};
+use super::masks;
+use super::options::Rung;
 use super::timeline::Timeline;
 use crate::digest::Digest;
 use crate::exchange::{Ending, Exchange, Outcome};
@@ -13,6 +15,7 @@ use crate::facts::{AttemptState, CallFacts, CallKind, Lineage};
 use crate::wire::Wire;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::OnceLock;
@@ -152,6 +155,7 @@ pub struct Tape {
     entries: Vec<Entry>,
     exact: Index,
     keyed: OnceLock<Keyed>,
+    masked: OnceLock<Masked>,
 }
 
 #[derive(Debug)]
@@ -176,6 +180,13 @@ struct Keyed {
     renamed: Index,
 }
 
+/// The same for bodies with their masks applied.
+#[derive(Debug)]
+struct Masked {
+    keys: Vec<RequestKey>,
+    renamed: Index,
+}
+
 impl Tape {
     /// Builds a tape from calls in any order.
     pub fn new(
@@ -189,7 +200,7 @@ impl Tape {
         link_parents(&mut entries);
         let exact = index(&entries, |at| entries[at].exact);
         link_retries(&mut entries, &exact);
-        Self { completeness, normalise, entries, exact, keyed: OnceLock::new() }
+        Self { completeness, normalise, entries, exact, keyed: OnceLock::new(), masked: OnceLock::new() }
     }
 
     pub fn completeness(&self) -> &Completeness {
@@ -237,6 +248,27 @@ impl Tape {
         self.keyed().renamed.get(&digest).map_or(&[], Timeline::ids)
     }
 
+    pub(super) fn with_masked(&self, digest: Digest) -> &[EntryId] {
+        self.masked().renamed.get(&digest).map_or(&[], Timeline::ids)
+    }
+
+    /// A recorded body as it is compared at `rung`.
+    pub(super) fn body_at(&self, rung: Rung, id: EntryId) -> Cow<'_, [u8]> {
+        let body = (self.normalise)(&self.entry(id).call.body);
+        if rung < Rung::Masked {
+            return body;
+        }
+        match body {
+            Cow::Borrowed(body) => masks::mask(body),
+            Cow::Owned(body) => Cow::Owned(masks::mask(&body).into_owned()),
+        }
+    }
+
+    /// The key of that body.
+    pub(super) fn key_at(&self, rung: Rung, id: EntryId) -> &RequestKey {
+        if rung < Rung::Masked { self.key(id) } else { &self.masked().keys[id.0] }
+    }
+
     /// Calls with the same bytes that ran at the same time as this one.
     pub(super) fn beside_with_same_bytes(&self, id: EntryId) -> Vec<EntryId> {
         let entry = self.entry(id);
@@ -256,6 +288,20 @@ impl Tape {
 
     pub(super) fn holds_answer(&self, answer_history: i64) -> bool {
         self.entries.iter().any(|entry| entry.call.lineage.answer_history == Some(answer_history))
+    }
+
+    fn masked(&self) -> &Masked {
+        self.masked.get_or_init(|| {
+            let key = |id: EntryId| match masks::mask(&(self.normalise)(&self.entry(id).call.body)) {
+                Cow::Borrowed(_) => self.key(id).clone(),
+                Cow::Owned(body) => {
+                    RequestKey::new(self.entry(id).call.wire, &self.entry(id).endpoint, &body)
+                }
+            };
+            let keys: Vec<RequestKey> = self.ids().map(key).collect();
+            let renamed = index(&self.entries, |at| keys[at].renamed);
+            Masked { keys, renamed }
+        })
     }
 
     fn keyed(&self) -> &Keyed {

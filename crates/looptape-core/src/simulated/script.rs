@@ -119,6 +119,32 @@ impl Script {
         }
     }
 
+    /// A task for coding agents: two shell commands, then the answer. Each agent has its own name for its
+    /// shell, and a call that it does not offer is left out, so that each gets its own. The second command
+    /// is how mini-swe-agent hands its work in; to the others it is one more command.
+    pub fn shell_task() -> Self {
+        let turn = |after_tool_results, text: &str, command: &str| Turn {
+            after_tool_results,
+            rejections: Vec::new(),
+            text: text.into(),
+            calls: shells(command),
+        };
+        let hand_in = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; echo three lines";
+        Self {
+            turns: vec![
+                turn(0, "I count the lines of the list first.", "wc -l < list.txt"),
+                turn(1, "Now I hand the work in.", hand_in),
+                Turn {
+                    after_tool_results: 2,
+                    rejections: Vec::new(),
+                    text: "The list has three lines.".into(),
+                    calls: Vec::new(),
+                },
+            ],
+            ..Self::tool_loop()
+        }
+    }
+
     /// The turn that the conversation has reached, with the calls that the client can execute. A client
     /// that offers none of the tools gets its own prompt back, so concurrent requests can be told apart.
     pub(crate) fn turn_for(&self, conversation: &Conversation) -> Turn {
@@ -134,6 +160,24 @@ impl Script {
         playable.calls.retain(|c| conversation.tools.contains(&c.name));
         if playable.calls.is_empty() && !turn.calls.is_empty() { echo() } else { playable }
     }
+}
+
+/// One command for the shell of each agent; tools and arguments as the agents' own requests offer them.
+fn shells(command: &str) -> Vec<PlannedCall> {
+    let described = json!({ "command": command, "description": "Looks at the list" });
+    [
+        // claude-code, opencode with mini-swe-agent, gemini-cli.
+        ("Bash", described.clone()),
+        ("bash", described.clone()),
+        ("run_shell_command", described),
+        // codex, by model.
+        ("exec_command", json!({ "cmd": command })),
+        ("shell_command", json!({ "command": command })),
+        ("shell", json!({ "command": ["bash", "-c", command] })),
+    ]
+    .into_iter()
+    .map(|(name, arguments)| PlannedCall { name: name.into(), arguments })
+    .collect()
 }
 
 impl Turn {

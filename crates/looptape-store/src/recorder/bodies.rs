@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 /// Beyond this many bytes, bodies and what is known of them, the oldest are forgotten.
-const MOST_BYTES: usize = 48 << 20;
+const MOST_BYTES: usize = 32 << 20;
 /// Bodies are looked up by a window of this many bytes …
 const WINDOW: usize = 64;
 /// … before each multiple of this many bytes …

@@ -13,6 +13,8 @@ pub(super) type Reasons = BTreeMap<String, u64>;
 pub(super) struct Gaps {
     waiting: BTreeMap<TraceNumber, Reasons>,
     total: Reasons,
+    /// Those of which nobody knows the trace.
+    unplaced: Reasons,
 }
 
 impl Gaps {
@@ -26,11 +28,29 @@ impl Gaps {
         self.count(reason, count);
     }
 
-    /// Something is missing, of one of these traces or of none: none of them can claim to be whole.
-    pub(super) fn add_somewhere(&mut self, traces: impl Iterator<Item = TraceNumber>, reason: &str) {
-        for trace in traces {
-            *self.waiting.entry(trace).or_default().entry(reason.to_owned()).or_default() += 1;
+    /// Something is missing, and nobody knows of which trace: none that is open can claim to be whole.
+    pub(super) fn add_unplaced(&mut self, reason: &str) {
+        *self.unplaced.entry(reason.to_owned()).or_default() += 1;
+        self.count(reason, 1);
+    }
+
+    /// All of these so far: a trace keeps it from its beginning, for [`Gaps::doubt`].
+    pub(super) fn unplaced(&self) -> Reasons {
+        self.unplaced.clone()
+    }
+
+    /// The trace ends: what could not be placed since its beginning may have been its own.
+    pub(super) fn doubt(&mut self, trace: TraceNumber, at_its_beginning: &Reasons) {
+        for (reason, &count) in &self.unplaced {
+            let since = count - at_its_beginning.get(reason).copied().unwrap_or(0);
+            if since > 0 {
+                *self.waiting.entry(trace).or_default().entry(reason.clone()).or_default() += since;
+            }
         }
+    }
+
+    /// Something is missing that was no trace's.
+    pub(super) fn add_elsewhere(&mut self, reason: &str) {
         self.count(reason, 1);
     }
 

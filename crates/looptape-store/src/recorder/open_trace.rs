@@ -1,6 +1,7 @@
 //! The writer's memory of traces and calls that are not over yet.
 
 use super::event::{CallId, Moment, TraceSpec};
+use super::gaps::Reasons;
 use super::known::Placed;
 use crate::ids::TraceKey;
 use looptape_core::TraceId;
@@ -104,6 +105,8 @@ pub(super) struct OpenTrace {
     pub(super) vault: Vault,
     pub(super) last_activity_mono_us: i64,
     pub(super) open_calls: usize,
+    /// What could not be placed before it began.
+    pub(super) unplaced_before: Reasons,
     /// How it turned out, if somebody said so.
     pub(super) outcome: Option<LoopOutcome>,
     /// Set when it takes no more calls.
@@ -111,7 +114,7 @@ pub(super) struct OpenTrace {
 }
 
 impl OpenTrace {
-    pub(super) fn new(spec: TraceSpec, opened_by_call: bool, vault: Vault) -> Self {
+    pub(super) fn new(spec: TraceSpec, opened_by_call: bool, vault: Vault, unplaced_before: Reasons) -> Self {
         let last_activity_mono_us = spec.started.mono_us;
         Self {
             spec,
@@ -121,6 +124,7 @@ impl OpenTrace {
             vault,
             last_activity_mono_us,
             open_calls: 0,
+            unplaced_before,
             outcome: None,
             closing: None,
         }

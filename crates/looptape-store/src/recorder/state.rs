@@ -210,7 +210,7 @@ impl State {
     fn add_trace(&mut self, spec: TraceSpec, by_call: bool) -> TraceNumber {
         let mut vault = self.scrubber.vault();
         let spec = self.scrubber.spec(&mut vault, spec);
-        self.traces.add(OpenTrace::new(spec, by_call, vault))
+        self.traces.add(OpenTrace::new(spec, by_call, vault, self.gaps.unplaced()))
     }
 
     /// The trace's row, written now if it is not there.
@@ -461,6 +461,9 @@ impl State {
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
         let Some(closing) = trace.closing.clone() else { return Ok(()) };
+        if trace.opened_by_call {
+            self.gaps.doubt(number, &trace.unplaced_before);
+        }
         if trace.open_calls > 0 {
             let reason = "calls had not ended when the recording stopped";
             self.gaps.add_many(number, reason, trace.open_calls as u64);
@@ -504,12 +507,8 @@ impl State {
         });
         match number.filter(|number| self.traces.get(*number).is_some()) {
             Some(number) => self.gaps.add(number, &reason),
-            None => {
-                // Nobody knows any more which trace it belonged to, unless it named one.
-                let unnamed = hint == TraceHint::Lineage;
-                let suspects = self.traces.iter().filter(|(_, t)| unnamed && t.opened_by_call);
-                self.gaps.add_somewhere(suspects.map(|(number, _)| number), &reason);
-            }
+            None if hint == TraceHint::Lineage => self.gaps.add_unplaced(&reason),
+            None => self.gaps.add_elsewhere(&reason),
         }
     }
 
@@ -568,7 +567,7 @@ impl State {
         for number in batch.touched {
             self.gaps.add(number, &reason);
         }
-        self.gaps.add_somewhere(std::iter::empty(), &reason);
+        self.gaps.add_elsewhere(&reason);
     }
 }
 

@@ -20,11 +20,24 @@ const CLIENTS: &[Client] = &[
     },
     Client {
         program: "codex",
-        effect: Some("ignores OPENAI_BASE_URL; `record` gives it a configuration of its own that leads here"),
+        effect: Some(
+            "ignores OPENAI_BASE_URL; `record` lays a configuration over its own that leads here, and the folder's path is in its prompt",
+        ),
     },
-    Client { program: "gemini", effect: Some("needs key authentication, which `record` selects for it") },
+    Client {
+        program: "gemini",
+        effect: Some(
+            "is led here with key authentication only, which `record` selects for it: set GEMINI_API_KEY",
+        ),
+    },
     Client { program: "opencode", effect: None },
     Client { program: "aider", effect: Some("litellm leaves usage out of streams once a base URL is set") },
+    Client {
+        program: "mini",
+        effect: Some(
+            "mini-swe-agent stands on litellm, which leaves usage out of streams once a base URL is set",
+        ),
+    },
     Client { program: "node", effect: None },
 ];
 
@@ -33,6 +46,18 @@ const PACKAGES: &[(&str, Option<&str>)] = &[
     ("openai", None),
     ("anthropic", None),
     ("google-genai", None),
+    ("langchain-anthropic", None),
+    ("langchain-google-genai", None),
+    ("ollama", None),
+    ("groq", None),
+    ("cohere", None),
+    ("smolagents", None),
+    ("mistralai", Some("takes its address from no variable: Mistral(server_url=…), see docs/clients.md")),
+    ("boto3", Some("signs requests over their host: calls to Bedrock cannot be led here by a variable")),
+    (
+        "claude-agent-sdk",
+        Some("brings a claude-code of its own, which sends another prompt once a base URL is set"),
+    ),
     (
         "langchain-openai",
         Some("leaves usage out of streams once a base URL is set: ChatOpenAI(stream_usage=True)"),
@@ -41,7 +66,12 @@ const PACKAGES: &[(&str, Option<&str>)] = &[
         "litellm",
         Some("leaves usage out of streams once a base URL is set: stream_options={\"include_usage\": True}"),
     ),
-    ("openai-agents", Some("drops prompt_cache_key, and sends its tracing straight to the vendor")),
+    (
+        "openai-agents",
+        Some(
+            "drops prompt_cache_key, and sends its tracing straight to the vendor: OPENAI_AGENTS_DISABLE_TRACING=1",
+        ),
+    ),
     ("pydantic-ai", None),
 ];
 
