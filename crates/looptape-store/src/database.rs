@@ -88,8 +88,10 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
 }
 
 fn set_up(connection: &Connection, synchronous: &str) -> rusqlite::Result<()> {
-    // Takes effect on an empty file only; lets pruning give pages back.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Lets pruning give pages back. It takes effect on an empty file only, but the write lock on any.
+    if !has_tables(connection)? {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;

@@ -242,6 +242,17 @@ fn traces_are_found_by_prefix_position_and_run() {
     assert!(matches!(lab.find("zz"), Err(FindError::Unknown { .. })));
 }
 
+/// Whoever reads does not wait for whoever writes, however long a transaction takes.
+#[test]
+fn reading_needs_no_write_lock() {
+    let lab = Lab::new();
+    lab.record(|r| call(r, "t", b"{}"));
+    let writer = rusqlite::Connection::open(&lab.database).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE; UPDATE settings SET value = value").unwrap();
+    assert_eq!(lab.find("t").unwrap().id, id("t"));
+    writer.execute_batch("ROLLBACK").unwrap();
+}
+
 #[test]
 fn pruning_keeps_what_others_share() {
     let lab = Lab::new();
