@@ -174,6 +174,9 @@ pub struct Milestones {
     pub last_output: Option<usize>,
 }
 
+/// Reads one message out of a request's JSON.
+pub type ReadMessage = fn(&Value) -> Message;
+
 impl Wire {
     pub const ALL: [Self; 11] = [
         Self::OpenAiChat,
@@ -241,7 +244,7 @@ impl Wire {
     /// The member of a request's body that holds its history, and how one element of it is read: in these
     /// formats the messages of [`RequestView`] are the elements of that array, one by one. `None` for
     /// formats that say things elsewhere too.
-    pub fn history(self) -> Option<(&'static str, fn(&Value) -> Message)> {
+    pub fn history(self) -> Option<(&'static str, ReadMessage)> {
         match self {
             Self::OpenAiChat => Some(("messages", openai_chat::decode_message)),
             Self::OpenAiResponses => Some(("input", openai_responses::decode_message)),
