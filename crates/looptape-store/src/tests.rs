@@ -242,6 +242,39 @@ fn traces_are_found_by_prefix_position_and_run() {
     assert!(matches!(lab.find("zz"), Err(FindError::Unknown { .. })));
 }
 
+/// Memory is bounded: of conversations that nobody named, the single calls that are silent for longest go.
+#[test]
+fn only_so_many_traces_without_a_name_wait() {
+    let lab = Lab::new();
+    let mut options = RecorderOptions::new(lab.database.clone(), Arc::new(Patterns::builtin()));
+    options.most_unnamed = 2;
+    let (recorder, thread) = Recorder::start(options).unwrap();
+    let unnamed = |text: &str| {
+        let body = format!("{{\"model\":\"m\",\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}]}}");
+        BeginCall { hint: TraceHint::Lineage, ..begin("unused", body.as_bytes()) }
+    };
+    call(&recorder, "named", b"{}");
+    (0..5).for_each(|n| recorder.begin(unnamed(&format!("question {n}"))).finish(answered(&[b"{}"])));
+    recorder.flush();
+    let ended = |reader: &Reader| {
+        let rows = reader.traces(&TraceFilter::default()).unwrap();
+        let mut rows: Vec<_> =
+            rows.into_iter().map(|row| (row.key, row.id.clone(), row.end.is_some())).collect();
+        rows.sort_by_key(|(key, ..)| key.0);
+        rows
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while ended(&lab.reader()).iter().filter(|(.., ended)| *ended).count() < 3 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", ended(&lab.reader()));
+        // The writer looks once a second, when something happens or not.
+        std::thread::yield_now();
+    }
+    let states: Vec<bool> = ended(&lab.reader()).into_iter().map(|(.., ended)| ended).collect();
+    assert_eq!(states, [false, true, true, true, false, false]);
+    drop(recorder);
+    assert_eq!(thread.finish().calls, 6);
+}
+
 /// Whoever reads does not wait for whoever writes, however long a transaction takes.
 #[test]
 fn reading_needs_no_write_lock() {

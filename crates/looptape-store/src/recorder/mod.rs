@@ -33,6 +33,9 @@ pub struct RecorderOptions {
     pub queue_bytes: usize,
     /// A trace that the gateway opened by itself ends after this long without a call.
     pub idle_end: Duration,
+    /// Of traces that nobody named, so many may wait for somebody to carry on; beyond it those end first
+    /// that nobody has carried on from.
+    pub most_unnamed: usize,
     /// How long a commit waits for another process's transaction before it is given up.
     pub lock_wait: Duration,
 }
@@ -54,6 +57,7 @@ impl RecorderOptions {
             patterns,
             queue_bytes: 96 << 20,
             idle_end: Duration::from_secs(600),
+            most_unnamed: 8192,
             lock_wait: Duration::from_secs(30),
         }
     }

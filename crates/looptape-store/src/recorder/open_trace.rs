@@ -101,6 +101,8 @@ pub(super) struct OpenTrace {
     pub(super) key: Option<TraceKey>,
     /// Opened by a call, not by a run: ends when it falls idle.
     pub(super) opened_by_call: bool,
+    /// Nobody gave it its id: should it be closed too early, a call that carries on opens another.
+    pub(super) is_unnamed: bool,
     pub(super) next_seq: u32,
     pub(super) vault: Vault,
     pub(super) last_activity_mono_us: i64,
@@ -120,6 +122,7 @@ impl OpenTrace {
             spec,
             key: None,
             opened_by_call,
+            is_unnamed: false,
             next_seq: 0,
             vault,
             last_activity_mono_us,

@@ -128,6 +128,20 @@ impl State {
         self.traces.iter().filter(|(_, t)| is_silent(t)).map(|(number, _)| number).collect()
     }
 
+    /// Of the traces that nobody named, those beyond `most`: first those that nobody has carried on from,
+    /// then the ones that have been silent for longest.
+    pub(super) fn unnamed_beyond(&self, most: usize) -> Vec<TraceNumber> {
+        let is_waiting = |t: &OpenTrace| t.is_unnamed && t.open_calls == 0 && t.closing.is_none();
+        let waiting = self.traces.iter().filter(|(_, t)| is_waiting(t));
+        let mut waiting: Vec<_> =
+            waiting.map(|(number, t)| (t.next_seq > 1, t.last_activity_mono_us, number)).collect();
+        let excess = waiting.len().saturating_sub(most);
+        if excess > 0 {
+            waiting.sort_unstable();
+        }
+        waiting.into_iter().take(excess).map(|(.., number)| number).collect()
+    }
+
     pub(super) fn all(&self) -> Vec<TraceNumber> {
         self.traces.iter().map(|(number, _)| number).collect()
     }
@@ -360,7 +374,11 @@ impl State {
                 None => (random_id(), Origin::Unnamed(None)),
             },
         };
-        (self.add_trace(spec_of_call(id, begin), true), origin)
+        let number = self.add_trace(spec_of_call(id, begin), true);
+        if let Some(trace) = self.traces.get_mut(number) {
+            trace.is_unnamed = origin != Origin::Named;
+        }
+        (number, origin)
     }
 
     fn end(&mut self, connection: &Connection, call: CallId, end: CallEnd) -> rusqlite::Result<()> {

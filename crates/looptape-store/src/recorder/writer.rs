@@ -155,6 +155,8 @@ impl Writer {
         let limit = i64::try_from(self.options.idle_end.as_micros()).unwrap_or(i64::MAX);
         let idle = self.state.silent_since(now.mono_us - limit);
         self.close(idle, ClosingCause::Idle, now);
+        let excess = self.state.unnamed_beyond(self.options.most_unnamed);
+        self.close(excess, ClosingCause::Idle, now);
     }
 
     fn close_all(&mut self) {
