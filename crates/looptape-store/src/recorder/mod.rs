@@ -8,6 +8,7 @@ mod bodies;
 mod event;
 mod gaps;
 mod handle;
+mod intake;
 mod known;
 mod last_headers;
 mod open_trace;

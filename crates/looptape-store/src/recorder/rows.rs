@@ -1,11 +1,13 @@
-//! Rows of the recorder: traces, answers.
+//! Rows of the recorder: traces and their ends and gaps, requests, answers.
 //!
 //! Statements only: what is written has been decided, and cleaned, before it comes here.
 
-use super::event::TraceSpec;
-use super::last_headers::{LastHeaders, Side};
-use crate::content::ContentCache;
-use crate::ids::TraceKey;
+use super::event::{BeginCall, TraceSpec};
+use super::gaps::Reasons;
+use super::intake::StoredRequest;
+use super::open_trace::{Closing, ClosingCause, OpenTrace};
+use crate::ids::{BlobId, TraceKey};
+use looptape_core::assembly::LoopOutcome;
 use looptape_core::derive::RequestFacts;
 use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::varint;
@@ -43,45 +45,109 @@ pub(super) fn insert_trace(
     Ok(TraceKey(connection.last_insert_rowid()))
 }
 
+/// The row of a request, written when it starts.
+pub(super) fn insert_exchange(
+    connection: &Connection,
+    (trace, facts): (TraceKey, &RequestFacts),
+    begin: &BeginCall,
+    clean_path: &str,
+    stored: &StoredRequest,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO exchanges (trace, seq, sent_us, sent_unix_us, provider, method, path, loop_hint, \
+             import_index, request_headers, request_skeleton, request_heads, request_digest, request_size) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(params![
+            trace.0,
+            facts.seq,
+            facts.sent_us,
+            begin.at.unix_us,
+            begin.provider.as_str(),
+            begin.method,
+            clean_path,
+            facts.loop_hint,
+            begin.import_index,
+            stored.headers.0,
+            stored.skeleton.0,
+            stored.heads,
+            &stored.digest.0[..],
+            stored.size as i64
+        ])?;
+    Ok(())
+}
+
+/// The row of what came back; `content` are the blobs of an answer's headers and body.
 pub(super) fn insert_answer(
     connection: &Connection,
-    cache: &mut ContentCache,
-    last_headers: &mut LastHeaders,
-    call: (TraceKey, &RequestFacts),
+    (trace, seq): (TraceKey, u32),
     outcome: &Outcome,
+    content: Option<(BlobId, BlobId)>,
 ) -> rusqlite::Result<()> {
-    let (key, facts) = call;
     let (end_us, ending, answer) = match outcome {
         Outcome::InFlight => return Ok(()),
         Outcome::NoResponse { end_us, ending } => (*end_us, ending, None),
         Outcome::Answered(answer) => (answer.end_us, &answer.ending, Some(answer)),
     };
     let (word, error) = ending_columns(ending);
-    let (headers, body) = match answer {
-        Some(answer) => {
-            let side = (Side::Answer, &facts.provider);
-            let headers = last_headers.put(side, connection, cache, &answer.headers)?;
-            (Some(headers.0), Some(cache.put_blob(connection, &answer.body)?.0))
-        }
-        None => (None, None),
-    };
     connection
         .prepare_cached(
             "INSERT INTO answers (trace, seq, end_us, ending, error, status, head_us, headers, body, chunks) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
-            key.0,
-            facts.seq,
+            trace.0,
+            seq,
             end_us,
             word,
             error,
             answer.map(|a| a.status),
             answer.map(|a| a.head_us),
-            headers,
-            body,
+            content.map(|(headers, _)| headers.0),
+            content.map(|(_, body)| body.0),
             answer.map(|a| encode_chunks(a.head_us, &a.chunks)),
         ])?;
+    Ok(())
+}
+
+/// The closing row.
+pub(super) fn insert_end(
+    connection: &Connection,
+    key: TraceKey,
+    trace: &OpenTrace,
+    closing: &Closing,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO trace_ends (trace, ended_us, idle, exit_code, aborted, outcome) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            key.0,
+            trace.ended_us(closing),
+            closing.cause == ClosingCause::Idle,
+            closing.exit_code,
+            closing.aborted,
+            trace.outcome.map(LoopOutcome::as_str),
+        ])?;
+    Ok(())
+}
+
+/// What a trace lacks, added to what is known to be missing.
+pub(super) fn insert_gaps(
+    connection: &Connection,
+    trace: TraceKey,
+    reasons: &Reasons,
+) -> rusqlite::Result<()> {
+    for (reason, &count) in reasons {
+        connection
+            .prepare_cached(
+                "INSERT INTO trace_gaps (trace, reason, count) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (trace, reason) DO UPDATE SET count = count + excluded.count",
+            )?
+            .execute(params![trace.0, reason, count as i64])?;
+    }
     Ok(())
 }
 

@@ -4,33 +4,28 @@
 //! the written half back ([`State::rolled_back`]) and never reaches some events ([`State::lose`]); their
 //! memory half happens all the same, so that a trace is ended by its end even if the disk was full then.
 
-use super::bodies::{Near, RecentBodies, RecentBody};
 use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold, Source,
     TraceHint, TraceSpec,
 };
 use super::gaps::Gaps;
 use super::handle::RecorderReport;
+use super::intake::Intake;
 use super::known::KnownCalls;
-use super::last_headers::{LastHeaders, Side};
 use super::open_trace::{
     Closing, ClosingCause, OpenCall, OpenCalls, OpenTrace, OpenTraces, Origin, TraceNumber,
 };
-use super::rows::{insert_answer, insert_trace};
+use super::rows::{insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace};
 use super::scrub::Scrubber;
-use crate::content::{ContentCache, Earlier, Freshness};
+use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
 use crate::{Retention, facts_row, reader};
 use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
-use looptape_core::chain::{self, Split};
-use looptape_core::derive::Target;
-use looptape_core::derive::reading::{Openings, Reading};
-use looptape_core::digest::HashedPrefix;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
 use looptape_core::{TraceId, derive};
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
@@ -38,10 +33,7 @@ use std::sync::mpsc::SyncSender;
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
     cache: ContentCache,
-    bodies: RecentBodies,
-    openings: Openings,
-    last_headers: LastHeaders,
-    scrubber: Scrubber,
+    intake: Intake,
     process: Process,
     /// This recorder's row, once committed.
     recorder: Option<i64>,
@@ -91,10 +83,7 @@ impl State {
     pub(super) fn new(cache: ContentCache, scrubber: Scrubber) -> Self {
         Self {
             cache,
-            bodies: RecentBodies::default(),
-            openings: Openings::default(),
-            last_headers: LastHeaders::default(),
-            scrubber,
+            intake: Intake::new(scrubber),
             process: Process::current(),
             recorder: None,
             traces: OpenTraces::default(),
@@ -115,8 +104,7 @@ impl State {
     /// A transaction has begun.
     pub(super) fn start_batch(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.cache.refresh(connection)? == Freshness::Void {
-            self.bodies.forget();
-            self.last_headers.forget();
+            self.intake.forget();
         }
         Ok(())
     }
@@ -222,8 +210,8 @@ impl State {
     }
 
     fn add_trace(&mut self, spec: TraceSpec, by_call: bool) -> TraceNumber {
-        let mut vault = self.scrubber.vault();
-        let spec = self.scrubber.spec(&mut vault, spec);
+        let mut vault = self.intake.scrubber.vault();
+        let spec = self.intake.scrubber.spec(&mut vault, spec);
         self.traces.add(OpenTrace::new(spec, by_call, vault, self.gaps.unplaced()))
     }
 
@@ -256,109 +244,33 @@ impl State {
     }
 
     fn begin(&mut self, connection: &Connection, call: CallId, begin: BeginCall) -> rusqlite::Result<()> {
-        let target = Target { provider: &begin.provider, method: &begin.method, path: &begin.path };
-        let decoded = derive::decode_body(&begin.headers, &begin.body, &[]).bytes;
-        // Of a body with a content encoding, other bytes are stored than are read.
-        let (split, near) = match is_same(&decoded, &begin.body) {
-            true => self.bodies.near(&decoded),
-            false => (chain::split(&decoded), None),
-        };
-        let unsearched = near.as_ref().map(|near| near.unsearched(&split, decoded.len(), &begin.credentials));
-        let reading = read(&target, &decoded, split, near.as_ref(), &mut self.openings);
-        let live = derive::request_read(&target, &begin.headers, begin.body.len(), &reading);
-        let near = near.map(Near::found);
-
-        let (number, origin) = self.trace_of(&begin, &live);
+        let incoming = self.intake.read(&begin);
+        let (number, origin) = self.trace_of(&begin, &incoming.facts);
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
 
-        let side = (Side::Request, &begin.provider);
-        let headers = begin.headers.clone();
-        let headers =
-            self.last_headers.clean(&self.scrubber, side, &mut trace.vault, &begin.credentials, headers);
-        let clean = self.scrubber.request(&mut trace.vault, &begin, headers, unsearched.as_deref());
+        let clean = self.intake.clean(&mut trace.vault, &begin, incoming);
         if let Some(reason) = clean.left_out {
             self.gaps.add(number, reason);
         }
-        let is_redacted = clean.body.is_some();
-        let body = clean.body.unwrap_or_else(|| begin.body.clone());
-        // What is stored: the same, unless something was replaced or it is encoded.
-        let (reading, near) = match is_same(&body, &decoded) {
-            true => (reading, near),
-            false => {
-                let split = chain::split(&body);
-                let near = near.and_then(|near| self.bodies.compare(near.number, &body, &split));
-                let reading = read(&target, &body, split, near.as_ref(), &mut self.openings);
-                (reading, near.map(Near::found))
-            }
-        };
-        let (mut facts, live) = match is_redacted {
-            true => {
-                let target = Target { path: &clean.path, ..target };
-                let is_plain = is_same(&derive::decode_body(&clean.headers, &body, &[]).bytes, &body);
-                let stored = match is_plain {
-                    true => derive::request_read(&target, &clean.headers, body.len(), &reading),
-                    false => {
-                        derive::request(target.provider, target.method, target.path, &clean.headers, &body)
-                    }
-                };
-                (stored, Some(live))
-            }
-            false => (live, None),
-        };
-        let earlier = near.as_ref().and_then(|near| Some((self.bodies.get(near.number)?, near)));
-        let hashed = match earlier {
-            Some((earlier, near)) if earlier.hashed.length() <= near.prefix => earlier.hashed.clone(),
-            _ => HashedPrefix::empty(),
-        };
-        let hashed = hashed.extend(&body, RecentBody::lasting(&reading));
-        let digest = hashed.digest_of(&body);
-        let earlier = earlier.map(|(earlier, near)| Earlier {
-            body: &earlier.body,
-            split: earlier.reading.split(),
-            stored: &earlier.stored,
-            shared: &near.shared,
-        });
-        let stored = self.cache.put_body(connection, &body, &reading, earlier)?;
-        let headers = self.last_headers.put(side, connection, &mut self.cache, &clean.headers)?;
-
+        let mut facts = clean.facts;
         facts.seq = trace.next_seq;
         facts.sent_us = begin.at.mono_us - trace.spec.started.mono_us;
-        facts.loop_hint =
-            begin.loop_hint.map(|hint| self.scrubber.text(&mut trace.vault, &begin.credentials, hint));
-        connection
-            .prepare_cached(
-                "INSERT INTO exchanges (trace, seq, sent_us, sent_unix_us, provider, method, path, loop_hint, \
-                 import_index, request_headers, request_skeleton, request_heads, request_digest, request_size) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-            )?
-            .execute(params![
-                key.0,
-                facts.seq,
-                facts.sent_us,
-                begin.at.unix_us,
-                begin.provider.as_str(),
-                begin.method,
-                clean.path,
-                facts.loop_hint,
-                begin.import_index,
-                headers.0,
-                stored.skeleton.0,
-                stored.encode_heads(),
-                &digest.0[..],
-                body.len() as i64
-            ])?;
+        let scrubber = &self.intake.scrubber;
+        let hint = begin.loop_hint.clone();
+        facts.loop_hint = hint.map(|hint| scrubber.text(&mut trace.vault, &begin.credentials, hint));
+        let stored = self.intake.put(connection, &mut self.cache, &begin, clean.content)?;
+        insert_exchange(connection, (key, &facts), &begin, &clean.path, &stored)?;
+
         trace.next_seq += 1;
         trace.last_activity_mono_us = begin.at.mono_us;
         self.batch.begun.push(call);
-        let known = RecentBody::new(body, reading, hashed, stored, begin.credentials.clone(), is_redacted);
-        self.bodies.remember(known, near);
         if self.ended_early.remove(&call) {
             return Ok(());
         }
         trace.open_calls += 1;
-        self.calls
-            .insert(call, OpenCall { trace: number, origin, facts, live, credentials: begin.credentials });
+        let (live, credentials) = (clean.live, begin.credentials);
+        self.calls.insert(call, OpenCall { trace: number, origin, facts, live, credentials });
         Ok(())
     }
 
@@ -397,11 +309,8 @@ impl State {
                     self.gaps.add(open.trace, &reason);
                 }
                 let body = join(body);
-                let side = (Side::Answer, &open.facts.provider);
-                let vault = &mut trace.vault;
-                let headers =
-                    self.last_headers.clean(&self.scrubber, side, vault, &open.credentials, headers);
-                let clean = self.scrubber.answer(&mut trace.vault, &open.credentials, headers, body, chunks);
+                let of = (&open.facts.provider, &open.credentials);
+                let clean = self.intake.clean_answer(&mut trace.vault, of, headers, body, chunks);
                 if let Some(reason) = clean.left_out {
                     self.gaps.add(open.trace, reason);
                 }
@@ -417,8 +326,14 @@ impl State {
             }
         };
         trace.last_activity_mono_us = Moment::now().mono_us;
-        let call = (key, &open.facts);
-        insert_answer(connection, &mut self.cache, &mut self.last_headers, call, &outcome)?;
+        let content = match &outcome {
+            Outcome::Answered(answer) => {
+                let provider = &open.facts.provider;
+                Some(self.intake.put_answer(connection, &mut self.cache, provider, answer)?)
+            }
+            Outcome::NoResponse { .. } | Outcome::InFlight => None,
+        };
+        insert_answer(connection, (key, open.facts.seq), &outcome, content)?;
         let facts = derive::call(&open.facts, &outcome);
         facts_row::insert(connection, key, &facts)?;
         let echo = match &open.live {
@@ -486,19 +401,7 @@ impl State {
             let reason = "calls had not ended when the recording stopped";
             self.gaps.add_many(number, reason, trace.open_calls as u64);
         }
-        connection
-            .prepare_cached(
-                "INSERT INTO trace_ends (trace, ended_us, idle, exit_code, aborted, outcome) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                key.0,
-                trace.ended_us(&closing),
-                closing.cause == ClosingCause::Idle,
-                closing.exit_code,
-                closing.aborted,
-                trace.outcome.map(LoopOutcome::as_str),
-            ])?;
+        insert_end(connection, key, trace, &closing)?;
         reader::store_trace_facts(connection, &reader::trace_row(connection, key)?)?;
         self.batch.closed.push(number);
         Ok(())
@@ -533,14 +436,7 @@ impl State {
     pub(super) fn write_gaps(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         for (number, reasons) in self.gaps.iter() {
             let Some(key) = self.traces.get(number).and_then(|t| t.key) else { continue };
-            for (reason, &count) in reasons {
-                connection
-                    .prepare_cached(
-                        "INSERT INTO trace_gaps (trace, reason, count) VALUES (?1, ?2, ?3) \
-                         ON CONFLICT (trace, reason) DO UPDATE SET count = count + excluded.count",
-                    )?
-                    .execute(params![key.0, reason, count as i64])?;
-            }
+            insert_gaps(connection, key, reasons)?;
         }
         Ok(())
     }
@@ -565,8 +461,7 @@ impl State {
         let reason = cause(error);
         tracing::warn!(%error, "a batch of recordings could not be written");
         self.cache.forget();
-        self.bodies.forget();
-        self.last_headers.forget();
+        self.intake.forget();
         if batch.registered {
             self.recorder = None;
         }
@@ -586,25 +481,6 @@ impl State {
             self.gaps.add(number, &reason);
         }
         self.gaps.add_elsewhere(&reason);
-    }
-}
-
-/// Whether two are the same piece of memory.
-fn is_same(a: &Bytes, b: &Bytes) -> bool {
-    std::ptr::eq(a.as_ref(), b.as_ref())
-}
-
-/// Reads a body, from where it parts from an earlier one.
-fn read(
-    target: &Target<'_>,
-    body: &[u8],
-    split: Split,
-    near: Option<&Near<'_>>,
-    openings: &mut Openings,
-) -> Reading {
-    match near {
-        Some(near) => Reading::after(target, body, split, &near.shared, &near.earlier.reading, openings),
-        None => Reading::whole(target, body, split, openings),
     }
 }
 
