@@ -6,43 +6,29 @@
 //! durations are counts of ns.
 
 use super::{
-    CallTimes, Interaction, Refused,
-    body::Body,
-    document::{Node, Shared},
-    header_list,
-    place::Place,
-    times,
+    CallTimes, Interaction, Refused, Side, body::Body, document::Node, header_list, place::Place, times,
 };
 
-/// Reads all interactions.
-pub(super) fn read(interactions: &[Shared]) -> Result<Vec<Interaction>, Refused> {
-    (0..).zip(interactions).map(|(index, node)| interaction(Place { index }, node)).collect()
-}
-
-fn interaction(place: Place, node: &Node) -> Result<Interaction, Refused> {
+/// Reads one interaction.
+pub(super) fn interaction(place: Place, node: &Node) -> Result<Interaction, Refused> {
     let request = place.map(node, key(node, "request", "Request"), "request")?;
     let response = place.map(node, key(node, "response", "Response"), "response")?;
-    let request_body = body(place, request, "request.body")?;
-    let response_body = body(place, response, "response.body")?;
-    let headers =
-        |message, field| header_list::read(place, message, key(message, "headers", "Headers"), field);
+    let side = |message, headers, body_field| {
+        Ok::<_, Refused>(Side {
+            headers: header_list::read(place, message, key(message, "headers", "Headers"), headers)?,
+            body: body(place, message, body_field)?,
+        })
+    };
+    let line =
+        (place.text(request, key(request, "method", "Method"), "request.method")?, url(place, request)?);
+    let asked = side(request, "request.headers", "request.body")?;
+    let answer = side(response, "response.headers", "response.body")?;
     let duration = response.get_some(key(response, "duration", "Duration")).and_then(Node::text);
-    Ok(Interaction {
-        index: place.index,
-        method: place.text(request, key(request, "method", "Method"), "request.method")?,
-        url: url(place, request)?,
-        request_headers: headers(request, "request.headers")?,
-        request_body: request_body.bytes,
-        status: Some(status(place, response)?),
-        response_headers: headers(response, "response.headers")?,
-        response_body: response_body.bytes,
-        request_exact: request_body.exact,
-        response_exact: response_body.exact,
-        times: CallTimes {
-            duration_us: duration.as_deref().and_then(times::go_duration_us),
-            ..CallTimes::default()
-        },
-    })
+    let times = CallTimes {
+        duration_us: duration.as_deref().and_then(times::go_duration_us),
+        ..CallTimes::default()
+    };
+    Ok(Interaction { times, ..Interaction::answered(place, line, asked, status(place, response)?, answer) })
 }
 
 /// The key's spelling in this mapping.

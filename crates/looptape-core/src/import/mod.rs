@@ -34,8 +34,11 @@ pub use refused::{NotHttp, Refused};
 
 use crate::assembly::Timing;
 use crate::provider::Provider;
+use body::Body;
 use bytes::Bytes;
 use container::Recording;
+use document::{Node, Shared};
+use place::Place;
 use std::{borrow::Cow, fmt};
 
 /// The largest file that is read.
@@ -53,12 +56,20 @@ pub fn read(file_name: &str, bytes: &[u8]) -> Result<Cassette, Refused> {
     }
     let root = document::parse(file_name, bytes)?;
     let (container, interactions) = match container::tell(&root)? {
-        Recording::Vcrpy(list) => (Container::Vcrpy, vcrpy::read(list)?),
-        Recording::GoVcr(list) => (Container::GoVcr, go_vcr::read(list)?),
-        Recording::Vcr(list) => (Container::Vcr, vcr::read(list)?),
+        Recording::Vcrpy(list) => (Container::Vcrpy, each(list, vcrpy::interaction)?),
+        Recording::GoVcr(list) => (Container::GoVcr, each(list, go_vcr::interaction)?),
+        Recording::Vcr(list) => (Container::Vcr, each(list, vcr::interaction)?),
         Recording::Har { log, entries } => (Container::Har, har::read(log, entries)?),
     };
     Ok(Cassette { container, interactions })
+}
+
+/// Reads the interactions of a list, in its order.
+fn each(
+    list: &[Shared],
+    read: fn(Place, &Node) -> Result<Interaction, Refused>,
+) -> Result<Vec<Interaction>, Refused> {
+    (0..).zip(list).map(|(index, node)| read(Place { index }, node)).collect()
 }
 
 /// What a file held: at least one interaction.
@@ -136,7 +147,30 @@ pub struct CallTimes {
     pub duration_us: Option<i64>,
 }
 
+/// One side of an interaction while it is read.
+struct Side {
+    headers: Vec<(String, String)>,
+    body: Body,
+}
+
 impl Interaction {
+    /// A call that was answered, without its times. `line` is method and URL.
+    fn answered(place: Place, line: (String, String), request: Side, status: u16, response: Side) -> Self {
+        Self {
+            index: place.index,
+            method: line.0,
+            url: line.1,
+            request_headers: request.headers,
+            request_body: request.body.bytes,
+            status: Some(status),
+            response_headers: response.headers,
+            response_body: response.body.bytes,
+            request_exact: request.body.exact,
+            response_exact: response.body.exact,
+            times: CallTimes::default(),
+        }
+    }
+
     /// Host and port as written in the URL, without credentials; empty if the URL names none.
     pub fn host(&self) -> &str {
         let (authority, _) = split_url(&self.url);

@@ -3,7 +3,14 @@
 //! A moment without a zone is UTC, as every recorder that leaves the zone out means it. What cannot be read
 //! is not known; it is no reason to refuse a recording.
 
+use super::{CallTimes, document::Node};
 use jiff::{Timestamp, civil, fmt::rfc2822, tz::TimeZone};
+
+/// The times of an interaction that says when it was noted down.
+pub(super) fn recorded_at(interaction: &Node) -> CallTimes {
+    let recorded_at = interaction.get_some("recorded_at").and_then(Node::text);
+    CallTimes { started_unix_us: recorded_at.as_deref().and_then(unix_us), ..CallTimes::default() }
+}
 
 /// µs since the Unix epoch: of `2024-02-14T06:53:36.314Z`, `2024-02-14 06:53:36 +02:00`,
 /// `2024-02-14 06:53:36 GMT`, `2024-02-14T06:53:36`, `Wed, 14 Feb 2024 06:53:36 GMT`.

@@ -12,9 +12,9 @@
 //! - `recorded_at` is the moment at which the interaction was noted down, to the second.
 
 use super::{
-    CallTimes, Interaction, Refused,
+    Interaction, Refused, Side,
     body::Body,
-    document::{Node, Shared, Tag},
+    document::{Node, Tag},
     header_list,
     place::Place,
     scalar::{Scalar, Style, Value, base64},
@@ -26,33 +26,22 @@ use std::io::Read;
 /// The longest body that a compressed one may become.
 const MAX_BODY_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Reads all interactions.
-pub(super) fn read(interactions: &[Shared]) -> Result<Vec<Interaction>, Refused> {
-    (0..).zip(interactions).map(|(index, node)| interaction(Place { index }, node)).collect()
-}
-
-fn interaction(place: Place, node: &Node) -> Result<Interaction, Refused> {
+/// Reads one interaction.
+pub(super) fn interaction(place: Place, node: &Node) -> Result<Interaction, Refused> {
     let request = place.map(node, "request", "request")?;
     let response = place.map(node, "response", "response")?;
-    let request_body = body(place, request, "request.body")?;
-    let response_body = body(place, response, "response.body")?;
-    let recorded_at = node.get_some("recorded_at").and_then(Node::text);
-    Ok(Interaction {
-        index: place.index,
-        method: place.text(request, "method", "request.method")?.to_ascii_uppercase(),
-        url: place.text(request, "uri", "request.uri")?,
-        request_headers: header_list::read(place, request, "headers", "request.headers")?,
-        request_body: request_body.bytes,
-        status: Some(status(place, response)?),
-        response_headers: header_list::read(place, response, "headers", "response.headers")?,
-        response_body: response_body.bytes,
-        request_exact: request_body.exact,
-        response_exact: response_body.exact,
-        times: CallTimes {
-            started_unix_us: recorded_at.as_deref().and_then(times::unix_us),
-            ..CallTimes::default()
-        },
-    })
+    let side = |message, headers, body_field| {
+        Ok::<_, Refused>(Side {
+            headers: header_list::read(place, message, "headers", headers)?,
+            body: body(place, message, body_field)?,
+        })
+    };
+    let method = place.text(request, "method", "request.method")?.to_ascii_uppercase();
+    let line = (method, place.text(request, "uri", "request.uri")?);
+    let asked = side(request, "request.headers", "request.body")?;
+    let answer = side(response, "response.headers", "response.body")?;
+    let times = times::recorded_at(node);
+    Ok(Interaction { times, ..Interaction::answered(place, line, asked, status(place, response)?, answer) })
 }
 
 fn status(place: Place, response: &Node) -> Result<u16, Refused> {
