@@ -178,9 +178,23 @@ async fn begin(recording: &Recording, passed: usize) -> RawClient {
     client
 }
 
+/// How a client goes away.
+#[derive(Clone, Copy)]
+enum Departure {
+    Close,
+    Reset,
+}
+
+fn leave(client: RawClient, departure: Departure) {
+    match departure {
+        Departure::Close => drop(client),
+        Departure::Reset => client.hang_up().unwrap(),
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_hangs_up_on_a_stalled_upstream() {
-    for politely in [true, false] {
+    for departure in [Departure::Close, Departure::Reset] {
         let upstream = ScriptedUpstream::start().await.unwrap();
         let never = Gate::closed();
         upstream.push(Answer::json("{}").stalled(&never));
@@ -188,11 +202,7 @@ async fn a_client_that_hangs_up_on_a_stalled_upstream() {
         let recording = lab.record(&upstream.url()).await;
         let client = begin(&recording, 0).await;
         upstream.wait_for_requests(1).await;
-        if politely {
-            drop(client)
-        } else {
-            client.hang_up().unwrap()
-        }
+        leave(client, departure);
         // The upstream sees the hang-up: nobody pays for an answer that nobody reads.
         upstream.wait_for_hang_ups(1).await;
         recording.finish().await;
@@ -206,18 +216,14 @@ async fn a_client_that_hangs_up_on_a_stalled_upstream() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_inside_a_stream() {
-    for politely in [true, false] {
+    for departure in [Departure::Close, Departure::Reset] {
         let upstream = ScriptedUpstream::start().await.unwrap();
         let never = Gate::closed();
         upstream.push(Answer::event_stream([DELTA]).wait(&never).piece(DELTA));
         let lab = Lab::new();
         let recording = lab.record(&upstream.url()).await;
         let client = begin(&recording, 1).await;
-        if politely {
-            drop(client)
-        } else {
-            client.hang_up().unwrap()
-        }
+        leave(client, departure);
         upstream.wait_for_hang_ups(1).await;
         recording.finish().await;
         let (recorded, replayed) = replay(&lab).await;

@@ -1,6 +1,7 @@
 //! Recording never harms the agent: what passes is what would pass without looptape, byte for byte and
 //! piece by piece, and the recording holds the same.
 
+use crate::env::TestEnv;
 use crate::lab::{Lab, answer};
 use looptape_core::exchange::Ending;
 use looptape_store::{Reader, Selector, TraceStatus};
@@ -439,4 +440,23 @@ async fn uploads_in_chunks_and_uploads_that_wait_for_100() {
     assert_eq!(bodies, [b"{\"a\":1}".to_vec(), b"{}".to_vec()]);
     let recorded: Vec<_> = lab.recorded().exchanges.into_iter().map(|e| e.request_body).collect();
     assert_eq!(recorded, bodies);
+}
+
+/// Sent by the child over its base URL: an upgrade, and the status line that came back.
+const ASKS_FOR_A_WEBSOCKET: &str = r#"
+url=${OPENAI_BASE_URL#http://}; host=${url%%/*}; path=/${url#*/}
+exec 3<>/dev/tcp/${host%:*}/${host#*:}
+printf 'GET %s/responses HTTP/1.1\r\nhost: %s\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n' "$path" "$host" >&3
+head -n 1 <&3
+exit 7"#;
+
+#[test]
+fn a_websocket_is_refused_and_the_recording_says_so() {
+    let env = TestEnv::new();
+    let ran = env.looptape(&["record", "--", "bash", "-c", ASKS_FOR_A_WEBSOCKET]);
+    assert_eq!(ran.code, Some(7));
+    assert_eq!(ran.stdout.trim_end(), "HTTP/1.1 426 Upgrade Required");
+    assert!(ran.stderr.contains("a WebSocket was refused (426)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the program ended with code 7"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no model call was seen"), "{}", ran.stderr);
 }

@@ -77,20 +77,20 @@ pub struct Tally {
     pub in_flight: AtomicUsize,
     /// Set when the server drains.
     pub draining: Arc<AtomicBool>,
-    /// Failures to reach an upstream, by message.
-    failures: Mutex<BTreeMap<String, u64>>,
+    /// What whoever started the recording should know, by message.
+    remarks: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Tally {
-    /// Failures to reach an upstream: message and how often.
-    pub fn failures(&self) -> Vec<(String, u64)> {
-        self.failures.lock().map(|f| f.iter().map(|(m, n)| (m.clone(), *n)).collect()).unwrap_or_default()
+    /// Upstreams that could not be reached, requests that were refused: message and how often.
+    pub fn remarks(&self) -> Vec<(String, u64)> {
+        self.remarks.lock().map(|r| r.iter().map(|(m, n)| (m.clone(), *n)).collect()).unwrap_or_default()
     }
 
-    fn failed(&self, message: &str) {
+    fn remark(&self, message: &str) {
         // Held for one insertion, never across an await.
-        if let Ok(mut failures) = self.failures.lock() {
-            *failures.entry(message.to_owned()).or_default() += 1;
+        if let Ok(mut remarks) = self.remarks.lock() {
+            *remarks.entry(message.to_owned()).or_default() += 1;
         }
     }
 }
@@ -150,6 +150,8 @@ impl Handler for RecordingProxy {
             return Ok(control::answer(&self.recorder, own_path, request).await);
         }
         if reply::wants_websocket(request.headers()) {
+            self.tally
+                .remark("a WebSocket was refused (426): it is not recorded, the client has to use HTTP");
             return Ok(reply::upgrade_required());
         }
         if address.leaves_its_base() {
@@ -289,7 +291,7 @@ impl RecordingProxy {
             (Ending::UpstreamReset { error: cause.clone() }, "broke the connection before answering")
         };
         let why = format!("{} {what}: {cause}", upstream.url());
-        self.tally.failed(&why);
+        self.tally.remark(&why);
         ticket.finish(CallEnd::NoResponse { at_mono_us: Moment::now().mono_us, ending });
         Abort { why }
     }

@@ -202,13 +202,16 @@ fn finish(global: &Global, id: &TraceId, run: &Recorded) -> anyhow::Result<Exit>
     };
     // Scripts rely on this line: it is printed even with --quiet.
     anstream::eprintln!("trace: {id}");
-    for (failure, times) in run.tally.failures() {
-        global.say(&format!("looptape: {failure} ({times} ×)"));
+    for (remark, times) in run.tally.remarks() {
+        global.say(&format!("looptape: {remark} ({times} ×)"));
     }
     for (reason, times) in &run.report.gaps {
         anstream::eprintln!("looptape: the recording is incomplete: {reason} ({times} ×)");
     }
     if run.tally.calls.load(Ordering::Relaxed) == 0 {
+        if let Exit::Child(code) = exit {
+            global.say(&format!("looptape: the program ended with code {code}: what it printed may say why"));
+        }
         global.say(NOTHING_SEEN);
     } else {
         match summary(global, id) {

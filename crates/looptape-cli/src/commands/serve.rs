@@ -128,7 +128,7 @@ impl Gateway<'_> {
         if let Some(retention) = retention {
             retention.abort();
         }
-        say_failures(self.global, &tally);
+        say_remarks(self.global, &tally);
         Ok(drained)
     }
 }
@@ -243,9 +243,9 @@ fn not_itself(upstreams: &Upstreams, address: SocketAddr) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn say_failures(global: &Global, tally: &Tally) {
-    for (failure, times) in tally.failures() {
-        global.say(&format!("looptape: {failure} ({times} ×)"));
+fn say_remarks(global: &Global, tally: &Tally) {
+    for (remark, times) in tally.remarks() {
+        global.say(&format!("looptape: {remark} ({times} ×)"));
     }
 }
 
