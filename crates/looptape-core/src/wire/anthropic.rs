@@ -289,25 +289,14 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_events::{any_object, stream};
     use super::super::{Milestones, Wire};
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn answer(body: &str) -> ResponseView {
         Wire::AnthropicMessages.decode_response(200, None, body.as_bytes())
-    }
-
-    /// A stream of events named by their type, and where each ends.
-    fn stream(events: &[Value]) -> (String, Vec<usize>) {
-        let mut body = String::new();
-        let ends = events
-            .iter()
-            .map(|event| {
-                body += &format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
-                body.len()
-            })
-            .collect();
-        (body, ends)
     }
 
     fn events() -> Vec<Value> {
@@ -432,5 +421,45 @@ mod tests {
                 Message { role: Role::User, parts: vec![result, image] },
             ]
         );
+    }
+
+    fn any_event() -> impl Strategy<Value = Value> {
+        let kinds =
+            ["content_block_delta", "content_block_delta", "content_block_start", "message_delta", "error"];
+        let delta = any_object(&[
+            ("text", json!("t")),
+            ("thinking", json!("r")),
+            ("partial_json", json!("{")),
+            ("stop_reason", json!("end_turn")),
+        ]);
+        let deltas = ["text_delta", "thinking_delta", "input_json_delta", "signature_delta"];
+        let block = json!({"type": "tool_use", "id": "a", "name": "f", "input": {}});
+        let event = any_object(&[
+            ("index", json!(1)),
+            ("content_block", block),
+            ("usage", json!({"output_tokens": 1})),
+        ]);
+        (event, delta, proptest::sample::select(kinds.to_vec()), proptest::sample::select(deltas.to_vec()))
+            .prop_map(|(mut event, mut delta, kind, delta_kind)| {
+                delta["type"] = json!(delta_kind);
+                event["delta"] = delta;
+                event["type"] = json!(kind);
+                event
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn plain_events_are_read_as_all_others_are(events in proptest::collection::vec(any_event(), 1..6)) {
+            let (mut either, mut general) = (Answer::default(), Answer::default());
+            for (end, data) in events.iter().enumerate() {
+                let event = StreamEvent { name: None, data: &data.to_string(), end };
+                either.take_event(&event);
+                general.take_data(data, &event);
+            }
+            prop_assert_eq!(either.finish(), general.finish());
+        }
     }
 }

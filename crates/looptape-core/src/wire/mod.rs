@@ -23,6 +23,8 @@ mod partial_calls;
 mod response;
 pub mod route;
 pub mod sse;
+#[cfg(test)]
+mod test_events;
 
 use crate::usage::TokenUsage;
 use serde::{Deserialize, Serialize};

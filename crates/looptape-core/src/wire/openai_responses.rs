@@ -341,24 +341,13 @@ impl ItemFragments {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_events::{any_object, stream};
     use super::super::{Milestones, Wire};
     use super::*;
+    use proptest::prelude::*;
 
     fn answer(body: &str) -> ResponseView {
         Wire::OpenAiResponses.decode_response(200, None, body.as_bytes())
-    }
-
-    /// A stream of events named by their type, and where each ends.
-    fn stream(events: &[Value]) -> (String, Vec<usize>) {
-        let mut body = String::new();
-        let ends = events
-            .iter()
-            .map(|event| {
-                body += &format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
-                body.len()
-            })
-            .collect();
-        (body, ends)
     }
 
     fn events() -> Vec<Value> {
@@ -491,5 +480,47 @@ mod tests {
         assert_eq!(view.messages[4].role, Role::Other("item_reference".into()));
         let text = decode_request("/v1/responses", &json!({"input": "hi"}));
         assert_eq!(text.messages, [message(Role::User, Part::Text { text: "hi".into() })]);
+    }
+
+    fn any_event() -> impl Strategy<Value = Value> {
+        let kinds = [
+            "response.output_text.delta",
+            "response.output_text.done",
+            "response.reasoning_summary_text.delta",
+            "response.function_call_arguments.delta",
+            "response.function_call_arguments.done",
+            "response.output_item.added",
+            "response.output_item.done",
+            "response.completed",
+            "error",
+            "other.delta",
+        ];
+        let item = json!({"type": "function_call", "call_id": "a", "name": "f", "arguments": ""});
+        let event = any_object(&[
+            ("output_index", json!(1)),
+            ("delta", json!("t")),
+            ("text", json!("t")),
+            ("item", item),
+            ("response", json!({"id": "r", "model": "m", "status": "completed"})),
+        ]);
+        (event, proptest::sample::select(kinds.to_vec())).prop_map(|(mut event, kind)| {
+            event["type"] = json!(kind);
+            event
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn plain_events_are_read_as_all_others_are(events in proptest::collection::vec(any_event(), 1..6)) {
+            let (mut either, mut general) = (Answer::default(), Answer::default());
+            for (end, data) in events.iter().enumerate() {
+                let event = StreamEvent { name: None, data: &data.to_string(), end };
+                either.take_event(&event);
+                general.take_data(data, &event);
+            }
+            prop_assert_eq!(either.finish(), general.finish());
+        }
     }
 }

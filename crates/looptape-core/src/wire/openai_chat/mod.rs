@@ -313,6 +313,7 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_events::any_object;
     use super::super::{Milestones, ProviderError, Wire};
     use super::*;
     use proptest::prelude::*;
@@ -470,21 +471,6 @@ mod tests {
             "function_call": {"name": "", "arguments": ""}}}]});
         let call = ToolCall { id: Some("a".into()), name: "f".into(), arguments: json!("") };
         assert_eq!(answer(&empty.to_string()).tool_calls, [call]);
-    }
-
-    /// A field's value: absent, or one of several, sensible or not.
-    fn any_field(key: &'static str, values: Vec<Value>) -> impl Strategy<Value = Option<(String, Value)>> {
-        let field = proptest::sample::select(values).prop_map(move |value| (key.to_owned(), value));
-        proptest::option::weighted(0.4, field)
-    }
-
-    fn any_object(fields: &[(&'static str, Value)]) -> impl Strategy<Value = Value> + use<> {
-        let odd = [Value::Null, json!(""), json!("x"), json!(0), json!(1), json!([]), json!({})];
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(key, usual)| any_field(key, [&odd[..], &vec![usual.clone(); 7]].concat()))
-            .collect();
-        fields.prop_map(|fields| Value::Object(fields.into_iter().flatten().collect()))
     }
 
     fn any_chunk() -> impl Strategy<Value = Value> {
