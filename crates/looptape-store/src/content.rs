@@ -26,7 +26,7 @@ pub(crate) struct ContentCache {
     generation: i64,
 }
 
-/// A body as it was stored: where it is, and its pieces, so that the next body of the same conversation
+/// A body as it was stored: where it is, and its runs of pieces, so that the next body of its conversation
 /// finds what it shares.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredBody {

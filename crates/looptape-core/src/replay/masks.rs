@@ -59,7 +59,7 @@ pub(super) fn mask(body: &[u8]) -> Cow<'_, [u8]> {
 
 /// Whether the first word of a label stands anywhere: raw JSON may spell the rest with escapes.
 fn may_hold_label(body: &[u8]) -> bool {
-    let holds = |word: &str| body.windows(word.len()).any(|window| window == word.as_bytes());
+    let holds = |word: &str| memchr::memmem::find(body, word.as_bytes()).is_some();
     ["Chunk ID", "Wall time", "chunk_id", "wall_time_seconds", "Process Group PGID", "x-anthropic-billing"]
         .into_iter()
         .any(holds)
