@@ -5,11 +5,13 @@
 //! - `tape`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
+//! - `answers`: how an answer that was asked for again compares with the recorded one.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
 //! and the same reports. Masks beyond these, near matches, rebinding and forks are not here yet.
 
+pub mod answers;
 mod cause;
 mod classify;
 pub mod components;

@@ -139,6 +139,9 @@ pub struct ResponseView {
     pub finish_reason: Option<String>,
     pub text: String,
     pub reasoning: String,
+    /// What the model says where it refuses, in formats that keep that apart from its text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refusal: String,
     /// Client-executed tool calls, in order of appearance.
     pub tool_calls: Vec<ToolCall>,
     /// Names of server-executed tool calls, in order of appearance.
