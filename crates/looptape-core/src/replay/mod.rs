@@ -6,6 +6,7 @@
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `answers`: how an answer that was asked for again compares with the recorded one.
+//! - `free_run`: a loop that a model drives by itself, with the recording's tools.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
@@ -17,6 +18,7 @@ mod classify;
 pub mod components;
 mod difference;
 mod fields;
+pub mod free_run;
 mod live;
 mod masks;
 mod options;

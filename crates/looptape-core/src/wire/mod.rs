@@ -11,6 +11,7 @@ mod bedrock_invoke;
 mod cohere_v1;
 mod cohere_v2;
 pub mod content_encoding;
+mod echo;
 mod framing;
 mod gemini;
 mod lenient;
@@ -25,6 +26,8 @@ pub mod route;
 pub mod sse;
 #[cfg(test)]
 mod test_events;
+
+pub use echo::WrittenResult;
 
 use crate::usage::TokenUsage;
 use serde::{Deserialize, Serialize};
