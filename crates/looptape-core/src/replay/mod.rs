@@ -6,6 +6,7 @@
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `answers`: how an answer that was asked for again compares with the recorded one.
+//! - `schedule`, `retry`, `driven`: recorded requests sent again, and what came of it.
 //! - `free_run`: a loop that a model drives by itself, with the recording's tools.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //!
@@ -17,6 +18,7 @@ mod cause;
 mod classify;
 pub mod components;
 mod difference;
+pub mod driven;
 mod fields;
 pub mod free_run;
 mod live;
@@ -25,6 +27,8 @@ mod options;
 pub mod refusal;
 mod replayer;
 mod report;
+pub mod retry;
+pub mod schedule;
 mod side_calls;
 mod summary;
 mod tape;
