@@ -338,14 +338,11 @@ impl Replayer {
     /// The call to serve for a step: its first attempt that is left, or under [`Attempts::Collapse`] its
     /// last one.
     fn final_attempt(&self, first: EntryId) -> EntryId {
-        let mut at = first;
-        while self.options.attempts == Attempts::Collapse {
-            let Some(next) = self.tape.entry(at).retried_by.filter(|&next| self.is_unused(next)) else {
-                break;
-            };
-            at = next;
+        let next = |&at: &EntryId| self.tape.entry(at).retried_by.filter(|&next| self.is_unused(next));
+        match self.options.attempts {
+            Attempts::Faithful => first,
+            Attempts::Collapse => std::iter::successors(Some(first), next).last().unwrap_or(first),
         }
-        at
     }
 
     /// Passes the attempts from `first` to just before `last` over.
