@@ -12,6 +12,7 @@ use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::server::Server;
+use looptape_proxy::tape_server::Speed;
 use looptape_store::RecordedTrace;
 use serde_json::json;
 use std::ffi::OsString;
@@ -53,6 +54,9 @@ pub(crate) struct Args {
     /// What becomes of identical requests that run at the same time
     #[arg(long, value_enum, default_value = "by-arrival")]
     ambiguous: AmbiguousArg,
+    /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
+    #[arg(long, value_name = "N", default_value = "0", value_parser = speed)]
+    speed: Speed,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
@@ -81,6 +85,11 @@ enum AmbiguousArg {
     ByArrival,
     /// Refused
     Fail,
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    let speed = text.parse().ok().and_then(Speed::new);
+    speed.ok_or_else(|| "a speed is 0 or a positive number, such as 1 or 10".to_owned())
 }
 
 /// How long a grandchild's calls may go on after the child.
@@ -112,7 +121,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = Config::load()?;
     let reader = global.reader()?;
     let trace = reader.load(find(&reader, &args.trace)?)?;
-    let ready = tape::server(&reader, &trace, args.options(), &config)?;
+    let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
+    let ready = Ready { server: server.at_speed(args.speed), told };
     if !args.command.is_empty() {
         return with_child(global, args, &trace, ready);
     }
@@ -156,6 +166,9 @@ pub(super) fn replay(
         Err(not_started) => return Ok(Err(not_started)),
     };
     let summary = server.finish().context("the replay was ended twice: this is a bug")?;
+    if let Some(trouble) = server.trouble() {
+        anyhow::bail!(trouble);
+    }
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
