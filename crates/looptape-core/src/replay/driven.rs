@@ -9,7 +9,7 @@ use super::summary::Summary;
 use super::tape::CallLabel;
 use crate::assembly::TraceSpan;
 use crate::cost::Usd;
-use crate::derive;
+use crate::derive::{self, RequestFacts};
 use crate::exchange::Exchange;
 use crate::facts::CallFacts;
 use crate::metrics::{self, Measured, Ms, Percentiles, Sample, Stats, TraceMetrics, Window};
@@ -35,6 +35,7 @@ pub struct DrivenRun {
     pub not_sent: usize,
     pub metrics: TraceMetrics,
     pub started_unix_us: i64,
+    pub ended_unix_us: i64,
     /// What the server that answered says, where it decided by the recording.
     pub replay: Option<Summary>,
 }
@@ -85,6 +86,9 @@ pub struct DrivenMoney {
     pub recorded_usd: Option<Usd>,
     pub spent_usd: Option<Usd>,
     pub saved_usd: Option<Usd>,
+    /// Whether some of these may be larger.
+    #[serde(rename = "money_at_least")]
+    pub at_least: bool,
 }
 
 /// One run in the report.
@@ -144,18 +148,30 @@ pub struct DrivenReport {
     pub refused: Vec<RefusedTrace>,
 }
 
-/// The facts of a call that was sent again, in the recorded one's place.
-pub fn facts(recorded: &CallFacts, sent: &Exchange) -> CallFacts {
-    let Exchange { provider, method, path, request_headers, request_body, .. } = sent;
-    let request = derive::request(provider, method, path, request_headers, request_body);
-    CallFacts {
+/// The facts of a call that was sent again, in the recorded one's place. `retries` says how often this request
+/// was sent before in this run; `None` if its own header does.
+pub fn facts(recorded: &CallFacts, sent: &Exchange, retries: Option<u32>) -> CallFacts {
+    let request = RequestFacts {
         seq: sent.seq,
         sent_us: sent.sent_us,
+        loop_hint: recorded.loop_hint.clone(),
+        provider: recorded.provider.clone(),
+        endpoint: recorded.endpoint.clone(),
+        kind: recorded.kind,
+        model: recorded.model.clone(),
+        stream: recorded.stream,
+        previous_response_id: recorded.previous_response_id.clone(),
+        request_digest: recorded.request_digest,
+        retry_count: retries.or(recorded.retry_count),
+        request_bytes: sent.request_body.len() as u64,
+        lineage: recorded.lineage,
+        conversation: None,
+    };
+    CallFacts {
         lineage: recorded.lineage,
         asks: recorded.asks.clone(),
+        carries: recorded.carries.clone(),
         response_id: recorded.response_id.clone(),
-        previous_response_id: recorded.previous_response_id.clone(),
-        loop_hint: recorded.loop_hint.clone(),
         ..derive::call(&request, &sent.outcome)
     }
 }
