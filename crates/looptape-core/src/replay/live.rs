@@ -2,15 +2,17 @@
 //! costs one digest, and no JSON is parsed.
 
 use super::components::{self, Endpoint, RequestKey};
-use super::masks;
+use super::masks::{MaskedSpan, Masking};
 use super::options::Rung;
 use super::tape::Tape;
+use crate::canonical::Json;
 use crate::digest::Digest;
 use crate::facts::Lineage;
 use crate::wire::Wire;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
+use std::sync::Arc;
 
 /// A request as it arrives.
 pub struct LiveRequest<'a> {
@@ -30,14 +32,21 @@ impl fmt::Debug for LiveRequest<'_> {
     }
 }
 
+/// A live request with its masks.
+struct MaskedLive {
+    key: RequestKey,
+    spans: Vec<MaskedSpan>,
+}
+
 /// A live request with what was computed of it so far.
 pub(super) struct Live<'a> {
     pub(super) request: &'a LiveRequest<'a>,
     pub(super) endpoint: Endpoint,
     pub(super) body: Cow<'a, [u8]>,
     pub(super) exact: Digest,
+    masking: Arc<Masking>,
     key: OnceCell<RequestKey>,
-    masked: OnceCell<RequestKey>,
+    masked: OnceCell<MaskedLive>,
     lineage: OnceCell<Lineage>,
 }
 
@@ -51,6 +60,7 @@ impl<'a> Live<'a> {
             endpoint,
             body,
             exact,
+            masking: tape.masking().clone(),
             key: OnceCell::new(),
             masked: OnceCell::new(),
             lineage: OnceCell::new(),
@@ -61,18 +71,35 @@ impl<'a> Live<'a> {
         self.key.get_or_init(|| RequestKey::new(self.request.wire, &self.endpoint, &self.body))
     }
 
-    /// The body as it is compared at `rung`.
+    /// The body as it is compared at `rung`, for people.
     pub(super) fn body_at(&self, rung: Rung) -> Cow<'_, [u8]> {
-        if rung < Rung::Masked { Cow::Borrowed(&self.body) } else { masks::mask(&self.body) }
+        if rung < Rung::Masked {
+            Cow::Borrowed(&self.body)
+        } else {
+            self.masking.readable(self.request.wire, &self.body)
+        }
     }
 
-    /// The key of that body.
+    /// The key by which it is compared at `rung`.
     pub(super) fn key_at(&self, rung: Rung) -> &RequestKey {
-        let masked = || match self.body_at(rung) {
-            Cow::Borrowed(_) => self.key().clone(),
-            Cow::Owned(body) => RequestKey::new(self.request.wire, &self.endpoint, &body),
-        };
-        if rung < Rung::Masked { self.key() } else { self.masked.get_or_init(masked) }
+        if rung < Rung::Masked { self.key() } else { &self.masked().key }
+    }
+
+    /// The values that its masks stand for.
+    pub(super) fn spans(&self) -> &[MaskedSpan] {
+        &self.masked().spans
+    }
+
+    fn masked(&self) -> &MaskedLive {
+        self.masked.get_or_init(|| {
+            let unmasked = || MaskedLive { key: self.key().clone(), spans: Vec::new() };
+            let Some(mut json) = Json::parse(&self.body) else { return unmasked() };
+            let spans = self.masking.apply(self.request.wire, &mut json);
+            if spans.is_empty() {
+                return unmasked();
+            }
+            MaskedLive { key: RequestKey::of_json(self.request.wire, &self.endpoint, &json), spans }
+        })
     }
 
     pub(super) fn lineage(&self) -> Lineage {

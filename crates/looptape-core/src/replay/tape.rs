@@ -6,9 +6,10 @@
 //! replay of a long trace costs one pass over its bytes.
 
 use super::components::{self, Endpoint, Normalise, RequestKey};
-use super::masks;
+use super::masks::{MaskedSpan, Masking};
 use super::options::Rung;
 use super::timeline::Timeline;
+use crate::canonical::Json;
 use crate::digest::Digest;
 use crate::exchange::{Ending, Exchange, Outcome};
 use crate::facts::{AttemptState, CallFacts, CallKind, Lineage};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A call of a tape, by its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,6 +155,7 @@ pub struct Tape {
     normalise: Normalise,
     entries: Vec<Entry>,
     exact: Index,
+    masking: Arc<Masking>,
     keyed: OnceLock<Keyed>,
     masked: OnceLock<Masked>,
 }
@@ -200,7 +202,20 @@ impl Tape {
         link_parents(&mut entries);
         let exact = index(&entries, |at| entries[at].exact);
         link_retries(&mut entries, &exact);
-        Self { completeness, normalise, entries, exact, keyed: OnceLock::new(), masked: OnceLock::new() }
+        Self {
+            completeness,
+            normalise,
+            entries,
+            exact,
+            masking: Arc::default(),
+            keyed: OnceLock::new(),
+            masked: OnceLock::new(),
+        }
+    }
+
+    /// The same tape for a replay whose requests are masked so.
+    pub fn masked_by(self, masking: Masking) -> Self {
+        Self { masking: Arc::new(masking), masked: OnceLock::new(), ..self }
     }
 
     pub fn completeness(&self) -> &Completeness {
@@ -252,16 +267,27 @@ impl Tape {
         self.masked().renamed.get(&digest).map_or(&[], Timeline::ids)
     }
 
-    /// A recorded body as it is compared at `rung`.
+    pub(super) fn masking(&self) -> &Arc<Masking> {
+        &self.masking
+    }
+
+    /// A recorded body as it is compared at `rung`, for people.
     pub(super) fn body_at(&self, rung: Rung, id: EntryId) -> Cow<'_, [u8]> {
         let body = (self.normalise)(&self.entry(id).call.body);
         if rung < Rung::Masked {
             return body;
         }
+        let wire = self.entry(id).call.wire;
         match body {
-            Cow::Borrowed(body) => masks::mask(body),
-            Cow::Owned(body) => Cow::Owned(masks::mask(&body).into_owned()),
+            Cow::Borrowed(body) => self.masking.readable(wire, body),
+            Cow::Owned(body) => Cow::Owned(self.masking.readable(wire, &body).into_owned()),
         }
+    }
+
+    /// The values that masks of a recorded body stand for.
+    pub(super) fn masked_spans(&self, id: EntryId) -> Vec<MaskedSpan> {
+        let call = &self.entry(id).call;
+        self.masking.spans(call.wire, &(self.normalise)(&call.body))
     }
 
     /// The key of that body.
@@ -292,12 +318,14 @@ impl Tape {
 
     fn masked(&self) -> &Masked {
         self.masked.get_or_init(|| {
-            let key = |id: EntryId| match masks::mask(&(self.normalise)(&self.entry(id).call.body)) {
-                Cow::Borrowed(_) => self.key(id).clone(),
-                Cow::Owned(body) => {
-                    RequestKey::new(self.entry(id).call.wire, &self.entry(id).endpoint, &body)
-                }
+            let key = |id: EntryId| {
+                let entry = self.entry(id);
+                let body = (self.normalise)(&entry.call.body);
+                let mut json = Json::parse(&body)?;
+                let spans = self.masking.apply(entry.call.wire, &mut json);
+                (!spans.is_empty()).then(|| RequestKey::of_json(entry.call.wire, &entry.endpoint, &json))
             };
+            let key = |id: EntryId| key(id).unwrap_or_else(|| self.key(id).clone());
             let keys: Vec<RequestKey> = self.ids().map(key).collect();
             let renamed = index(&self.entries, |at| keys[at].renamed);
             Masked { keys, renamed }
