@@ -4,8 +4,7 @@
 use super::components::{self, Endpoint, RequestKey};
 use super::masks::{MaskedSpan, Masking};
 use super::options::Rung;
-use super::tape::Tape;
-use crate::canonical::Json;
+use super::tape::{Shape, Tape};
 use crate::digest::Digest;
 use crate::facts::Lineage;
 use crate::wire::Wire;
@@ -54,7 +53,7 @@ impl<'a> Live<'a> {
     pub(super) fn new(tape: &Tape, request: &'a LiveRequest<'a>) -> Self {
         let endpoint = Endpoint::new(request.method, request.path);
         let body = (tape.normalise())(request.body);
-        let exact = components::exact_digest(&endpoint, &body);
+        let exact = components::exact_digest(&endpoint, Digest::of(&body));
         Self {
             request,
             endpoint,
@@ -65,6 +64,11 @@ impl<'a> Live<'a> {
             masked: OnceCell::new(),
             lineage: OnceCell::new(),
         }
+    }
+
+    /// What it has in common with all recorded calls that it can match.
+    pub(super) fn shape(&self) -> Shape {
+        Shape { endpoint: self.endpoint.to_string(), turns: self.lineage().turns }
     }
 
     pub(super) fn key(&self) -> &RequestKey {
@@ -91,14 +95,9 @@ impl<'a> Live<'a> {
     }
 
     fn masked(&self) -> &MaskedLive {
-        self.masked.get_or_init(|| {
-            let unmasked = || MaskedLive { key: self.key().clone(), spans: Vec::new() };
-            let Some(mut json) = Json::parse(&self.body) else { return unmasked() };
-            let spans = self.masking.apply(self.request.wire, &mut json);
-            if spans.is_empty() {
-                return unmasked();
-            }
-            MaskedLive { key: RequestKey::of_json(self.request.wire, &self.endpoint, &json), spans }
+        self.masked.get_or_init(|| match self.masking.key(self.request.wire, &self.endpoint, &self.body) {
+            Some((key, spans)) => MaskedLive { key, spans },
+            None => MaskedLive { key: self.key().clone(), spans: Vec::new() },
         })
     }
 

@@ -16,6 +16,7 @@
 
 use super::cause::Cause;
 use super::classify::{self, Missed};
+use super::components::{self, Endpoint};
 use super::live::{Live, LiveRequest};
 use super::masks::{MaskKind, Mismatch, Pair};
 use super::near;
@@ -170,6 +171,23 @@ impl Replayer {
         }
     }
 
+    /// Decides about the next request to arrive if it is, byte for byte, a recorded one that is left to be
+    /// served; `body` is the digest of what arrived. `None` leaves the decision, and the state, to
+    /// [`Replayer::next`], which has to read the body.
+    pub fn repeat(&mut self, method: &str, path: &str, body: Digest) -> Option<Served> {
+        let exact = components::exact_digest(&Endpoint::new(method, path), body);
+        let matching = self.tape.with_stored(exact);
+        let first = matching[first_unused(&mut self.cursors, &self.uses, Rung::Bytes, matching)?];
+        let twins = self.concurrent_twins(first, Rung::Bytes);
+        let last = self.final_attempt(first);
+        let nothing_to_serve = self.tape.entry(last).call.outcome == RecordedOutcome::InFlight;
+        if nothing_to_serve || (self.options.ambiguous == Ambiguous::Fail && !twins.is_empty()) {
+            return None;
+        }
+        let choice = if twins.is_empty() { Choice::Certain } else { Choice::ByArrival };
+        Some(self.hand_out(first, last, Rung::Bytes, choice))
+    }
+
     /// Notes that a served answer was sent to its end, or that the client hung up. To be called before
     /// the client can see the end, or a client that asks again at once would seem to overlap itself.
     pub fn finished(&mut self, entry: EntryId) {
@@ -220,23 +238,21 @@ impl Replayer {
         let by_digest = [Rung::Bytes, Rung::Canonical, Rung::Renamed, Rung::Masked];
         for rung in by_digest.into_iter().filter(|&rung| rung <= self.options.max_rung) {
             let matching = matching(&self.tape, live, rung);
-            let Some(&group) = matching.first() else { continue };
-            let cursor = self.cursors.entry((rung, group)).or_default();
-            while matching.get(*cursor).is_some_and(|id| self.uses[id.0] != Use::Unused) {
-                *cursor += 1;
+            if matching.is_empty() {
+                continue;
             }
-            match matching.get(*cursor..) {
-                Some(rest @ [_, ..]) if rung < Rung::Renamed => {
-                    return Search::Found { rung, entry: rest[0] };
+            match first_unused(&mut self.cursors, &self.uses, rung, matching) {
+                Some(at) if rung < Rung::Renamed => {
+                    return Search::Found { rung, entry: matching[at] };
                 }
-                Some(rest @ [_, ..]) if rung == Rung::Renamed => {
-                    return self.chosen(live, rung, self.unserved(rest));
+                Some(at) if rung == Rung::Renamed => {
+                    return self.chosen(live, rung, self.unserved(&matching[at..]));
                 }
-                Some(rest @ [_, ..]) => match self.choose_masked(live, self.unserved(rest)) {
+                Some(at) => match self.choose_masked(live, self.unserved(&matching[at..])) {
                     Search::Mismatched(entry, mismatch) => mismatched = Some((entry, mismatch)),
                     found => return found,
                 },
-                _ => served = served.or(Some(rung)),
+                None => served = served.or(Some(rung)),
             }
         }
         if let Some(rung) = served {
@@ -306,7 +322,7 @@ impl Replayer {
         if self.options.max_rung < Rung::Near {
             return None;
         }
-        let unserved: Vec<EntryId> = self.tape.ids().filter(|&id| self.is_unused(id)).collect();
+        let unserved = self.unserved(self.tape.of_shape(&live.shape()));
         let nearest = near::nearest(&self.tape, live, &unserved, self.options.near);
         match nearest.as_slice() {
             [] => None,
@@ -384,12 +400,10 @@ impl Replayer {
         }
         let entry = self.final_attempt(first);
         if self.tape.entry(entry).call.outcome == RecordedOutcome::InFlight {
+            self.pass_over(first, entry);
             self.uses[entry.0] = Use::Withheld;
             return self.diverge(live, self.unanswered(entry));
         }
-        self.uses[entry.0] = Use::Served;
-        self.open.insert(entry);
-        self.served.add(rung, choice);
         if rung > Rung::Bytes {
             self.bound.insert(live.exact, self.tape.key(entry).canonical);
             let history = &live.key().components.history;
@@ -401,7 +415,16 @@ impl Replayer {
         if rung >= Rung::Masked {
             self.note_masks(live, entry);
         }
-        Decision::Serve(Served { entry, label: self.tape.label(entry), rung, choice })
+        Decision::Serve(self.hand_out(first, entry, rung, choice))
+    }
+
+    /// Serves the attempt `entry` of the step whose first attempt is `first`.
+    fn hand_out(&mut self, first: EntryId, entry: EntryId, rung: Rung, choice: Choice) -> Served {
+        self.pass_over(first, entry);
+        self.uses[entry.0] = Use::Served;
+        self.open.insert(entry);
+        self.served.add(rung, choice);
+        Served { entry, label: self.tape.label(entry), rung, choice }
     }
 
     /// Identical calls that ran beside this one, in the recording or now. Attempts of one step do not
@@ -438,16 +461,22 @@ impl Replayer {
 
     /// The call to serve for a step: its first attempt that is left, or under [`Attempts::Collapse`] its
     /// last one.
-    fn final_attempt(&mut self, first: EntryId) -> EntryId {
+    fn final_attempt(&self, first: EntryId) -> EntryId {
+        let next = |&at: &EntryId| self.tape.entry(at).retried_by.filter(|&next| self.is_unused(next));
+        match self.options.attempts {
+            Attempts::Faithful => first,
+            Attempts::Collapse => std::iter::successors(Some(first), next).last().unwrap_or(first),
+        }
+    }
+
+    /// Passes the attempts from `first` to just before `last` over.
+    fn pass_over(&mut self, first: EntryId, last: EntryId) {
         let mut at = first;
-        while self.options.attempts == Attempts::Collapse {
-            let Some(next) = self.tape.entry(at).retried_by.filter(|&next| self.is_unused(next)) else {
-                break;
-            };
+        while at != last {
             self.uses[at.0] = Use::Collapsed;
+            let Some(next) = self.tape.entry(at).retried_by else { break };
             at = next;
         }
-        at
     }
 
     fn note_billing(&mut self, live: &Live<'_>, entry: EntryId) {
@@ -493,6 +522,7 @@ impl Replayer {
             key: live.key_at(loosest),
             loosest,
             lineage: live.lineage(),
+            shape: live.shape(),
         }
     }
 
@@ -537,13 +567,32 @@ impl Replayer {
     }
 }
 
+/// The position of the first call of a group that is left. A cursor keeps it, so that a group as large as its
+/// trace is walked through once.
+fn first_unused(
+    cursors: &mut HashMap<(Rung, EntryId), usize>,
+    uses: &[Use],
+    rung: Rung,
+    group: &[EntryId],
+) -> Option<usize> {
+    let is_unused = |id: &EntryId| uses[id.0] == Use::Unused;
+    let cursor = cursors.entry((rung, *group.first()?)).or_default();
+    let rest = group.get(*cursor..).unwrap_or_default();
+    *cursor += rest.iter().position(is_unused).unwrap_or(rest.len());
+    // Two groups may begin with the same call, if one of them holds other encodings of the same bytes.
+    if *cursor < group.len() { Some(*cursor) } else { group.iter().position(is_unused) }
+}
+
 /// The recorded calls that match at a rung, in recorded order.
 fn matching<'t>(tape: &'t Tape, live: &Live<'_>, rung: Rung) -> &'t [EntryId] {
     match rung {
-        Rung::Bytes => tape.with_exact(live.exact),
-        Rung::Canonical => tape.with_canonical(live.key().canonical),
-        Rung::Renamed => tape.with_renamed(live.key().renamed),
-        Rung::Masked => tape.with_masked(live.key_at(rung).renamed),
+        Rung::Bytes => match tape.with_stored(live.exact) {
+            [] => tape.with_normalised(&live.shape(), live.exact),
+            stored => stored,
+        },
+        Rung::Canonical => tape.with_canonical(&live.shape(), live.key().canonical),
+        Rung::Renamed => tape.with_renamed(&live.shape(), live.key().renamed),
+        Rung::Masked => tape.with_masked(&live.shape(), live.key_at(rung).renamed),
         // Near matches have no digest.
         Rung::Near => &[],
     }

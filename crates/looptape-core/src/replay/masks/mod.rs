@@ -33,7 +33,7 @@ pub use kind::{MaskKind, UnknownMaskKind};
 pub use own::Run;
 pub(super) use pairs::{Mismatch, Pair};
 
-use super::components::{self, Component};
+use super::components::{self, Component, Endpoint, RequestKey};
 use super::fields;
 use crate::canonical::{Json, Place, Rules, Treatment, push_segment};
 use crate::wire::Wire;
@@ -110,6 +110,18 @@ impl Masking {
         };
         walk.body(body);
         walk.spans
+    }
+
+    /// The key of a request with its masks, and the values that these stand for; `None` if there are none.
+    pub(super) fn key(
+        &self,
+        wire: Option<Wire>,
+        endpoint: &Endpoint,
+        body: &[u8],
+    ) -> Option<(RequestKey, Vec<MaskedSpan>)> {
+        let mut json = Json::parse(body)?;
+        let spans = self.apply(wire, &mut json);
+        (!spans.is_empty()).then(|| (RequestKey::of_json(wire, endpoint, &json), spans))
     }
 
     /// The values that masks of a request stand for.
