@@ -19,3 +19,4 @@ mod resend;
 mod secrets;
 mod traces;
 mod views;
+mod volatile;
