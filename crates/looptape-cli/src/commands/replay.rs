@@ -2,7 +2,7 @@
 
 use super::child_run;
 use super::matching::MatchingArgs;
-use super::resend::{self, ResendArgs, Resending};
+use super::resend::{ResendArgs, Resending};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, NotStarted};
 use crate::config::Config;
@@ -38,6 +38,7 @@ Examples:
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
+  looptape replay last --free-run                let the answers drive, with the recorded tools
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
@@ -143,10 +144,17 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let resending =
-        Resending { traces: &args.traces, args: &args.resend, options: args.options(), speed: args.speed };
-    let report = resend::from_recordings(global, &resending, reader, config)?;
-    let exit = resend::tell(&report, args.json)?;
+    let resending = Resending {
+        global,
+        config,
+        reader,
+        traces: &args.traces,
+        args: &args.resend,
+        options: args.options(),
+        speed: args.speed,
+    };
+    let report = resending.run()?;
+    let exit = report.tell(args.json)?;
     write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
     Ok(exit)
 }

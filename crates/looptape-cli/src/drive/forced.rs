@@ -5,14 +5,14 @@
 //! fails; a recorded retry is no reason to pay twice, and other calls may have effects.
 
 use super::client::{Client, Like};
-use super::{Recording, Stop};
+use super::{Recording, Sent, Stop};
 use anyhow::Context;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::facts::CallFacts;
 use looptape_core::replay::CallLabel;
 use looptape_core::replay::answers::AnswerDiff;
-use looptape_core::replay::driven::{self, Coverage, DrivenCall};
-use looptape_core::replay::retry::wait_before_retry;
+use looptape_core::replay::driven::{self, Coverage, DrivenCall, ResentCalls};
+use looptape_core::replay::retry::MAX_RETRIES;
 use looptape_core::replay::schedule::{RecordedSpan, Turn, turns};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,18 +27,6 @@ pub(crate) enum Sending {
     EveryStep,
 }
 
-/// What came back.
-#[derive(Debug)]
-pub(crate) struct Forced {
-    pub(crate) coverage: Coverage,
-    /// In recorded order.
-    pub(crate) calls: Vec<DrivenCall>,
-    /// Of everything that was sent, in the order in which it was sent.
-    pub(crate) facts: Vec<CallFacts>,
-    pub(crate) unanswered: usize,
-    pub(crate) not_sent: usize,
-}
-
 /// A recorded call to send, and when it (with its attempts) ran.
 struct Item {
     at: usize,
@@ -50,8 +38,8 @@ pub(crate) async fn run(
     client: &Client,
     recording: &Recording,
     sending: Sending,
-    mut stop: Stop,
-) -> anyhow::Result<Forced> {
+    stop: &mut Stop,
+) -> anyhow::Result<Sent<ResentCalls>> {
     let items = items(recording, sending);
     let unanswered = recording.exchanges.iter().filter(|call| is_in_flight(call)).count();
     let not_sent = recording.exchanges.len() - unanswered - items.len();
@@ -81,13 +69,9 @@ pub(crate) async fn run(
     under_way.values().for_each(JoinHandle::abort);
     let coverage = if sent.len() < items.len() { Coverage::Interrupted } else { Coverage::Whole };
     sent.sort_by_key(|(at, _)| *at);
-    Ok(Forced {
-        coverage,
-        calls: sent.iter().filter_map(|(at, sent)| compared(recording, *at, sent.last()?)).collect(),
-        facts: facts(recording, &sent, sending),
-        unanswered,
-        not_sent,
-    })
+    let calls = sent.iter().filter_map(|(at, sent)| compared(recording, *at, sent.last()?)).collect();
+    let facts = facts(recording, &sent, sending);
+    Ok(Sent { coverage, facts, what: ResentCalls { calls, unanswered, not_sent } })
 }
 
 fn items(recording: &Recording, sending: Sending) -> Vec<Item> {
@@ -99,7 +83,8 @@ fn items(recording: &Recording, sending: Sending) -> Vec<Item> {
     match sending {
         Sending::EveryCall => (0..exchanges.len()).filter_map(|at| item(at, at)).collect(),
         Sending::EveryStep => {
-            recording.steps.iter().filter_map(|step| item(*step.first()?, *step.last()?)).collect()
+            let steps = recording.assembly.steps.iter();
+            steps.filter_map(|step| item(step.first_call().0, step.final_call().0)).collect()
         }
     }
 }
@@ -118,18 +103,12 @@ fn is_in_flight(call: &Exchange) -> bool {
 
 /// Sends a call, and again where that is to be done; all attempts.
 async fn send(client: Client, recorded: Arc<Exchange>, sending: Sending) -> Vec<Exchange> {
-    let mut attempts = Vec::new();
-    for retries in 0.. {
-        let count = (sending == Sending::EveryStep).then_some(retries);
-        let attempt = client.send(Like { recorded: &recorded, body: None, retries: count }).await;
-        let wait = count.and_then(|retries| wait_before_retry(&attempt.outcome, retries));
-        attempts.push(attempt);
-        match wait {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => break,
+    match sending {
+        Sending::EveryCall => {
+            vec![client.send(Like { recorded: &recorded, body: None, retries: None }).await]
         }
+        Sending::EveryStep => client.send_with_retries(&recorded, None, MAX_RETRIES).await,
     }
-    attempts
 }
 
 fn compared(recording: &Recording, at: usize, now: &Exchange) -> Option<DrivenCall> {
@@ -147,10 +126,5 @@ fn facts(recording: &Recording, sent: &[(usize, Vec<Exchange>)], sending: Sendin
         };
         (0..).zip(attempts).map(one).collect()
     };
-    let mut facts: Vec<CallFacts> = sent.iter().flat_map(of_call).collect();
-    facts.sort_by_key(|fact| fact.sent_us);
-    for (seq, fact) in (0..).zip(&mut facts) {
-        fact.seq = seq;
-    }
-    facts
+    sent.iter().flat_map(of_call).collect()
 }

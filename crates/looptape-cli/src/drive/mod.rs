@@ -2,6 +2,7 @@
 //!
 //! - `client`: one request, and what came back, piece by piece with its time.
 //! - `forced`: one trace's recorded requests, in recorded order and concurrency ("teacher-forced").
+//! - `free`: one trace's loops, driven by whoever answers.
 //! - `batch`: many traces, several at once, several times.
 //!
 //! Everything goes over HTTP to the server that agents are given, whatever it answers from. What an answer
@@ -11,10 +12,13 @@
 pub(crate) mod batch;
 pub(crate) mod client;
 pub(crate) mod forced;
+pub(crate) mod free;
 
+use looptape_core::assembly::Assembly;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::CallFacts;
 use looptape_core::replay::CallLabel;
+use looptape_core::replay::driven::Coverage;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -28,8 +32,16 @@ pub(crate) struct Recording {
     pub(crate) exchanges: Vec<Arc<Exchange>>,
     pub(crate) facts: Vec<CallFacts>,
     pub(crate) labels: HashMap<u32, CallLabel>,
-    /// Indices of the calls of each model step, in the order of its attempts.
-    pub(crate) steps: Vec<Vec<usize>>,
+    pub(crate) assembly: Assembly,
+}
+
+/// What was sent in one run, and `what` came of it.
+#[derive(Debug)]
+pub(crate) struct Sent<T> {
+    pub(crate) coverage: Coverage,
+    /// Of every call that was sent.
+    pub(crate) facts: Vec<CallFacts>,
+    pub(crate) what: T,
 }
 
 /// Whether to go on: set when the user interrupts.
