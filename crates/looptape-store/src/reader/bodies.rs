@@ -2,6 +2,7 @@
 
 use crate::content::read_intact;
 use crate::ids::{BlobId, NodeId};
+use crate::packs::RecentPacks;
 use bytes::Bytes;
 use looptape_core::{chain::Skeleton, varint};
 use rusqlite::{Connection, OptionalExtension};
@@ -21,6 +22,7 @@ pub struct RequestTail {
 /// A memory of blobs and nodes: the steps of a loop share most of theirs.
 #[derive(Default)]
 pub(crate) struct Bodies {
+    packs: RecentPacks,
     blobs: HashMap<BlobId, Bytes>,
     blob_bytes: usize,
     nodes: HashMap<NodeId, (NodeId, BlobId)>,
@@ -32,7 +34,9 @@ impl Bodies {
         if let Some(known) = self.blobs.get(&id) {
             return Ok(Some(known.clone()));
         }
-        let Some(content) = read_intact(connection, id)?.map(Bytes::from) else { return Ok(None) };
+        let Some(content) = read_intact(connection, &mut self.packs, id)?.map(Bytes::from) else {
+            return Ok(None);
+        };
         if self.blob_bytes > KEEP_BYTES {
             self.blobs.clear();
             self.blob_bytes = 0;
