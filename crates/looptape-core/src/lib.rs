@@ -13,6 +13,7 @@ pub mod derive;
 pub mod digest;
 pub mod exchange;
 pub mod facts;
+pub mod fingerprint;
 pub mod headers;
 pub mod import;
 pub mod lineage;
