@@ -18,3 +18,4 @@ mod private;
 mod secrets;
 mod traces;
 mod views;
+mod volatile;

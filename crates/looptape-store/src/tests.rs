@@ -7,6 +7,7 @@ use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Patterns};
+use looptape_core::replay::{Environment, LocalDate};
 use looptape_core::{Digest, TraceId};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -436,6 +437,37 @@ fn content_of_version_2_is_kept() {
     assert_eq!(of("SELECT min(id) FROM blobs WHERE id > 2"), 5);
     assert_eq!(of("SELECT min(id) FROM nodes WHERE id > 1"), 3);
     assert_eq!(of("SELECT value FROM settings WHERE name = 'last_blob'"), of("SELECT max(id) FROM blobs"));
+}
+
+#[test]
+fn where_a_run_took_place_is_kept_without_secrets() {
+    let lab = Lab::new();
+    let environment = Environment {
+        user: Some("alice".into()),
+        host: Some("sk-ant-api03-0123456789abcdefghijABCDEFGHIJ0123456789".into()),
+        local_date: LocalDate::new(2026, 11, 22),
+        ..Environment::default()
+    };
+    let id = TraceId::parse("placed").unwrap();
+    lab.record(|recorder| {
+        recorder.open_trace(TraceSpec::new(id.clone(), Source::Record, Moment::now()));
+        recorder.describe_environment(id.clone(), Environment::default());
+        recorder.describe_environment(id.clone(), environment.clone());
+        recorder.open_trace(TraceSpec::new(
+            TraceId::parse("elsewhere").unwrap(),
+            Source::Record,
+            Moment::now(),
+        ));
+    });
+    let reader = Reader::open(&lab.database).unwrap();
+    let found = |name: &str| {
+        let row = reader.find(&Selector::parse(name)).unwrap();
+        reader.environment(row.key).unwrap()
+    };
+    let kept = found("placed").expect("it was said");
+    assert_eq!((kept.user.as_deref(), kept.local_date), (Some("alice"), environment.local_date));
+    assert!(kept.host.is_some_and(|host| host.contains("[[looptape:secret:")));
+    assert_eq!(found("elsewhere"), None);
 }
 
 #[test]
