@@ -10,10 +10,10 @@
 use crate::codec::{self, Encoder};
 use crate::content::LastIds;
 use crate::ids::PackId;
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::rc::Rc;
 
 /// Contents up to this many bytes go into packs.
 pub(crate) const LONGEST_PART: usize = 16 << 10;
@@ -69,7 +69,7 @@ impl OpenPack {
 /// Packs that were read lately: whoever reads one content of a pack mostly wants its neighbours too.
 #[derive(Default)]
 pub(crate) struct RecentPacks {
-    packs: VecDeque<(PackId, Rc<[u8]>)>,
+    packs: VecDeque<(PackId, Bytes)>,
 }
 
 /// How many decoded packs are kept. Each has [`FULL_BYTES`] and at most one content more.
@@ -96,7 +96,7 @@ impl RecentPacks {
     }
 }
 
-fn read(connection: &Connection, id: PackId) -> rusqlite::Result<Option<Rc<[u8]>>> {
+fn read(connection: &Connection, id: PackId) -> rusqlite::Result<Option<Bytes>> {
     let row = connection
         .prepare_cached("SELECT size, data FROM packs WHERE id = ?1")?
         .query_row([id.0], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, Vec<u8>>(1)?)))
@@ -105,7 +105,7 @@ fn read(connection: &Connection, id: PackId) -> rusqlite::Result<Option<Rc<[u8]>
         let size = usize::try_from(size).ok().filter(|size| *size <= FULL_BYTES + LONGEST_PART)?;
         codec::unpack(&data, size).filter(|contents| contents.len() == size)
     });
-    Ok(unpacked.map(Rc::from))
+    Ok(unpacked.map(Bytes::from))
 }
 
 /// For each pack what is left of it: blobs, and where they are.
