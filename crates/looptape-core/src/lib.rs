@@ -21,6 +21,7 @@ pub mod provider;
 pub mod redact;
 pub mod replay;
 pub mod simulated;
+pub mod text_diff;
 pub mod trace_id;
 pub mod usage;
 pub mod varint;

@@ -14,7 +14,7 @@ mod cause;
 mod classify;
 pub mod components;
 mod difference;
-mod fields;
+pub(crate) mod fields;
 mod live;
 mod masks;
 mod options;
@@ -29,8 +29,9 @@ mod timeline;
 #[cfg(test)]
 mod scenarios;
 
+pub use crate::text_diff::{Change, InlineDiff, Span};
 pub use components::{Component, Normalise, verbatim};
-pub use difference::{Change, Difference, InlineDiff, Span};
+pub use difference::Difference;
 pub use live::LiveRequest;
 pub use options::{Ambiguous, Attempts, Holes, Options, Rung};
 pub use replayer::{Choice, Decision, HasHoles, Replayer, Served};
