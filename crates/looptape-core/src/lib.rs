@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod chain;
 pub mod cost;
 pub mod derive;
+pub mod diff;
 pub mod digest;
 pub mod exchange;
 pub mod facts;
