@@ -19,3 +19,4 @@ mod private;
 mod secrets;
 mod traces;
 mod views;
+mod volatile;

@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod import;
 mod ls;
+mod matching;
 mod prune;
 mod record;
 mod replay;

@@ -1,5 +1,6 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
+use super::matching::MatchingArgs;
 use super::{child_run, self_check};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, NotStarted};
@@ -12,6 +13,7 @@ use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::server::Server;
+use looptape_proxy::tape_server::Speed;
 use looptape_store::RecordedTrace;
 use serde_json::json;
 use std::ffi::OsString;
@@ -44,15 +46,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How loosely a request may match: 0 the same bytes, 1 the same JSON, 2 with round-trip ids renamed,
-    /// 3 with values that the agent's harness measures of itself masked
+    /// 3 with volatile values masked: ids, times, temporary folders, ports, and the run's own folder, user, day
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
     max_rung: u8,
+    #[command(flatten)]
+    matching: MatchingArgs,
     /// What becomes of recorded attempts that failed and were tried again
     #[arg(long, value_enum, default_value = "faithful")]
     attempts: AttemptsArg,
     /// What becomes of identical requests that run at the same time
     #[arg(long, value_enum, default_value = "by-arrival")]
     ambiguous: AmbiguousArg,
+    /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
+    #[arg(long, value_name = "N", default_value = "0", value_parser = speed)]
+    speed: Speed,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
@@ -83,12 +90,17 @@ enum AmbiguousArg {
     Fail,
 }
 
+fn speed(text: &str) -> Result<Speed, String> {
+    let speed = text.parse().ok().and_then(Speed::new);
+    speed.ok_or_else(|| "a speed is 0 or a positive number, such as 1 or 10".to_owned())
+}
+
 /// How long a grandchild's calls may go on after the child.
 const LINGER: Duration = Duration::from_millis(200);
 
 impl Args {
     fn options(&self) -> Options {
-        Options {
+        self.matching.options(Options {
             max_rung: match self.max_rung {
                 0 => Rung::Bytes,
                 1 => Rung::Canonical,
@@ -104,15 +116,17 @@ impl Args {
                 AmbiguousArg::Fail => Ambiguous::Fail,
             },
             holes: if self.allow_incomplete { Holes::Allow } else { Holes::Refuse },
-        }
+            ..Options::default()
+        })
     }
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let config = Config::load()?;
+    let config = args.matching.settings(Config::load()?);
     let reader = global.reader()?;
     let trace = reader.load(find(&reader, &args.trace)?)?;
-    let ready = tape::server(&reader, &trace, args.options(), &config)?;
+    let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
+    let ready = Ready { server: server.at_speed(args.speed), told };
     if !args.command.is_empty() {
         return with_child(global, args, &trace, ready);
     }
@@ -156,6 +170,9 @@ pub(super) fn replay(
         Err(not_started) => return Ok(Err(not_started)),
     };
     let summary = server.finish().context("the replay was ended twice: this is a bug")?;
+    if let Some(trouble) = server.trouble() {
+        anyhow::bail!(trouble);
+    }
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 

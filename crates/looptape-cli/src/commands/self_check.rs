@@ -72,6 +72,9 @@ pub(super) async fn run(
     drop(client);
     running.drain(Duration::from_secs(1)).await;
     let replay = server.finish().context("the replay was ended twice: this is a bug")?;
+    if let Some(trouble) = server.trouble() {
+        anyhow::bail!(trouble);
+    }
     Ok(summarise(trace, &trace.measure().metrics, outcomes, elapsed, replay))
 }
 

@@ -99,10 +99,10 @@ fn take_model(path: &str) -> (String, Option<String>) {
     (path.to_owned(), None)
 }
 
-/// The digest of rung 0: endpoint and body, byte for byte.
-pub fn exact_digest(endpoint: &Endpoint, normalised_body: &[u8]) -> Digest {
+/// The digest of rung 0: endpoint and body, the latter by its own digest.
+pub fn exact_digest(endpoint: &Endpoint, body: Digest) -> Digest {
     let model = endpoint.model.as_deref().unwrap_or_default();
-    Digest::of_parts(&[endpoint.text.as_bytes(), model.as_bytes(), normalised_body])
+    Digest::of_parts(&[endpoint.text.as_bytes(), model.as_bytes(), body.0.as_slice()])
 }
 
 /// What a request is found by beyond its bytes.
@@ -172,10 +172,15 @@ fn chain_start() -> Digest {
 impl RequestKey {
     /// The key of a request whose body has been normalised.
     pub fn new(wire: Option<Wire>, endpoint: &Endpoint, normalised_body: &[u8]) -> Self {
-        let Some(json) = Json::parse(normalised_body) else {
-            return Self::of_bytes(endpoint, normalised_body);
-        };
-        let split = Split::new(wire, &json);
+        match Json::parse(normalised_body) {
+            Some(json) => Self::of_json(wire, endpoint, &json),
+            None => Self::of_bytes(endpoint, normalised_body),
+        }
+    }
+
+    /// The key of a parsed body.
+    pub(super) fn of_json(wire: Option<Wire>, endpoint: &Endpoint, json: &Json<'_>) -> Self {
+        let split = Split::new(wire, json);
         let (canonical, billing) = split.digests(endpoint, Renaming::Off);
         let (components, _) = split.digests(endpoint, Renaming::On);
         Self { canonical: canonical.all(), renamed: components.all(), components, billing }

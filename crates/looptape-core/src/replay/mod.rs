@@ -1,23 +1,26 @@
 //! Replay: finding the recorded answer that belongs to a live request, or saying why there is none.
 //!
 //! - `components`, `fields`: what of a request is compared, and how each field counts.
-//! - `masks`: what a harness measures of itself, left out at the last rung.
-//! - `tape`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
+//! - `masks`, `environment`: values that differ from run to run, tolerated at their own spans.
+//! - `tape`, `recorded_body`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
-//! and the same reports. Masks beyond these, near matches, rebinding and forks are not here yet.
+//! and the same reports. Rebinding and forks are not here.
 
 mod cause;
 mod classify;
 pub mod components;
 mod difference;
+mod environment;
 pub(crate) mod fields;
 mod live;
 mod masks;
+mod near;
 mod options;
+mod recorded_body;
 pub mod refusal;
 mod replayer;
 mod report;
@@ -32,10 +35,13 @@ mod scenarios;
 pub use crate::text_diff::{Change, InlineDiff, Span};
 pub use components::{Component, Normalise, verbatim};
 pub use difference::Difference;
+pub use environment::{Environment, GitState, LocalDate};
 pub use live::LiveRequest;
-pub use options::{Ambiguous, Attempts, Holes, Options, Rung};
+pub use masks::{ConfiguredMask, MaskEntry, MaskEntryError, MaskKind, Masking, Run, UnknownMaskKind};
+pub use options::{Ambiguous, Attempts, EditBudget, Holes, Options, Rung};
+pub use recorded_body::{RecordedBody, RequestBodies};
 pub use replayer::{Choice, Decision, HasHoles, Replayer, Served};
 pub use report::{DivergenceCode, Nearest, Report};
 pub use side_calls::SideCall;
-pub use summary::{BillingDifference, ServedCounts, Summary, Verdict, render_text};
+pub use summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict, render_text};
 pub use tape::{CallLabel, Completeness, EntryId, RecordedCall, RecordedOutcome, Tape};

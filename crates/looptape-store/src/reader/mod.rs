@@ -6,12 +6,14 @@
 mod bodies;
 mod find;
 mod load;
+mod outline;
 mod summary;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;
 pub use find::{FindError, TraceFilter};
-pub use load::RecordedTrace;
+pub use load::{RecordedTrace, Response};
+pub use outline::{CallOutline, OutlineEnd};
 pub(crate) use summary::store_trace_facts;
 
 use crate::OpenError;
@@ -20,7 +22,8 @@ use crate::ids::TraceKey;
 use bodies::Bodies;
 use looptape_core::TraceId;
 use looptape_core::assembly::{LoopOutcome, Timing};
-use rusqlite::Connection;
+use looptape_core::replay::Environment;
+use rusqlite::{Connection, OptionalExtension};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -130,6 +133,22 @@ impl Reader {
     /// Opens the database at `path`, which must exist.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Ok(Self { connection: open_to_read(path)?, bodies: RefCell::default() })
+    }
+
+    /// A reader of the same database with a connection of its own.
+    pub fn another(&self) -> Result<Self, OpenError> {
+        Self::open(Path::new(self.connection.path().unwrap_or_default()))
+    }
+
+    /// Where a trace's run took place, if that was recorded.
+    pub fn environment(&self, trace: TraceKey) -> Result<Option<Environment>, ReadError> {
+        let text: Option<String> = self
+            .connection
+            .prepare_cached("SELECT environment FROM trace_environment WHERE trace = ?1")?
+            .query_row([trace.0], |row| row.get(0))
+            .optional()?;
+        // What a newer version wrote may not be readable; it then masks nothing.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     pub(crate) fn connection(&self) -> &Connection {

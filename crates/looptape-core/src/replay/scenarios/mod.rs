@@ -2,6 +2,7 @@
 
 mod interleavings;
 mod tapes;
+mod volatile;
 
 use super::*;
 use crate::facts::Lineage;
