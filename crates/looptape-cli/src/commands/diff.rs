@@ -2,11 +2,13 @@
 
 mod reading;
 
+use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
 use crate::session::{Global, find, print, print_json, style};
 use anyhow::{Context, bail};
 use looptape_core::diff::{self, Field, Options, RequestReader, TraceDiff};
+use looptape_core::replay::{MaskKind, Masking, Run};
 use looptape_core::text_diff::Extent;
 use looptape_store::{Reader, Selector, TraceRow};
 use reading::ReadTrace;
@@ -16,8 +18,8 @@ use reading::ReadTrace;
 /// The first line says whether the runs are the same, else where they first differ and by how much. Then each
 /// step of A stands beside the step of B that it corresponds to: what changed in its messages, prompt, tools,
 /// parameters, answer, tool calls, tool results, tokens and cost, with the change marked inside the text.
-/// Steps that only one run has are shown as such and move no others. Ids that differ from run to run do not
-/// count; times are shown and never a difference. The traces may be of different programs, providers and
+/// Steps that only one run has are shown as such and move no others. Ids and other values that
+/// differ from run to run do not count; times are shown and never a difference. The traces may be of different programs, providers and
 /// formats.
 ///
 /// With one trace, it is compared with the trace that it was made from: a replay with its recording.
@@ -47,6 +49,9 @@ pub(crate) struct Args {
     /// Only these fields, separated by commas
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',', value_parser = parse_field)]
     only: Vec<Field>,
+    /// Do not tolerate this kind of volatile value (`looptape replay --help` lists them); repeatable
+    #[arg(long, value_name = "KIND")]
+    no_mask: Vec<MaskKind>,
     /// Whole texts, and every step
     #[arg(long)]
     full: bool,
@@ -81,11 +86,15 @@ fn extent(args: &Args) -> Extent {
 }
 
 fn compared(reader: &Reader, a: TraceRow, b: TraceRow, args: &Args) -> anyhow::Result<TraceDiff> {
+    let config = Config::load()?;
+    let masking = Masking::between(&run_of(reader, &a)?, &run_of(reader, &b)?)
+        .without(config.masks.disable.iter().chain(&args.no_mask).copied());
     let mut requests = RequestReader::default();
     let a = ReadTrace::new(reader, a, &mut requests)?;
     let b = ReadTrace::new(reader, b, &mut requests)?;
     let only = (!args.only.is_empty()).then(|| args.only.iter().copied().collect());
-    let found = diff::compare(a.side(), b.side(), &Options { only, extent: extent(args) });
+    let found =
+        diff::compare(a.side(), b.side(), &Options { only, extent: extent(args), masking: Some(masking) });
     let Some(Steps { first, last }) = args.steps else { return Ok(found) };
     let steps = found.a.steps.max(found.b.steps);
     if first > steps {
@@ -94,6 +103,11 @@ fn compared(reader: &Reader, a: TraceRow, b: TraceRow, args: &Args) -> anyhow::R
         );
     }
     Ok(found.of_steps(first, last))
+}
+
+/// What is a run's own, and may differ from the other's.
+fn run_of(reader: &Reader, row: &TraceRow) -> anyhow::Result<Run> {
+    Ok(Run { environment: reader.environment(row.key)?, started_unix_us: row.happened_unix_us() })
 }
 
 /// Both traces, the earlier one first if only one was named.

@@ -227,9 +227,11 @@ impl Page {
             "" => difference.field.words().to_owned(),
             at => format!("{} {}", difference.field.words(), escape(at)),
         };
+        let kinds: Vec<&str> = difference.masks.iter().map(|kind| kind.as_str()).collect();
         let tolerated = match difference.weight {
-            Weight::Counts => "",
-            Weight::Tolerated => "  (tolerated)",
+            Weight::Counts => String::new(),
+            Weight::Tolerated if kinds.is_empty() => "  (tolerated)".to_owned(),
+            Weight::Tolerated => format!("  (tolerated: {})", kinds.join(", ")),
         };
         let is_short = |side: &Option<String>| {
             side.as_ref().is_none_or(|text| width(text) <= SHORT_COLUMNS && !text.contains('\n'))

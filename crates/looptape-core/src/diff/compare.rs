@@ -10,8 +10,10 @@ use super::report::{
 };
 use super::side::{Seen, Side, attempts, one_line};
 use super::step;
+use super::tolerance::Tolerance;
 use crate::digest::Digest;
 use crate::metrics::Ms;
+use crate::replay::Masking;
 use crate::text_diff::Extent;
 use crate::view::EntryView;
 use std::collections::BTreeSet;
@@ -22,11 +24,13 @@ pub struct Options {
     /// The fields that are compared; `None` for all.
     pub only: Option<BTreeSet<Field>>,
     pub extent: Extent,
+    /// What is tolerated besides ids that the formats themselves make up.
+    pub masking: Option<Masking>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { only: None, extent: Extent::Cut }
+        Self { only: None, extent: Extent::Cut, masking: None }
     }
 }
 
@@ -39,10 +43,11 @@ impl Options {
 /// Compares two traces.
 pub fn compare(a: Side<'_>, b: Side<'_>, options: &Options) -> TraceDiff {
     let (seen_a, seen_b) = (a.seen(), b.seen());
+    let mut tolerance = Tolerance::new(options.masking.as_ref());
     let steps: Vec<Pair> = plan::pairs(&seen_a, &seen_b)
         .into_iter()
         .map(|pair| match pair {
-            Aligned::Both(i, j) => both(&seen_a[i], &seen_b[j], options),
+            Aligned::Both(i, j) => both(&seen_a[i], &seen_b[j], options, &mut tolerance),
             Aligned::OnlyA(i) => Pair::alone(Both::new(Some(&seen_a[i]), None)),
             Aligned::OnlyB(j) => Pair::alone(Both::new(None, Some(&seen_b[j]))),
         })
@@ -65,8 +70,8 @@ pub fn compare(a: Side<'_>, b: Side<'_>, options: &Options) -> TraceDiff {
     }
 }
 
-fn both(a: &Seen<'_>, b: &Seen<'_>, options: &Options) -> Pair {
-    let mut differences = step::differences(a, b, options.extent);
+fn both(a: &Seen<'_>, b: &Seen<'_>, options: &Options, tolerance: &mut Tolerance<'_>) -> Pair {
+    let mut differences = step::differences(a, b, options.extent, tolerance);
     differences.retain(|difference| options.holds(difference.field));
     Pair {
         change: PairChange::of(&differences),
@@ -158,7 +163,7 @@ fn plain_pair(calls: Both<(&EntryView, &PlainContent)>, options: &Options) -> Pa
         ] {
             if a != b && options.holds(field) {
                 let value = Both::new(Some(a.as_str()), Some(b.as_str()));
-                differences.push(Difference::new(field, "", value, Weight::Counts, options.extent));
+                differences.push(Difference::new(field, "", value, options.extent));
             }
         }
     }

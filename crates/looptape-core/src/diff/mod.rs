@@ -2,7 +2,7 @@
 //!
 //! - `content`: what requests and answers say, in a form in which formats can be compared.
 //! - `side`, `align`, `plan`: which step of one trace stands for which step of the other.
-//! - `step`, `values`, `field`: two steps, field by field.
+//! - `step`, `values`, `field`, `tolerance`: two steps, field by field.
 //! - `compare`, `report`: the whole, and the value that text and JSON are made of.
 //!
 //! Invariants: a trace compared with itself has no difference; the comparison the other way round has the same
@@ -21,6 +21,7 @@ mod side;
 mod step;
 #[cfg(test)]
 mod tests;
+mod tolerance;
 mod values;
 
 pub use compare::{Options, compare};

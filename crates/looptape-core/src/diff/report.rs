@@ -7,6 +7,7 @@ use super::field::Field;
 use crate::assembly::{Lane, LoopNumber, StepNumber};
 use crate::cost::Usd;
 use crate::metrics::Ms;
+use crate::replay::MaskKind;
 use crate::text_diff::InlineDiff;
 use crate::trace_id::TraceId;
 use crate::view::TraceStatus;
@@ -150,6 +151,8 @@ pub struct Difference {
     pub value: Both<String>,
     pub diff: InlineDiff,
     pub weight: Weight,
+    /// The kinds of values by which it is tolerated, if it is.
+    pub masks: Vec<MaskKind>,
 }
 
 /// Whether a difference counts.

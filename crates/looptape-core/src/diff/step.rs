@@ -8,29 +8,36 @@ use super::content::{History, RequestContent, Said, content_text};
 use super::field::Field;
 use super::report::{Both, Difference, Weight};
 use super::side::{Seen, SeenTool};
+use super::tolerance::Tolerance;
 use super::values;
 use crate::text_diff::{Extent, InlineDiff};
 use crate::usage::TokenUsage;
 use serde_json::{Map, Value};
 
 /// Finds what differs between two steps.
-pub(super) struct StepComparison<'s> {
+pub(super) struct StepComparison<'s, 'm> {
     a: &'s Seen<'s>,
     b: &'s Seen<'s>,
     extent: Extent,
+    tolerance: &'s mut Tolerance<'m>,
     found: Vec<Difference>,
 }
 
 /// Everything that differs, in the order in which a step goes.
-pub(super) fn differences(a: &Seen<'_>, b: &Seen<'_>, extent: Extent) -> Vec<Difference> {
-    let mut comparison = StepComparison { a, b, extent, found: Vec::new() };
+pub(super) fn differences(
+    a: &Seen<'_>,
+    b: &Seen<'_>,
+    extent: Extent,
+    tolerance: &mut Tolerance<'_>,
+) -> Vec<Difference> {
+    let mut comparison = StepComparison { a, b, extent, tolerance, found: Vec::new() };
     comparison.request();
     comparison.answer();
     comparison.figures();
     comparison.found
 }
 
-impl<'s> StepComparison<'s> {
+impl<'s> StepComparison<'s, '_> {
     fn is_one_format(&self) -> bool {
         self.a.request().wire == self.b.request().wire
     }
@@ -264,16 +271,23 @@ impl<'s> StepComparison<'s> {
     }
 
     fn push(&mut self, field: Field, at: &str, a: Option<&str>, b: Option<&str>) {
-        self.found.push(Difference::new(field, at, Both::new(a, b), Weight::Counts, self.extent));
+        let mut difference = Difference::new(field, at, Both::new(a, b), self.extent);
+        if let (Some(a), Some(b)) = (a, b) {
+            difference.masks = self.tolerance.kinds(field, a, b);
+        }
+        if !difference.masks.is_empty() {
+            difference.weight = Weight::Tolerated;
+        }
+        self.found.push(difference);
     }
 }
 
 impl Difference {
-    pub(super) fn new(field: Field, at: &str, value: Both<&str>, weight: Weight, extent: Extent) -> Self {
+    pub(super) fn new(field: Field, at: &str, value: Both<&str>, extent: Extent) -> Self {
         let text = |side: Option<&str>| side.unwrap_or_default().to_owned();
         let diff = InlineDiff::between(&text(value.a), &text(value.b), extent);
         let value = Both::new(value.a.map(|_| diff.first()), value.b.map(|_| diff.second()));
-        Self { field, at: at.to_owned(), value, diff, weight }
+        Self { field, at: at.to_owned(), value, diff, weight: Weight::Counts, masks: Vec::new() }
     }
 }
 

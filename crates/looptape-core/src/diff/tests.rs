@@ -7,7 +7,8 @@ use crate::facts::CallFacts;
 use crate::headers::RedactedHeaders;
 use crate::metrics::Measured;
 use crate::provider::Provider;
-use crate::text_diff::{Change, Extent};
+use crate::replay::{MaskKind, Masking};
+use crate::text_diff::Change;
 use crate::view::{CallContent, ToolResult, TraceMeta, TraceStatus, TraceView, trace_view};
 use crate::wire::{Message, Part, Wire};
 use bytes::Bytes;
@@ -303,6 +304,31 @@ fn what_changed_is_told_where_it_changed() {
 }
 
 #[test]
+fn volatile_values_are_tolerated_and_nothing_beside_them() {
+    let told = |first: &str, second: &str| {
+        let mut turns = weekend();
+        turns[0].calls[0].2 = first.to_owned();
+        turns[1].calls[0].2 = second.to_owned();
+        recorded(&talk(turns))
+    };
+    let ids = ["3f0c1f6e-6a61-4bb5-8f0a-0c5a55f8b8f1", "9a0e8f55-2d3c-4f38-b7a1-9f6d55c0aa02"];
+    let options = Options { masking: Some(Masking::default()), ..Options::default() };
+    let diff = |a: [&str; 2], b: [&str; 2]| {
+        let text = |id: &str| format!("order {id} is placed");
+        let (a, b) = (told(&text(a[0]), &text(a[1])), told(&text(b[0]), &text(b[1])));
+        compare(a.side(), b.side(), &options)
+    };
+    let renamed = diff([ids[0], ids[0]], [ids[1], ids[1]]);
+    assert!(renamed.same && renamed.counts.tolerated == 2, "{}", shown(&renamed));
+    assert_eq!(renamed.steps[0].differences[0].masks, [MaskKind::Uuid]);
+    let mixed_up = diff([ids[0], ids[0]], [ids[1], "5a0e8f55-2d3c-4f38-b7a1-9f6d55c0aa02"]);
+    assert_eq!((mixed_up.same, mixed_up.counts.changed), (false, 1), "{}", shown(&mixed_up));
+    let other = told(&format!("order {} is lost", ids[1]), "sunny, 24 °C");
+    let first = told(&format!("order {} is placed", ids[0]), "sunny, 24 °C");
+    assert!(!compare(first.side(), other.side(), &options).same);
+}
+
+#[test]
 fn openings_are_compared_once_and_in_full() {
     let a = talk(weekend()[..1].to_vec());
     let b = Talk {
@@ -380,7 +406,7 @@ fn only_some_fields_and_some_steps() {
     let (side_a, side_b) = (recorded(&a), recorded(&b));
     let with = |only: &[Field]| {
         let only = Some(only.iter().copied().collect());
-        compare(side_a.side(), side_b.side(), &Options { only, extent: Extent::Cut })
+        compare(side_a.side(), side_b.side(), &Options { only, ..Options::default() })
     };
     assert!(with(&[Field::Answer, Field::Messages]).same);
     assert_eq!(with(&[Field::ToolResults]).counts.changed, 1);
