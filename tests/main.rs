@@ -16,6 +16,7 @@ mod lab;
 mod offline;
 mod passthrough;
 mod private;
+mod resend;
 mod secrets;
 mod traces;
 mod views;
