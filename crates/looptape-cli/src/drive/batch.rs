@@ -3,7 +3,6 @@
 
 use super::client::Client;
 use super::{Recording, Sent, Stop};
-use crate::tape;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use looptape_core::cost::Usd;
@@ -79,7 +78,7 @@ where
     let concurrency = usize::try_from(batch.concurrency.get()).unwrap_or(usize::MAX);
     'traces: for row in &batch.rows {
         let trace = reader.load(row.clone())?;
-        let recording = Arc::new(recording(reader, &trace)?);
+        let recording = Arc::new(Recording::new(reader, &trace)?);
         for run in 1..=batch.repeat.get() {
             while under_way.len() >= concurrency {
                 collect(&mut runs, bar, under_way.join_next().await)?;
@@ -150,17 +149,6 @@ async fn one<T>(
         ended_unix_us: started_unix_us.saturating_add(ended_us),
         replay,
         what,
-    })
-}
-
-/// A trace with the bytes of its calls.
-pub(crate) fn recording(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Recording> {
-    Ok(Recording {
-        label: trace.row.label(),
-        exchanges: tape::exchanges(reader, trace)?.into_iter().map(Arc::new).collect(),
-        facts: trace.facts.clone(),
-        labels: tape::labels(trace),
-        assembly: trace.measure().assembly,
     })
 }
 

@@ -25,7 +25,10 @@ pub(crate) async fn run(
     max_steps: Option<u32>,
     stop: &mut Stop,
 ) -> anyhow::Result<Sent<FreedLoops>> {
-    let steps = RecordedStep::by_loop(&recording.exchanges, &recording.assembly);
+    let exchanges: Vec<Arc<Exchange>> = (0..recording.facts.len())
+        .map(|at| recording.exchange(at).map(Arc::new))
+        .collect::<anyhow::Result<_>>()?;
+    let steps = RecordedStep::by_loop(&exchanges, &recording.assembly);
     // All of them are looked at before anything runs.
     let loops = (1..).zip(steps).map(|(number, steps)| {
         let recorded = u32::try_from(steps.len()).unwrap_or(u32::MAX);
@@ -37,7 +40,7 @@ pub(crate) async fn run(
     let mut sent = Sent { coverage: Coverage::Whole, facts: Vec::new(), what: FreedLoops::default() };
     for (number, mut free) in loops {
         if !stop.is_set() {
-            drive(client, recording, number, &mut free, &mut sent.facts, stop).await?;
+            drive(client, (recording, &exchanges), number, &mut free, &mut sent.facts, stop).await?;
         }
         sent.what.0.push((number, free.finish()));
     }
@@ -50,20 +53,19 @@ pub(crate) async fn run(
 /// Sends what a loop has to send, until it has nothing more. Dropping the set breaks calls off.
 async fn drive(
     client: &Client,
-    recording: &Recording,
+    (recording, exchanges): (&Recording, &[Arc<Exchange>]),
     number: u32,
     free: &mut FreeRun,
     facts: &mut Vec<CallFacts>,
     stop: &mut Stop,
 ) -> anyhow::Result<()> {
-    let places: HashMap<u32, usize> =
-        recording.exchanges.iter().enumerate().map(|(at, call)| (call.seq, at)).collect();
+    let places: HashMap<u32, usize> = exchanges.iter().enumerate().map(|(at, call)| (call.seq, at)).collect();
     let name = format!("loop {number}");
     let mut under_way: JoinSet<(FreeRequest, Vec<Exchange>)> = JoinSet::new();
     loop {
         for request in free.ready() {
             let at = places[&request.like];
-            let recorded = recording.exchanges[at].clone();
+            let recorded = exchanges[at].clone();
             under_way.spawn(send(client.clone(), recorded, request, retries(recording, at)));
         }
         let answered = tokio::select! {

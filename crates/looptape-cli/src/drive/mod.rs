@@ -14,11 +14,13 @@ pub(crate) mod client;
 pub(crate) mod forced;
 pub(crate) mod free;
 
+use crate::tape;
 use looptape_core::assembly::Assembly;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::CallFacts;
 use looptape_core::replay::CallLabel;
 use looptape_core::replay::driven::Coverage;
+use looptape_store::{CallBytes, Reader, RecordedTrace, TraceBytes};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -28,11 +30,29 @@ use tokio::sync::watch;
 pub(crate) struct Recording {
     /// How people know it.
     pub(crate) label: String,
-    /// Its calls with their bytes, in the order in which they started.
-    pub(crate) exchanges: Vec<Arc<Exchange>>,
+    /// The bytes of its calls, read when they are sent: a long trace is not held in memory.
+    bytes: TraceBytes,
+    /// Its calls, in the order in which they started.
     pub(crate) facts: Vec<CallFacts>,
     pub(crate) labels: HashMap<u32, CallLabel>,
     pub(crate) assembly: Assembly,
+}
+
+impl Recording {
+    pub(crate) fn new(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Self> {
+        Ok(Self {
+            label: trace.row.label(),
+            bytes: TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key),
+            facts: trace.facts.clone(),
+            labels: tape::labels(trace),
+            assembly: trace.measure().assembly,
+        })
+    }
+
+    /// The call at this place in the order of starts, with its bytes.
+    pub(crate) fn exchange(&self, at: usize) -> anyhow::Result<Exchange> {
+        Ok(self.bytes.exchange(self.facts[at].seq)?)
+    }
 }
 
 /// What was sent in one run, and `what` came of it.

@@ -31,7 +31,8 @@ impl Verdict {
     /// from 0 to 1.
     pub fn of_command(exit_code: i32, stdout: &str) -> Self {
         let last = stdout.lines().rev().map(str::trim).find(|line| !line.is_empty());
-        let score = last.and_then(|line| line.parse::<f64>().ok()).filter(|score| (0.0..=1.0).contains(score));
+        let score =
+            last.and_then(|line| line.parse::<f64>().ok()).filter(|score| (0.0..=1.0).contains(score));
         match exit_code {
             0 => Self::Pass { score },
             exit_code => Self::Fail { score, exit_code },

@@ -22,7 +22,7 @@ pub mod components;
 mod difference;
 pub mod driven;
 mod environment;
-mod fields;
+pub(crate) mod fields;
 pub mod free_run;
 mod live;
 mod masks;
@@ -42,8 +42,9 @@ mod timeline;
 #[cfg(test)]
 mod scenarios;
 
+pub use crate::text_diff::{Change, InlineDiff, Span};
 pub use components::{Component, Normalise, verbatim};
-pub use difference::{Change, Difference, InlineDiff, Span};
+pub use difference::Difference;
 pub use environment::{Environment, GitState, LocalDate};
 pub use live::LiveRequest;
 pub use masks::{ConfiguredMask, MaskEntry, MaskEntryError, MaskKind, Masking, Run, UnknownMaskKind};
