@@ -15,6 +15,7 @@ use std::{
 const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0001_traces.sql")),
     M::up(include_str!("../../../migrations/0002_import_times.sql")),
+    M::up(include_str!("../../../migrations/0003_replays.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.

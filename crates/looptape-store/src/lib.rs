@@ -24,10 +24,11 @@ pub use database::{OpenError, open_private};
 pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
 pub use reader::{
-    FindError, ReadError, Reader, RecordedTrace, RequestTail, TraceFilter, TraceRow, TraceStatus,
+    FindError, ReadError, Reader, RecordedTrace, RequestTail, TraceFilter, TraceOrigin, TraceRow, TraceStatus,
 };
 pub use recorder::{
-    BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, Recorder, RecorderOptions,
-    RecorderReport, RecorderThread, Source, TraceHint, TraceSpec,
+    BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
+    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, Source,
+    TraceHint, TraceSpec,
 };
 pub use verify::{Damage, VerifyReport};

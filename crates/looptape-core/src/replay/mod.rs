@@ -6,6 +6,7 @@
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
+//! - `provenance`: where each answer of a replay came from.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
 //! and the same reports. Masks beyond these, near matches, rebinding and forks are not here yet.
@@ -18,6 +19,7 @@ mod fields;
 mod live;
 mod masks;
 mod options;
+mod provenance;
 pub mod refusal;
 mod replayer;
 mod report;
@@ -33,6 +35,7 @@ pub use components::{Component, Normalise, verbatim};
 pub use difference::{Change, Difference, InlineDiff, Span};
 pub use live::LiveRequest;
 pub use options::{Ambiguous, Attempts, Holes, Options, Rung};
+pub use provenance::{AnswerSource, ModelKind, Provenance, WhyAsked, WhyRefused};
 pub use replayer::{Choice, Decision, HasHoles, Replayer, Served};
 pub use report::{DivergenceCode, Nearest, Report};
 pub use side_calls::SideCall;

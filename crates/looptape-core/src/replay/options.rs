@@ -19,6 +19,11 @@ pub enum Rung {
 impl Rung {
     pub const ALL: [Self; 4] = [Self::Bytes, Self::Canonical, Self::Renamed, Self::Masked];
 
+    /// The rung of this number.
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|rung| rung.number() == number)
+    }
+
     /// The number by which reports and `--max-rung` know it.
     pub fn number(self) -> u8 {
         match self {

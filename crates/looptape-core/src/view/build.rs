@@ -1,13 +1,14 @@
 //! Building the views.
 
 use super::{
-    AttemptView, CallContent, CostView, EntryKind, EntryView, FORMAT, LsRow, ToolOutcome, ToolResult,
-    ToolSource, ToolView, TraceHead, TraceMeta, TraceView,
+    AttemptView, CallContent, CostView, EntryKind, EntryView, FORMAT, LsRow, ReplayedView, ToolOutcome,
+    ToolResult, ToolSource, ToolView, TraceHead, TraceMeta, TraceView,
 };
 use crate::assembly::{Attempt, CallIndex, Entry, PlainCall, Step, Timing, ToolStep};
 use crate::cost::Cost;
 use crate::facts::{CallFacts, CallKind};
 use crate::metrics::{self, CostSum, Measured, Ms, TraceMetrics};
+use crate::replay::{AnswerSource, Provenance};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -69,6 +70,15 @@ pub fn ls_row(meta: TraceMeta, metrics: &TraceMetrics) -> LsRow {
     }
 }
 
+fn replayed(provenance: &Provenance) -> ReplayedView {
+    let recorded = provenance.recorded();
+    ReplayedView {
+        recorded_seq: recorded.map(|(seq, _)| seq),
+        rung: recorded.map(|(_, rung)| rung.number()),
+        reason: provenance.reason(),
+    }
+}
+
 fn rfc3339(unix_us: Option<i64>) -> Option<String> {
     Timestamp::from_microsecond(unix_us?).ok().map(|time| time.to_string())
 }
@@ -89,6 +99,8 @@ impl Source<'_> {
             lane: Some(step.lane),
             parent_step: step.parent,
             import_index: content.import_index,
+            source: content.provenance.map(|known| known.source()),
+            replayed: content.provenance.as_ref().map(replayed),
             text: content.text.clone(),
             tool_calls: content.tool_calls.clone(),
             messages: content.messages.clone(),
@@ -100,6 +112,8 @@ impl Source<'_> {
         EntryView {
             loop_number: call.loop_number,
             import_index: content.import_index,
+            source: content.provenance.map(|known| known.source()),
+            replayed: content.provenance.as_ref().map(replayed),
             text: content.text,
             messages: content.messages,
             ..self.call(EntryKind::Other, &call.attempts)
@@ -250,6 +264,8 @@ impl EntryView {
             response_model: None,
             stream: None,
             import_index: None,
+            source: None,
+            replayed: None,
             started_ms: None,
             duration_ms: None,
             ttft_ms: None,

@@ -6,12 +6,14 @@
 mod bodies;
 mod find;
 mod load;
+mod replayed;
 mod summary;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;
-pub use find::{FindError, TraceFilter};
+pub use find::{FindError, TraceFilter, TraceOrigin};
 pub use load::RecordedTrace;
+pub(crate) use load::decode_chunks;
 pub(crate) use summary::store_trace_facts;
 
 use crate::OpenError;
