@@ -8,7 +8,7 @@ use super::components::{Component, Components, Endpoint, RequestKey, Split};
 use super::difference::{self, Difference};
 use super::options::Rung;
 use super::report::{DivergenceCode, Nearest, Report};
-use super::tape::{CallLabel, Completeness, EntryId, Tape};
+use super::tape::{CallLabel, Completeness, EntryId, Shape, Tape};
 use crate::canonical::Json;
 use crate::facts::Lineage;
 use crate::wire::Wire;
@@ -23,6 +23,7 @@ pub(super) struct Missed<'a> {
     /// The rung at which it was last looked for: what is masked there is no difference.
     pub(super) loosest: Rung,
     pub(super) lineage: Lineage,
+    pub(super) shape: Shape,
 }
 
 /// The report for a request that matched nothing. `is_unused` says which entries were not served yet.
@@ -70,14 +71,12 @@ fn never_recorded(tape: &Tape, missed: &Missed<'_>, some_left: bool) -> Report {
 
 fn nearest(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(EntryId) -> bool) -> Option<EntryId> {
     let live = &missed.key.components;
-    tape.ids().filter(|&id| tape.key_at(missed.loosest, id).components.endpoint == live.endpoint).min_by_key(
-        |&id| {
-            let recorded = &tape.key_at(missed.loosest, id).components;
-            let common = live.common_messages(recorded);
-            let same = Component::ALL.iter().filter(|&&c| live.get(c) == recorded.get(c)).count();
-            (Reverse(common), !is_unused(id), Reverse(same), recorded.history.len() - common, id)
-        },
-    )
+    tape.near(&missed.shape).into_iter().min_by_key(|&id| {
+        let recorded = &tape.key_at(missed.loosest, id).components;
+        let common = live.common_messages(recorded);
+        let same = Component::ALL.iter().filter(|&&c| live.get(c) == recorded.get(c)).count();
+        (Reverse(common), !is_unused(id), Reverse(same), recorded.history.len() - common, id)
+    })
 }
 
 /// The code, and the component whose difference is to be shown.

@@ -99,10 +99,10 @@ fn take_model(path: &str) -> (String, Option<String>) {
     (path.to_owned(), None)
 }
 
-/// The digest of rung 0: endpoint and body, byte for byte.
-pub fn exact_digest(endpoint: &Endpoint, normalised_body: &[u8]) -> Digest {
+/// The digest of rung 0: endpoint and body, the latter by its own digest.
+pub fn exact_digest(endpoint: &Endpoint, body: Digest) -> Digest {
     let model = endpoint.model.as_deref().unwrap_or_default();
-    Digest::of_parts(&[endpoint.text.as_bytes(), model.as_bytes(), normalised_body])
+    Digest::of_parts(&[endpoint.text.as_bytes(), model.as_bytes(), body.0.as_slice()])
 }
 
 /// What a request is found by beyond its bytes.

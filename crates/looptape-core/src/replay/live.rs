@@ -4,7 +4,7 @@
 use super::components::{self, Endpoint, RequestKey};
 use super::masks;
 use super::options::Rung;
-use super::tape::Tape;
+use super::tape::{Shape, Tape};
 use crate::digest::Digest;
 use crate::facts::Lineage;
 use crate::wire::Wire;
@@ -45,7 +45,7 @@ impl<'a> Live<'a> {
     pub(super) fn new(tape: &Tape, request: &'a LiveRequest<'a>) -> Self {
         let endpoint = Endpoint::new(request.method, request.path);
         let body = (tape.normalise())(request.body);
-        let exact = components::exact_digest(&endpoint, &body);
+        let exact = components::exact_digest(&endpoint, Digest::of(&body));
         Self {
             request,
             endpoint,
@@ -55,6 +55,11 @@ impl<'a> Live<'a> {
             masked: OnceCell::new(),
             lineage: OnceCell::new(),
         }
+    }
+
+    /// What it has in common with all recorded calls that it can match.
+    pub(super) fn shape(&self) -> Shape {
+        Shape { endpoint: self.endpoint.to_string(), turns: self.lineage().turns }
     }
 
     pub(super) fn key(&self) -> &RequestKey {

@@ -2,7 +2,7 @@
 //!
 //! - `components`, `fields`: what of a request is compared, and how each field counts.
 //! - `masks`: what a harness measures of itself, left out at the last rung.
-//! - `tape`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
+//! - `tape`, `recorded_body`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
@@ -20,6 +20,7 @@ mod live;
 mod masks;
 mod options;
 mod provenance;
+mod recorded_body;
 pub mod refusal;
 mod replayer;
 mod report;
@@ -36,6 +37,7 @@ pub use difference::{Change, Difference, InlineDiff, Span};
 pub use live::LiveRequest;
 pub use options::{Ambiguous, Attempts, Holes, Options, Rung};
 pub use provenance::{AnswerSource, ModelKind, Provenance, WhyAsked, WhyRefused};
+pub use recorded_body::{RecordedBody, RequestBodies};
 pub use replayer::{Choice, Decision, HasHoles, Replayer, Served};
 pub use report::{DivergenceCode, Nearest, Report};
 pub use side_calls::SideCall;

@@ -46,8 +46,9 @@ pub enum WhyRefused {
     Diverged(DivergenceCode),
     /// It could have cost more than was left.
     OverBudget,
-    /// It refers to what only the recorded run's provider has.
-    NotForkable,
+    /// A model was to be asked, and could not be: the request refers to what only the recorded run's provider
+    /// has, or nobody knows where its provider is.
+    CannotAsk,
 }
 
 /// The five sources, as `show` and the database call them.
@@ -86,7 +87,7 @@ impl AnswerSource {
 
 const FORK: &str = "FORK";
 const OVER_BUDGET: &str = "OVER_BUDGET";
-const NOT_FORKABLE: &str = "NOT_FORKABLE";
+const CANNOT_ASK: &str = "CANNOT_ASK";
 
 impl Provenance {
     pub fn source(&self) -> AnswerSource {
@@ -107,7 +108,7 @@ impl Provenance {
         }
     }
 
-    /// Why the answer is not from the recording: a divergence code, `FORK`, `OVER_BUDGET`, `NOT_FORKABLE`.
+    /// Why the answer is not from the recording: a divergence code, `FORK`, `OVER_BUDGET`, `CANNOT_ASK`.
     pub fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Cached { .. } | Self::SideCall => None,
@@ -116,7 +117,7 @@ impl Provenance {
                 Some(code.as_str())
             }
             Self::Refused(WhyRefused::OverBudget) => Some(OVER_BUDGET),
-            Self::Refused(WhyRefused::NotForkable) => Some(NOT_FORKABLE),
+            Self::Refused(WhyRefused::CannotAsk) => Some(CANNOT_ASK),
         }
     }
 
@@ -134,7 +135,7 @@ impl Provenance {
             AnswerSource::SideCall => Some(Self::SideCall),
             AnswerSource::Refused => Some(Self::Refused(match reason? {
                 OVER_BUDGET => WhyRefused::OverBudget,
-                NOT_FORKABLE => WhyRefused::NotForkable,
+                CANNOT_ASK => WhyRefused::CannotAsk,
                 code => WhyRefused::Diverged(DivergenceCode::parse(code)?),
             })),
         }
@@ -158,7 +159,7 @@ mod tests {
             .chain(asked(ModelKind::Live))
             .chain(asked(ModelKind::Mock))
             .chain(codes().map(|code| Provenance::Refused(WhyRefused::Diverged(code))))
-            .chain([WhyRefused::OverBudget, WhyRefused::NotForkable].map(Provenance::Refused))
+            .chain([WhyRefused::OverBudget, WhyRefused::CannotAsk].map(Provenance::Refused))
             .chain([Provenance::SideCall]);
         for known in all {
             let read = Provenance::parse(known.source().as_str(), known.recorded(), known.reason());

@@ -15,6 +15,7 @@
 
 use super::cause::Cause;
 use super::classify::{self, Missed};
+use super::components::{self, Endpoint};
 use super::live::{Live, LiveRequest};
 use super::options::{Ambiguous, Attempts, Holes, Options, Rung};
 use super::report::{DivergenceCode, Report};
@@ -148,6 +149,23 @@ impl Replayer {
         }
     }
 
+    /// Decides about the next request to arrive if it is, byte for byte, a recorded one that is left to be
+    /// served; `body` is the digest of what arrived. `None` leaves the decision, and the state, to
+    /// [`Replayer::next`], which has to read the body.
+    pub fn repeat(&mut self, method: &str, path: &str, body: Digest) -> Option<Served> {
+        let exact = components::exact_digest(&Endpoint::new(method, path), body);
+        let matching = self.tape.with_stored(exact);
+        let first = matching[first_unused(&mut self.cursors, &self.uses, Rung::Bytes, matching)?];
+        let twins = self.concurrent_twins(first, Rung::Bytes);
+        let last = self.final_attempt(first);
+        let nothing_to_serve = self.tape.entry(last).call.outcome == RecordedOutcome::InFlight;
+        if nothing_to_serve || (self.options.ambiguous == Ambiguous::Fail && !twins.is_empty()) {
+            return None;
+        }
+        let choice = if twins.is_empty() { Choice::Certain } else { Choice::ByArrival };
+        Some(self.hand_out(first, last, Rung::Bytes, choice))
+    }
+
     /// Notes that a served answer was sent to its end, or that the client hung up. To be called before
     /// the client can see the end, or a client that asks again at once would seem to overlap itself.
     pub fn finished(&mut self, entry: EntryId) {
@@ -195,17 +213,15 @@ impl Replayer {
         let mut served: Option<Rung> = None;
         for rung in Rung::ALL.into_iter().filter(|&rung| rung <= self.options.max_rung) {
             let matching = matching(&self.tape, live, rung);
-            let Some(&group) = matching.first() else { continue };
-            let cursor = self.cursors.entry((rung, group)).or_default();
-            while matching.get(*cursor).is_some_and(|id| self.uses[id.0] != Use::Unused) {
-                *cursor += 1;
+            if matching.is_empty() {
+                continue;
             }
-            match matching.get(*cursor..) {
-                Some(rest @ [_, ..]) if rung < Rung::Renamed => {
-                    return Search::Found { rung, entry: rest[0] };
+            match first_unused(&mut self.cursors, &self.uses, rung, matching) {
+                Some(at) if rung < Rung::Renamed => {
+                    return Search::Found { rung, entry: matching[at] };
                 }
-                Some(rest @ [_, ..]) => return self.choose_renamed(live, rung, rest),
-                _ => served = served.or(Some(rung)),
+                Some(at) => return self.choose_renamed(live, rung, &matching[at..]),
+                None => served = served.or(Some(rung)),
             }
         }
         served.map_or(Search::Missed, |rung| Search::Exhausted(matching(&self.tape, live, rung).to_vec()))
@@ -267,17 +283,24 @@ impl Replayer {
         }
         let entry = self.final_attempt(first);
         if self.tape.entry(entry).call.outcome == RecordedOutcome::InFlight {
+            self.pass_over(first, entry);
             self.uses[entry.0] = Use::Withheld;
             return self.diverge(live, self.unanswered(entry));
         }
-        self.uses[entry.0] = Use::Served;
-        self.open.insert(entry);
-        self.served.add(rung, choice);
         if rung > Rung::Bytes {
             self.bound.insert(live.exact, self.tape.key(entry).canonical);
             self.note_billing(live, entry);
         }
-        Decision::Serve(Served { entry, label: self.tape.label(entry), rung, choice })
+        Decision::Serve(self.hand_out(first, entry, rung, choice))
+    }
+
+    /// Serves the attempt `entry` of the step whose first attempt is `first`.
+    fn hand_out(&mut self, first: EntryId, entry: EntryId, rung: Rung, choice: Choice) -> Served {
+        self.pass_over(first, entry);
+        self.uses[entry.0] = Use::Served;
+        self.open.insert(entry);
+        self.served.add(rung, choice);
+        Served { entry, label: self.tape.label(entry), rung, choice }
     }
 
     /// Identical calls that ran beside this one, in the recording or now. Attempts of one step do not
@@ -314,16 +337,22 @@ impl Replayer {
 
     /// The call to serve for a step: its first attempt that is left, or under [`Attempts::Collapse`] its
     /// last one.
-    fn final_attempt(&mut self, first: EntryId) -> EntryId {
+    fn final_attempt(&self, first: EntryId) -> EntryId {
+        let next = |&at: &EntryId| self.tape.entry(at).retried_by.filter(|&next| self.is_unused(next));
+        match self.options.attempts {
+            Attempts::Faithful => first,
+            Attempts::Collapse => std::iter::successors(Some(first), next).last().unwrap_or(first),
+        }
+    }
+
+    /// Passes the attempts from `first` to just before `last` over.
+    fn pass_over(&mut self, first: EntryId, last: EntryId) {
         let mut at = first;
-        while self.options.attempts == Attempts::Collapse {
-            let Some(next) = self.tape.entry(at).retried_by.filter(|&next| self.is_unused(next)) else {
-                break;
-            };
+        while at != last {
             self.uses[at.0] = Use::Collapsed;
+            let Some(next) = self.tape.entry(at).retried_by else { break };
             at = next;
         }
-        at
     }
 
     fn note_billing(&mut self, live: &Live<'_>, entry: EntryId) {
@@ -351,6 +380,7 @@ impl Replayer {
             key: live.key_at(loosest),
             loosest,
             lineage: live.lineage(),
+            shape: live.shape(),
         };
         let report = classify::classify(&self.tape, &missed, |id| self.is_unused(id));
         self.diverge(live, report)
@@ -397,13 +427,32 @@ impl Replayer {
     }
 }
 
+/// The position of the first call of a group that is left. A cursor keeps it, so that a group as large as its
+/// trace is walked through once.
+fn first_unused(
+    cursors: &mut HashMap<(Rung, EntryId), usize>,
+    uses: &[Use],
+    rung: Rung,
+    group: &[EntryId],
+) -> Option<usize> {
+    let is_unused = |id: &EntryId| uses[id.0] == Use::Unused;
+    let cursor = cursors.entry((rung, *group.first()?)).or_default();
+    let rest = group.get(*cursor..).unwrap_or_default();
+    *cursor += rest.iter().position(is_unused).unwrap_or(rest.len());
+    // Two groups may begin with the same call, if one of them holds other encodings of the same bytes.
+    if *cursor < group.len() { Some(*cursor) } else { group.iter().position(is_unused) }
+}
+
 /// The recorded calls that match at a rung, in recorded order.
 fn matching<'t>(tape: &'t Tape, live: &Live<'_>, rung: Rung) -> &'t [EntryId] {
     match rung {
-        Rung::Bytes => tape.with_exact(live.exact),
-        Rung::Canonical => tape.with_canonical(live.key().canonical),
-        Rung::Renamed => tape.with_renamed(live.key().renamed),
-        Rung::Masked => tape.with_masked(live.key_at(rung).renamed),
+        Rung::Bytes => match tape.with_stored(live.exact) {
+            [] => tape.with_normalised(&live.shape(), live.exact),
+            stored => stored,
+        },
+        Rung::Canonical => tape.with_canonical(&live.shape(), live.key().canonical),
+        Rung::Renamed => tape.with_renamed(&live.shape(), live.key().renamed),
+        Rung::Masked => tape.with_masked(&live.shape(), live.key_at(rung).renamed),
     }
 }
 

@@ -1,13 +1,16 @@
 //! The recorded side of a replay: the calls of one trace, in the order in which they started, found by
 //! digest.
 //!
-//! A tape never changes; what has been served is the replayer's business. Only the digests of rung 0 are
-//! taken when it is made. JSON is parsed for the first request that is not an exact repeat, so an exact
-//! replay of a long trace costs one pass over its bytes.
+//! A tape never changes; what has been served is the replayer's business. When it is made, no body is read:
+//! an exact repeat is found by the digest that was taken when the request was recorded. Whatever needs more
+//! than that looks into one shelf, the calls of one endpoint whose histories have equally many turns, for no
+//! others can match; their bodies are parsed when the shelf is first looked into. So a long trace is ready at
+//! once, and a request of it costs about what its own size costs.
 
 use super::components::{self, Endpoint, Normalise, RequestKey};
 use super::masks;
 use super::options::Rung;
+use super::recorded_body::RecordedBody;
 use super::timeline::Timeline;
 use crate::digest::Digest;
 use crate::exchange::{Ending, Exchange, Outcome};
@@ -52,7 +55,7 @@ pub struct RecordedCall {
     /// Path and query as the provider knows them.
     pub path: String,
     /// The redacted request body, content encoding undone.
-    pub body: Bytes,
+    pub body: RecordedBody,
     pub lineage: Lineage,
     pub sent_us: i64,
     pub end_us: Option<i64>,
@@ -80,17 +83,17 @@ impl RecordedOutcome {
                 Self::Failed { content: Digest::of(ending_name(ending).as_bytes()) }
             }
             Outcome::Answered(answer) => {
-                let status = answer.status.to_le_bytes();
-                let ending = ending_name(&answer.ending).as_bytes();
-                let content = Digest::of_parts(&[&status, ending, &answer.body]);
-                let whole = state == AttemptState::Complete && answer.ending == Ending::Complete;
-                if whole && !is_retryable(answer.status) {
-                    Self::Answered { content }
-                } else {
-                    Self::Failed { content }
-                }
+                Self::answered(answer.status, &answer.ending, Digest::of(&answer.body), state)
             }
         }
+    }
+
+    /// Judges an answer by the digest of its body.
+    pub fn answered(status: u16, ending: &Ending, body: Digest, state: AttemptState) -> Self {
+        let content =
+            Digest::of_parts(&[&status.to_le_bytes(), ending_name(ending).as_bytes(), body.0.as_slice()]);
+        let whole = state == AttemptState::Complete && *ending == Ending::Complete;
+        if whole && !is_retryable(status) { Self::Answered { content } } else { Self::Failed { content } }
     }
 
     pub(super) fn content(self) -> Option<Digest> {
@@ -126,7 +129,7 @@ impl RecordedCall {
             },
             method: exchange.method.clone(),
             path: exchange.path.clone(),
-            body,
+            body: body.into(),
             lineage: facts.lineage,
             sent_us: facts.sent_us,
             end_us: facts.end_us,
@@ -153,38 +156,43 @@ pub struct Tape {
     completeness: Completeness,
     normalise: Normalise,
     entries: Vec<Entry>,
-    exact: Index,
-    keyed: OnceLock<Keyed>,
-    masked: OnceLock<Masked>,
+    stored: Index,
+    shelves: HashMap<Shape, Shelf>,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) call: RecordedCall,
     pub(super) endpoint: Endpoint,
+    /// The digest of rung 0, over the body as it is stored.
     pub(super) exact: Digest,
     /// The calls whose answer this call's history echoes: one, or several that cannot be told apart.
     pub(super) parents: Vec<EntryId>,
     /// The next attempt of the same request, if this one failed.
     pub(super) retried_by: Option<EntryId>,
+    key: OnceLock<RequestKey>,
+    masked_key: OnceLock<RequestKey>,
+}
+
+/// What is known of a request before its body is compared: requests that match have it in common, however
+/// loosely they match.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    pub(super) endpoint: String,
+    pub(super) turns: u32,
 }
 
 /// Groups of calls with the same digest.
 type Index = HashMap<Digest, Timeline>;
 
-/// What parsing the bodies gives: made when first needed.
-#[derive(Debug)]
-struct Keyed {
-    keys: Vec<RequestKey>,
-    canonical: Index,
-    renamed: Index,
-}
-
-/// The same for bodies with their masks applied.
-#[derive(Debug)]
-struct Masked {
-    keys: Vec<RequestKey>,
-    renamed: Index,
+/// The calls of one shape, and what reading their bodies gives: made when first needed.
+#[derive(Debug, Default)]
+struct Shelf {
+    ids: Vec<EntryId>,
+    normalised: OnceLock<Index>,
+    canonical: OnceLock<Index>,
+    renamed: OnceLock<Index>,
+    masked: OnceLock<Index>,
 }
 
 impl Tape {
@@ -196,11 +204,16 @@ impl Tape {
     ) -> Self {
         let mut calls: Vec<RecordedCall> = calls.into_iter().collect();
         calls.sort_by_key(|call| (call.sent_us, call.label.seq));
-        let mut entries: Vec<Entry> = calls.into_iter().map(|call| Entry::new(call, normalise)).collect();
+        let mut entries: Vec<Entry> = calls.into_iter().map(Entry::new).collect();
         link_parents(&mut entries);
-        let exact = index(&entries, |at| entries[at].exact);
-        link_retries(&mut entries, &exact);
-        Self { completeness, normalise, entries, exact, keyed: OnceLock::new(), masked: OnceLock::new() }
+        let all: Vec<EntryId> = (0..entries.len()).map(EntryId).collect();
+        let stored = index(&entries, &all, |id| entries[id.0].exact);
+        link_retries(&mut entries, &stored);
+        let mut shelves: HashMap<Shape, Shelf> = HashMap::new();
+        for id in all {
+            shelves.entry(entries[id.0].shape()).or_default().ids.push(id);
+        }
+        Self { completeness, normalise, entries, stored, shelves }
     }
 
     pub fn completeness(&self) -> &Completeness {
@@ -233,52 +246,118 @@ impl Tape {
     }
 
     pub(super) fn key(&self, id: EntryId) -> &RequestKey {
-        &self.keyed().keys[id.0]
+        let entry = self.entry(id);
+        entry.key.get_or_init(|| {
+            RequestKey::new(entry.call.wire, &entry.endpoint, &(self.normalise)(&entry.call.body.read()))
+        })
     }
 
-    pub(super) fn with_exact(&self, digest: Digest) -> &[EntryId] {
-        self.exact.get(&digest).map_or(&[], Timeline::ids)
+    /// Calls whose stored bytes are these.
+    pub(super) fn with_stored(&self, digest: Digest) -> &[EntryId] {
+        self.stored.get(&digest).map_or(&[], Timeline::ids)
     }
 
-    pub(super) fn with_canonical(&self, digest: Digest) -> &[EntryId] {
-        self.keyed().canonical.get(&digest).map_or(&[], Timeline::ids)
+    /// Calls whose bytes are these once content encoding is undone and placeholders are numbered anew.
+    pub(super) fn with_normalised(&self, shape: &Shape, digest: Digest) -> &[EntryId] {
+        let exact = |id: EntryId| {
+            let entry = self.entry(id);
+            components::exact_digest(&entry.endpoint, Digest::of(&(self.normalise)(&entry.call.body.read())))
+        };
+        self.found(shape, digest, |shelf| shelf.normalised.get_or_init(|| self.shelf_index(shelf, exact)))
     }
 
-    pub(super) fn with_renamed(&self, digest: Digest) -> &[EntryId] {
-        self.keyed().renamed.get(&digest).map_or(&[], Timeline::ids)
+    pub(super) fn with_canonical(&self, shape: &Shape, digest: Digest) -> &[EntryId] {
+        self.found(shape, digest, |shelf| self.canonical(shelf))
     }
 
-    pub(super) fn with_masked(&self, digest: Digest) -> &[EntryId] {
-        self.masked().renamed.get(&digest).map_or(&[], Timeline::ids)
+    pub(super) fn with_renamed(&self, shape: &Shape, digest: Digest) -> &[EntryId] {
+        let renamed = |id| self.key(id).renamed;
+        self.found(shape, digest, |shelf| shelf.renamed.get_or_init(|| self.shelf_index(shelf, renamed)))
+    }
+
+    pub(super) fn with_masked(&self, shape: &Shape, digest: Digest) -> &[EntryId] {
+        let masked = |id| self.key_at(Rung::Masked, id).renamed;
+        self.found(shape, digest, |shelf| shelf.masked.get_or_init(|| self.shelf_index(shelf, masked)))
+    }
+
+    fn found<'t>(
+        &'t self,
+        shape: &Shape,
+        digest: Digest,
+        index: impl Fn(&'t Shelf) -> &'t Index,
+    ) -> &'t [EntryId] {
+        let group = self.shelves.get(shape).and_then(|shelf| index(shelf).get(&digest));
+        group.map_or(&[], Timeline::ids)
+    }
+
+    fn canonical<'t>(&'t self, shelf: &'t Shelf) -> &'t Index {
+        shelf.canonical.get_or_init(|| self.shelf_index(shelf, |id| self.key(id).canonical))
+    }
+
+    fn shelf_index(&self, shelf: &Shelf, digest: impl Fn(EntryId) -> Digest) -> Index {
+        index(&self.entries, &shelf.ids, digest)
     }
 
     /// A recorded body as it is compared at `rung`.
-    pub(super) fn body_at(&self, rung: Rung, id: EntryId) -> Cow<'_, [u8]> {
-        let body = (self.normalise)(&self.entry(id).call.body);
+    pub(super) fn body_at(&self, rung: Rung, id: EntryId) -> Bytes {
+        let stored = self.entry(id).call.body.read();
+        let body = match (self.normalise)(&stored) {
+            Cow::Owned(normalised) => Bytes::from(normalised),
+            Cow::Borrowed(_) => stored.clone(),
+        };
         if rung < Rung::Masked {
             return body;
         }
-        match body {
-            Cow::Borrowed(body) => masks::mask(body),
-            Cow::Owned(body) => Cow::Owned(masks::mask(&body).into_owned()),
+        match masks::mask(&body) {
+            Cow::Owned(masked) => Bytes::from(masked),
+            Cow::Borrowed(_) => body.clone(),
         }
     }
 
     /// The key of that body.
     pub(super) fn key_at(&self, rung: Rung, id: EntryId) -> &RequestKey {
-        if rung < Rung::Masked { self.key(id) } else { &self.masked().keys[id.0] }
+        if rung < Rung::Masked {
+            return self.key(id);
+        }
+        let entry = self.entry(id);
+        entry.masked_key.get_or_init(|| {
+            let body = entry.call.body.read();
+            match masks::mask(&(self.normalise)(&body)) {
+                Cow::Borrowed(_) => self.key(id).clone(),
+                Cow::Owned(body) => RequestKey::new(entry.call.wire, &entry.endpoint, &body),
+            }
+        })
+    }
+
+    /// The calls of an endpoint that may be nearest to a request of this shape: all of them, or of a large
+    /// tape those with about as many turns.
+    pub(super) fn near(&self, shape: &Shape) -> Vec<EntryId> {
+        const LOOKED_AT: usize = 16;
+        const LOOKED_AT_BYTES: u64 = 64 << 20;
+        let mut near: Vec<EntryId> =
+            self.ids().filter(|&id| self.entry(id).endpoint.to_string() == shape.endpoint).collect();
+        near.sort_by_key(|&id| self.entry(id).call.lineage.turns.abs_diff(shape.turns));
+        let mut bytes = 0;
+        let enough = near.iter().position(|&id| {
+            bytes += self.entry(id).call.body.size_bytes();
+            bytes > LOOKED_AT_BYTES
+        });
+        near.truncate(enough.unwrap_or(near.len()).max(LOOKED_AT));
+        near
     }
 
     /// Calls with the same bytes that ran at the same time as this one.
     pub(super) fn beside_with_same_bytes(&self, id: EntryId) -> Vec<EntryId> {
         let entry = self.entry(id);
-        self.exact.get(&entry.exact).map_or_else(Vec::new, |group| group.beside(id, &entry.call))
+        self.stored.get(&entry.exact).map_or_else(Vec::new, |group| group.beside(id, &entry.call))
     }
 
     /// Calls equal as JSON that ran at the same time as this one.
     pub(super) fn beside_with_same_json(&self, id: EntryId) -> Vec<EntryId> {
-        let group = self.keyed().canonical.get(&self.key(id).canonical);
-        group.map_or_else(Vec::new, |group| group.beside(id, &self.entry(id).call))
+        let entry = self.entry(id);
+        let shelf = self.shelves.get(&entry.shape());
+        let group = shelf.and_then(|shelf| self.canonical(shelf).get(&self.key(id).canonical));
+        group.map_or_else(Vec::new, |group| group.beside(id, &entry.call))
     }
 
     /// Whether the recording holds a request that echoes the answer with this history.
@@ -289,47 +368,33 @@ impl Tape {
     pub(super) fn holds_answer(&self, answer_history: i64) -> bool {
         self.entries.iter().any(|entry| entry.call.lineage.answer_history == Some(answer_history))
     }
-
-    fn masked(&self) -> &Masked {
-        self.masked.get_or_init(|| {
-            let key = |id: EntryId| match masks::mask(&(self.normalise)(&self.entry(id).call.body)) {
-                Cow::Borrowed(_) => self.key(id).clone(),
-                Cow::Owned(body) => {
-                    RequestKey::new(self.entry(id).call.wire, &self.entry(id).endpoint, &body)
-                }
-            };
-            let keys: Vec<RequestKey> = self.ids().map(key).collect();
-            let renamed = index(&self.entries, |at| keys[at].renamed);
-            Masked { keys, renamed }
-        })
-    }
-
-    fn keyed(&self) -> &Keyed {
-        self.keyed.get_or_init(|| {
-            let keys: Vec<RequestKey> = self
-                .entries
-                .iter()
-                .map(|e| RequestKey::new(e.call.wire, &e.endpoint, &(self.normalise)(&e.call.body)))
-                .collect();
-            let canonical = index(&self.entries, |at| keys[at].canonical);
-            let renamed = index(&self.entries, |at| keys[at].renamed);
-            Keyed { keys, canonical, renamed }
-        })
-    }
 }
 
 impl Entry {
-    fn new(call: RecordedCall, normalise: Normalise) -> Self {
+    fn new(call: RecordedCall) -> Self {
         let endpoint = Endpoint::new(&call.method, &call.path);
-        let exact = components::exact_digest(&endpoint, &normalise(&call.body));
-        Self { call, endpoint, exact, parents: Vec::new(), retried_by: None }
+        let exact = components::exact_digest(&endpoint, call.body.stored());
+        Self {
+            call,
+            endpoint,
+            exact,
+            parents: Vec::new(),
+            retried_by: None,
+            key: OnceLock::new(),
+            masked_key: OnceLock::new(),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { endpoint: self.endpoint.to_string(), turns: self.call.lineage.turns }
     }
 }
 
-fn index(entries: &[Entry], digest: impl Fn(usize) -> Digest) -> Index {
+/// Groups `ids`, which are in the order of their starts.
+fn index(entries: &[Entry], ids: &[EntryId], digest: impl Fn(EntryId) -> Digest) -> Index {
     let mut index = Index::new();
-    for (at, entry) in entries.iter().enumerate() {
-        index.entry(digest(at)).or_default().push(EntryId(at), &entry.call);
+    for &id in ids {
+        index.entry(digest(id)).or_default().push(id, &entries[id.0].call);
     }
     index
 }

@@ -15,6 +15,16 @@ use serde_json::Value;
 /// The price source of a step all of whose attempts were refused without usage.
 const NOT_BILLED: &str = "not billed: refused without usage";
 
+/// The same in a replay, of a step that no provider answered.
+fn not_billed(source: AnswerSource) -> Option<&'static str> {
+    match source {
+        AnswerSource::Live => None,
+        AnswerSource::Cached => Some("nothing spent: answered from the recording"),
+        AnswerSource::Mock => Some("nothing spent: answered by the simulated provider"),
+        AnswerSource::Refused | AnswerSource::SideCall => Some("nothing spent: no provider was asked"),
+    }
+}
+
 /// The view of a whole trace. `contents` yields what a call's body says, by the call's `seq`; it is asked
 /// once for the last attempt of each step and plain call.
 pub fn trace_view(
@@ -93,18 +103,23 @@ struct Source<'a> {
 impl Source<'_> {
     fn step(&self, step: &Step) -> EntryView {
         let content = &self.contents[step.number.index()];
+        let source = content.provenance.map(|known| known.source());
+        let mut call = self.call(EntryKind::Llm, &step.attempts);
+        if let (Some(cost), Some(why)) = (&mut call.cost, source.and_then(not_billed)) {
+            why.clone_into(&mut cost.price_source);
+        }
         EntryView {
             step: Some(step.number),
             loop_number: Some(step.loop_number),
             lane: Some(step.lane),
             parent_step: step.parent,
             import_index: content.import_index,
-            source: content.provenance.map(|known| known.source()),
+            source,
             replayed: content.provenance.as_ref().map(replayed),
             text: content.text.clone(),
             tool_calls: content.tool_calls.clone(),
             messages: content.messages.clone(),
-            ..self.call(EntryKind::Llm, &step.attempts)
+            ..call
         }
     }
 

@@ -162,7 +162,7 @@ pub struct ReplayedView {
     pub recorded_seq: Option<u32>,
     /// How well the request matched that call's.
     pub rung: Option<u8>,
-    /// Why no recorded answer was served: a divergence code, `FORK`, `OVER_BUDGET`, `NOT_FORKABLE`.
+    /// Why no recorded answer was served: a divergence code, `FORK`, `OVER_BUDGET`, `CANNOT_ASK`.
     pub reason: Option<&'static str>,
 }
 

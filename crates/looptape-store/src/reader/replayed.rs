@@ -1,7 +1,6 @@
 //! Where the answers of a replay's calls came from.
 
 use super::TraceRow;
-use crate::ids::TraceKey;
 use looptape_core::facts::CallFacts;
 use looptape_core::metrics::Measured;
 use looptape_core::replay::{AnswerSource, Provenance, Rung};
@@ -46,12 +45,4 @@ impl TraceRow {
     pub fn is_replay(&self) -> bool {
         self.source == "replay"
     }
-}
-
-/// The trace that a replay was made from, while it is there.
-pub(super) fn parent_key(connection: &Connection, replay: TraceKey) -> rusqlite::Result<Option<TraceKey>> {
-    let sql = "SELECT p.key FROM traces t JOIN traces p ON p.key = t.parent WHERE t.key = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut keys = statement.query_map([replay.0], |r| Ok(TraceKey(r.get(0)?)))?;
-    keys.next().transpose()
 }
