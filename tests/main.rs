@@ -15,6 +15,7 @@ mod lab;
 mod offline;
 mod passthrough;
 mod private;
+mod replays;
 mod secrets;
 mod traces;
 mod views;

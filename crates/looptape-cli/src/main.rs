@@ -6,6 +6,7 @@ mod config;
 mod exit;
 mod place;
 mod render;
+mod replay_trace;
 mod session;
 mod tape;
 mod trace_view;

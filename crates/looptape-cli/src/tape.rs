@@ -3,22 +3,29 @@
 use crate::child::claude_code;
 use crate::child::environment::Variables;
 use crate::config::Config;
-use anyhow::Context;
-use looptape_core::derive;
+use crate::exit::UsageError;
+use bytes::Bytes;
 use looptape_core::exchange::Exchange;
+use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::redact;
-use looptape_core::replay::{CallLabel, Completeness, Options, RecordedCall, Replayer, Tape};
+use looptape_core::replay::{
+    CallLabel, CannotReplay, Completeness, Options, RecordedBody, RecordedCall, RecordedOutcome, Replayer,
+    RequestBodies, Tape,
+};
+use looptape_core::wire::Wire;
 use looptape_proxy::guard::Guard;
+use looptape_proxy::model::NoModel;
 use looptape_proxy::server::bind;
 use looptape_proxy::tape_server::TapeServer;
-use looptape_store::{Reader, RecordedTrace, TraceStatus};
+use looptape_store::{CallBytes, CallOutline, OutlineEnd, Reader, RecordedTrace, TraceBytes, TraceStatus};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// A recorded trace, ready to answer an agent.
-pub(crate) struct Ready {
-    pub(crate) server: TapeServer,
+pub(crate) struct Ready<M = NoModel> {
+    pub(crate) server: TapeServer<M>,
     /// What the recorded agent was told by its environment, and has to be told again.
     pub(crate) told: Variables,
 }
@@ -30,15 +37,21 @@ pub(crate) fn server(
     options: Options,
     config: &Config,
 ) -> anyhow::Result<Ready> {
-    let exchanges = exchanges(reader, trace)?;
-    let tape = Tape::new(calls(trace, &exchanges), completeness(&trace.row.status), redact::normalise);
-    let replayer = Replayer::new(tape, options)
-        .context("replay what there is with --allow-incomplete, or record the run again")?;
+    let bytes = Arc::new(TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key));
+    let outlines = reader.outlines(trace.row.key)?;
+    let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise);
+    let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
+        CannotReplay::HasHoles(holes) => anyhow::Error::new(holes)
+            .context("replay what there is with --allow-incomplete, or record the run again"),
+        CannotReplay::NoSuchStep(step) => UsageError(format!("--from: {step}")).into(),
+    })?;
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
     let guard = Guard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None)?;
-    let told = claude_code::as_recorded(&exchanges);
-    Ok(Ready { server: TapeServer::new(replayer, exchanges, config.patterns()?, guard, key), told })
+    let told = claude_code::as_recorded(first_messages(trace, &bytes));
+    let providers = outlines.into_iter().map(|call| call.provider).collect();
+    let server = TapeServer::reading(replayer, bytes, providers, config.patterns()?, guard, key);
+    Ok(Ready { server, told })
 }
 
 /// A free loopback port.
@@ -51,19 +64,44 @@ pub(crate) fn exchanges(reader: &Reader, trace: &RecordedTrace) -> anyhow::Resul
     trace.facts.iter().map(|facts| Ok(reader.exchange(trace.row.key, facts.seq)?)).collect()
 }
 
-fn calls(trace: &RecordedTrace, exchanges: &[Exchange]) -> Vec<RecordedCall> {
+/// The calls of a trace; their bodies stay where they are until one is wanted.
+fn calls(trace: &RecordedTrace, outlines: &[CallOutline], bytes: &Arc<TraceBytes>) -> Vec<RecordedCall> {
     let labels = labels(trace);
-    trace
-        .facts
-        .iter()
-        .zip(exchanges)
-        .map(|(facts, exchange)| {
-            let label =
-                labels.get(&facts.seq).copied().unwrap_or(CallLabel { seq: facts.seq, step: None, lane: 0 });
-            let body = derive::decode_body(&exchange.request_headers, &exchange.request_body, &[]).bytes;
-            RecordedCall::new(label, exchange, facts, body)
+    let outlines: HashMap<u32, &CallOutline> = outlines.iter().map(|call| (call.seq, call)).collect();
+    let call = |facts: &CallFacts| {
+        let outline = outlines.get(&facts.seq)?;
+        let label =
+            labels.get(&facts.seq).copied().unwrap_or(CallLabel { seq: facts.seq, step: None, lane: 0 });
+        Some(RecordedCall {
+            label,
+            wire: match facts.kind {
+                CallKind::Llm(wire) => Some(wire),
+                CallKind::Other => None,
+            },
+            method: outline.method.clone(),
+            path: outline.path.clone(),
+            body: RecordedBody::elsewhere(facts.seq, outline.request, outline.request_bytes, bytes.clone()),
+            lineage: facts.lineage,
+            sent_us: facts.sent_us,
+            end_us: facts.end_us,
+            outcome: match &outline.end {
+                None => RecordedOutcome::InFlight,
+                Some(OutlineEnd { ending, answer: None }) => RecordedOutcome::no_response(ending),
+                Some(OutlineEnd { ending, answer: Some((status, body)) }) => {
+                    RecordedOutcome::answered(*status, ending, *body, facts.state)
+                }
+            },
         })
-        .collect()
+    };
+    trace.facts.iter().filter_map(call).collect()
+}
+
+/// The first bodies that went to Anthropic: what an agent is, its first requests say.
+fn first_messages(trace: &RecordedTrace, bytes: &TraceBytes) -> impl Iterator<Item = Bytes> {
+    const LOOKED_AT: usize = 8;
+    let messages = |facts: &&CallFacts| facts.kind == CallKind::Llm(Wire::AnthropicMessages);
+    let calls = trace.facts.iter().filter(messages).take(LOOKED_AT);
+    calls.map(|facts| bytes.request_body(facts.seq))
 }
 
 /// How people know each call: by its step.

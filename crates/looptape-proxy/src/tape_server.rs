@@ -2,42 +2,58 @@
 //!
 //! It has no upstream client, so it cannot reach the network, whatever it is asked. What to answer is
 //! decided by the pure [`Replayer`]; here the recorded bytes are sent, in the recorded pieces and with the
-//! recorded ending. Nothing waits: errors that SDKs retry say "at once", else every replay of a 429 would
-//! take its recorded wait again.
+//! recorded ending, at once or at the recorded pace (`sending`). They are read when they are needed
+//! (`recordings`), so a long trace is served without being loaded. An exact repeat of a recorded request is
+//! found by the digest of its body alone: nothing is parsed, and no secret is looked for.
+//!
+//! What the recording has no answer to is refused, or goes to a model, if the server has one. Without one its
+//! type says so: [`NoModel`] has no values, so there is nothing that could be asked and no upstream client.
+
+pub mod library;
+mod recordings;
+mod sending;
+
+pub use recordings::{AtHand, Recordings, Unreadable};
+pub use sending::Speed;
 
 use crate::address;
-use crate::flush::{BeforeBreak, Flushes};
+use crate::asking;
+use crate::child_trace::{ChildCall, ChildTicket, ChildTrace, Likeness};
+use crate::flush::Flushes;
 use crate::guard::Guard;
-use crate::reply::{self, Abort, Body, BodyError};
+use crate::model::{Model, ModelCall, NoModel};
+use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use looptape_core::derive;
-use looptape_core::exchange::{Answer, Ending, Exchange, Outcome};
-use looptape_core::headers::{REDACTED, RedactedHeaders, string_to_latin1};
+use looptape_core::exchange::{Exchange, Outcome};
+use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
-use looptape_core::redact::{
-    Binding, Credentials, Patterns, Surroundings, Vault, VaultKey, redact_body, redact_path,
+use looptape_core::redact::{Binding, Credentials, Patterns, Vault, VaultKey, redact_body, redact_path};
+use looptape_core::replay::{
+    Decision, EntryId, LiveRequest, Provenance, Replayer, Report, Rung, Served, SideCall, Summary, WhyAsked,
+    WhyRefused, refusal,
 };
-use looptape_core::replay::{Decision, EntryId, LiveRequest, Replayer, Report, SideCall, Summary, refusal};
 use looptape_core::wire::{Wire, route};
-use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
+use looptape_core::{Digest, derive};
+use looptape_store::Moment;
+use sending::Prepared;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use tokio::time::Instant;
 
 /// The handler.
 #[derive(Debug)]
-pub struct TapeServer {
+pub struct TapeServer<M = NoModel> {
     tape: Arc<Mutex<State>>,
-    /// Recorded calls by their sequence number.
-    recorded: HashMap<u32, Exchange>,
+    recordings: Arc<dyn Recordings>,
     providers: Vec<Provider>,
     patterns: Arc<Patterns>,
     guard: Guard,
+    speed: Speed,
+    model: Option<M>,
+    child: Option<ChildTrace>,
 }
 
 #[derive(Debug)]
@@ -61,7 +77,19 @@ impl TapeServer {
         guard: Guard,
         key: [u8; 32],
     ) -> Self {
-        let mut providers: Vec<Provider> = recorded.iter().map(|e| e.provider.clone()).collect();
+        let providers = recorded.iter().map(|e| e.provider.clone()).collect();
+        Self::reading(replayer, Arc::new(AtHand::new(recorded)), providers, patterns, guard, key)
+    }
+
+    /// The same for calls of these providers that are read when they are needed.
+    pub fn reading(
+        replayer: Replayer,
+        recordings: Arc<dyn Recordings>,
+        mut providers: Vec<Provider>,
+        patterns: Arc<Patterns>,
+        guard: Guard,
+        key: [u8; 32],
+    ) -> Self {
         providers.sort();
         providers.dedup();
         let state = State {
@@ -72,16 +100,42 @@ impl TapeServer {
         };
         Self {
             tape: Arc::new(Mutex::new(state)),
-            recorded: recorded.into_iter().map(|e| (e.seq, e)).collect(),
+            recordings,
             providers,
             patterns,
             guard,
+            speed: Speed::AtOnce,
+            model: None,
+            child: None,
         }
+    }
+
+    /// The same with a model to ask where the replayer decides to.
+    pub fn asking<M: Model>(self, model: M) -> TapeServer<M> {
+        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child } = self;
+        TapeServer { tape, recordings, providers, patterns, guard, speed, model: Some(model), child }
+    }
+}
+
+impl<M> TapeServer<M> {
+    /// The same, with what happens written down.
+    pub fn leaving(self, child: Option<ChildTrace>) -> Self {
+        Self { child, ..self }
+    }
+
+    /// The same, with recorded time passing at `speed`.
+    pub fn at_speed(self, speed: Speed) -> Self {
+        Self { speed, ..self }
     }
 
     /// How many requests came so far.
     pub fn requests(&self) -> u64 {
         self.lock().requests
+    }
+
+    /// The first recorded bytes that could not be read: a replay that met them proves nothing.
+    pub fn trouble(&self) -> Option<String> {
+        self.recordings.trouble()
     }
 
     /// Ends the replay and sums it up; `None` if that was done before.
@@ -100,7 +154,7 @@ fn lock(tape: &Mutex<State>) -> MutexGuard<'_, State> {
     tape.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Handler for TapeServer {
+impl<M: Model> Handler for TapeServer<M> {
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
         let (head, body) = request.into_parts();
         let target = head.uri.path_and_query().map_or("/", |p| p.as_str());
@@ -122,53 +176,120 @@ impl Handler for TapeServer {
         };
         let provider = address.provider.unwrap_or(Provider::OPENAI);
         let live = Live {
-            method: head.method.as_str(),
+            method: &head.method,
             path: &address.path,
-            headers: head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect(),
+            headers: &head.headers,
             body: body.to_bytes(),
             wire: route::identify(&provider, head.method.as_str(), &address.path),
             provider,
+            arrived: Instant::now(),
+            at: Moment::now(),
         };
-        self.answer(&live, head.extensions.get::<Flushes>().cloned())
+        self.answer(&live, head.extensions.get::<Flushes>().cloned()).await
     }
 }
 
 /// A live request, read.
 struct Live<'a> {
     provider: Provider,
-    method: &'a str,
+    method: &'a Method,
     path: &'a str,
-    headers: Vec<(&'a str, &'a [u8])>,
+    headers: &'a HeaderMap,
     body: Bytes,
     wire: Option<Wire>,
+    arrived: Instant,
+    /// The same on the clocks of recordings.
+    at: Moment,
+}
+
+impl Live<'_> {
+    fn as_child_call(&self) -> ChildCall<'_> {
+        let Self { provider, method, path, headers, body, at, .. } = self;
+        ChildCall { provider, method, path, headers, body, at: *at }
+    }
 }
 
 /// What to do, decided under the lock; done outside it.
-enum Plan<'a> {
-    Serve { entry: EntryId, recorded: &'a Exchange, binding: Binding },
+enum Plan {
+    Serve(Box<Serve>),
+    Ask(WhyAsked),
     SideCall(&'static SideCall),
     Refuse(Box<Report>),
     Over,
 }
 
-impl TapeServer {
-    fn answer(&self, live: &Live<'_>, flushes: Option<Flushes>) -> Result<Response<Body>, Abort> {
-        match self.plan(live) {
-            Plan::Serve { entry, recorded, binding } => {
-                let served = Serving { tape: self.tape.clone(), entry };
-                serve(recorded, &binding, served, flushes)
+/// A recorded answer to be served.
+struct Serve {
+    serving: Serving,
+    seq: u32,
+    rung: Rung,
+    request: RequestLikeness,
+    binding: Binding,
+}
+
+/// How a live request differs from the recorded one that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RequestLikeness {
+    /// In nothing but its headers.
+    SameBytes,
+    Other,
+}
+
+impl<M: Model> TapeServer<M> {
+    async fn answer(&self, live: &Live<'_>, flushes: Option<Flushes>) -> Result<Response<Body>, Abort> {
+        match self.plan_repeat(live).unwrap_or_else(|| self.plan(live)) {
+            Plan::Serve(serve) => self.serve(live, *serve, flushes).await,
+            Plan::Ask(why) => self.ask(live, why, flushes).await,
+            Plan::SideCall(call) => Ok(self.own(live, Provenance::SideCall, neutral(call))),
+            Plan::Refuse(report) => {
+                let from = Provenance::Refused(WhyRefused::Diverged(report.code));
+                Ok(self.own(live, from, refuse(live.wire, &report)))
             }
-            Plan::SideCall(call) => Ok(neutral(call)),
-            Plan::Refuse(report) => Ok(refuse(live.wire, &report)),
-            Plan::Over => {
-                Ok(reply::error(StatusCode::UNPROCESSABLE_ENTITY, "replay_over", "the replay has ended"))
-            }
+            Plan::Over => Ok(over()),
         }
     }
 
-    fn plan(&self, live: &Live<'_>) -> Plan<'_> {
-        let by_name = RedactedHeaders::redact(live.headers.iter().copied());
-        let credentials = Credentials::of_request(live.headers.iter().copied(), live.path);
+    /// An answer of looptape's own.
+    fn own(&self, live: &Live<'_>, from: Provenance, response: Response<Body>) -> Response<Body> {
+        let ticket = self.child.as_ref().map(|child| child.begin(&live.as_child_call(), from));
+        watched(ticket, response, Likeness::Other)
+    }
+
+    async fn ask(
+        &self,
+        live: &Live<'_>,
+        why: WhyAsked,
+        flushes: Option<Flushes>,
+    ) -> Result<Response<Body>, Abort> {
+        // A replayer that decides to ask was told that there is somebody.
+        let Some(model) = &self.model else { return Ok(over()) };
+        let call = ModelCall {
+            provider: live.provider.clone(),
+            method: live.method.clone(),
+            path: live.path.to_owned(),
+            headers: live.headers.clone(),
+            body: live.body.clone(),
+        };
+        asking::ask_for(model, self.child.as_ref(), (call, live.at), why, flushes).await
+    }
+
+    /// The plan for a request whose very bytes were recorded. Such a body holds no secret that the
+    /// recording does not hold, so there is nothing to look for in it.
+    fn plan_repeat(&self, live: &Live<'_>) -> Option<Plan> {
+        let body = Digest::of(&live.body);
+        let mut state = self.lock();
+        let replayer = state.replayer.as_mut()?;
+        let served = replayer.repeat(live.method.as_str(), live.path, body)?;
+        let same_path = replayer.tape().path(served.entry) == live.path;
+        let request = if same_path { RequestLikeness::SameBytes } else { RequestLikeness::Other };
+        state.requests += 1;
+        Some(self.served(served, request, state.binding.clone()))
+    }
+
+    fn plan(&self, live: &Live<'_>) -> Plan {
+        let headers = || live.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let by_name = RedactedHeaders::redact(headers());
+        let credentials = Credentials::of_request(headers(), live.path);
         let decoded = derive::decode_body(&by_name, &live.body, &[]).bytes;
         let path = redact_path(&self.patterns, &credentials, live.path);
 
@@ -178,12 +299,12 @@ impl TapeServer {
         let clean = redact_body(&self.patterns, &mut state.vault, &credentials, &decoded);
         let clean_body = Bytes::copy_from_slice(&clean.bytes);
         let lineage = || {
-            derive::request(&live.provider, live.method, &path, &without_encoding(&by_name), &clean_body)
-                .lineage
+            let headers = without_encoding(&by_name);
+            derive::request(&live.provider, live.method.as_str(), &path, &headers, &clean_body).lineage
         };
         let request = LiveRequest {
             wire: live.wire,
-            method: live.method,
+            method: live.method.as_str(),
             path: &path,
             body: &clean_body,
             lineage: &lineage,
@@ -191,19 +312,77 @@ impl TapeServer {
         let Some(replayer) = &mut state.replayer else { return Plan::Over };
         match replayer.next(&request) {
             Decision::Serve(served) => {
-                let Some(recorded) = self.recorded.get(&served.label.seq) else { return Plan::Over };
                 if !clean.spans.is_empty() {
-                    let body = derive::decode_body(&recorded.request_headers, &recorded.request_body, &[]);
-                    state.binding.extend(Binding::of_request(&body.bytes, &decoded, &clean));
+                    let recorded = self.recordings.request_body(served.label.seq);
+                    state.binding.extend(Binding::of_request(&recorded, &decoded, &clean));
                 }
-                Plan::Serve { entry: served.entry, recorded, binding: state.binding.clone() }
+                self.served(served, RequestLikeness::Other, state.binding.clone())
             }
             Decision::SideCall(call) => Plan::SideCall(call),
             Decision::Diverged(report) => Plan::Refuse(report),
-            // Cached replay never decides to go live, and there is nothing here that could.
-            Decision::Live => Plan::Over,
+            Decision::Ask(why) => Plan::Ask(why),
         }
     }
+
+    fn served(&self, served: Served, request: RequestLikeness, binding: Binding) -> Plan {
+        let serving = Serving { tape: self.tape.clone(), entry: served.entry };
+        let (seq, rung) = (served.label.seq, served.rung);
+        Plan::Serve(Box::new(Serve { serving, seq, rung, request, binding }))
+    }
+
+    async fn serve(
+        &self,
+        live: &Live<'_>,
+        serve: Serve,
+        flushes: Option<Flushes>,
+    ) -> Result<Response<Body>, Abort> {
+        let Serve { serving, seq, rung, request, binding } = serve;
+        let ticket = self.child.as_ref().map(|child| match request {
+            RequestLikeness::SameBytes => child.repeat(&live.as_child_call(), seq),
+            RequestLikeness::Other => {
+                child.begin(&live.as_child_call(), Provenance::Cached { recorded_seq: seq, rung })
+            }
+        });
+        let response = match self.recordings.response(seq) {
+            Ok(response) => response,
+            Err(unreadable) => {
+                let message = format!("the recorded answer cannot be served: {unreadable}");
+                return Ok(reply::error(StatusCode::UNPROCESSABLE_ENTITY, "damaged_recording", &message));
+            }
+        };
+        match response.outcome {
+            Outcome::Answered(answer) => {
+                let prepared = Prepared::new(&answer, response.sent_us, &binding);
+                let likeness = match binding.is_empty() && !prepared.is_retryable() {
+                    true => Likeness::AsRecorded,
+                    false => Likeness::Other,
+                };
+                let response = prepared.send(self.speed, live.arrived, serving, flushes).await;
+                Ok(watched(ticket, response, likeness))
+            }
+            Outcome::NoResponse { end_us, ending } => {
+                let recorded_us = end_us - response.sent_us;
+                let abort = sending::no_response(self.speed, live.arrived, recorded_us).await;
+                if let Some(ticket) = ticket {
+                    ticket.no_response(ending);
+                }
+                Err(abort)
+            }
+            Outcome::InFlight => Err(Abort { why: "the recorded call has no end".into() }),
+        }
+    }
+}
+
+/// An answer on its way, watched if the replay is written down. (It waits for its own breaks.)
+fn watched(ticket: Option<ChildTicket>, response: Response<Body>, likeness: Likeness) -> Response<Body> {
+    match ticket {
+        Some(ticket) => ticket.watch(response, likeness, None),
+        None => response,
+    }
+}
+
+fn over() -> Response<Body> {
+    reply::error(StatusCode::UNPROCESSABLE_ENTITY, "replay_over", "the replay has ended")
 }
 
 /// The body is decoded already.
@@ -226,77 +405,6 @@ impl Drop for Serving {
     }
 }
 
-fn serve(
-    recorded: &Exchange,
-    binding: &Binding,
-    serving: Serving,
-    flushes: Option<Flushes>,
-) -> Result<Response<Body>, Abort> {
-    let Outcome::Answered(answer) = &recorded.outcome else {
-        return Err(Abort { why: "the recorded call got no response".into() });
-    };
-    let (pieces, changed) = pieces(answer, binding);
-    let total: u64 = pieces.iter().map(|p| p.len() as u64).sum();
-    let whole = answer.ending == Ending::Complete;
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let headers = response.headers_mut();
-    for (name, value) in answer.headers.iter().filter(|(_, value)| *value != REDACTED) {
-        let name = HeaderName::from_bytes(name.as_bytes());
-        let value = string_to_latin1(value);
-        let value = HeaderValue::from_bytes(&binding.restore(&value, Surroundings::Plain));
-        if let (Ok(name), Ok(value)) = (name, value) {
-            headers.append(name, value);
-        }
-    }
-    if changed && headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(total));
-    }
-    if is_retryable(answer.status) {
-        headers.insert("retry-after-ms", HeaderValue::from_static("1"));
-        if headers.contains_key(header::RETRY_AFTER) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("0"));
-        }
-    }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    let before_break = BeforeBreak::new(flushes);
-    let body = RecordedBody { pieces, whole, length, serving: Some(serving), before_break };
-    Ok(response.map(|()| body.boxed()))
-}
-
-/// The pieces to send, live secrets in the place of their placeholders; whether any changed.
-fn pieces(answer: &Answer, binding: &Binding) -> (VecDeque<Bytes>, bool) {
-    let mut at = 0;
-    let mut pieces: VecDeque<Bytes> = answer
-        .chunks
-        .iter()
-        .map(|chunk| {
-            let from = at;
-            at = (at + chunk.len as usize).min(answer.body.len());
-            answer.body.slice(from..at)
-        })
-        .filter(|piece| !piece.is_empty())
-        .collect();
-    if at < answer.body.len() {
-        pieces.push_back(answer.body.slice(at..));
-    }
-    if binding.is_empty() {
-        return (pieces, false);
-    }
-    let mut changed = false;
-    for piece in &mut pieces {
-        if let std::borrow::Cow::Owned(restored) = binding.restore(piece, Surroundings::Json) {
-            changed |= restored != *piece;
-            *piece = restored.into();
-        }
-    }
-    (pieces, changed)
-}
-
-fn is_retryable(status: u16) -> bool {
-    matches!(status, 408 | 409 | 429 | 500..)
-}
-
 fn neutral(call: &SideCall) -> Response<Body> {
     let status = StatusCode::from_u16(call.status).unwrap_or(StatusCode::OK);
     reply::full(status, "application/json", call.body)
@@ -313,53 +421,4 @@ fn refuse(wire: Option<Wire>, report: &Report) -> Response<Body> {
         response.headers_mut().insert(refusal::MARKER_HEADER, code);
     }
     response
-}
-
-/// A recorded body on its way out.
-struct RecordedBody {
-    pieces: VecDeque<Bytes>,
-    /// Whether it ends as a body ends, or breaks off.
-    whole: bool,
-    length: Option<u64>,
-    /// Dropped just before the client can see the end.
-    serving: Option<Serving>,
-    /// What came before a break reaches the client before the break does.
-    before_break: BeforeBreak,
-}
-
-impl HttpBody for RecordedBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let next = self.pieces.pop_front();
-        if self.pieces.is_empty() {
-            self.serving = None;
-        }
-        match next {
-            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-            None if self.whole => Poll::Ready(None),
-            None => {
-                ready!(self.before_break.poll(cx));
-                self.whole = true;
-                Poll::Ready(Some(Err("the recorded answer broke off here".into())))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty() && self.whole
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.length {
-            Some(length) if self.whole => {
-                SizeHint::with_exact(length.min(self.pieces.iter().map(|p| p.len() as u64).sum()))
-            }
-            _ => SizeHint::default(),
-        }
-    }
 }

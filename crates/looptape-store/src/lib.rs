@@ -18,17 +18,20 @@ mod reader;
 mod recorder;
 #[cfg(test)]
 mod tests;
+mod trace_bytes;
 mod verify;
 
 pub use database::{OpenError, open_private};
 pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
 pub use reader::{
-    FindError, ReadError, Reader, RecordedTrace, RequestTail, TraceFilter, TraceOrigin, TraceRow, TraceStatus,
+    CallOutline, FindError, OutlineEnd, ReadError, Reader, RecordedTrace, RequestTail, Response, TraceFilter,
+    TraceOrigin, TraceRow, TraceStatus,
 };
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
     RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, Source,
     TraceHint, TraceSpec,
 };
+pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

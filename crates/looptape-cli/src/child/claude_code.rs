@@ -4,7 +4,7 @@
 //! Recording tells it so where its calls do go to Anthropic; replaying, where the recording shows it.
 
 use super::environment::Variables;
-use looptape_core::exchange::Exchange;
+use bytes::Bytes;
 use looptape_core::provider::Provider;
 use looptape_proxy::upstream::Upstreams;
 
@@ -24,16 +24,15 @@ pub(crate) fn if_first_party(upstreams: &Upstreams) -> Variables {
     if is_theirs { told() } else { Variables::new() }
 }
 
-/// What it was told when `exchanges` were recorded.
-pub(crate) fn as_recorded(exchanges: &[Exchange]) -> Variables {
-    let shows = |exchange: &Exchange| {
-        let body = &exchange.request_body;
-        let header = find(body, HEADER).map(|at| &body[at..]);
+/// What it was told when requests with these bodies were recorded.
+pub(crate) fn as_recorded(bodies: impl IntoIterator<Item = Bytes>) -> Variables {
+    let shows = |body: Bytes| {
+        let header = find(&body, HEADER).map(|at| &body[at..]);
         // The system prompt's block ends at the next quote.
         let block = header.map(|from| &from[..find(from, b"\"").unwrap_or(from.len())]);
         block.is_some_and(|block| find(block, CHECKSUM).is_some())
     };
-    if exchanges.iter().any(shows) { told() } else { Variables::new() }
+    if bodies.into_iter().any(shows) { told() } else { Variables::new() }
 }
 
 fn told() -> Variables {
@@ -41,7 +40,7 @@ fn told() -> Variables {
 }
 
 fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
-    bytes.windows(text.len()).position(|window| window == text)
+    memchr::memmem::find(bytes, text)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::child::environment::{self, Mode, Variables};
 use crate::child::overlay::{Overlay, Run};
-use crate::child::process::{self, ChildOutput, Ended, NotStarted};
+use crate::child::process::{self, ChildOutput, Ended, NotStarted, SecondCtrlC};
 use anyhow::Context;
 use std::ffi::OsString;
 
@@ -27,5 +27,9 @@ pub(super) async fn run(
         Ok(child) => child,
         Err(not_started) => return Ok(Err(not_started)),
     };
-    Ok(Ok(process::wait(&mut child).await?))
+    let second = match mode {
+        Mode::Record => SecondCtrlC::IsPassedOn,
+        Mode::Replay => SecondCtrlC::Kills,
+    };
+    Ok(Ok(process::wait(&mut child, second).await?))
 }

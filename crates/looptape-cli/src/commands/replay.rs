@@ -2,16 +2,19 @@
 
 use super::{child_run, self_check};
 use crate::child::environment::Mode;
-use crate::child::process::{ChildOutput, Ended, NotStarted};
+use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::render;
+use crate::replay_trace::{About, ReplayEnd, ReplayTrace};
 use crate::session::{Global, find, print, print_json, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
+use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
+use looptape_proxy::tape_server::Speed;
 use looptape_store::RecordedTrace;
 use serde_json::json;
 use std::ffi::OsString;
@@ -53,12 +56,18 @@ pub(crate) struct Args {
     /// What becomes of identical requests that run at the same time
     #[arg(long, value_enum, default_value = "by-arrival")]
     ambiguous: AmbiguousArg,
+    /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
+    #[arg(long, value_name = "N", default_value = "0", value_parser = speed)]
+    speed: Speed,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
     /// Replay a recording that has holes
     #[arg(long)]
     allow_incomplete: bool,
+    /// Leave no trace of the replay in the database
+    #[arg(long)]
+    no_record: bool,
     /// Without a command: print the result as JSON
     #[arg(long, conflicts_with = "command")]
     json: bool,
@@ -83,6 +92,11 @@ enum AmbiguousArg {
     Fail,
 }
 
+fn speed(text: &str) -> Result<Speed, String> {
+    let speed = text.parse().ok().and_then(Speed::new);
+    speed.ok_or_else(|| "a speed is 0 or a positive number, such as 1 or 10".to_owned())
+}
+
 /// How long a grandchild's calls may go on after the child.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -104,7 +118,23 @@ impl Args {
                 AmbiguousArg::Fail => Ambiguous::Fail,
             },
             holes: if self.allow_incomplete { Holes::Allow } else { Holes::Refuse },
+            ..Options::default()
         }
+    }
+
+    /// The trace that this replay is written down as.
+    fn open_trace(
+        &self,
+        global: &Global,
+        config: &Config,
+        trace: &RecordedTrace,
+    ) -> anyhow::Result<Option<ReplayTrace>> {
+        if self.no_record {
+            return Ok(None);
+        }
+        let why = if self.command.is_empty() { "self-check" } else { "replay" };
+        let about = About { recording: &trace.row, why: why.to_owned(), command: &self.command };
+        ReplayTrace::open(global, config, &about)
     }
 }
 
@@ -112,11 +142,20 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = Config::load()?;
     let reader = global.reader()?;
     let trace = reader.load(find(&reader, &args.trace)?)?;
-    let ready = tape::server(&reader, &trace, args.options(), &config)?;
+    let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
+    let stored = args.open_trace(global, &config, &trace)?;
+    let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
     if !args.command.is_empty() {
-        return with_child(global, args, &trace, ready);
+        return with_child(global, args, &trace, Ready { server, told }, stored);
     }
-    let check = runtime()?.block_on(self_check::run(&reader, &trace, ready.server))?;
+    let check = runtime()?.block_on(self_check::run(&reader, &trace, server));
+    let aborted = check.as_ref().err().map(|error| format!("{error:#}"));
+    let stored = stored.map(|stored| stored.close(ReplayEnd { exit_code: None, aborted }));
+    let mut check = check?;
+    if let Some(stored) = &stored {
+        global.say(&format!("looptape: stored as {} (`looptape show last-replay`)", stored.id));
+    }
+    check.replay_trace = stored.map(|stored| stored.id);
     if args.json {
         print_json(&check)?;
     } else {
@@ -135,9 +174,9 @@ pub(super) struct Replayed {
 }
 
 /// Runs an agent against a server that answers from the trace `id`.
-pub(super) fn replay(
+pub(super) fn replay<M: Model>(
     id: &TraceId,
-    Ready { server, told }: Ready,
+    Ready { server, told }: Ready<M>,
     command: &[OsString],
     output: ChildOutput,
 ) -> anyhow::Result<Result<Replayed, NotStarted>> {
@@ -156,23 +195,36 @@ pub(super) fn replay(
         Err(not_started) => return Ok(Err(not_started)),
     };
     let summary = server.finish().context("the replay was ended twice: this is a bug")?;
+    if let Some(trouble) = server.trouble() {
+        anyhow::bail!(trouble);
+    }
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
-fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, ready: Ready) -> anyhow::Result<Exit> {
+fn with_child<M: Model>(
+    global: &Global,
+    args: &Args,
+    trace: &RecordedTrace,
+    Ready { server, mut told }: Ready<M>,
+    stored: Option<ReplayTrace>,
+) -> anyhow::Result<Exit> {
     let id = &trace.row.id;
-    let Replayed { child, summary, requests } =
-        match replay(id, ready, &args.command, ChildOutput::Inherited)? {
-            Ok(replayed) => replayed,
-            Err(not_started) => {
-                anstream::eprintln!("looptape: {}", not_started.message);
-                return Ok(not_started.exit);
-            }
-        };
+    told.extend(stored.as_ref().map(|stored| ("LOOPTAPE_REPLAY".to_owned(), stored.id().to_string())));
+    let replayed = replay(id, Ready { server, told }, &args.command, ChildOutput::Inherited);
+    let stored = stored.map(|stored| stored.close(end(&replayed)));
+    let Replayed { child, summary, requests } = match replayed? {
+        Ok(replayed) => replayed,
+        Err(not_started) => {
+            anstream::eprintln!("looptape: {}", not_started.message);
+            return Ok(not_started.exit);
+        }
+    };
     let exit = exit(&summary, child, args.allow_unused);
     let report = json!({
         "format": 1,
         "trace": id,
+        "replay_trace": stored.as_ref().map(|stored| &stored.id),
+        "interrupted": child.interrupted.map(Interruption::as_str),
         "child_exit_code": child.code,
         "exit_code": exit.code(),
         "guarantee": "the replay server has no upstream client; the agent's provider keys were dummies",
@@ -180,9 +232,22 @@ fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, ready: Ready)
     });
     write_report(args.report.as_deref(), &report)?;
     if !global.quiet || exit != Exit::Success {
-        anstream::eprint!("{}", render::replayed::text(&summary, child.code, requests));
+        let told = render::replayed::Told { summary: &summary, child, requests, stored: stored.as_ref() };
+        anstream::eprint!("{}", render::replayed::text(&told));
     }
     Ok(exit)
+}
+
+/// What the replay's own trace says about its end.
+fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
+    match replayed {
+        Ok(Ok(Replayed { child, .. })) => ReplayEnd {
+            exit_code: Some(child.code),
+            aborted: child.interrupted.map(|interruption| interruption.as_str().to_owned()),
+        },
+        Ok(Err(not_started)) => ReplayEnd { exit_code: None, aborted: Some(not_started.message.clone()) },
+        Err(error) => ReplayEnd { exit_code: None, aborted: Some(format!("{error:#}")) },
+    }
 }
 
 /// Strongest first: diverged, the child's own code, unused recordings.

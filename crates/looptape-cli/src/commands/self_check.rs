@@ -6,10 +6,12 @@
 use crate::tape;
 use anyhow::Context;
 use http_body_util::BodyExt;
+use looptape_core::TraceId;
 use looptape_core::exchange::{Ending, Exchange, Outcome};
 use looptape_core::headers::{REDACTED, string_to_latin1};
 use looptape_core::metrics::{self, Percentiles, Sample, TraceMetrics};
 use looptape_core::replay::Summary;
+use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::TapeServer;
 use looptape_store::{Reader, RecordedTrace};
@@ -38,6 +40,8 @@ pub(crate) struct SelfCheck {
     pub(crate) steps_per_loop: Percentiles,
     pub(crate) retry_rate: Option<f64>,
     pub(crate) replay: Summary,
+    /// The trace in which this check is written down.
+    pub(crate) replay_trace: Option<TraceId>,
 }
 
 /// An answer that was not the recorded one.
@@ -57,7 +61,7 @@ impl SelfCheck {
 pub(super) async fn run(
     reader: &Reader,
     trace: &RecordedTrace,
-    server: TapeServer,
+    server: TapeServer<impl Model>,
 ) -> anyhow::Result<SelfCheck> {
     let exchanges: Vec<Arc<Exchange>> = tape::exchanges(reader, trace)?.into_iter().map(Arc::new).collect();
     let server = Arc::new(server);
@@ -72,6 +76,9 @@ pub(super) async fn run(
     drop(client);
     running.drain(Duration::from_secs(1)).await;
     let replay = server.finish().context("the replay was ended twice: this is a bug")?;
+    if let Some(trouble) = server.trouble() {
+        anyhow::bail!(trouble);
+    }
     Ok(summarise(trace, &trace.measure().metrics, outcomes, elapsed, replay))
 }
 
@@ -198,5 +205,6 @@ fn summarise(
         steps_per_loop: stats.steps_per_loop,
         retry_rate: metrics.retry_rate,
         replay,
+        replay_trace: None,
     }
 }

@@ -6,6 +6,7 @@
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
+//! - `fork_point`: from where on a replay goes its own way.
 //! - `provenance`: where each answer of a replay came from.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
@@ -16,6 +17,7 @@ mod classify;
 pub mod components;
 mod difference;
 mod fields;
+mod fork_point;
 mod live;
 mod masks;
 mod options;
@@ -34,11 +36,12 @@ mod scenarios;
 
 pub use components::{Component, Normalise, verbatim};
 pub use difference::{Change, Difference, InlineDiff, Span};
+pub use fork_point::NoSuchStep;
 pub use live::LiveRequest;
-pub use options::{Ambiguous, Attempts, Holes, Options, Rung};
+pub use options::{Ambiguous, Attempts, ForkAt, Holes, OnMiss, Options, Rung};
 pub use provenance::{AnswerSource, ModelKind, Provenance, WhyAsked, WhyRefused};
 pub use recorded_body::{RecordedBody, RequestBodies};
-pub use replayer::{Choice, Decision, HasHoles, Replayer, Served};
+pub use replayer::{CannotReplay, Choice, Decision, HasHoles, Replayer, Served};
 pub use report::{DivergenceCode, Nearest, Report};
 pub use side_calls::SideCall;
 pub use summary::{BillingDifference, ServedCounts, Summary, Verdict, render_text};

@@ -63,6 +63,26 @@ pub enum Holes {
     Allow,
 }
 
+/// What becomes of a request to which the recording has no answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMiss {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// A model is asked.
+    Ask,
+}
+
+/// From where on a replay goes its own way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForkAt {
+    /// It follows the recording to its end.
+    #[default]
+    Never,
+    /// A model is asked from this step on, and the recording before it.
+    Step(u32),
+}
+
 /// How to replay.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -70,6 +90,8 @@ pub struct Options {
     pub attempts: Attempts,
     pub ambiguous: Ambiguous,
     pub holes: Holes,
+    pub on_miss: OnMiss,
+    pub fork: ForkAt,
 }
 
 impl Default for Options {
@@ -79,6 +101,8 @@ impl Default for Options {
             attempts: Attempts::default(),
             ambiguous: Ambiguous::default(),
             holes: Holes::default(),
+            on_miss: OnMiss::default(),
+            fork: ForkAt::default(),
         }
     }
 }

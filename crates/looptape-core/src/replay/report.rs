@@ -125,6 +125,15 @@ pub struct Nearest {
 }
 
 impl Report {
+    /// The report for a request that none of `recordings` holds as it is. Only its bytes were looked at.
+    pub fn not_among(recordings: usize, endpoint: String) -> Self {
+        let message = format!(
+            "None of the {recordings} recorded calls is this request, byte for byte. Put /t/TRACE in front of \
+             the base URL's provider to have it compared with one trace."
+        );
+        Self { endpoint, ..Self::new(DivergenceCode::NeverRecorded, None, message) }
+    }
+
     /// A report without a difference to show.
     pub(super) fn new(code: DivergenceCode, at: Option<CallLabel>, message: String) -> Self {
         Self {

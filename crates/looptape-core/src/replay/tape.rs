@@ -79,13 +79,16 @@ impl RecordedOutcome {
     pub fn new(outcome: &Outcome, state: AttemptState) -> Self {
         match outcome {
             Outcome::InFlight => Self::InFlight,
-            Outcome::NoResponse { ending, .. } => {
-                Self::Failed { content: Digest::of(ending_name(ending).as_bytes()) }
-            }
+            Outcome::NoResponse { ending, .. } => Self::no_response(ending),
             Outcome::Answered(answer) => {
                 Self::answered(answer.status, &answer.ending, Digest::of(&answer.body), state)
             }
         }
+    }
+
+    /// The outcome of a call that ended before any response head came.
+    pub fn no_response(ending: &Ending) -> Self {
+        Self::Failed { content: Digest::of(ending_name(ending).as_bytes()) }
     }
 
     /// Judges an answer by the digest of its body.
@@ -231,6 +234,11 @@ impl Tape {
     /// How people know an entry.
     pub fn label(&self, id: EntryId) -> CallLabel {
         self.entry(id).call.label
+    }
+
+    /// The path and query of a call, as recorded.
+    pub fn path(&self, id: EntryId) -> &str {
+        &self.entry(id).call.path
     }
 
     pub(super) fn normalise(&self) -> Normalise {

@@ -25,6 +25,14 @@ pub struct RecordedTrace {
     pub provenance: BTreeMap<u32, Provenance>,
 }
 
+/// What came back for a call, and when it had been asked for.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// When the request had been read and was about to be sent, µs on the trace's clock.
+    pub sent_us: i64,
+    pub outcome: Outcome,
+}
+
 const EXCHANGE_COLUMNS: &str = "e.seq, e.sent_us, e.sent_unix_us, e.provider, e.method, e.path, e.request_headers, \
      e.request_skeleton, e.request_heads, a.end_us, a.ending, a.error, a.status, a.head_us, a.headers, a.body, \
      a.chunks, e.loop_hint, e.request_digest";
@@ -91,6 +99,20 @@ impl Reader {
         Ok(self.exchange_and_hint(trace, seq)?.0)
     }
 
+    /// One call's request: its headers, and its body as it was sent.
+    pub fn request(&self, trace: TraceKey, seq: u32) -> Result<(RedactedHeaders, Bytes), ReadError> {
+        let row = self.exchange_row(trace, seq)?;
+        let headers =
+            self.headers(row.headers)?.ok_or(ReadError::Damaged { seq, what: "request headers" })?;
+        Ok((headers, self.request_body(&row)?))
+    }
+
+    /// When one call's request was sent, and what came back.
+    pub fn response(&self, trace: TraceKey, seq: u32) -> Result<Response, ReadError> {
+        let row = self.exchange_row(trace, seq)?;
+        Ok(Response { sent_us: row.sent_us, outcome: self.outcome_of(seq, row.end)? })
+    }
+
     /// What came back for one call, without its request.
     pub fn outcome(&self, trace: TraceKey, seq: u32) -> Result<Outcome, ReadError> {
         let row = self.exchange_row(trace, seq)?;
@@ -150,12 +172,7 @@ impl Reader {
     fn materialise(&self, row: ExchangeRow) -> Result<Exchange, ReadError> {
         let seq = row.seq;
         let damaged = |what| ReadError::Damaged { seq, what };
-        let request_body = self
-            .bodies
-            .borrow_mut()
-            .join(&self.connection, row.skeleton, &row.heads)?
-            .filter(|body| Digest::of(body).0[..] == row.digest)
-            .ok_or(damaged("request body"))?;
+        let request_body = self.request_body(&row)?;
         let outcome = self.outcome_of(seq, row.end)?;
         Ok(Exchange {
             seq,
@@ -168,6 +185,12 @@ impl Reader {
             request_body,
             outcome,
         })
+    }
+
+    fn request_body(&self, row: &ExchangeRow) -> Result<Bytes, ReadError> {
+        let joined = self.bodies.borrow_mut().join(&self.connection, row.skeleton, &row.heads)?;
+        let intact = joined.filter(|body| Digest::of(body).0[..] == row.digest);
+        intact.ok_or(ReadError::Damaged { seq: row.seq, what: "request body" })
     }
 
     fn outcome_of(&self, seq: u32, end: Option<EndRow>) -> Result<Outcome, ReadError> {
@@ -257,7 +280,7 @@ fn exchange_row(r: &Row<'_>) -> rusqlite::Result<ExchangeRow> {
     })
 }
 
-fn ending(word: &str, error: Option<String>) -> Option<Ending> {
+pub(super) fn ending(word: &str, error: Option<String>) -> Option<Ending> {
     let error = error.unwrap_or_default();
     Some(match word {
         "complete" => Ending::Complete,

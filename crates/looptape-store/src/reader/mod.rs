@@ -6,14 +6,16 @@
 mod bodies;
 mod find;
 mod load;
+mod outline;
 mod replayed;
 mod summary;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;
 pub use find::{FindError, TraceFilter, TraceOrigin};
-pub use load::RecordedTrace;
 pub(crate) use load::decode_chunks;
+pub use load::{RecordedTrace, Response};
+pub use outline::{CallOutline, OutlineEnd};
 pub(crate) use summary::store_trace_facts;
 
 use crate::OpenError;
@@ -132,6 +134,11 @@ impl Reader {
     /// Opens the database at `path`, which must exist.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Ok(Self { connection: open_to_read(path)?, bodies: RefCell::default() })
+    }
+
+    /// A reader of the same database with a connection of its own.
+    pub fn another(&self) -> Result<Self, OpenError> {
+        Self::open(Path::new(self.connection.path().unwrap_or_default()))
     }
 
     pub(crate) fn connection(&self) -> &Connection {
