@@ -19,3 +19,4 @@ mod replays;
 mod secrets;
 mod traces;
 mod views;
+mod volatile;

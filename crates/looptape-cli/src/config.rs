@@ -3,6 +3,7 @@
 use crate::place::nearest_project;
 use anyhow::Context;
 use looptape_core::redact::{Patterns, RedactConfig};
+use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,18 @@ pub(crate) struct Config {
     pub(crate) upstreams: BTreeMap<String, String>,
     pub(crate) redact: RedactConfig,
     pub(crate) retention: RetentionConfig,
+    pub(crate) masks: MasksConfig,
+    /// `[[mask]]`: values of requests that differ from run to run.
+    pub(crate) mask: Vec<MaskEntry>,
     #[serde(skip)]
     pub(crate) path: Option<PathBuf>,
+}
+
+/// `[masks]`: which kinds of volatile values are not masked.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MasksConfig {
+    pub(crate) disable: Vec<MaskKind>,
 }
 
 /// `[retention]`: what `serve` and `prune` keep.
@@ -48,6 +59,15 @@ impl Config {
             toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))?;
         config.path = Some(path.to_owned());
         Ok(config)
+    }
+
+    /// The masks of `[[mask]]`, checked.
+    pub(crate) fn configured_masks(&self) -> anyhow::Result<Vec<ConfiguredMask>> {
+        let masks = self.mask.iter().map(ConfiguredMask::try_from).collect::<Result<_, _>>();
+        masks.with_context(|| match &self.path {
+            Some(path) => format!("{} is not valid", path.display()),
+            None => "the masks are not valid".to_owned(),
+        })
     }
 
     /// The secret patterns to look for.

@@ -7,6 +7,7 @@ mod exit;
 mod place;
 mod render;
 mod replay_trace;
+mod run_environment;
 mod session;
 mod tape;
 mod trace_view;

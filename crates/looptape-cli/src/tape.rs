@@ -4,13 +4,15 @@ use crate::child::claude_code;
 use crate::child::environment::Variables;
 use crate::config::Config;
 use crate::exit::UsageError;
+use crate::run_environment::{self, PendingStatus};
+use crate::session::now_unix_us;
 use bytes::Bytes;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::redact;
 use looptape_core::replay::{
-    CallLabel, CannotReplay, Completeness, Options, RecordedBody, RecordedCall, RecordedOutcome, Replayer,
-    RequestBodies, Tape,
+    CallLabel, CannotReplay, Completeness, Masking, Options, RecordedBody, RecordedCall, RecordedOutcome,
+    Replayer, RequestBodies, Run, Tape,
 };
 use looptape_core::wire::Wire;
 use looptape_proxy::guard::Guard;
@@ -21,6 +23,7 @@ use looptape_store::{CallBytes, CallOutline, OutlineEnd, Reader, RecordedTrace, 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// A recorded trace, ready to answer an agent.
@@ -39,7 +42,8 @@ pub(crate) fn server(
 ) -> anyhow::Result<Ready> {
     let bytes = Arc::new(TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key));
     let outlines = reader.outlines(trace.row.key)?;
-    let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise);
+    let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
+        .masked_by(masking(reader, trace, config)?);
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
         CannotReplay::HasHoles(holes) => anyhow::Error::new(holes)
             .context("replay what there is with --allow-incomplete, or record the run again"),
@@ -53,6 +57,28 @@ pub(crate) fn server(
     let server = TapeServer::reading(replayer, bytes, providers, config.patterns()?, guard, key);
     Ok(Ready { server, told })
 }
+
+/// How requests of a run here and now are masked against those of `trace`.
+fn masking(reader: &Reader, trace: &RecordedTrace, config: &Config) -> anyhow::Result<Masking> {
+    let recorded = Run {
+        environment: reader.environment(trace.row.key)?,
+        started_unix_us: trace.row.happened_unix_us(),
+    };
+    let mut live = Run { environment: None, started_unix_us: Some(now_unix_us()) };
+    if let Some(then) = &recorded.environment {
+        let now = run_environment::capture();
+        let status_matters = then.git.as_ref().is_some_and(|git| git.status.is_some());
+        let status = if status_matters { PendingStatus::of(&now) } else { None };
+        let whole = status.and_then(|status| status.added_to(&now, STATUS_WAIT));
+        live.environment = Some(whole.unwrap_or(now));
+    }
+    Ok(Masking::between(&recorded, &live)
+        .without(config.masks.disable.iter().copied())
+        .with(config.configured_masks()?))
+}
+
+/// How long a replay waits for what git has to say.
+const STATUS_WAIT: Duration = Duration::from_millis(200);
 
 /// A free loopback port.
 pub(crate) async fn listen() -> anyhow::Result<TcpListener> {

@@ -7,6 +7,7 @@ use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Patterns};
+use looptape_core::replay::{Environment, LocalDate};
 use looptape_core::{Digest, TraceId};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -403,6 +404,37 @@ fn a_database_of_version_1_is_upgraded() {
     let rows = reader.traces(&TraceFilter::default()).unwrap();
     let got: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.timing, row.happened_unix_us())).collect();
     assert_eq!(got, [("imported", Timing::OrderOnly, None), ("recorded", Timing::Measured, Some(10))]);
+}
+
+#[test]
+fn where_a_run_took_place_is_kept_without_secrets() {
+    let lab = Lab::new();
+    let environment = Environment {
+        user: Some("alice".into()),
+        host: Some("sk-ant-api03-0123456789abcdefghijABCDEFGHIJ0123456789".into()),
+        local_date: LocalDate::new(2026, 11, 22),
+        ..Environment::default()
+    };
+    let id = TraceId::parse("placed").unwrap();
+    lab.record(|recorder| {
+        recorder.open_trace(TraceSpec::new(id.clone(), Source::Record, Moment::now()));
+        recorder.describe_environment(id.clone(), Environment::default());
+        recorder.describe_environment(id.clone(), environment.clone());
+        recorder.open_trace(TraceSpec::new(
+            TraceId::parse("elsewhere").unwrap(),
+            Source::Record,
+            Moment::now(),
+        ));
+    });
+    let reader = Reader::open(&lab.database).unwrap();
+    let found = |name: &str| {
+        let row = reader.find(&Selector::parse(name)).unwrap();
+        reader.environment(row.key).unwrap()
+    };
+    let kept = found("placed").expect("it was said");
+    assert_eq!((kept.user.as_deref(), kept.local_date), (Some("alice"), environment.local_date));
+    assert!(kept.host.is_some_and(|host| host.contains("[[looptape:secret:")));
+    assert_eq!(found("elsewhere"), None);
 }
 
 #[test]

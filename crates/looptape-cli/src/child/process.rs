@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 
 /// How the child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,14 +113,49 @@ pub(crate) fn start(
     }))
 }
 
+/// The signals that are passed on. To be heard before the child starts, or one that comes early would end
+/// this process and not the child.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: UnixSignal,
+    quit: UnixSignal,
+    terminate: UnixSignal,
+    hangup: UnixSignal,
+    user1: UnixSignal,
+    user2: UnixSignal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let hear = |kind| signal(kind).context("signals cannot be handled");
+        Ok(Self {
+            interrupt: hear(SignalKind::interrupt())?,
+            quit: hear(SignalKind::quit())?,
+            terminate: hear(SignalKind::terminate())?,
+            hangup: hear(SignalKind::hangup())?,
+            user1: hear(SignalKind::user_defined1())?,
+            user2: hear(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.quit.recv() => Signal::QUIT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hangup.recv() => Signal::HUP,
+            _ = self.user1.recv() => Signal::USR1,
+            _ = self.user2.recv() => Signal::USR2,
+        }
+    }
+}
+
 /// Waits for the child, passing signals on.
-pub(crate) async fn wait(child: &mut Child, second: SecondCtrlC) -> anyhow::Result<Ended> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be handled")?;
-    let mut quit = signal(SignalKind::quit()).context("signals cannot be handled")?;
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be handled")?;
-    let mut hangup = signal(SignalKind::hangup()).context("signals cannot be handled")?;
-    let mut user1 = signal(SignalKind::user_defined1()).context("signals cannot be handled")?;
-    let mut user2 = signal(SignalKind::user_defined2()).context("signals cannot be handled")?;
+pub(crate) async fn wait(
+    child: &mut Child,
+    mut signals: Signals,
+    second: SecondCtrlC,
+) -> anyhow::Result<Ended> {
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let mut interrupted = None;
     loop {
@@ -129,12 +164,7 @@ pub(crate) async fn wait(child: &mut Child, second: SecondCtrlC) -> anyhow::Resu
                 let code = code(status.context("the child cannot be waited for")?);
                 return Ok(Ended { code, interrupted });
             }
-            _ = interrupt.recv() => Signal::INT,
-            _ = quit.recv() => Signal::QUIT,
-            _ = terminate.recv() => Signal::TERM,
-            _ = hangup.recv() => Signal::HUP,
-            _ = user1.recv() => Signal::USR1,
-            _ = user2.recv() => Signal::USR2,
+            received = signals.next() => received,
         };
         if received == Signal::INT && interrupted == Some(Interruption::CtrlC) && second == SecondCtrlC::Kills
         {

@@ -2,7 +2,7 @@
 
 use crate::child::environment::{self, Mode, Variables};
 use crate::child::overlay::{Overlay, Run};
-use crate::child::process::{self, ChildOutput, Ended, NotStarted, SecondCtrlC};
+use crate::child::process::{self, ChildOutput, Ended, NotStarted, SecondCtrlC, Signals};
 use anyhow::Context;
 use std::ffi::OsString;
 
@@ -23,6 +23,7 @@ pub(super) async fn run(
     let overlay = Overlay::prepare(Run { command, base: &base, trace }, &parent)
         .context("the agent's configuration cannot be written")?;
     variables.extend(overlay.variables.iter().cloned());
+    let signals = Signals::listen()?;
     let mut child = match process::start(command, &variables, output)? {
         Ok(child) => child,
         Err(not_started) => return Ok(Err(not_started)),
@@ -31,5 +32,5 @@ pub(super) async fn run(
         Mode::Record => SecondCtrlC::IsPassedOn,
         Mode::Replay => SecondCtrlC::Kills,
     };
-    Ok(Ok(process::wait(&mut child, second).await?))
+    Ok(Ok(process::wait(&mut child, signals, second).await?))
 }

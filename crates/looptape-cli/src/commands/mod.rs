@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod import;
 mod ls;
+mod matching;
 mod prune;
 mod record;
 mod replay;

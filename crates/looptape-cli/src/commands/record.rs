@@ -7,6 +7,7 @@ use crate::child::process::{ChildOutput, Ended, NotStarted};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
+use crate::run_environment::{self, PendingStatus};
 use crate::session::{DurabilityArg, Global, new_trace_id, runtime};
 use anyhow::Context;
 use looptape_core::TraceId;
@@ -61,6 +62,9 @@ pub(crate) struct Args {
     pub(super) command: Vec<OsString>,
 }
 
+/// How long the end of a run waits for what git has to say about its beginning.
+const STATUS_WAIT: Duration = Duration::from_millis(50);
+
 /// How long calls that outlive the child may go on.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -102,6 +106,9 @@ pub(super) fn record(global: &Global, config: &Config, plan: Plan) -> anyhow::Re
     let id = plan.spec.id.clone();
     let (recorder, thread) = global.recorder(config, plan.durability)?;
     recorder.open_trace(plan.spec);
+    let environment = run_environment::capture();
+    let status = PendingStatus::of(&environment);
+    recorder.describe_environment(id.clone(), environment.clone());
     let run = run_child(&recorder, plan.upstreams, &id, &plan.command, plan.output);
     let run = runtime()?.block_on(run);
     let (code, aborted) = match &run {
@@ -109,6 +116,9 @@ pub(super) fn record(global: &Global, config: &Config, plan: Plan) -> anyhow::Re
         Ok((Err(not_started), _)) => (None, Some(not_started.message.clone())),
         Err(error) => (None, Some(error.to_string())),
     };
+    if let Some(whole) = status.and_then(|status| status.added_to(&environment, STATUS_WAIT)) {
+        recorder.describe_environment(id.clone(), whole);
+    }
     recorder.close_trace(id, Moment::now(), code, aborted);
     drop(recorder);
     let report = thread.finish();

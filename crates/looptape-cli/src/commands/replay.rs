@@ -1,5 +1,6 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
+use super::matching::MatchingArgs;
 use super::{child_run, self_check};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
@@ -47,9 +48,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How loosely a request may match: 0 the same bytes, 1 the same JSON, 2 with round-trip ids renamed,
-    /// 3 with values that the agent's harness measures of itself masked
+    /// 3 with volatile values masked: ids, times, temporary folders, ports, and the run's own folder, user, day
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
     max_rung: u8,
+    #[command(flatten)]
+    matching: MatchingArgs,
     /// What becomes of recorded attempts that failed and were tried again
     #[arg(long, value_enum, default_value = "faithful")]
     attempts: AttemptsArg,
@@ -102,7 +105,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 impl Args {
     fn options(&self) -> Options {
-        Options {
+        self.matching.options(Options {
             max_rung: match self.max_rung {
                 0 => Rung::Bytes,
                 1 => Rung::Canonical,
@@ -119,7 +122,7 @@ impl Args {
             },
             holes: if self.allow_incomplete { Holes::Allow } else { Holes::Refuse },
             ..Options::default()
-        }
+        })
     }
 
     /// The trace that this replay is written down as.
@@ -139,7 +142,7 @@ impl Args {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let config = Config::load()?;
+    let config = args.matching.settings(Config::load()?);
     let reader = global.reader()?;
     let trace = reader.load(find(&reader, &args.trace)?)?;
     let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;

@@ -6,19 +6,22 @@
 
 use super::components::{Component, Components, Endpoint, RequestKey, Split};
 use super::difference::{self, Difference};
+use super::masks::Mismatch;
 use super::options::Rung;
 use super::report::{DivergenceCode, Nearest, Report};
 use super::tape::{CallLabel, Completeness, EntryId, Shape, Tape};
 use crate::canonical::Json;
 use crate::facts::Lineage;
 use crate::wire::Wire;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 /// A live request that matched nothing.
 pub(super) struct Missed<'a> {
     pub(super) wire: Option<Wire>,
     pub(super) endpoint: &'a Endpoint,
-    pub(super) body: &'a [u8],
+    /// As it is compared at the loosest rung, for people.
+    pub(super) body: Cow<'a, [u8]>,
     pub(super) key: &'a RequestKey,
     /// The rung at which it was last looked for: what is masked there is no difference.
     pub(super) loosest: Rung,
@@ -51,6 +54,42 @@ pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(Entr
         nearest: Some(describe(label, recorded, live, common)),
         ..Report::new(code, Some(label), message)
     }
+}
+
+/// The report for a request that is a recorded one but for two masked values that cannot stand for each
+/// other.
+pub(super) fn mismatched(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, mismatch: &Mismatch) -> Report {
+    let Mismatch { pointer, recorded, live } = mismatch;
+    let code = match message_at(missed, pointer) {
+        None => DivergenceCode::SystemDrift,
+        Some(MessageKind::ToolResult) => DivergenceCode::VolatileToolResult,
+        Some(MessageKind::Other) => DivergenceCode::HistoryRewrite,
+    };
+    let difference = Difference::of_texts(pointer.clone(), Some(recorded), Some(live));
+    let label = tape.label(nearest);
+    let (recorded, live) = (&tape.key_at(missed.loosest, nearest).components, &missed.key.components);
+    let report = Report {
+        endpoint: missed.endpoint.to_string(),
+        nearest: Some(describe(label, recorded, live, live.common_messages(recorded))),
+        ..Report::new(code, Some(label), sentence(code, label, missed.endpoint, Some(&difference)))
+    };
+    Report { difference: Some(difference), ..report }
+}
+
+enum MessageKind {
+    ToolResult,
+    Other,
+}
+
+/// The kind of the message in which a pointer ends; `None` if that is not in the history.
+fn message_at(missed: &Missed<'_>, pointer: &str) -> Option<MessageKind> {
+    let json = Json::parse(&missed.body)?;
+    let split = Split::new(missed.wire, &json);
+    let holds = |piece: &str| {
+        pointer.strip_prefix(piece).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let message = split.history.iter().find(|message| holds(&message.pointer))?;
+    Some(if is_tool_result(message.json) { MessageKind::ToolResult } else { MessageKind::Other })
 }
 
 fn is_prefix(tape: &Tape) -> bool {
@@ -118,7 +157,7 @@ fn goes_beyond(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize
     let recorded = tape.key_at(missed.loosest, nearest).components.history.len();
     let extends = common == recorded && common < missed.key.components.history.len();
     let next_is_answer = || {
-        Json::parse(missed.body).is_some_and(|json| {
+        Json::parse(&missed.body).is_some_and(|json| {
             let split = Split::new(missed.wire, &json);
             split.history.get(common).is_some_and(|message| is_answer(message.json))
         })
@@ -128,7 +167,7 @@ fn goes_beyond(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize
 
 fn judge_history(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize) -> DivergenceCode {
     let recorded_body = tape.body_at(missed.loosest, nearest);
-    let parsed = (Json::parse(&recorded_body), Json::parse(missed.body));
+    let parsed = (Json::parse(&recorded_body), Json::parse(&missed.body));
     let (Some(recorded), Some(live)) = (&parsed.0, &parsed.1) else { return DivergenceCode::HistoryRewrite };
     let is_result = |json: &Json<'_>| {
         let split = Split::new(missed.wire, json);
@@ -154,7 +193,7 @@ fn locate(
         return Some(Difference::of_texts(String::new(), recorded, live));
     }
     let recorded_body = tape.body_at(missed.loosest, nearest);
-    match (Json::parse(&recorded_body), Json::parse(missed.body)) {
+    match (Json::parse(&recorded_body), Json::parse(&missed.body)) {
         (Some(recorded), Some(live)) => difference::find(
             component,
             common,
@@ -163,7 +202,7 @@ fn locate(
         ),
         _ => {
             let (recorded, live) =
-                (String::from_utf8_lossy(&recorded_body), String::from_utf8_lossy(missed.body));
+                (String::from_utf8_lossy(&recorded_body), String::from_utf8_lossy(&missed.body));
             Some(Difference::of_texts(String::new(), Some(&recorded), Some(&live)))
         }
     }

@@ -172,10 +172,15 @@ fn chain_start() -> Digest {
 impl RequestKey {
     /// The key of a request whose body has been normalised.
     pub fn new(wire: Option<Wire>, endpoint: &Endpoint, normalised_body: &[u8]) -> Self {
-        let Some(json) = Json::parse(normalised_body) else {
-            return Self::of_bytes(endpoint, normalised_body);
-        };
-        let split = Split::new(wire, &json);
+        match Json::parse(normalised_body) {
+            Some(json) => Self::of_json(wire, endpoint, &json),
+            None => Self::of_bytes(endpoint, normalised_body),
+        }
+    }
+
+    /// The key of a parsed body.
+    pub(super) fn of_json(wire: Option<Wire>, endpoint: &Endpoint, json: &Json<'_>) -> Self {
+        let split = Split::new(wire, json);
         let (canonical, billing) = split.digests(endpoint, Renaming::Off);
         let (components, _) = split.digests(endpoint, Renaming::On);
         Self { canonical: canonical.all(), renamed: components.all(), components, billing }
@@ -309,7 +314,7 @@ fn digest_of_pieces(encoder: &mut Encoder<'_>, pieces: &[Piece<'_>]) -> Digest {
     encoder.finish_item()
 }
 
-fn component_of(wire: Wire, key: &[u8]) -> Component {
+pub(super) fn component_of(wire: Wire, key: &[u8]) -> Component {
     match (wire, key) {
         (_, b"model") => Component::Model,
         (_, b"tools") | (Wire::OpenAiChat, b"functions") => Component::Tools,

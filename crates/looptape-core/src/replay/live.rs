@@ -2,7 +2,7 @@
 //! costs one digest, and no JSON is parsed.
 
 use super::components::{self, Endpoint, RequestKey};
-use super::masks;
+use super::masks::{MaskedSpan, Masking};
 use super::options::Rung;
 use super::tape::{Shape, Tape};
 use crate::digest::Digest;
@@ -11,6 +11,7 @@ use crate::wire::Wire;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
+use std::sync::Arc;
 
 /// A request as it arrives.
 pub struct LiveRequest<'a> {
@@ -30,14 +31,21 @@ impl fmt::Debug for LiveRequest<'_> {
     }
 }
 
+/// A live request with its masks.
+struct MaskedLive {
+    key: RequestKey,
+    spans: Vec<MaskedSpan>,
+}
+
 /// A live request with what was computed of it so far.
 pub(super) struct Live<'a> {
     pub(super) request: &'a LiveRequest<'a>,
     pub(super) endpoint: Endpoint,
     pub(super) body: Cow<'a, [u8]>,
     pub(super) exact: Digest,
+    masking: Arc<Masking>,
     key: OnceCell<RequestKey>,
-    masked: OnceCell<RequestKey>,
+    masked: OnceCell<MaskedLive>,
     lineage: OnceCell<Lineage>,
 }
 
@@ -51,6 +59,7 @@ impl<'a> Live<'a> {
             endpoint,
             body,
             exact,
+            masking: tape.masking().clone(),
             key: OnceCell::new(),
             masked: OnceCell::new(),
             lineage: OnceCell::new(),
@@ -66,18 +75,30 @@ impl<'a> Live<'a> {
         self.key.get_or_init(|| RequestKey::new(self.request.wire, &self.endpoint, &self.body))
     }
 
-    /// The body as it is compared at `rung`.
+    /// The body as it is compared at `rung`, for people.
     pub(super) fn body_at(&self, rung: Rung) -> Cow<'_, [u8]> {
-        if rung < Rung::Masked { Cow::Borrowed(&self.body) } else { masks::mask(&self.body) }
+        if rung < Rung::Masked {
+            Cow::Borrowed(&self.body)
+        } else {
+            self.masking.readable(self.request.wire, &self.body)
+        }
     }
 
-    /// The key of that body.
+    /// The key by which it is compared at `rung`.
     pub(super) fn key_at(&self, rung: Rung) -> &RequestKey {
-        let masked = || match self.body_at(rung) {
-            Cow::Borrowed(_) => self.key().clone(),
-            Cow::Owned(body) => RequestKey::new(self.request.wire, &self.endpoint, &body),
-        };
-        if rung < Rung::Masked { self.key() } else { self.masked.get_or_init(masked) }
+        if rung < Rung::Masked { self.key() } else { &self.masked().key }
+    }
+
+    /// The values that its masks stand for.
+    pub(super) fn spans(&self) -> &[MaskedSpan] {
+        &self.masked().spans
+    }
+
+    fn masked(&self) -> &MaskedLive {
+        self.masked.get_or_init(|| match self.masking.key(self.request.wire, &self.endpoint, &self.body) {
+            Some((key, spans)) => MaskedLive { key, spans },
+            None => MaskedLive { key: self.key().clone(), spans: Vec::new() },
+        })
     }
 
     pub(super) fn lineage(&self) -> Lineage {

@@ -1,7 +1,7 @@
 //! Replay: finding the recorded answer that belongs to a live request, or saying why there is none.
 //!
 //! - `components`, `fields`: what of a request is compared, and how each field counts.
-//! - `masks`: what a harness measures of itself, left out at the last rung.
+//! - `masks`, `environment`: values that differ from run to run, tolerated at their own spans.
 //! - `tape`, `recorded_body`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
@@ -10,16 +10,18 @@
 //! - `provenance`: where each answer of a replay came from.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
-//! and the same reports. Masks beyond these, near matches, rebinding and forks are not here yet.
+//! and the same reports. Rebinding is not here.
 
 mod cause;
 mod classify;
 pub mod components;
 mod difference;
+mod environment;
 mod fields;
 mod fork_point;
 mod live;
 mod masks;
+mod near;
 mod options;
 mod provenance;
 mod recorded_body;
@@ -36,13 +38,15 @@ mod scenarios;
 
 pub use components::{Component, Normalise, verbatim};
 pub use difference::{Change, Difference, InlineDiff, Span};
+pub use environment::{Environment, GitState, LocalDate};
 pub use fork_point::NoSuchStep;
 pub use live::LiveRequest;
-pub use options::{Ambiguous, Attempts, ForkAt, Holes, OnMiss, Options, Rung};
+pub use masks::{ConfiguredMask, MaskEntry, MaskEntryError, MaskKind, Masking, Run, UnknownMaskKind};
+pub use options::{Ambiguous, Attempts, EditBudget, ForkAt, Holes, OnMiss, Options, Rung};
 pub use provenance::{AnswerSource, ModelKind, Provenance, WhyAsked, WhyRefused};
 pub use recorded_body::{RecordedBody, RequestBodies};
 pub use replayer::{CannotReplay, Choice, Decision, HasHoles, Replayer, Served};
 pub use report::{DivergenceCode, Nearest, Report};
 pub use side_calls::SideCall;
-pub use summary::{BillingDifference, ServedCounts, Summary, Verdict, render_text};
+pub use summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict, render_text};
 pub use tape::{CallLabel, Completeness, EntryId, RecordedCall, RecordedOutcome, Tape};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How well a request matched. (Near matches are a further rung, not built yet.)
+/// How well a request matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rung {
@@ -12,12 +12,14 @@ pub enum Rung {
     Canonical,
     /// 2: the same after renaming round-trip ids.
     Renamed,
-    /// 3: the same with the values that an agent's harness measures of itself masked.
+    /// 3: the same with volatile values masked.
     Masked,
+    /// 4: the same but for a few words of the history.
+    Near,
 }
 
 impl Rung {
-    pub const ALL: [Self; 4] = [Self::Bytes, Self::Canonical, Self::Renamed, Self::Masked];
+    pub const ALL: [Self; 5] = [Self::Bytes, Self::Canonical, Self::Renamed, Self::Masked, Self::Near];
 
     /// The rung of this number.
     pub fn of_number(number: u8) -> Option<Self> {
@@ -31,6 +33,7 @@ impl Rung {
             Self::Canonical => 1,
             Self::Renamed => 2,
             Self::Masked => 3,
+            Self::Near => 4,
         }
     }
 }
@@ -83,10 +86,18 @@ pub enum ForkAt {
     Step(u32),
 }
 
+/// How many words of a history may differ at [`Rung::Near`]: inserted, left out or replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EditBudget {
+    pub words: u32,
+}
+
 /// How to replay.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub max_rung: Rung,
+    /// What [`Rung::Near`] tolerates, if `max_rung` goes that far.
+    pub near: EditBudget,
     pub attempts: Attempts,
     pub ambiguous: Ambiguous,
     pub holes: Holes,
@@ -98,6 +109,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_rung: Rung::Masked,
+            near: EditBudget::default(),
             attempts: Attempts::default(),
             ambiguous: Ambiguous::default(),
             holes: Holes::default(),

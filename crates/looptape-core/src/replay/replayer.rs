@@ -5,9 +5,10 @@
 //! - Calls that are equal without renaming cannot be told apart by content; they are served in recorded
 //!   order. If two of them ran at the same time, in the recording or now, that is service by arrival: it
 //!   is counted, or refused under [`Ambiguous::Fail`].
-//! - Calls that match only after renaming are told apart by the answer that they echo, and by what the
-//!   same live request got before. If that leaves several with different answers, the verdict is
-//!   AMBIGUOUS; there is no first-in-first-out.
+//! - Calls that match only after renaming or masking are told apart by the answer that they echo, by the
+//!   live request that they continue, by what the same live request got before, and by the ids that stood
+//!   for each other before. If that leaves several with different answers, the verdict is AMBIGUOUS; there
+//!   is no first-in-first-out.
 //!
 //! Each recorded answer is served at most once. The same tape and the same requests give the same
 //! decisions. The machine does no IO, knows no time, and never invents an answer; the caller holds the
@@ -18,14 +19,16 @@ use super::classify::{self, Missed};
 use super::components::{self, Endpoint};
 use super::fork_point::{ForkPoint, NoSuchStep};
 use super::live::{Live, LiveRequest};
+use super::masks::{MaskKind, Mismatch, Pair};
+use super::near;
 use super::options::{Ambiguous, Attempts, Holes, OnMiss, Options, Rung};
 use super::provenance::WhyAsked;
 use super::report::{DivergenceCode, Report};
 use super::side_calls::SideCall;
-use super::summary::{BillingDifference, ServedCounts, Summary, Verdict};
+use super::summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict};
 use super::tape::{CallLabel, Completeness, EntryId, RecordedOutcome, Tape};
 use crate::digest::Digest;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A recording that must not be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +99,13 @@ pub struct Replayer {
     open: BTreeSet<EntryId>,
     /// Which recorded request each live request, byte for byte, turned out to be.
     bound: HashMap<Digest, Digest>,
+    /// The live history that each served call answered, if it was not the recorded one byte for byte: its
+    /// length and its chain's head.
+    answered: HashMap<EntryId, (usize, Digest)>,
+    /// Which live id stood for a recorded one.
+    stands_for: HashMap<(MaskKind, String), String>,
+    /// Where a mask was needed first, and in how many requests.
+    masks: BTreeMap<Pair, (CallLabel, u32)>,
     reports: Vec<Report>,
     /// The report that each diverged request got.
     reported: HashMap<Digest, usize>,
@@ -119,8 +129,13 @@ enum Search {
     Ambiguous(Vec<EntryId>),
     /// Matches, each of them served.
     Exhausted(Vec<EntryId>),
+    /// A match but for two masked values that cannot stand for each other.
+    Mismatched(EntryId, Box<Mismatch>),
     Missed,
 }
+
+/// Of more candidates than this, lineage is asked first: looking at the masked values of each takes time.
+const CANDIDATES_COMPARED: usize = 64;
 
 impl Replayer {
     pub fn new(tape: Tape, options: Options) -> Result<Self, CannotReplay> {
@@ -136,6 +151,9 @@ impl Replayer {
             cursors: HashMap::new(),
             open: BTreeSet::new(),
             bound: HashMap::new(),
+            answered: HashMap::new(),
+            stands_for: HashMap::new(),
+            masks: BTreeMap::new(),
             reports: Vec::new(),
             reported: HashMap::new(),
             causes: Vec::new(),
@@ -160,17 +178,23 @@ impl Replayer {
             Search::Ambiguous(ids) if ids.iter().all(|&id| self.fork.is_before(&self.tape, id)) => {
                 self.go_own_way()
             }
-            Search::Missed | Search::Exhausted(_) if self.is_on_own_way() && !self.is_side_call(request) => {
+            Search::Missed | Search::Exhausted(_) | Search::Mismatched(..)
+                if self.is_on_own_way() && !self.is_side_call(request) =>
+            {
                 self.go_own_way()
             }
             Search::Found { rung, entry } => self.serve(&live, rung, entry),
             Search::Ambiguous(candidates) => self.diverge(&live, self.ambiguous(&candidates)),
-            Search::Exhausted(_) | Search::Missed if self.is_side_call(request) => {
+            Search::Exhausted(_) | Search::Mismatched(..) | Search::Missed if self.is_side_call(request) => {
                 self.side_calls += 1;
                 SideCall::find(request.method, request.path)
                     .map_or_else(|| self.missed(&live), Decision::SideCall)
             }
             Search::Exhausted(matching) => self.diverge(&live, self.exhausted(&matching)),
+            Search::Mismatched(entry, mismatch) => {
+                let report = classify::mismatched(&self.tape, &self.missing(&live), entry, &mismatch);
+                self.diverge(&live, report)
+            }
             Search::Missed => self.missed(&live),
         }
     }
@@ -219,6 +243,7 @@ impl Replayer {
             collapsed_attempts: self.uses.iter().filter(|&&used| used == Use::Collapsed).count(),
             side_calls: self.side_calls,
             billing_differences: self.billing,
+            masks: mask_uses(self.masks),
             unused,
             divergences: self.reports,
         }
@@ -242,7 +267,9 @@ impl Replayer {
 
     fn search(&mut self, live: &Live<'_>) -> Search {
         let mut served: Option<Rung> = None;
-        for rung in Rung::ALL.into_iter().filter(|&rung| rung <= self.options.max_rung) {
+        let mut mismatched = None;
+        let by_digest = [Rung::Bytes, Rung::Canonical, Rung::Renamed, Rung::Masked];
+        for rung in by_digest.into_iter().filter(|&rung| rung <= self.options.max_rung) {
             let matching = matching(&self.tape, live, rung);
             if matching.is_empty() {
                 continue;
@@ -251,20 +278,91 @@ impl Replayer {
                 Some(at) if rung < Rung::Renamed => {
                     return Search::Found { rung, entry: matching[at] };
                 }
-                Some(at) => return self.choose_renamed(live, rung, &matching[at..]),
+                Some(at) if rung == Rung::Renamed => {
+                    return self.chosen(live, rung, self.unserved(&matching[at..]));
+                }
+                Some(at) => match self.choose_masked(live, self.unserved(&matching[at..])) {
+                    Search::Mismatched(entry, mismatch) => mismatched = Some((entry, mismatch)),
+                    found => return found,
+                },
                 None => served = served.or(Some(rung)),
             }
         }
-        served.map_or(Search::Missed, |rung| Search::Exhausted(matching(&self.tape, live, rung).to_vec()))
+        if let Some(rung) = served {
+            return Search::Exhausted(matching(&self.tape, live, rung).to_vec());
+        }
+        match (self.choose_near(live), mismatched) {
+            (Some(near), _) => near,
+            (None, Some((entry, mismatch))) => Search::Mismatched(entry, mismatch),
+            (None, None) => Search::Missed,
+        }
     }
 
-    fn choose_renamed(&self, live: &Live<'_>, rung: Rung, rest: &[EntryId]) -> Search {
-        let unserved: Vec<EntryId> = rest.iter().copied().filter(|&id| self.is_unused(id)).collect();
-        let unserved = self.by_lineage(live, unserved);
-        if self.is_one_request(&unserved) || self.is_one_answer(&unserved) {
-            Search::Found { rung, entry: unserved[0] }
+    fn unserved(&self, ids: &[EntryId]) -> Vec<EntryId> {
+        ids.iter().copied().filter(|&id| self.is_unused(id)).collect()
+    }
+
+    /// The one of `candidates` that lineage leaves, or all that it cannot tell apart.
+    fn chosen(&self, live: &Live<'_>, rung: Rung, candidates: Vec<EntryId>) -> Search {
+        let candidates = self.by_lineage(live, candidates);
+        if self.is_one_request(&candidates) || self.is_one_answer(&candidates) {
+            Search::Found { rung, entry: candidates[0] }
         } else {
-            Search::Ambiguous(unserved)
+            Search::Ambiguous(candidates)
+        }
+    }
+
+    /// Of calls that are equal but for masked values: those whose values may stand for the live ones.
+    fn choose_masked(&self, live: &Live<'_>, unserved: Vec<EntryId>) -> Search {
+        let unserved =
+            if unserved.len() > CANDIDATES_COMPARED { self.by_lineage(live, unserved) } else { unserved };
+        let mut fitting: Vec<(EntryId, Vec<Pair>)> = Vec::new();
+        let mut first_mismatch = None;
+        for &id in unserved.iter().take(CANDIDATES_COMPARED) {
+            match self.tape.masking().pairs(&self.tape.masked_spans(id), live.spans()) {
+                Ok(pairs) => fitting.push((id, pairs)),
+                Err(mismatch) => {
+                    first_mismatch.get_or_insert((id, mismatch));
+                }
+            }
+        }
+        if let (true, Some((entry, mismatch))) = (fitting.is_empty(), first_mismatch) {
+            return Search::Mismatched(entry, mismatch);
+        }
+        let ids = |fitting: &[(EntryId, Vec<Pair>)]| fitting.iter().map(|(id, _)| *id).collect();
+        match self.chosen(live, Rung::Masked, ids(&fitting)) {
+            Search::Ambiguous(left) => {
+                fitting.retain(|(id, _)| left.contains(id));
+                self.chosen(live, Rung::Masked, ids(&self.by_known_ids(fitting)))
+            }
+            found => found,
+        }
+    }
+
+    /// Of several, those whose ids stood for each other before; all if that says nothing.
+    fn by_known_ids(&self, fitting: Vec<(EntryId, Vec<Pair>)>) -> Vec<(EntryId, Vec<Pair>)> {
+        let known = |pair: &Pair| self.stands_for.get(&(pair.kind, pair.recorded.clone()));
+        let contradicts = |pairs: &[Pair]| pairs.iter().any(|p| known(p).is_some_and(|live| *live != p.live));
+        let agreeing = |pairs: &[Pair]| pairs.iter().filter(|p| known(p) == Some(&p.live)).count();
+        let possible = fitting.iter().filter(|(_, pairs)| !contradicts(pairs));
+        let most = possible.clone().map(|(_, pairs)| agreeing(pairs)).max().unwrap_or(0);
+        let kept: Vec<_> = possible.filter(|(_, pairs)| agreeing(pairs) == most).cloned().collect();
+        if kept.is_empty() { fitting } else { kept }
+    }
+
+    /// The nearest recorded calls within the budget, if near matches are wanted.
+    fn choose_near(&self, live: &Live<'_>) -> Option<Search> {
+        if self.options.max_rung < Rung::Near {
+            return None;
+        }
+        let unserved = self.unserved(self.tape.of_shape(&live.shape()));
+        let nearest = near::nearest(&self.tape, live, &unserved, self.options.near);
+        match nearest.as_slice() {
+            [] => None,
+            ids if self.is_one_request(ids) || self.is_one_answer(ids) => {
+                Some(Search::Found { rung: Rung::Near, entry: ids[0] })
+            }
+            _ => Some(Search::Ambiguous(nearest)),
         }
     }
 
@@ -290,7 +388,28 @@ impl Replayer {
             let follows_closely = |id| follows(id) && self.tape.entry(id).call.lineage.last_turn == last_turn;
             narrowed(&follows_closely).or_else(|| narrowed(&follows))
         };
-        same_as_before.or_else(echoed).unwrap_or_else(|| candidates.clone())
+        let kept = same_as_before.or_else(echoed).unwrap_or_else(|| candidates.clone());
+        if self.is_one_request(&kept) {
+            return kept;
+        }
+        let continuing: Vec<EntryId> =
+            kept.iter().copied().filter(|&id| self.continues_what_was_answered(live, id)).collect();
+        if continuing.is_empty() { kept } else { continuing }
+    }
+
+    /// Whether a recorded call follows one whose answer went to a live request that this one continues.
+    fn continues_what_was_answered(&self, live: &Live<'_>, id: EntryId) -> bool {
+        let history = &live.key().components.history;
+        self.tape.entry(id).parents.iter().filter(|parent| self.uses[parent.0] == Use::Served).any(|parent| {
+            let as_recorded = || {
+                let history = &self.tape.key(*parent).components.history;
+                history.last().map(|head| (history.len(), *head))
+            };
+            let answered = self.answered.get(parent).copied().or_else(as_recorded);
+            answered.is_some_and(|(messages, head)| {
+                messages.checked_sub(1).and_then(|last| history.get(last)) == Some(&head)
+            })
+        })
     }
 
     /// Whether the calls are one request, made several times.
@@ -320,7 +439,14 @@ impl Replayer {
         }
         if rung > Rung::Bytes {
             self.bound.insert(live.exact, self.tape.key(entry).canonical);
+            let history = &live.key().components.history;
+            if let Some(head) = history.last() {
+                self.answered.insert(entry, (history.len(), *head));
+            }
             self.note_billing(live, entry);
+        }
+        if rung >= Rung::Masked {
+            self.note_masks(live, entry);
         }
         Decision::Serve(self.hand_out(first, entry, rung, choice))
     }
@@ -340,13 +466,13 @@ impl Replayer {
         let tape = &self.tape;
         let is_identical = |&other: &EntryId| match rung {
             Rung::Bytes => tape.entry(other).exact == tape.entry(id).exact,
-            Rung::Canonical | Rung::Renamed | Rung::Masked => {
+            Rung::Canonical | Rung::Renamed | Rung::Masked | Rung::Near => {
                 tape.key(other).canonical == tape.key(id).canonical
             }
         };
         let mut twins = match rung {
             Rung::Bytes => tape.beside_with_same_bytes(id),
-            Rung::Canonical | Rung::Renamed | Rung::Masked => tape.beside_with_same_json(id),
+            Rung::Canonical | Rung::Renamed | Rung::Masked | Rung::Near => tape.beside_with_same_json(id),
         };
         twins.extend(self.open.iter().copied().filter(|&open| open != id).filter(is_identical));
         twins.retain(|&other| !self.is_attempt_after(other, id) && !self.is_attempt_after(id, other));
@@ -402,19 +528,35 @@ impl Replayer {
         }
     }
 
+    /// Notes which values were masked. What differs in a near match beyond its masks is no mask.
+    fn note_masks(&mut self, live: &Live<'_>, entry: EntryId) {
+        let pairs = self.tape.masking().pairs(&self.tape.masked_spans(entry), live.spans());
+        for pair in pairs.unwrap_or_default() {
+            let id = (pair.kind, pair.recorded.clone());
+            self.stands_for.entry(id).or_insert_with(|| pair.live.clone());
+            let label = self.tape.label(entry);
+            let (first, requests) = self.masks.entry(pair).or_insert((label, 0));
+            *first = label.min(*first);
+            *requests += 1;
+        }
+    }
+
     fn missed(&mut self, live: &Live<'_>) -> Decision {
+        let report = classify::classify(&self.tape, &self.missing(live), |id| self.is_unused(id));
+        self.diverge(live, report)
+    }
+
+    fn missing<'l>(&self, live: &'l Live<'_>) -> Missed<'l> {
         let loosest = self.options.max_rung;
-        let missed = Missed {
+        Missed {
             wire: live.request.wire,
             endpoint: &live.endpoint,
-            body: &live.body_at(loosest),
+            body: live.body_at(loosest),
             key: live.key_at(loosest),
             loosest,
             lineage: live.lineage(),
             shape: live.shape(),
-        };
-        let report = classify::classify(&self.tape, &missed, |id| self.is_unused(id));
-        self.diverge(live, report)
+        }
     }
 
     /// Whether what the recording does not hold follows from the fork: one was taken, or all that was to be
@@ -510,7 +652,32 @@ fn matching<'t>(tape: &'t Tape, live: &Live<'_>, rung: Rung) -> &'t [EntryId] {
         Rung::Canonical => tape.with_canonical(&live.shape(), live.key().canonical),
         Rung::Renamed => tape.with_renamed(&live.shape(), live.key().renamed),
         Rung::Masked => tape.with_masked(&live.shape(), live.key_at(rung).renamed),
+        // Near matches have no digest.
+        Rung::Near => &[],
     }
+}
+
+/// Characters shown of a masked value.
+const VALUE_CHARS: usize = 80;
+
+fn mask_uses(masks: BTreeMap<Pair, (CallLabel, u32)>) -> Vec<MaskUse> {
+    let shown = |text: &str| match text.char_indices().nth(VALUE_CHARS) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text.to_owned(),
+    };
+    let mut uses: Vec<MaskUse> = masks
+        .into_iter()
+        .map(|(pair, (label, requests))| MaskUse {
+            label,
+            kind: pair.kind,
+            recorded: shown(&pair.recorded),
+            live: shown(&pair.live),
+            pointer: pair.pointer,
+            requests,
+        })
+        .collect();
+    uses.sort_by_key(|used| used.label.seq);
+    uses
 }
 
 fn unused_recording(unused: &[CallLabel], is_only_report: bool) -> Report {

@@ -2,6 +2,7 @@
 //!
 //! One value from which text, JSON and every other form is made.
 
+use super::masks::MaskKind;
 use super::options::{OnMiss, Rung};
 use super::replayer::Choice;
 use super::report::{DivergenceCode, Report};
@@ -31,13 +32,15 @@ pub struct ServedCounts {
     pub canonical: u32,
     pub renamed: u32,
     pub masked: u32,
+    #[serde(default)]
+    pub near: u32,
     /// Of all of these, those that an identical concurrent call might as well have got.
     pub by_arrival: u32,
 }
 
 impl ServedCounts {
     pub fn total(&self) -> u32 {
-        self.bytes + self.canonical + self.renamed + self.masked
+        self.bytes + self.canonical + self.renamed + self.masked + self.near
     }
 
     pub(super) fn add(&mut self, rung: Rung, choice: Choice) {
@@ -46,6 +49,7 @@ impl ServedCounts {
             Rung::Canonical => self.canonical += 1,
             Rung::Renamed => self.renamed += 1,
             Rung::Masked => self.masked += 1,
+            Rung::Near => self.near += 1,
         }
         self.by_arrival += u32::from(choice == Choice::ByArrival);
     }
@@ -57,6 +61,22 @@ pub struct BillingDifference {
     #[serde(flatten)]
     pub label: CallLabel,
     pub pointers: Vec<String>,
+}
+
+/// A volatile value that was tolerated at its own span.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskUse {
+    /// The first call in whose request it stood.
+    #[serde(flatten)]
+    pub label: CallLabel,
+    /// JSON pointer of the text in which it stands.
+    pub pointer: String,
+    pub kind: MaskKind,
+    /// Both values, redacted, cut if they are long.
+    pub recorded: String,
+    pub live: String,
+    /// How many requests carried it.
+    pub requests: u32,
 }
 
 /// The result of a replay.
@@ -73,6 +93,9 @@ pub struct Summary {
     /// Optional calls that got a neutral answer.
     pub side_calls: u32,
     pub billing_differences: Vec<BillingDifference>,
+    /// The volatile values that differed, in the order of the recording.
+    #[serde(default)]
+    pub masks: Vec<MaskUse>,
     pub unused: Vec<CallLabel>,
     /// The first cause leads.
     pub divergences: Vec<Report>,
@@ -96,6 +119,9 @@ impl Verdict {
     }
 }
 
+/// How many masked values a text lists; reports in JSON list all.
+const MASKS_SHOWN: usize = 12;
+
 /// The summary as plain text, one fact a line. Recorded text is hostile to terminals: control characters
 /// are escaped.
 pub fn render_text(summary: &Summary) -> String {
@@ -113,6 +139,14 @@ pub fn render_text(summary: &Summary) -> String {
             2,
             &format!("billing differs at {}: {}", difference.label, difference.pointers.join(", ")),
         );
+    }
+    for masked in summary.masks.iter().take(MASKS_SHOWN) {
+        let MaskUse { label, pointer, kind, recorded, live, .. } = masked;
+        push_line(&mut out, 2, &format!("masked {kind} at {label} {pointer}: {recorded} | {live}"));
+    }
+    if summary.masks.len() > MASKS_SHOWN {
+        let rest = summary.masks.len() - MASKS_SHOWN;
+        push_line(&mut out, 2, &format!("and {rest} masked values more: --report FILE lists them all"));
     }
     for report in summary.divergences.iter().filter(|report| report.root) {
         push_report(&mut out, report);
@@ -134,7 +168,8 @@ fn served_line(summary: &Summary) -> String {
         (served.bytes, "byte for byte"),
         (served.canonical, "as equal JSON"),
         (served.renamed, "after renaming ids"),
-        (served.masked, "with the agent's own measurements masked"),
+        (served.masked, "with volatile values masked"),
+        (served.near, "nearly"),
         (served.by_arrival, "by arrival"),
     ]
     .into_iter()

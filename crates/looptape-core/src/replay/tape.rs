@@ -8,7 +8,7 @@
 //! once, and a request of it costs about what its own size costs.
 
 use super::components::{self, Endpoint, Normalise, RequestKey};
-use super::masks;
+use super::masks::{MaskedSpan, Masking};
 use super::options::Rung;
 use super::recorded_body::RecordedBody;
 use super::timeline::Timeline;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A call of a tape, by its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -161,6 +161,7 @@ pub struct Tape {
     entries: Vec<Entry>,
     stored: Index,
     shelves: HashMap<Shape, Shelf>,
+    masking: Arc<Masking>,
 }
 
 #[derive(Debug)]
@@ -216,7 +217,12 @@ impl Tape {
         for id in all {
             shelves.entry(entries[id.0].shape()).or_default().ids.push(id);
         }
-        Self { completeness, normalise, entries, stored, shelves }
+        Self { completeness, normalise, entries, stored, shelves, masking: Arc::default() }
+    }
+
+    /// The same tape for a replay whose requests are masked so. To be called before the first request.
+    pub fn masked_by(self, masking: Masking) -> Self {
+        Self { masking: Arc::new(masking), ..self }
     }
 
     pub fn completeness(&self) -> &Completeness {
@@ -306,7 +312,11 @@ impl Tape {
         index(&self.entries, &shelf.ids, digest)
     }
 
-    /// A recorded body as it is compared at `rung`.
+    pub(super) fn masking(&self) -> &Arc<Masking> {
+        &self.masking
+    }
+
+    /// A recorded body as it is compared at `rung`, for people.
     pub(super) fn body_at(&self, rung: Rung, id: EntryId) -> Bytes {
         let stored = self.entry(id).call.body.read();
         let body = match (self.normalise)(&stored) {
@@ -316,10 +326,21 @@ impl Tape {
         if rung < Rung::Masked {
             return body;
         }
-        match masks::mask(&body) {
+        match self.masking.readable(self.entry(id).call.wire, &body) {
             Cow::Owned(masked) => Bytes::from(masked),
             Cow::Borrowed(_) => body.clone(),
         }
+    }
+
+    /// The values that masks of a recorded body stand for.
+    pub(super) fn masked_spans(&self, id: EntryId) -> Vec<MaskedSpan> {
+        let call = &self.entry(id).call;
+        self.masking.spans(call.wire, &(self.normalise)(&call.body.read()))
+    }
+
+    /// The calls of a shape, in recorded order.
+    pub(super) fn of_shape(&self, shape: &Shape) -> &[EntryId] {
+        self.shelves.get(shape).map_or(&[], |shelf| &shelf.ids)
     }
 
     /// The key of that body.
@@ -329,11 +350,11 @@ impl Tape {
         }
         let entry = self.entry(id);
         entry.masked_key.get_or_init(|| {
-            let body = entry.call.body.read();
-            match masks::mask(&(self.normalise)(&body)) {
-                Cow::Borrowed(_) => self.key(id).clone(),
-                Cow::Owned(body) => RequestKey::new(entry.call.wire, &entry.endpoint, &body),
-            }
+            let stored = entry.call.body.read();
+            let body = (self.normalise)(&stored);
+            self.masking
+                .key(entry.call.wire, &entry.endpoint, &body)
+                .map_or_else(|| self.key(id).clone(), |(key, _)| key)
         })
     }
 

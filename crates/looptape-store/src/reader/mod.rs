@@ -24,7 +24,8 @@ use crate::ids::TraceKey;
 use bodies::Bodies;
 use looptape_core::TraceId;
 use looptape_core::assembly::{LoopOutcome, Timing};
-use rusqlite::Connection;
+use looptape_core::replay::Environment;
+use rusqlite::{Connection, OptionalExtension};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -139,6 +140,17 @@ impl Reader {
     /// A reader of the same database with a connection of its own.
     pub fn another(&self) -> Result<Self, OpenError> {
         Self::open(Path::new(self.connection.path().unwrap_or_default()))
+    }
+
+    /// Where a trace's run took place, if that was recorded.
+    pub fn environment(&self, trace: TraceKey) -> Result<Option<Environment>, ReadError> {
+        let text: Option<String> = self
+            .connection
+            .prepare_cached("SELECT environment FROM trace_environment WHERE trace = ?1")?
+            .query_row([trace.0], |row| row.get(0))
+            .optional()?;
+        // What a newer version wrote may not be readable; it then masks nothing.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     pub(crate) fn connection(&self) -> &Connection {

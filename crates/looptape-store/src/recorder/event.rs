@@ -6,7 +6,7 @@ use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::redact::Credentials;
-use looptape_core::replay::Provenance;
+use looptape_core::replay::{Environment, Provenance};
 use looptape_core::{TraceId, provider::Provider};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -228,6 +228,11 @@ pub(super) enum Event {
         at: Moment,
         outcome: Option<LoopOutcome>,
         told: EndTold,
+    },
+    /// Where an open trace's run takes place; a later word replaces an earlier one.
+    Environment {
+        id: TraceId,
+        environment: Box<Environment>,
     },
     /// A call says how its trace turned out.
     Outcome {

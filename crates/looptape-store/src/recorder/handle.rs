@@ -11,7 +11,7 @@ use crate::gc::{PruneError, PruneReport, Retention};
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::exchange::Ending;
-use looptape_core::replay::Provenance;
+use looptape_core::replay::{Environment, Provenance};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -92,6 +92,11 @@ impl Recorder {
     /// Opens a trace before its first call.
     pub fn open_trace(&self, spec: TraceSpec) {
         self.shared.send_waiting(Event::OpenTrace(Box::new(spec)));
+    }
+
+    /// Says where an open trace's run takes place; a later word replaces an earlier one.
+    pub fn describe_environment(&self, id: TraceId, environment: Environment) {
+        self.shared.send_waiting(Event::Environment { id, environment: Box::new(environment) });
     }
 
     /// Writes the closing row of a trace, if it is open.

@@ -45,6 +45,18 @@ pub(super) fn insert_trace(
     Ok(TraceKey(connection.last_insert_rowid()))
 }
 
+/// Where a trace's run takes place.
+pub(super) fn store_environment(
+    connection: &Connection,
+    trace: TraceKey,
+    environment: &str,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO trace_environment (trace, environment) VALUES (?1, ?2)")?
+        .execute(params![trace.0, environment])?;
+    Ok(())
+}
+
 /// The row of a request, written when it starts.
 pub(super) fn insert_exchange(
     connection: &Connection,

@@ -15,7 +15,7 @@ use super::known::KnownCalls;
 use super::open_trace::{
     Closing, ClosingCause, OpenCall, OpenCalls, OpenRequest, OpenTrace, OpenTraces, Origin, TraceNumber,
 };
-use super::rows::{insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace};
+use super::rows::{insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace, store_environment};
 use super::scrub::Scrubber;
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
@@ -24,6 +24,8 @@ use crate::{Retention, facts_row, reader};
 use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
+use looptape_core::redact::Credentials;
+use looptape_core::replay::Environment;
 use looptape_core::{TraceId, derive};
 use rusqlite::Connection;
 use std::collections::{BTreeSet, HashSet};
@@ -154,6 +156,7 @@ impl State {
                     return Err(error);
                 }
             }
+            Event::Environment { id, environment } => self.describe(connection, &id, &environment)?,
             Event::End { call, end, committed } => {
                 waiting.committed.extend(committed);
                 self.end(connection, call, *end)?;
@@ -225,6 +228,8 @@ impl State {
             Event::Gap(gap) => self.gap(gap),
             Event::Flush(done) => waiting.flushes.push(done),
             Event::Prune { retention, told } => waiting.prunes.push((retention, told)),
+            // Without it, masks by environment are left out: nothing is missing of what passed.
+            Event::Environment { .. } => {}
             Event::OpenTrace(_)
             | Event::Begin { .. }
             | Event::End { .. }
@@ -267,6 +272,20 @@ impl State {
             trace.key = Some(key);
         }
         Ok(Some(key))
+    }
+
+    fn describe(
+        &mut self,
+        connection: &Connection,
+        id: &TraceId,
+        environment: &Environment,
+    ) -> rusqlite::Result<()> {
+        let Some(number) = self.traces.of_id(id) else { return Ok(()) };
+        let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+        let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
+        let text = serde_json::to_string(environment).expect("an environment is texts and a date");
+        let clean = self.intake.scrubber.text(&mut trace.vault, &Credentials::none(), text);
+        store_environment(connection, key, &clean)
     }
 
     fn begin(&mut self, connection: &Connection, call: CallId, begin: BeginCall) -> rusqlite::Result<()> {

@@ -93,6 +93,7 @@ fn misses_can_be_asked() {
     assert_eq!(summary.divergences[0].requests, 2);
 
     let mut all_recorded = replayer_with(&calls, options);
-    calls.iter().for_each(|call| drop(served(&mut all_recorded, &call.body)));
+    let seqs: Vec<u32> = calls.iter().map(|call| seq_of(&mut all_recorded, &call.body)).collect();
+    assert_eq!(seqs, [0, 1, 2]);
     assert_eq!(all_recorded.finish().verdict, Verdict::Replayed, "nobody was asked");
 }

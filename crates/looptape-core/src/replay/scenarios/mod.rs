@@ -3,6 +3,7 @@
 mod forks;
 mod interleavings;
 mod tapes;
+mod volatile;
 
 use super::*;
 use crate::facts::Lineage;

@@ -1,0 +1,329 @@
+//! Values that are volatile because of the word before them: `pid 4711`, `port 8080`, `took 1.23s`, and
+//! what known harnesses write beside a tool's output.
+//!
+//! The label stays, and so does every other word. A number without its label, or a duration without its
+//! unit, counts as it is.
+
+use super::Site;
+use super::kind::MaskKind;
+use super::places::{Part, port_digits};
+
+/// Labels of numbers that the system hands out.
+const PID: &[&str] = &["pid", "ppid", "pgid", "tid"];
+const PORT: &[&str] = &["port"];
+
+/// Labels of measured times. A unit must follow the number.
+const MEASURED: &[&str] =
+    &["took", "elapsed", "duration", "latency", "runtime", "time", "real", "user", "sys"];
+
+/// Words before which plans are told as well as measurements: only a fraction or a short unit of seconds
+/// makes it a measurement.
+const AFTER: &[&str] = &["in", "after"];
+
+/// Units that may end a label: `elapsed_ms`, `wall_time_seconds`.
+const UNITS_IN_LABELS: &[&str] = &[
+    "s",
+    "ms",
+    "us",
+    "ns",
+    "sec",
+    "secs",
+    "seconds",
+    "millis",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+];
+
+/// Labels that end in their unit without a joint: `durationMs`.
+const JOINED: &[&str] = &["durationms", "elapsedms", "latencyms", "tookms", "timems", "runtimems"];
+
+/// The longest label.
+const LABEL_BYTES: usize = 16;
+
+/// With this claude-code begins a system prompt; observed where its base is Anthropic's own.
+const ACCOUNTING: &[u8] = b"x-anthropic-billing-header: ";
+
+/// In that header: a checksum of the request, the request before it, and the prompt's id.
+const IN_ACCOUNTING: &[&str] = &["cch=", "cc_prev_req=", "cc_prompt_id="];
+
+/// The value behind the label that fills `text[token]`, by its offset from the text's beginning.
+pub(super) fn labelled(text: &[u8], token: std::ops::Range<usize>, site: Site) -> Option<Part> {
+    let word = &text[token.clone()];
+    if word.len() > LABEL_BYTES {
+        return None;
+    }
+    let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
+    let value = || value_after(text, token.end);
+    let measured = || duration(text, value()?).map(|end| (value().unwrap_or(end)..end, MaskKind::Duration));
+    match word.first()?.to_ascii_lowercase() {
+        b'p' | b't' if is(PID) => value().and_then(|at| integer(text, at, MaskKind::Pid)),
+        b'p' if is(PORT) => {
+            let at = value()?;
+            Some((at..at + port_digits(&text[at..])?, MaskKind::Port))
+        }
+        b'i' if is(&["id"]) => id_label(text, &token, site),
+        b'i' | b'a' if is(AFTER) => {
+            let at = value()?;
+            let end = duration(text, at)?;
+            is_measurement(&text[at..end]).then_some((at..end, MaskKind::Duration))
+        }
+        _ if is(MEASURED) => measured(),
+        _ if site == Site::ToolResult && (names_its_unit(text, &token) || is(JOINED)) => {
+            let at = value()?;
+            Some((at..at + number(&text[at..])?, MaskKind::Duration))
+        }
+        _ => None,
+    }
+}
+
+/// The values in claude-code's accounting header, if the text is one.
+pub(super) fn accounting(text: &[u8]) -> Option<Vec<Part>> {
+    if !text.starts_with(ACCOUNTING) {
+        return None;
+    }
+    let mut parts: Vec<Part> = Vec::new();
+    for label in IN_ACCOUNTING {
+        let Some(at) = memchr::memmem::find(text, label.as_bytes()).map(|at| at + label.len()) else {
+            continue;
+        };
+        let length = text[at..].iter().take_while(|&&byte| byte != b';').count();
+        if length > 0 && text[at - label.len() - 1] == b' ' {
+            parts.push((at..at + length, MaskKind::Harness));
+        }
+    }
+    parts.sort_by_key(|(range, _)| range.start);
+    Some(parts)
+}
+
+/// `process id 4711`, and codex's `Chunk ID: 1515fe`.
+fn id_label(text: &[u8], token: &std::ops::Range<usize>, site: Site) -> Option<Part> {
+    let before = &text[..token.start];
+    let at = value_after(text, token.end).or_else(|| hex_after(text, token.end))?;
+    let follows = |word: &[u8]| {
+        let Some(word_at) = before.len().checked_sub(word.len() + 1) else { return false };
+        before[word_at..before.len() - 1].eq_ignore_ascii_case(word)
+            && matches!(before[before.len() - 1], b' ' | b'_')
+    };
+    if follows(b"process") {
+        return integer(text, at, MaskKind::Pid);
+    }
+    if site == Site::ToolResult && follows(b"chunk") {
+        let length = text[at..].iter().take(64).take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let ends = !text.get(at + length).is_some_and(u8::is_ascii_alphanumeric);
+        return (length > 0 && ends).then_some((at..at + length, MaskKind::Harness));
+    }
+    None
+}
+
+/// Where the value begins behind a label's separators; it begins with a digit.
+fn value_after(text: &[u8], label_end: usize) -> Option<usize> {
+    separators(text, label_end).filter(|&at| text[at].is_ascii_digit())
+}
+
+fn hex_after(text: &[u8], label_end: usize) -> Option<usize> {
+    separators(text, label_end).filter(|&at| text[at].is_ascii_hexdigit())
+}
+
+/// Where the separators behind a label end; there is at least one, and something behind them.
+fn separators(text: &[u8], label_end: usize) -> Option<usize> {
+    let rest = text.get(label_end..)?;
+    let length = rest
+        .iter()
+        .take(6)
+        .take_while(|byte| matches!(byte, b' ' | b'\t' | b':' | b'=' | b'"' | b'\'' | b'\\' | b'(' | b'#'))
+        .count();
+    (length > 0 && length < rest.len()).then_some(label_end + length)
+}
+
+fn integer(text: &[u8], at: usize, kind: MaskKind) -> Option<Part> {
+    let length = text[at..].iter().take(11).take_while(|byte| byte.is_ascii_digit()).count();
+    let ends = !text.get(at + length).is_some_and(u8::is_ascii_alphanumeric);
+    ((1..=10).contains(&length) && ends).then_some((at..at + length, kind))
+}
+
+/// Whether the label in `text[token]` is a unit that ends a measured time's name.
+fn names_its_unit(text: &[u8], token: &std::ops::Range<usize>) -> bool {
+    let word = &text[token.clone()];
+    let is_unit = UNITS_IN_LABELS.iter().any(|unit| word.eq_ignore_ascii_case(unit.as_bytes()));
+    let Some(before) = text[..token.start].strip_suffix(b"_").filter(|_| is_unit) else { return false };
+    let length = before.iter().rev().take(LABEL_BYTES).take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let name = &before[before.len() - length..];
+    MEASURED.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// The length of the number with which the text begins: digits, a fraction, an exponent.
+fn number(text: &[u8]) -> Option<usize> {
+    let digits = |from: usize| {
+        text.get(from..)
+            .map_or(0, |rest| rest.iter().take(20).take_while(|byte| byte.is_ascii_digit()).count())
+    };
+    let whole = digits(0);
+    if whole == 0 {
+        return None;
+    }
+    let mut end = whole;
+    if text.get(end) == Some(&b'.') && digits(end + 1) > 0 {
+        end += 1 + digits(end + 1);
+    }
+    if matches!(text.get(end), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(text.get(end + 1), Some(b'-' | b'+')));
+        if digits(end + 1 + sign) > 0 {
+            end += 1 + sign + digits(end + 1 + sign);
+        }
+    }
+    Some(end)
+}
+
+/// Units of time, longest spelling first.
+const UNITS: &[&str] = &[
+    "milliseconds",
+    "millisecond",
+    "microseconds",
+    "microsecond",
+    "nanoseconds",
+    "nanosecond",
+    "seconds",
+    "second",
+    "minutes",
+    "minute",
+    "hours",
+    "hour",
+    "secs",
+    "sec",
+    "mins",
+    "min",
+    "hrs",
+    "hr",
+    "ms",
+    "us",
+    "µs",
+    "μs",
+    "ns",
+    "s",
+    "m",
+    "h",
+];
+
+/// Units that no plan is told in.
+const SHORT_UNITS: &[&str] = &["ms", "us", "µs", "μs", "ns", "s", "sec", "secs"];
+
+/// Where the duration ends that begins at `at`: a number with its unit, and more of them, as in `1m2.5s`.
+fn duration(text: &[u8], at: usize) -> Option<usize> {
+    let mut end = duration_part(text, at)?;
+    // At most hours, minutes, seconds and a fraction of one.
+    for _ in 0..3 {
+        let blank = usize::from(text.get(end) == Some(&b' '));
+        match duration_part(text, end + blank) {
+            Some(next) => end = next,
+            None => break,
+        }
+    }
+    (!text.get(end).is_some_and(u8::is_ascii_alphanumeric)).then_some(end)
+}
+
+fn duration_part(text: &[u8], at: usize) -> Option<usize> {
+    let number_end = at + number(text.get(at..)?)?;
+    let unit_at = number_end + usize::from(text.get(number_end) == Some(&b' '));
+    let rest = text.get(unit_at..)?;
+    let unit = UNITS.iter().find(|unit| {
+        let is_unit = rest.get(..unit.len()).is_some_and(|word| word.eq_ignore_ascii_case(unit.as_bytes()));
+        is_unit && !rest.get(unit.len()).is_some_and(u8::is_ascii_alphabetic)
+    })?;
+    Some(unit_at + unit.len())
+}
+
+fn is_measurement(duration: &[u8]) -> bool {
+    let unit_at =
+        duration.iter().rposition(|byte| byte.is_ascii_digit() || *byte == b' ').map_or(0, |at| at + 1);
+    duration.contains(&b'.') || SHORT_UNITS.iter().any(|unit| unit.as_bytes() == &duration[unit_at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The masked value behind the first label of a text.
+    fn first(text: &str, site: Site) -> Option<(&str, MaskKind)> {
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            let end = at + bytes[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            if end > at
+                && let Some((range, kind)) = labelled(bytes, at..end, site)
+            {
+                return Some((&text[range], kind));
+            }
+            at = end.max(at) + 1;
+        }
+        None
+    }
+
+    #[test]
+    fn labels_and_their_values() {
+        for (text, value, kind) in [
+            ("pid 4711", "4711", MaskKind::Pid),
+            ("PID: 4711, ok", "4711", MaskKind::Pid),
+            (r#"{"child_pid": 4711}"#, "4711", MaskKind::Pid),
+            (r#"{\"pid\":4711}"#, "4711", MaskKind::Pid),
+            ("Process Group PGID: 11409", "11409", MaskKind::Pid),
+            ("process id 12", "12", MaskKind::Pid),
+            ("listening on port 8080.", "8080", MaskKind::Port),
+            ("PORT=43121", "43121", MaskKind::Port),
+            ("took 1.23s", "1.23s", MaskKind::Duration),
+            ("took 1m2.5s.", "1m2.5s", MaskKind::Duration),
+            ("in 0.4 seconds", "0.4 seconds", MaskKind::Duration),
+            ("passed in 12ms", "12ms", MaskKind::Duration),
+            ("elapsed: 12 ms", "12 ms", MaskKind::Duration),
+            ("Wall time: 1 seconds", "1 seconds", MaskKind::Duration),
+            ("time=12.3 µs", "12.3 µs", MaskKind::Duration),
+            ("real\t0m0.012s", "0m0.012s", MaskKind::Duration),
+        ] {
+            assert_eq!(first(text, Site::Elsewhere), Some((value, kind)), "{text}");
+        }
+        for text in [
+            "pid none",
+            "took 11409",
+            "in 5 minutes",
+            "in 3 files",
+            "after 30 seconds",
+            "port 99999",
+            "important 5",
+            "support 24",
+            "import 3",
+            "pid 4711x",
+            "took 3 steps",
+            "Chunk ID: 1515fe",
+            "\"elapsed_ms\": 12",
+            "id 12",
+        ] {
+            assert_eq!(first(text, Site::Elsewhere), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_harnesses_write_counts_in_results_only() {
+        for (text, value) in [
+            ("Chunk ID: 1515fe\nx", "1515fe"),
+            ("Chunk ID: fe1515", "fe1515"),
+            (r#"{"chunk_id":"a1b2c3"}"#, "a1b2c3"),
+            (r#"{"wall_time_seconds":1e-5,"exit_code":0}"#, "1e-5"),
+            (r#"{"elapsed_ms": 12}"#, "12"),
+            (r#"{"durationMs":0.25}"#, "0.25"),
+        ] {
+            assert_eq!(first(text, Site::ToolResult).map(|(value, _)| value), Some(value), "{text}");
+            assert_eq!(first(text, Site::Elsewhere), None, "{text}");
+        }
+        assert_eq!(first("Chunk ID: none", Site::ToolResult), None);
+        assert_eq!(first("timeout_ms: 12", Site::ToolResult), None);
+    }
+
+    #[test]
+    fn an_accounting_header() {
+        let text =
+            "x-anthropic-billing-header: cc_version=1; cch=eae7b; cc_prompt_id=x-1; cc_entrypoint=cli;";
+        let parts = accounting(text.as_bytes()).expect("it is one");
+        assert_eq!(parts.into_iter().map(|(range, _)| &text[range]).collect::<Vec<_>>(), ["eae7b", "x-1"]);
+        assert_eq!(accounting(b"the flag cch=1;"), None);
+    }
+}
