@@ -16,6 +16,7 @@ mod offline;
 mod passthrough;
 mod private;
 mod replays;
+mod resend;
 mod secrets;
 mod traces;
 mod views;

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Diverged,
     /// A replay left recorded calls unused.
     Unused,
+    /// The user interrupted it; what was done until then was told.
+    Interrupted,
     /// The child's own code, under `record` and `replay`.
     Child(u8),
     /// The child could not be started: not found (127) or not executable (126).
@@ -29,6 +31,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Diverged => 3,
             Self::Unused => 4,
+            Self::Interrupted => 130,
             Self::Child(code) | Self::NotStarted(code) => code,
         }
     }

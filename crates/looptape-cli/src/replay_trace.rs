@@ -6,8 +6,9 @@ use crate::child::environment;
 use crate::config::Config;
 use crate::session::{Global, new_trace_id};
 use looptape_core::TraceId;
+use looptape_core::redact::Credentials;
 use looptape_proxy::child_trace::ChildTrace;
-use looptape_store::{Durability, Moment, Recorder, RecorderThread, Source, TraceKey, TraceRow, TraceSpec};
+use looptape_store::{Durability, Moment, Recorder, RecorderThread, Source, TraceRow, TraceSpec};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
@@ -21,14 +22,23 @@ pub(crate) struct About<'a> {
     pub(crate) command: &'a [OsString],
 }
 
-/// An open replay trace. Dropping it leaves a trace that says it was broken off.
+/// Where replays are written down. Dropping it leaves traces that say they were broken off.
 #[derive(Debug)]
-#[must_use = "close() writes its closing row"]
-pub(crate) struct ReplayTrace {
-    id: TraceId,
-    recording: TraceKey,
+#[must_use = "finish() waits until everything is on disk"]
+pub(crate) struct ReplayStore {
     recorder: Recorder,
     thread: RecorderThread,
+    /// Secrets that an agent may know.
+    known: Credentials,
+}
+
+/// An open replay trace. Its store closes it as broken off, if nobody else does.
+#[derive(Debug)]
+#[must_use = "close() says how it ended"]
+pub(crate) struct ReplayTrace {
+    id: TraceId,
+    recorder: Recorder,
+    child: ChildTrace,
 }
 
 /// How a replay ended.
@@ -39,17 +49,9 @@ pub(crate) struct ReplayEnd {
     pub(crate) aborted: Option<String>,
 }
 
-/// A replay trace that is closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stored {
-    pub(crate) id: TraceId,
-    /// What it lacks and why, with how often.
-    pub(crate) gaps: BTreeMap<String, u64>,
-}
-
-impl ReplayTrace {
-    /// Opens a trace for a replay; `None`, and a line that says why, if the database cannot be written.
-    pub(crate) fn open(global: &Global, config: &Config, about: &About<'_>) -> anyhow::Result<Option<Self>> {
+impl ReplayStore {
+    /// `None`, and a line that says why, if the database cannot be written.
+    pub(crate) fn start(global: &Global, config: &Config) -> anyhow::Result<Option<Self>> {
         let (recorder, thread) = match global.recorder(config, Durability::Relaxed) {
             Ok(started) => started,
             Err(error) => {
@@ -57,30 +59,43 @@ impl ReplayTrace {
                 return Ok(None);
             }
         };
-        let id = new_trace_id()?;
-        recorder.open_trace(spec(&id, about));
-        Ok(Some(Self { id, recording: about.recording.key, recorder, thread }))
+        // Values that are no text cannot be in a body either.
+        let variables = std::env::vars_os();
+        let variables = variables.filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+        Ok(Some(Self { recorder, thread, known: environment::secrets(variables) }))
     }
 
+    /// Opens a trace for a replay.
+    pub(crate) fn open(&self, about: &About<'_>) -> anyhow::Result<ReplayTrace> {
+        let id = new_trace_id()?;
+        let recorder = self.recorder.clone();
+        recorder.open_trace(spec(&id, about));
+        let recording = about.recording.key;
+        let child = ChildTrace::new(recorder.clone(), id.clone(), recording, self.known.clone());
+        Ok(ReplayTrace { id, recorder, child })
+    }
+
+    /// Waits until everything is on disk. What is missing and why, with how often.
+    pub(crate) fn finish(self) -> BTreeMap<String, u64> {
+        let Self { recorder, thread, .. } = self;
+        drop(recorder);
+        thread.finish().gaps
+    }
+}
+
+impl ReplayTrace {
     pub(crate) fn id(&self) -> &TraceId {
         &self.id
     }
 
     /// For whoever answers the calls: it writes them down.
     pub(crate) fn child(&self) -> ChildTrace {
-        // Values that are no text cannot be in a body either.
-        let variables = std::env::vars_os();
-        let variables = variables.filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-        let known = environment::secrets(variables);
-        ChildTrace::new(self.recorder.clone(), self.id.clone(), self.recording, known)
+        self.child.clone()
     }
 
-    /// Ends the trace and waits until it is on disk.
-    pub(crate) fn close(self, end: ReplayEnd) -> Stored {
-        let Self { id, recorder, thread, .. } = self;
-        recorder.close_trace(id.clone(), Moment::now(), end.exit_code, end.aborted);
-        drop(recorder);
-        Stored { id, gaps: thread.finish().gaps }
+    /// Ends the trace.
+    pub(crate) fn close(self, end: ReplayEnd) {
+        self.recorder.close_trace(self.id, Moment::now(), end.exit_code, end.aborted);
     }
 }
 

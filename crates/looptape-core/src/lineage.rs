@@ -351,7 +351,7 @@ fn speech_of(message: &Message) -> Speech {
 
 /// Arguments that stayed text although they are JSON count as that JSON, and no arguments as an empty
 /// object: clients write a call without arguments in all these forms.
-fn parsed_arguments(arguments: &Value) -> Cow<'_, Value> {
+pub(crate) fn parsed_arguments(arguments: &Value) -> Cow<'_, Value> {
     let empty = || Cow::Owned(Value::Object(serde_json::Map::new()));
     match arguments {
         Value::Null => empty(),

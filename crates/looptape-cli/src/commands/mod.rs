@@ -9,8 +9,8 @@ mod matching;
 mod prune;
 mod record;
 mod replay;
+mod resend;
 mod selection;
-mod self_check;
 mod serve;
 mod show;
 mod stats;
@@ -19,7 +19,6 @@ mod verify;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use prune::Pruned;
-pub(crate) use self_check::SelfCheck;
 pub(crate) use show::StepDetail;
 
 use crate::exit::Exit;

@@ -1,14 +1,15 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
+use super::child_run;
 use super::matching::MatchingArgs;
-use super::{child_run, self_check};
+use super::resend::{self, ResendArgs, Resending};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::config::Config;
-use crate::exit::Exit;
+use crate::exit::{Exit, UsageError};
 use crate::render;
-use crate::replay_trace::{About, ReplayEnd, ReplayTrace};
-use crate::session::{Global, find, print, print_json, runtime};
+use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
+use crate::session::{Global, find, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
@@ -16,7 +17,7 @@ use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, 
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::Speed;
-use looptape_store::RecordedTrace;
+use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -29,21 +30,24 @@ use std::time::Duration;
 /// the request it belongs to. There is no upstream client and the agent has no key, so nothing can be
 /// spent. A request that was not recorded is refused, and the report says what changed.
 ///
-/// Without a command, the recorded requests themselves are sent to the recording and every answer is
-/// compared: a self-check of the trace.
+/// Without a command, the recorded requests themselves are sent, in recorded order and concurrency, and every
+/// answer is compared with the recorded one: a self-check of the recordings.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
   looptape replay last                           check the recording itself
+  looptape replay --all --concurrency 4          check all recordings, four at once
+  looptape replay --filter agent=refund.py --filter since=2d --json
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
 0 replayed.")]
 pub(crate) struct Args {
-    /// The trace: an id, a prefix of one, `last`, `last~2`
-    trace: String,
+    /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
+    #[arg(value_name = "TRACE")]
+    traces: Vec<String>,
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -74,8 +78,10 @@ pub(crate) struct Args {
     /// Without a command: print the result as JSON
     #[arg(long, conflicts_with = "command")]
     json: bool,
+    #[command(flatten)]
+    resend: ResendArgs,
     /// The agent's command line
-    #[arg(last = true, value_name = "CMD")]
+    #[arg(last = true, value_name = "CMD", help_heading = "Arguments")]
     command: Vec<OsString>,
 }
 
@@ -125,47 +131,47 @@ impl Args {
         })
     }
 
-    /// The trace that this replay is written down as.
-    fn open_trace(
-        &self,
-        global: &Global,
-        config: &Config,
-        trace: &RecordedTrace,
-    ) -> anyhow::Result<Option<ReplayTrace>> {
-        if self.no_record {
-            return Ok(None);
-        }
-        let why = if self.command.is_empty() { "self-check" } else { "replay" };
-        let about = About { recording: &trace.row, why: why.to_owned(), command: &self.command };
-        ReplayTrace::open(global, config, &about)
+    /// Where this replay is written down.
+    fn store(&self, global: &Global, config: &Config) -> anyhow::Result<Option<ReplayStore>> {
+        if self.no_record { Ok(None) } else { ReplayStore::start(global, config) }
     }
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = args.matching.settings(Config::load()?);
     let reader = global.reader()?;
-    let trace = reader.load(find(&reader, &args.trace)?)?;
+    if args.command.is_empty() {
+        return without_child(global, args, &reader, &config);
+    }
+    let [name] = args.traces.as_slice() else {
+        return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
+    };
+    let trace = reader.load(find(&reader, name)?)?;
     let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
-    let stored = args.open_trace(global, &config, &trace)?;
+    let store = args.store(global, &config)?;
+    let about = About { recording: &trace.row, why: "replay".to_owned(), command: &args.command };
+    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
     let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
-    if !args.command.is_empty() {
-        return with_child(global, args, &trace, Ready { server, told }, stored);
-    }
-    let check = runtime()?.block_on(self_check::run(&reader, &trace, server));
-    let aborted = check.as_ref().err().map(|error| format!("{error:#}"));
-    let stored = stored.map(|stored| stored.close(ReplayEnd { exit_code: None, aborted }));
-    let mut check = check?;
-    if let Some(stored) = &stored {
-        global.say(&format!("looptape: stored as {} (`looptape show last-replay`)", stored.id));
-    }
-    check.replay_trace = stored.map(|stored| stored.id);
-    if args.json {
-        print_json(&check)?;
-    } else {
-        print(&render::self_check::text(&check))?;
-    }
-    write_report(args.report.as_deref(), &serde_json::to_value(&check)?)?;
-    Ok(if check.is_clean() { Exit::Success } else { Exit::Diverged })
+    let run = AgentRun { trace: &trace, ready: Ready { server, told }, store, stored };
+    with_child(global, args, run)
+}
+
+fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
+    let store = args.store(global, config)?;
+    let resending = Resending {
+        traces: &args.traces,
+        args: &args.resend,
+        options: args.options(),
+        speed: args.speed,
+        store: store.as_ref(),
+    };
+    let report = resend::from_recordings(global, &resending, reader, config);
+    let gaps = store.map(ReplayStore::finish).unwrap_or_default();
+    let report = report?;
+    let exit = resend::tell(&report, args.json)?;
+    gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
+    write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
+    Ok(exit)
 }
 
 /// What came of running an agent against a recording.
@@ -204,17 +210,24 @@ pub(super) fn replay<M: Model>(
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
-fn with_child<M: Model>(
-    global: &Global,
-    args: &Args,
-    trace: &RecordedTrace,
-    Ready { server, mut told }: Ready<M>,
+/// An agent's run against a recording, about to begin.
+struct AgentRun<'a, M> {
+    trace: &'a RecordedTrace,
+    ready: Ready<M>,
+    store: Option<ReplayStore>,
     stored: Option<ReplayTrace>,
-) -> anyhow::Result<Exit> {
+}
+
+fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> anyhow::Result<Exit> {
+    let AgentRun { trace, mut ready, store, stored } = run;
     let id = &trace.row.id;
-    told.extend(stored.as_ref().map(|stored| ("LOOPTAPE_REPLAY".to_owned(), stored.id().to_string())));
-    let replayed = replay(id, Ready { server, told }, &args.command, ChildOutput::Inherited);
-    let stored = stored.map(|stored| stored.close(end(&replayed)));
+    let own = stored.as_ref().map(|stored| stored.id().clone());
+    ready.told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+    let replayed = replay(id, ready, &args.command, ChildOutput::Inherited);
+    if let Some(stored) = stored {
+        stored.close(end(&replayed));
+    }
+    let gaps = store.map(ReplayStore::finish).unwrap_or_default();
     let Replayed { child, summary, requests } = match replayed? {
         Ok(replayed) => replayed,
         Err(not_started) => {
@@ -226,7 +239,7 @@ fn with_child<M: Model>(
     let report = json!({
         "format": 1,
         "trace": id,
-        "replay_trace": stored.as_ref().map(|stored| &stored.id),
+        "replay_trace": own,
         "interrupted": child.interrupted.map(Interruption::as_str),
         "child_exit_code": child.code,
         "exit_code": exit.code(),
@@ -235,7 +248,8 @@ fn with_child<M: Model>(
     });
     write_report(args.report.as_deref(), &report)?;
     if !global.quiet || exit != Exit::Success {
-        let told = render::replayed::Told { summary: &summary, child, requests, stored: stored.as_ref() };
+        let own = own.as_ref();
+        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps };
         anstream::eprint!("{}", render::replayed::text(&told));
     }
     Ok(exit)

@@ -13,7 +13,7 @@ pub(crate) mod ls;
 pub(crate) mod pruned;
 pub(crate) mod recorded;
 pub(crate) mod replayed;
-pub(crate) mod self_check;
+pub(crate) mod resent;
 pub(crate) mod stats;
 pub(crate) mod step;
 pub(crate) mod style;

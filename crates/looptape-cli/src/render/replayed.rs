@@ -1,8 +1,9 @@
 //! What `replay -- CMD` says when it is done.
 
 use crate::child::process::{Ended, Interruption};
-use crate::replay_trace::Stored;
+use looptape_core::TraceId;
 use looptape_core::replay::{Summary, render_text};
+use std::collections::BTreeMap;
 
 /// What there is to say.
 #[derive(Debug)]
@@ -12,7 +13,9 @@ pub(crate) struct Told<'a> {
     /// Requests that reached the tape server.
     pub(crate) requests: u64,
     /// The replay's own trace.
-    pub(crate) stored: Option<&'a Stored>,
+    pub(crate) own: Option<&'a TraceId>,
+    /// What that trace lacks, with how often.
+    pub(crate) gaps: &'a BTreeMap<String, u64>,
 }
 
 /// The verdict first, then what led to it, then the agent's own end, then where it is written down.
@@ -25,16 +28,17 @@ pub(crate) fn text(told: &Told<'_>) -> String {
     if told.child.code != 0 {
         lines.push(format!("the agent ended with code {}", told.child.code));
     }
-    if let Some(stored) = told.stored {
-        let gaps = stored.gaps.iter();
-        lines.extend(
-            gaps.map(|(why, times)| {
-                format!("what is stored of this replay lacks something: {why} ({times} ×)")
-            }),
-        );
-        lines.push(format!("stored as {} (`looptape show last-replay`)", stored.id));
+    let mut out: String = lines.iter().map(|line| format!("looptape: {line}\n")).collect();
+    told.gaps.iter().for_each(|(why, times)| out.push_str(&format!("{}\n", gap(why, *times))));
+    if let Some(own) = told.own {
+        out.push_str(&format!("looptape: stored as {own} (`looptape show last-replay`)\n"));
     }
-    lines.iter().map(|line| format!("looptape: {line}\n")).collect()
+    out
+}
+
+/// What is missing of a replay's own trace.
+pub(crate) fn gap(why: &str, times: u64) -> String {
+    format!("looptape: what is stored of this replay lacks something: {why} ({times} ×)")
 }
 
 const NOTHING_CAME: &str =

@@ -73,6 +73,14 @@ impl Difference {
         Self { pointer, expected, actual, diff }
     }
 
+    /// The first difference of two JSON values, every field compared as it is; `None` if they are equal.
+    pub fn of_json(expected: &serde_json::Value, actual: &serde_json::Value) -> Option<Self> {
+        let (expected, actual) = (expected.to_string(), actual.to_string());
+        let mut search = Search { rules: Rules::everything_counts(), pointer: String::new() };
+        let parse = |text| Json::parse(text);
+        search.values(Place::ROOT, parse(expected.as_bytes()).as_ref(), parse(actual.as_bytes()).as_ref())
+    }
+
     fn of_values(pointer: String, expected: Option<&Json<'_>>, actual: Option<&Json<'_>>) -> Self {
         let (expected, actual) = (expected.map(Json::to_readable), actual.map(Json::to_readable));
         Self::of_texts(pointer, expected.as_deref(), actual.as_deref())

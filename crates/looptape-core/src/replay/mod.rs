@@ -5,6 +5,9 @@
 //! - `tape`, `recorded_body`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
+//! - `answers`: how an answer that was asked for again compares with the recorded one.
+//! - `schedule`, `retry`, `driven`: recorded requests sent again, and what came of it.
+//! - `free_run`: a loop that a model drives by itself, with the recording's tools.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //! - `fork_point`: from where on a replay goes its own way.
 //! - `provenance`: where each answer of a replay came from.
@@ -12,13 +15,16 @@
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
 //! and the same reports. Rebinding is not here.
 
+pub mod answers;
 mod cause;
 mod classify;
 pub mod components;
 mod difference;
+pub mod driven;
 mod environment;
 mod fields;
 mod fork_point;
+pub mod free_run;
 mod live;
 mod masks;
 mod near;
@@ -28,6 +34,8 @@ mod recorded_body;
 pub mod refusal;
 mod replayer;
 mod report;
+pub mod retry;
+pub mod schedule;
 mod side_calls;
 mod summary;
 mod tape;

@@ -11,6 +11,7 @@ mod bedrock_invoke;
 mod cohere_v1;
 mod cohere_v2;
 pub mod content_encoding;
+mod echo;
 mod framing;
 mod gemini;
 mod lenient;
@@ -25,6 +26,8 @@ pub mod route;
 pub mod sse;
 #[cfg(test)]
 mod test_events;
+
+pub use echo::WrittenResult;
 
 use crate::usage::TokenUsage;
 use serde::{Deserialize, Serialize};
@@ -139,6 +142,9 @@ pub struct ResponseView {
     pub finish_reason: Option<String>,
     pub text: String,
     pub reasoning: String,
+    /// What the model says where it refuses, in formats that keep that apart from its text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refusal: String,
     /// Client-executed tool calls, in order of appearance.
     pub tool_calls: Vec<ToolCall>,
     /// Names of server-executed tool calls, in order of appearance.

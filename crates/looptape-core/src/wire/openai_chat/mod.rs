@@ -170,6 +170,9 @@ pub(super) fn read_content(message: &Value, view: &mut ResponseView) {
     if let Some(reasoning) = reasoning_text(message) {
         view.reasoning.push_str(reasoning);
     }
+    if let Some(refusal) = text(message, "refusal") {
+        view.refusal.push_str(refusal);
+    }
     match message.get("content") {
         Some(Value::String(text)) => view.text.push_str(text),
         Some(Value::Array(content)) => {
