@@ -6,6 +6,7 @@ mod clients;
 mod corpus;
 mod crashes;
 mod demo;
+mod diff;
 mod endings;
 mod env;
 mod expectations;

@@ -9,6 +9,8 @@ pub(crate) enum Exit {
     Success,
     /// It could not; the message says why. `import`: some file was refused. `verify`: something is damaged.
     Failure,
+    /// Two traces differ, and it was asked to say so.
+    Different,
     /// The command line was wrong.
     Usage,
     /// A replay diverged from its recording.
@@ -27,7 +29,7 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Failure => 1,
+            Self::Failure | Self::Different => 1,
             Self::Usage => 2,
             Self::Diverged => 3,
             Self::Unused => 4,

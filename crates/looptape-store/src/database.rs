@@ -18,7 +18,8 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0001_traces.sql")),
     M::up(include_str!("../../../migrations/0002_import_times.sql")),
     M::up(include_str!("../../../migrations/0003_trace_environment.sql")),
-    M::up(include_str!("../../../migrations/0004_replays.sql")),
+    M::up(include_str!("../../../migrations/0004_packs.sql")),
+    M::up(include_str!("../../../migrations/0005_replays.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.

@@ -2,6 +2,7 @@
 
 mod child_run;
 mod demo;
+mod diff;
 mod doctor;
 mod import;
 mod ls;
@@ -50,6 +51,7 @@ enum Verb {
     Serve(serve::Args),
     Ls(ls::Args),
     Show(show::Args),
+    Diff(diff::Args),
     Stats(stats::Args),
     Import(import::Args),
     Verify(verify::Args),
@@ -68,6 +70,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Serve(args) => serve::run(global, &args),
         Verb::Ls(args) => ls::run(global, &args),
         Verb::Show(args) => show::run(global, &args),
+        Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),

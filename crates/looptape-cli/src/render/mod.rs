@@ -6,6 +6,7 @@
 //! What this does not do: compute. Every figure comes from the core's views.
 
 pub(crate) mod demo;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod figures;
 pub(crate) mod imported;

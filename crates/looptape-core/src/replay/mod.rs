@@ -22,7 +22,7 @@ pub mod components;
 mod difference;
 pub mod driven;
 mod environment;
-mod fields;
+pub(crate) mod fields;
 mod fork_point;
 pub mod free_run;
 mod live;
@@ -44,8 +44,9 @@ mod timeline;
 #[cfg(test)]
 mod scenarios;
 
+pub use crate::text_diff::{Change, InlineDiff, Span};
 pub use components::{Component, Normalise, verbatim};
-pub use difference::{Change, Difference, InlineDiff, Span};
+pub use difference::Difference;
 pub use environment::{Environment, GitState, LocalDate};
 pub use fork_point::NoSuchStep;
 pub use live::LiveRequest;

@@ -21,6 +21,7 @@ mod openai_completions;
 mod openai_responses;
 mod openai_usage;
 mod partial_calls;
+mod plain_message;
 mod response;
 pub mod route;
 pub mod sse;
@@ -262,6 +263,16 @@ impl Wire {
             Self::CohereChatV2 => Some(("messages", cohere_v2::decode_message)),
             Self::BedrockConverse => Some(("messages", bedrock_converse::decode_message)),
             Self::OpenAiCompletions | Self::OllamaGenerate | Self::CohereChatV1 | Self::BedrockInvoke => None,
+        }
+    }
+
+    /// Reads an element of the history that says what most say, as its [`ReadMessage`] would; `None` if it
+    /// says anything else.
+    pub fn read_plain_message(self, element: &[u8]) -> Option<Message> {
+        match self {
+            Self::OpenAiChat => plain_message::of_openai_chat(element),
+            Self::AnthropicMessages => plain_message::of_anthropic(element),
+            _ => None,
         }
     }
 
