@@ -133,6 +133,10 @@ fn loops_that_run_freely_on_their_own_recording_are_that_recording() {
     }
     // The recorded 429s came again and were tried again, and no recorded call was left over.
     assert_eq!((report["stats"]["retries"].as_u64(), report["loops"].as_u64()), (Some(4), Some(6)));
+    // Each run is a trace of its own.
+    let children = json(&env.looptape(&["ls", "--replays", "-n", "0", "--json"]));
+    let is_listed = |run: &Value| children.as_array().unwrap().iter().any(|row| row["id"] == run["child"]);
+    assert!(report["runs"].as_array().unwrap().iter().all(is_listed), "{report}");
     let unused = |run: &Value| run["replay"]["unused"].as_array().unwrap().len();
     assert!(report["runs"].as_array().unwrap().iter().all(|run| unused(run) == 0), "{report}");
 

@@ -2,6 +2,7 @@
 //! with the recorded one; or a built-in loop lets whoever answers drive.
 
 use super::selection::Selection;
+use crate::child::process::Interruption;
 use crate::config::Config;
 use crate::drive::batch::{self, Answered, Answering, Batch, Batched};
 use crate::drive::client::Client;
@@ -9,6 +10,7 @@ use crate::drive::forced::Sending;
 use crate::drive::{Recording, Sent, Stop, forced, free};
 use crate::exit::{Exit, UsageError};
 use crate::render;
+use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
 use crate::session::{Global, find, now_unix_us, print, print_json, progress, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
@@ -60,6 +62,8 @@ pub(super) struct Resending<'a> {
     pub(super) args: &'a ResendArgs,
     pub(super) options: Options,
     pub(super) speed: Speed,
+    /// Where each run is written down.
+    pub(super) store: Option<&'a ReplayStore>,
 }
 
 /// What came of it.
@@ -153,23 +157,37 @@ impl Resending<'_> {
             }
             std::future::pending::<()>().await;
         };
-        let answering = async |trace: &RecordedTrace| self.answering(trace).await;
+        let answering = async |trace: &RecordedTrace| self.answering(trace, &stop).await;
         tokio::select! {
             batched = batch::run(self.reader, batch, &bar, &stop, answering, job) => batched,
             () = interrupted => unreachable!("waiting for a signal does not end"),
         }
     }
 
+    /// In words, how the traces of the runs were made.
+    fn why(&self) -> &'static str {
+        if self.args.free_run { "free run" } else { "self-check" }
+    }
+
     /// Starts a server that answers one run of a trace.
-    async fn answering(&self, trace: &RecordedTrace) -> anyhow::Result<Answering> {
+    async fn answering(&self, trace: &RecordedTrace, stop: &Stop) -> anyhow::Result<Answering> {
         let Ready { server, .. } = tape::server(self.reader, trace, self.options, self.config)?;
-        let server = Arc::new(server.at_speed(self.speed));
+        let about = About { recording: &trace.row, why: self.why().to_owned(), command: &[] };
+        let stored = self.store.map(|store| store.open(&about)).transpose()?;
+        let server = server.at_speed(self.speed).leaving(stored.as_ref().map(ReplayTrace::child));
+        let server = Arc::new(server);
         let running = Server::start(tape::listen().await?, server.clone());
+        let stop = stop.clone();
         let finish = move || {
+            let child = stored.as_ref().map(|stored| stored.id().to_string());
+            if let Some(stored) = stored {
+                let aborted = stop.is_set().then(|| Interruption::CtrlC.as_str().to_owned());
+                stored.close(ReplayEnd { exit_code: None, aborted });
+            }
             let replay = server.finish().context("the replay was ended twice: this is a bug")?;
             match server.trouble() {
                 Some(trouble) => Err(anyhow::anyhow!(trouble)),
-                None => Ok(Answered { replay: Some(replay), child: None }),
+                None => Ok(Answered { replay: Some(replay), child }),
             }
         };
         let running = running.context("the tape server cannot be started")?;
@@ -194,7 +212,7 @@ pub(super) fn self_check(
         max_steps: None,
     };
     let (options, speed) = (Options::default(), Speed::AtOnce);
-    Resending { global, config, reader, traces: &[trace], args: &args, options, speed }.resent()
+    Resending { global, config, reader, traces: &[trace], args: &args, options, speed, store: None }.resent()
 }
 
 impl Report {
