@@ -11,6 +11,8 @@ mod figures;
 mod freely;
 mod resent;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use figures::{DrivenMoney, Figures, RefusedTrace, RunLine};
 pub use freely::{FreeLoop, FreeOutcome, FreeReport, FreedLoops};
