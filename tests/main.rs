@@ -18,6 +18,8 @@ mod passthrough;
 mod private;
 mod resend;
 mod secrets;
+mod served_recordings;
+mod surroundings;
 mod traces;
 mod views;
 mod volatile;

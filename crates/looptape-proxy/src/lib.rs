@@ -5,6 +5,7 @@
 //! has none, so a cached replay cannot reach the network.
 
 pub mod address;
+pub mod egress;
 pub mod guard;
 pub mod reply;
 pub mod server;

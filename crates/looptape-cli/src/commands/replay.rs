@@ -1,10 +1,12 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
 use super::child_run;
+use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
 use super::resend::{self, ResendArgs, Resending};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, NotStarted};
+use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
@@ -39,6 +41,8 @@ Examples:
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
+  looptape replay last --clock recorded --block-egress -- python agent.py
+  looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
 0 replayed.")]
@@ -64,6 +68,8 @@ pub(crate) struct Args {
     /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
     #[arg(long, value_name = "N", default_value = "0", value_parser = speed)]
     speed: Speed,
+    #[command(flatten)]
+    surroundings: SurroundingsArgs,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
@@ -75,6 +81,8 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     resend: ResendArgs,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// The agent's command line
     #[arg(last = true, value_name = "CMD", help_heading = "Arguments")]
     command: Vec<OsString>,
@@ -137,7 +145,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     };
     let trace = reader.load(find(&reader, name)?)?;
-    let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
+    let clock = args.surroundings.clock;
+    let Ready { server, told } = tape::server_at(&reader, &trace, args.options(), &config, clock)?;
     let ready = Ready { server: server.at_speed(args.speed), told };
     with_child(global, args, &trace, ready)
 }
@@ -145,6 +154,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
     let resending =
         Resending { traces: &args.traces, args: &args.resend, options: args.options(), speed: args.speed };
+    if let Some(listen) = args.listen.address() {
+        let (exit, report) = library::run(global, (listen, &args.listen), &resending, reader, config)?;
+        write_report(args.report.as_deref(), &report)?;
+        return Ok(exit);
+    }
     let report = resend::from_recordings(global, &resending, reader, config)?;
     let exit = resend::tell(&report, args.json)?;
     write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
@@ -187,8 +201,11 @@ pub(super) fn replay(
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
-fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, ready: Ready) -> anyhow::Result<Exit> {
+fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, mut ready: Ready) -> anyhow::Result<Exit> {
     let id = &trace.row.id;
+    let started = trace.row.happened_unix_us();
+    let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
+    ready.told.extend(surroundings.variables());
     let Replayed { child, summary, requests } =
         match replay(id, ready, &args.command, ChildOutput::Inherited)? {
             Ok(replayed) => replayed,
@@ -197,18 +214,22 @@ fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, ready: Ready)
                 return Ok(not_started.exit);
             }
         };
+    let (summary, guarantees) = surroundings.finish(summary);
+    let guarantee = format!("the replay server has no upstream client; {}", guarantees.sentence());
     let exit = exit(&summary, child, args.allow_unused);
     let report = json!({
         "format": 1,
         "trace": id,
         "child_exit_code": child.code,
         "exit_code": exit.code(),
-        "guarantee": "the replay server has no upstream client; the agent's provider keys were dummies",
+        "guarantee": guarantee,
+        "guarantees": guarantees,
         "replay": summary,
     });
     write_report(args.report.as_deref(), &report)?;
     if !global.quiet || exit != Exit::Success {
         anstream::eprint!("{}", render::replayed::text(&summary, child.code, requests));
+        anstream::eprintln!("looptape: {guarantee}");
     }
     Ok(exit)
 }

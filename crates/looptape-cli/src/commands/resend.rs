@@ -51,7 +51,7 @@ pub(super) struct Resending<'a> {
 
 impl Resending<'_> {
     /// The traces to send, in the order in which they were named, or the oldest first.
-    fn rows(&self, reader: &Reader) -> anyhow::Result<Vec<TraceRow>> {
+    pub(super) fn rows(&self, reader: &Reader) -> anyhow::Result<Vec<TraceRow>> {
         if !self.traces.is_empty() {
             return self.traces.iter().map(|name| find(reader, name)).collect();
         }

@@ -8,6 +8,7 @@
 //! - `answers`: how an answer that was asked for again compares with the recorded one.
 //! - `schedule`, `retry`, `driven`: recorded requests sent again, and what came of it.
 //! - `free_run`: a loop that a model drives by itself, with the recording's tools.
+//! - `references`: requests that point at things by their ids, and which id stands for which.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
@@ -27,6 +28,7 @@ mod masks;
 mod near;
 mod options;
 mod recorded_body;
+mod references;
 pub mod refusal;
 mod replayer;
 mod report;

@@ -95,6 +95,21 @@ pub struct Summary {
     pub divergences: Vec<Report>,
 }
 
+impl Summary {
+    /// Adds the connections past the replay that were refused: `host:port`, and how often each was tried.
+    pub fn with_blocked_egress<'a>(mut self, tried: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
+        for (host, requests) in tried {
+            let message = format!("The agent tried to reach {host} past the replay, and was refused.");
+            let endpoint = format!("CONNECT {host}");
+            let report = Report::new(DivergenceCode::LiveEgressBlocked, None, message);
+            self.divergences.push(Report { endpoint, requests, ..report });
+        }
+        self.divergences.sort_by_cached_key(Report::reading_order);
+        self.verdict = Verdict::of(&self.divergences);
+        self
+    }
+}
+
 impl Verdict {
     pub(super) fn of(divergences: &[Report]) -> Self {
         if divergences.is_empty() {
