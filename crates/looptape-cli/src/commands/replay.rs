@@ -5,16 +5,18 @@ use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
 use super::resend::{self, ResendArgs, Resending};
 use crate::child::environment::Mode;
-use crate::child::process::{ChildOutput, Ended, NotStarted};
+use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
+use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
 use crate::session::{Global, find, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
+use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
@@ -76,6 +78,9 @@ pub(crate) struct Args {
     /// Replay a recording that has holes
     #[arg(long)]
     allow_incomplete: bool,
+    /// Leave no trace of the replay in the database
+    #[arg(long)]
+    no_record: bool,
     /// Without a command: print the result as JSON
     #[arg(long, conflicts_with = "command")]
     json: bool,
@@ -133,6 +138,11 @@ impl Args {
             ..Options::default()
         })
     }
+
+    /// Where this replay is written down.
+    fn store(&self, global: &Global, config: &Config) -> anyhow::Result<Option<ReplayStore>> {
+        if self.no_record { Ok(None) } else { ReplayStore::start(global, config) }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
@@ -146,21 +156,37 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     };
     let trace = reader.load(find(&reader, name)?)?;
     let clock = args.surroundings.clock;
-    let Ready { server, told } = tape::server_at(&reader, &trace, args.options(), &config, clock)?;
-    let ready = Ready { server: server.at_speed(args.speed), told };
-    with_child(global, args, &trace, ready)
+    let Ready { server, mut told } = tape::server_at(&reader, &trace, args.options(), &config, clock)?;
+    let started = trace.row.happened_unix_us();
+    let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
+    told.extend(surroundings.variables());
+    let store = args.store(global, &config)?;
+    let about = About { recording: &trace.row, why: "replay".to_owned(), command: &args.command };
+    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
+    let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
+    let run = AgentRun { trace: &trace, ready: Ready { server, told }, surroundings, store, stored };
+    with_child(global, args, run)
 }
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let resending =
-        Resending { traces: &args.traces, args: &args.resend, options: args.options(), speed: args.speed };
+    let resending = |store| Resending {
+        traces: &args.traces,
+        args: &args.resend,
+        options: args.options(),
+        speed: args.speed,
+        store,
+    };
     if let Some(listen) = args.listen.address() {
-        let (exit, report) = library::run(global, (listen, &args.listen), &resending, reader, config)?;
+        let (exit, report) = library::run(global, (listen, &args.listen), &resending(None), reader, config)?;
         write_report(args.report.as_deref(), &report)?;
         return Ok(exit);
     }
-    let report = resend::from_recordings(global, &resending, reader, config)?;
+    let store = args.store(global, config)?;
+    let report = resend::from_recordings(global, &resending(store.as_ref()), reader, config);
+    let gaps = store.map(ReplayStore::finish).unwrap_or_default();
+    let report = report?;
     let exit = resend::tell(&report, args.json)?;
+    gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
     write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
     Ok(exit)
 }
@@ -174,9 +200,9 @@ pub(super) struct Replayed {
 }
 
 /// Runs an agent against a server that answers from the trace `id`.
-pub(super) fn replay(
+pub(super) fn replay<M: Model>(
     id: &TraceId,
-    Ready { server, told }: Ready,
+    Ready { server, told }: Ready<M>,
     command: &[OsString],
     output: ChildOutput,
 ) -> anyhow::Result<Result<Replayed, NotStarted>> {
@@ -201,25 +227,40 @@ pub(super) fn replay(
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
-fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, mut ready: Ready) -> anyhow::Result<Exit> {
+/// An agent's run against a recording, about to begin.
+struct AgentRun<'a, M> {
+    trace: &'a RecordedTrace,
+    ready: Ready<M>,
+    surroundings: Surroundings,
+    store: Option<ReplayStore>,
+    stored: Option<ReplayTrace>,
+}
+
+fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> anyhow::Result<Exit> {
+    let AgentRun { trace, mut ready, surroundings, store, stored } = run;
     let id = &trace.row.id;
-    let started = trace.row.happened_unix_us();
-    let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
-    ready.told.extend(surroundings.variables());
-    let Replayed { child, summary, requests } =
-        match replay(id, ready, &args.command, ChildOutput::Inherited)? {
-            Ok(replayed) => replayed,
-            Err(not_started) => {
-                anstream::eprintln!("looptape: {}", not_started.message);
-                return Ok(not_started.exit);
-            }
-        };
+    let own = stored.as_ref().map(|stored| stored.id().clone());
+    ready.told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+    let replayed = replay(id, ready, &args.command, ChildOutput::Inherited);
+    if let Some(stored) = stored {
+        stored.close(end(&replayed));
+    }
+    let gaps = store.map(ReplayStore::finish).unwrap_or_default();
+    let Replayed { child, summary, requests } = match replayed? {
+        Ok(replayed) => replayed,
+        Err(not_started) => {
+            anstream::eprintln!("looptape: {}", not_started.message);
+            return Ok(not_started.exit);
+        }
+    };
     let (summary, guarantees) = surroundings.finish(summary);
     let guarantee = format!("the replay server has no upstream client; {}", guarantees.sentence());
     let exit = exit(&summary, child, args.allow_unused);
     let report = json!({
         "format": 1,
         "trace": id,
+        "replay_trace": own,
+        "interrupted": child.interrupted.map(Interruption::as_str),
         "child_exit_code": child.code,
         "exit_code": exit.code(),
         "guarantee": guarantee,
@@ -228,10 +269,24 @@ fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, mut ready: Re
     });
     write_report(args.report.as_deref(), &report)?;
     if !global.quiet || exit != Exit::Success {
-        anstream::eprint!("{}", render::replayed::text(&summary, child.code, requests));
+        let own = own.as_ref();
+        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps };
+        anstream::eprint!("{}", render::replayed::text(&told));
         anstream::eprintln!("looptape: {guarantee}");
     }
     Ok(exit)
+}
+
+/// What the replay's own trace says about its end.
+fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
+    match replayed {
+        Ok(Ok(Replayed { child, .. })) => ReplayEnd {
+            exit_code: Some(child.code),
+            aborted: child.interrupted.map(|interruption| interruption.as_str().to_owned()),
+        },
+        Ok(Err(not_started)) => ReplayEnd { exit_code: None, aborted: Some(not_started.message.clone()) },
+        Err(error) => ReplayEnd { exit_code: None, aborted: Some(format!("{error:#}")) },
+    }
 }
 
 /// Strongest first: diverged, the child's own code, unused recordings.
