@@ -44,13 +44,11 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves the chosen traces; the report as JSON.
 pub(super) fn run(
-    global: &Global,
     (listen, args): (SocketAddr, &ListenArgs),
     resending: &Resending<'_>,
-    reader: &Reader,
-    config: &Config,
 ) -> anyhow::Result<(Exit, Value)> {
-    let rows = resending.rows(reader)?;
+    let Resending { global, reader, config, .. } = *resending;
+    let rows = resending.rows()?;
     let mut traces = Vec::with_capacity(rows.len());
     for row in &rows {
         traces.push((row.key, reader.outlines(row.key)?));

@@ -3,7 +3,7 @@
 use super::child_run;
 use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
-use super::resend::{self, ResendArgs, Resending};
+use super::resend::{ResendArgs, Resending};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::child::surroundings::{Surroundings, SurroundingsArgs};
@@ -42,6 +42,7 @@ Examples:
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
+  looptape replay last --free-run                let the answers drive, with the recorded tools
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
   looptape replay last --clock recorded --block-egress -- python agent.py
   looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
@@ -170,6 +171,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
     let resending = |store| Resending {
+        global,
+        config,
+        reader,
         traces: &args.traces,
         args: &args.resend,
         options: args.options(),
@@ -177,15 +181,15 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         store,
     };
     if let Some(listen) = args.listen.address() {
-        let (exit, report) = library::run(global, (listen, &args.listen), &resending(None), reader, config)?;
+        let (exit, report) = library::run((listen, &args.listen), &resending(None))?;
         write_report(args.report.as_deref(), &report)?;
         return Ok(exit);
     }
     let store = args.store(global, config)?;
-    let report = resend::from_recordings(global, &resending(store.as_ref()), reader, config);
+    let report = resending(store.as_ref()).run();
     let gaps = store.map(ReplayStore::finish).unwrap_or_default();
     let report = report?;
-    let exit = resend::tell(&report, args.json)?;
+    let exit = report.tell(args.json)?;
     gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
     write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
     Ok(exit)
