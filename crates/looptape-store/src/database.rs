@@ -17,6 +17,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0002_import_times.sql")),
     M::up(include_str!("../../../migrations/0004_trace_environment.sql")),
     M::up(include_str!("../../../migrations/0005_packs.sql")),
+    M::up(include_str!("../../../migrations/0006_recurring_content.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.
