@@ -332,8 +332,8 @@ mod tests {
         /// What was known of an earlier body changes nothing in what is read, whatever the two share.
         #[test]
         fn a_body_reads_the_same_after_any_other(
-            before in prop::collection::vec(message(), 0..6),
-            keep in 0usize..6,
+            before in prop::collection::vec(message(), 0..24),
+            keep in 0usize..24,
             tail in prop::collection::vec(message(), 0..4),
             extra in prop::sample::select(vec!["", r#","system":"be brief""#, r#","input":"again""#, r#","prompt":"once""#]),
             tools_first in any::<bool>(),
