@@ -19,6 +19,7 @@ mod private;
 mod replays;
 mod resend;
 mod secrets;
+mod sources;
 mod traces;
 mod views;
 mod volatile;

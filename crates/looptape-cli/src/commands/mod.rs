@@ -14,6 +14,7 @@ mod resend;
 mod selection;
 mod serve;
 mod show;
+mod sources;
 mod stats;
 mod verify;
 
@@ -21,6 +22,7 @@ pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use prune::Pruned;
 pub(crate) use show::StepDetail;
+pub(crate) use sources::AskedModel;
 
 use crate::exit::Exit;
 use crate::session::Global;

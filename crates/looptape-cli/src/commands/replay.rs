@@ -3,10 +3,12 @@
 use super::child_run;
 use super::matching::MatchingArgs;
 use super::resend::{self, ResendArgs, Resending};
+use super::sources::{AskedModel, SourceArgs};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
+use crate::money::Money;
 use crate::render;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
 use crate::session::{Global, find, runtime};
@@ -28,7 +30,8 @@ use std::time::Duration;
 ///
 /// The agent's requests are answered from the trace: the same bytes in the same pieces, each answer to
 /// the request it belongs to. There is no upstream client and the agent has no key, so nothing can be
-/// spent. A request that was not recorded is refused, and the report says what changed.
+/// spent. A request that was not recorded is refused, and the report says what changed. With `--source` or
+/// `--on-miss` a model answers where the recording does not.
 ///
 /// Without a command, the recorded requests themselves are sent, in recorded order and concurrency, and every
 /// answer is compared with the recorded one: a self-check of the recordings.
@@ -41,9 +44,12 @@ Examples:
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
+  looptape replay last --on-miss live --max-usd 0.50 -- ./agent      pay for what changed
+  looptape replay last --from 4 --source live --model gpt-4o --max-usd 1 -- ./agent
+  looptape replay last --from 4 --source mock --speed 1 -- ./agent   a made-up model, at the recorded pace
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
-0 replayed.")]
+99 live calls were refused because of --max-usd; 0 replayed.")]
 pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
     #[arg(value_name = "TRACE")]
@@ -79,6 +85,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "command")]
     json: bool,
     #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
     resend: ResendArgs,
     /// The agent's command line
     #[arg(last = true, value_name = "CMD", help_heading = "Arguments")]
@@ -111,7 +119,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 impl Args {
     fn options(&self) -> Options {
-        self.matching.options(Options {
+        let options = self.matching.options(Options {
             max_rung: match self.max_rung {
                 0 => Rung::Bytes,
                 1 => Rung::Canonical,
@@ -128,7 +136,8 @@ impl Args {
             },
             holes: if self.allow_incomplete { Holes::Allow } else { Holes::Refuse },
             ..Options::default()
-        })
+        });
+        self.sources.options(options)
     }
 
     /// Where this replay is written down.
@@ -148,15 +157,21 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     };
     let trace = reader.load(find(&reader, name)?)?;
     let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
-    let store = args.store(global, &config)?;
-    let about = About { recording: &trace.row, why: "replay".to_owned(), command: &args.command };
-    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
-    let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
-    let run = AgentRun { trace: &trace, ready: Ready { server, told }, store, stored };
-    with_child(global, args, run)
+    let server = server.at_speed(args.speed);
+    match args.sources.model(&config, &reader, &trace, args.speed)? {
+        None => with_child(global, args, &config, &trace, Ready { server, told }, None),
+        Some(model) => {
+            let server = server.asking(model.clone());
+            with_child(global, args, &config, &trace, Ready { server, told }, Some(&model))
+        }
+    }
 }
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
+    if args.sources.asked()?.is_some() {
+        let say = "a model is asked on behalf of an agent: write its command after `--`";
+        return Err(UsageError(say.to_owned()).into());
+    }
     let store = args.store(global, config)?;
     let resending = Resending {
         traces: &args.traces,
@@ -210,19 +225,22 @@ pub(super) fn replay<M: Model>(
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
-/// An agent's run against a recording, about to begin.
-struct AgentRun<'a, M> {
-    trace: &'a RecordedTrace,
-    ready: Ready<M>,
-    store: Option<ReplayStore>,
-    stored: Option<ReplayTrace>,
-}
-
-fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> anyhow::Result<Exit> {
-    let AgentRun { trace, mut ready, store, stored } = run;
+fn with_child<M: Model>(
+    global: &Global,
+    args: &Args,
+    config: &Config,
+    trace: &RecordedTrace,
+    Ready { server, mut told }: Ready<M>,
+    asked: Option<&AskedModel>,
+) -> anyhow::Result<Exit> {
     let id = &trace.row.id;
+    let store = args.store(global, config)?;
+    let about = About { recording: &trace.row, why: args.sources.why(), command: &args.command };
+    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
+    let server = server.leaving(stored.as_ref().map(ReplayTrace::child));
     let own = stored.as_ref().map(|stored| stored.id().clone());
-    ready.told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+    told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+    let ready = Ready { server, told };
     let replayed = replay(id, ready, &args.command, ChildOutput::Inherited);
     if let Some(stored) = stored {
         stored.close(end(&replayed));
@@ -235,7 +253,8 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
             return Ok(not_started.exit);
         }
     };
-    let exit = exit(&summary, child, args.allow_unused);
+    let money = Money::of(trace, &summary, asked);
+    let exit = exit(&summary, child, args.allow_unused, &money);
     let report = json!({
         "format": 1,
         "trace": id,
@@ -243,13 +262,18 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
         "interrupted": child.interrupted.map(Interruption::as_str),
         "child_exit_code": child.code,
         "exit_code": exit.code(),
-        "guarantee": "the replay server has no upstream client; the agent's provider keys were dummies",
+        "guarantee": guarantee(asked),
+        "money": money,
         "replay": summary,
     });
     write_report(args.report.as_deref(), &report)?;
+    for (remark, times) in asked.map(AskedModel::remarks).unwrap_or_default() {
+        global.say(&format!("looptape: {remark} ({times} ×)"));
+    }
     if !global.quiet || exit != Exit::Success {
         let own = own.as_ref();
-        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps };
+        let money = &money;
+        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
         anstream::eprint!("{}", render::replayed::text(&told));
     }
     Ok(exit)
@@ -267,12 +291,26 @@ fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
     }
 }
 
-/// Strongest first: diverged, the child's own code, unused recordings.
-fn exit(summary: &Summary, ended: Ended, allow_unused: bool) -> Exit {
+/// What is true of the replay, whatever the agent did.
+fn guarantee(asked: Option<&AskedModel>) -> &'static str {
+    match asked {
+        None => "the replay server has no upstream client; the agent's provider keys were dummies",
+        Some(AskedModel::Mock(_)) => {
+            "no provider was asked; the agent's provider keys were dummies; mock answers prove nothing about a model"
+        }
+        Some(AskedModel::Live(_)) => {
+            "calls beyond the recording went to their providers, within the budget; the agent's provider keys were dummies"
+        }
+    }
+}
+
+/// Strongest first: diverged, the child's own code, unused recordings, calls beyond the budget.
+fn exit(summary: &Summary, ended: Ended, allow_unused: bool, money: &Money) -> Exit {
     match (summary.verdict, ended.exit()) {
         (Verdict::Diverged, _) => Exit::Diverged,
         (_, child) if child != Exit::Success => child,
         (Verdict::Unused, _) if !allow_unused => Exit::Unused,
+        _ if money.is_over() => Exit::Gate,
         _ => Exit::Success,
     }
 }
