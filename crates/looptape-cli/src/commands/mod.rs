@@ -8,6 +8,7 @@ mod import;
 mod library;
 mod ls;
 mod matching;
+mod models;
 mod prune;
 mod record;
 mod replay;
@@ -15,6 +16,7 @@ mod resend;
 mod selection;
 mod serve;
 mod show;
+mod sources;
 mod stats;
 mod verify;
 
@@ -22,6 +24,7 @@ pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use prune::Pruned;
 pub(crate) use show::StepDetail;
+pub(crate) use sources::AskedModel;
 
 use crate::exit::Exit;
 use crate::session::Global;

@@ -3,18 +3,22 @@
 use super::child_run;
 use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
-use super::resend::{ResendArgs, Resending};
+use super::models::{self, ModelRun, ModelsArgs};
+use super::resend::{Report, ResendArgs, Resending};
+use super::sources::{AskedModel, ModelPlan, SourceArgs};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
+use crate::money::Money;
 use crate::render;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
-use crate::session::{Global, find, runtime};
+use crate::session::{Global, find, runtime, style};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
+use looptape_core::replay::comparison::ModelEnd;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
@@ -30,7 +34,8 @@ use std::time::Duration;
 ///
 /// The agent's requests are answered from the trace: the same bytes in the same pieces, each answer to
 /// the request it belongs to. There is no upstream client and the agent has no key, so nothing can be
-/// spent. A request that was not recorded is refused, and the report says what changed.
+/// spent. A request that was not recorded is refused, and the report says what changed. With `--source` or
+/// `--on-miss` a model answers where the recording does not.
 ///
 /// Without a command, the recorded requests themselves are sent, in recorded order and concurrency, and every
 /// answer is compared with the recorded one: a self-check of the recordings.
@@ -46,9 +51,15 @@ Examples:
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
   looptape replay last --clock recorded --block-egress -- python agent.py
   looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
+  looptape replay last --on-miss live --max-usd 0.50 -- ./agent      pay for what changed
+  looptape replay last --from 4 --source live --model gpt-4o --max-usd 1 -- ./agent
+  looptape replay last --from 4 --source mock --speed 1 -- ./agent   a made-up model, at the recorded pace
+  looptape replay last --free-run --source live --max-usd 0.20   a live model drives, with the recorded tools
+  looptape replay last --from 3 --source live --max-usd 2 --models gpt-4o,gpt-4o-mini \
+      --verify ./check.sh -- ./agent
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
-0 replayed.")]
+99 live calls were refused because of --max-usd; 0 replayed.")]
 pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
     #[arg(value_name = "TRACE")]
@@ -86,6 +97,10 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "command")]
     json: bool,
     #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
+    models: ModelsArgs,
+    #[command(flatten)]
     resend: ResendArgs,
     #[command(flatten)]
     listen: ListenArgs,
@@ -120,7 +135,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 impl Args {
     fn options(&self) -> Options {
-        self.matching.options(Options {
+        let options = self.matching.options(Options {
             max_rung: match self.max_rung {
                 0 => Rung::Bytes,
                 1 => Rung::Canonical,
@@ -137,7 +152,29 @@ impl Args {
             },
             holes: if self.allow_incomplete { Holes::Allow } else { Holes::Refuse },
             ..Options::default()
-        })
+        });
+        self.sources.options(options)
+    }
+
+    /// This replay as one without a command.
+    fn resending<'a>(
+        &'a self,
+        (global, config, reader): (&'a Global, &'a Config, &'a Reader),
+        store: Option<&'a ReplayStore>,
+        plan: Option<&'a ModelPlan<'a>>,
+    ) -> Resending<'a> {
+        Resending {
+            global,
+            config,
+            reader,
+            traces: &self.traces,
+            args: &self.resend,
+            options: self.options(),
+            speed: self.speed,
+            plan,
+            why: plan.map_or_else(|| self.sources.why(), ModelPlan::why),
+            store,
+        }
     }
 
     /// Where this replay is written down.
@@ -156,43 +193,96 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     };
     let trace = reader.load(find(&reader, name)?)?;
-    let clock = args.surroundings.clock;
-    let Ready { server, mut told } = tape::server_at(&reader, &trace, args.options(), &config, clock)?;
-    let started = trace.row.happened_unix_us();
-    let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
-    told.extend(surroundings.variables());
-    let store = args.store(global, &config)?;
-    let about = About { recording: &trace.row, why: "replay".to_owned(), command: &args.command };
-    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
-    let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
-    let run = AgentRun { trace: &trace, ready: Ready { server, told }, surroundings, store, stored };
-    with_child(global, args, run)
+    let plan = args.sources.plan()?;
+    let replay = AgentReplay { global, args, config: &config, reader: &reader, trace: &trace };
+    if !args.models.models.is_empty() {
+        return with_models(&replay, plan.as_ref());
+    }
+    Ok(replay.run(plan.as_ref())?.exit)
 }
 
+/// Runs the agent once with each model; all of them draw on one budget.
+fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Exit> {
+    let AgentReplay { global, args, reader, trace, .. } = *replay;
+    let plan = plan.context(NO_MODELS)?;
+    let of = (trace.row.label(), args.sources.first_step());
+    let comparison = models::compare(global, &args.models, of, reader, |model| {
+        let ran = replay.run(Some(&plan.of_model(model)))?;
+        let end = match ran.child_exit_code {
+            Some(exit_code) => ModelEnd::Agent { exit_code },
+            None => ModelEnd::NotRun { why: "the agent could not be started".to_owned() },
+        };
+        Ok(ModelRun { end, trace: ran.own })
+    })?;
+    write_report(args.report.as_deref(), &serde_json::to_value(&comparison)?)?;
+    // Standard output is the agent's.
+    anstream::eprint!("{}", render::models::table(&comparison, style()));
+    Ok(models::exit(&comparison))
+}
+
+const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
+
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let resending = |store| Resending {
-        global,
-        config,
-        reader,
-        traces: &args.traces,
-        args: &args.resend,
-        options: args.options(),
-        speed: args.speed,
-        store,
-    };
+    let plan = args.sources.plan()?;
+    let over = (global, config, reader);
     if let Some(listen) = args.listen.address() {
-        let (exit, report) = library::run((listen, &args.listen), &resending(None))?;
+        if plan.is_some() {
+            return Err(UsageError(
+                "--listen serves recordings: leave --source and --on-miss out".to_owned(),
+            )
+            .into());
+        }
+        let (exit, report) = library::run((listen, &args.listen), &args.resending(over, None, None))?;
         write_report(args.report.as_deref(), &report)?;
         return Ok(exit);
     }
+    if !args.models.models.is_empty() {
+        let plan = plan.as_ref().context(NO_MODELS)?;
+        return with_free_models(global, args, reader, |model| {
+            let (store, plan) = (args.store(global, config)?, plan.of_model(model));
+            let report = args.resending(over, store.as_ref(), Some(&plan)).run();
+            store.map(ReplayStore::finish);
+            report
+        });
+    }
     let store = args.store(global, config)?;
-    let report = resending(store.as_ref()).run();
+    let resending = args.resending(over, store.as_ref(), plan.as_ref());
+    let report = resending.run();
+    let ended = report.as_ref().map(|report| report.exit(&resending));
+    let exit = ended.unwrap_or(Exit::Failure);
     let gaps = store.map(ReplayStore::finish).unwrap_or_default();
     let report = report?;
-    let exit = report.tell(args.json)?;
+    report.tell(args.json)?;
     gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
     write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
     Ok(exit)
+}
+
+/// Lets each model drive the recorded loops of one trace.
+fn with_free_models(
+    global: &Global,
+    args: &Args,
+    reader: &Reader,
+    run: impl Fn(&str) -> anyhow::Result<Report>,
+) -> anyhow::Result<Exit> {
+    let [name] = args.traces.as_slice() else {
+        return Err(UsageError("models are compared on one trace: name it".to_owned()).into());
+    };
+    if !args.resend.is_free_run() {
+        let say = "--models needs somebody to drive: an agent's command after `--`, or --free-run";
+        return Err(UsageError(say.to_owned()).into());
+    }
+    let of = (find(reader, name)?.label(), args.sources.first_step());
+    let comparison = models::compare(global, &args.models, of, reader, |model| {
+        let Report::Free(report) = run(model)? else { anyhow::bail!("a free run was asked for") };
+        let endings: Vec<String> = report.free_loops.iter().map(|one| one.what.clone()).collect();
+        let child = report.figures.runs.first().and_then(|run| run.child.as_deref());
+        let trace = child.and_then(|id| TraceId::parse(id).ok());
+        Ok(ModelRun { end: ModelEnd::Loops { how: endings.join("; ") }, trace })
+    })?;
+    write_report(args.report.as_deref(), &serde_json::to_value(&comparison)?)?;
+    models::tell(&comparison, args.json)?;
+    Ok(models::exit(&comparison))
 }
 
 /// What came of running an agent against a recording.
@@ -231,54 +321,102 @@ pub(super) fn replay<M: Model>(
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
-/// An agent's run against a recording, about to begin.
-struct AgentRun<'a, M> {
+/// Runs of one agent against one recording.
+#[derive(Clone, Copy)]
+struct AgentReplay<'a> {
+    global: &'a Global,
+    args: &'a Args,
+    config: &'a Config,
+    reader: &'a Reader,
     trace: &'a RecordedTrace,
-    ready: Ready<M>,
-    surroundings: Surroundings,
-    store: Option<ReplayStore>,
-    stored: Option<ReplayTrace>,
 }
 
-fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> anyhow::Result<Exit> {
-    let AgentRun { trace, mut ready, surroundings, store, stored } = run;
-    let id = &trace.row.id;
-    let own = stored.as_ref().map(|stored| stored.id().clone());
-    ready.told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
-    let replayed = replay(id, ready, &args.command, ChildOutput::Inherited);
-    if let Some(stored) = stored {
-        stored.close(end(&replayed));
-    }
-    let gaps = store.map(ReplayStore::finish).unwrap_or_default();
-    let Replayed { child, summary, requests } = match replayed? {
-        Ok(replayed) => replayed,
-        Err(not_started) => {
-            anstream::eprintln!("looptape: {}", not_started.message);
-            return Ok(not_started.exit);
+/// One of them, told and stored.
+struct AgentRan {
+    exit: Exit,
+    /// `None` if the agent could not be started.
+    child_exit_code: Option<i32>,
+    /// The trace that it left.
+    own: Option<TraceId>,
+}
+
+impl AgentReplay<'_> {
+    /// Runs the agent; a model is asked as planned.
+    fn run(&self, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<AgentRan> {
+        let Self { args, config, reader, trace, .. } = *self;
+        let clock = args.surroundings.clock;
+        let Ready { server, mut told } = tape::server_at(reader, trace, args.options(), config, clock)?;
+        let started = trace.row.happened_unix_us();
+        let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
+        told.extend(surroundings.variables());
+        let server = server.at_speed(args.speed);
+        let why = plan.map_or_else(|| args.sources.why(), ModelPlan::why);
+        let model = plan.map(|plan| plan.model(config, reader, trace, args.speed)).transpose()?;
+        match model {
+            None => self.run_against(Ready { server, told }, surroundings, None, why),
+            Some(model) => {
+                let server = server.asking(model.clone());
+                self.run_against(Ready { server, told }, surroundings, Some(&model), why)
+            }
         }
-    };
-    let (summary, guarantees) = surroundings.finish(summary);
-    let guarantee = format!("the replay server has no upstream client; {}", guarantees.sentence());
-    let exit = exit(&summary, child, args.allow_unused);
-    let report = json!({
-        "format": 1,
-        "trace": id,
-        "replay_trace": own,
-        "interrupted": child.interrupted.map(Interruption::as_str),
-        "child_exit_code": child.code,
-        "exit_code": exit.code(),
-        "guarantee": guarantee,
-        "guarantees": guarantees,
-        "replay": summary,
-    });
-    write_report(args.report.as_deref(), &report)?;
-    if !global.quiet || exit != Exit::Success {
-        let own = own.as_ref();
-        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps };
-        anstream::eprint!("{}", render::replayed::text(&told));
-        anstream::eprintln!("looptape: {guarantee}");
     }
-    Ok(exit)
+
+    fn run_against<M: Model>(
+        &self,
+        Ready { server, mut told }: Ready<M>,
+        surroundings: Surroundings,
+        asked: Option<&AskedModel>,
+        why: String,
+    ) -> anyhow::Result<AgentRan> {
+        let Self { global, args, config, trace, .. } = *self;
+        let id = &trace.row.id;
+        let store = args.store(global, config)?;
+        let about = About { recording: &trace.row, why, command: &args.command };
+        let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
+        let server = server.leaving(stored.as_ref().map(ReplayTrace::child));
+        let own = stored.as_ref().map(|stored| stored.id().clone());
+        told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+        let ready = Ready { server, told };
+        let replayed = replay(id, ready, &args.command, ChildOutput::Inherited);
+        if let Some(stored) = stored {
+            stored.close(end(&replayed));
+        }
+        let gaps = store.map(ReplayStore::finish).unwrap_or_default();
+        let Replayed { child, summary, requests } = match replayed? {
+            Ok(replayed) => replayed,
+            Err(not_started) => {
+                anstream::eprintln!("looptape: {}", not_started.message);
+                return Ok(AgentRan { exit: not_started.exit, child_exit_code: None, own: None });
+            }
+        };
+        let (summary, guarantees) = surroundings.finish(summary);
+        let guarantee = format!("{}; {}", guarantee(asked), guarantees.sentence());
+        let money = Money::of(trace, &summary, asked);
+        let exit = exit(&summary, child, args.allow_unused, &money);
+        let report = json!({
+            "format": 1,
+            "trace": id,
+            "replay_trace": own,
+            "interrupted": child.interrupted.map(Interruption::as_str),
+            "child_exit_code": child.code,
+            "exit_code": exit.code(),
+            "guarantee": guarantee,
+            "guarantees": guarantees,
+            "money": money,
+            "replay": summary,
+        });
+        write_report(args.report.as_deref(), &report)?;
+        for (remark, times) in asked.map(AskedModel::remarks).unwrap_or_default() {
+            global.say(&format!("looptape: {remark} ({times} ×)"));
+        }
+        if !global.quiet || exit != Exit::Success {
+            let (own, money) = (own.as_ref(), &money);
+            let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
+            anstream::eprint!("{}", render::replayed::text(&told));
+            anstream::eprintln!("looptape: {guarantee}");
+        }
+        Ok(AgentRan { exit, child_exit_code: Some(child.code), own })
+    }
 }
 
 /// What the replay's own trace says about its end.
@@ -293,12 +431,22 @@ fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
     }
 }
 
-/// Strongest first: diverged, the child's own code, unused recordings.
-fn exit(summary: &Summary, ended: Ended, allow_unused: bool) -> Exit {
+/// What is true of the replay, whatever the agent did.
+fn guarantee(asked: Option<&AskedModel>) -> &'static str {
+    match asked {
+        None => "the replay server has no upstream client",
+        Some(AskedModel::Mock(_)) => "no provider was asked; mock answers prove nothing about a model",
+        Some(AskedModel::Live(_)) => "calls beyond the recording went to their providers, within the budget",
+    }
+}
+
+/// Strongest first: diverged, the child's own code, unused recordings, calls beyond the budget.
+fn exit(summary: &Summary, ended: Ended, allow_unused: bool, money: &Money) -> Exit {
     match (summary.verdict, ended.exit()) {
         (Verdict::Diverged, _) => Exit::Diverged,
         (_, child) if child != Exit::Success => child,
         (Verdict::Unused, _) if !allow_unused => Exit::Unused,
+        _ if money.is_over() => Exit::Gate,
         _ => Exit::Success,
     }
 }

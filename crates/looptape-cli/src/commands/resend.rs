@@ -2,6 +2,7 @@
 //! with the recorded one; or a built-in loop lets whoever answers drive.
 
 use super::selection::Selection;
+use super::sources::{AskedModel, ModelPlan};
 use crate::child::process::Interruption;
 use crate::config::Config;
 use crate::drive::batch::{self, Answered, Answering, Batch, Batched};
@@ -14,14 +15,16 @@ use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
 use crate::session::{Global, find, now_unix_us, print, print_json, progress, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
-use looptape_core::cost::Usd;
-use looptape_core::replay::Options;
+use looptape_core::cost::{Cost, Usd};
 use looptape_core::replay::driven::{
     Coverage, DrivenMoney, Exactness, Figures, FreeOutcome, FreeReport, ResentReport,
 };
+use looptape_core::replay::{ModelKind, Options};
+use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
-use looptape_proxy::tape_server::Speed;
+use looptape_proxy::tape_server::{Speed, TapeServer};
 use looptape_store::{Reader, RecordedTrace, TraceRow};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -49,6 +52,39 @@ pub(super) struct ResendArgs {
     /// Stop a free-running loop after this many answers [default: 3 times the recorded ones]
     #[arg(long, value_name = "N", requires = "free_run", value_parser = clap::value_parser!(u32).range(1..))]
     max_steps: Option<u32>,
+    /// Exit with 3 where a model answers otherwise than was recorded
+    #[arg(long, conflicts_with = "command")]
+    strict: bool,
+}
+
+impl ResendArgs {
+    pub(super) fn is_free_run(&self) -> bool {
+        self.free_run
+    }
+}
+
+/// Who answers, and so what is sent and what it may differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    Recorded,
+    /// From the start, or from some step on.
+    OfModel(ModelKind),
+}
+
+impl Answers {
+    fn sending(self) -> Sending {
+        match self {
+            Self::Recorded => Sending::EveryCall,
+            Self::OfModel(_) => Sending::EveryStep,
+        }
+    }
+
+    fn exactness(self) -> Exactness {
+        match self {
+            Self::Recorded => Exactness::Bytes,
+            Self::OfModel(_) => Exactness::Meaning,
+        }
+    }
 }
 
 /// A replay without a command, as it was asked for.
@@ -62,6 +98,10 @@ pub(super) struct Resending<'a> {
     pub(super) args: &'a ResendArgs,
     pub(super) options: Options,
     pub(super) speed: Speed,
+    /// Who is asked beyond the recordings, if anybody.
+    pub(super) plan: Option<&'a ModelPlan<'a>>,
+    /// In words, how a replay is made from its recording.
+    pub(super) why: String,
     /// Where each run is written down.
     pub(super) store: Option<&'a ReplayStore>,
 }
@@ -82,11 +122,16 @@ impl Resending<'_> {
 
     /// Sends the recorded requests, each as it was.
     fn resent(&self) -> anyhow::Result<ResentReport> {
-        let (runs, figures) =
-            self.batch(|client: Client, recording: Arc<Recording>, mut stop: Stop| async move {
-                forced::run(&client, &recording, Sending::EveryCall, &mut stop).await
-            })?;
-        Ok(ResentReport::new(&runs, figures, Exactness::Bytes))
+        let answers = self.answers();
+        let job = move |client: Client, recording: Arc<Recording>, mut stop: Stop| async move {
+            forced::run(&client, &recording, answers.sending(), &mut stop).await
+        };
+        let (runs, figures) = self.batch(job)?;
+        Ok(ResentReport::new(&runs, figures, answers.exactness()))
+    }
+
+    fn answers(&self) -> Answers {
+        self.plan.map_or(Answers::Recorded, |plan| Answers::OfModel(plan.kind()))
     }
 
     /// Lets the recorded loops run freely.
@@ -109,16 +154,27 @@ impl Resending<'_> {
     {
         let ResendArgs { repeat, concurrency, .. } = *self.args;
         let batch = Batch { rows: self.rows()?, repeat, concurrency };
-        let Batched { runs, refused, window, recorded_usd, recorded_at_least } =
-            runtime()?.block_on(self.interruptible(&batch, job))?;
-        let money = DrivenMoney {
-            recorded_usd,
-            spent_usd: Some(Usd::ZERO),
-            saved_usd: recorded_usd,
-            at_least: recorded_at_least,
-        };
+        let batched = runtime()?.block_on(self.interruptible(&batch, job))?;
+        for (remark, times) in &batched.remarks {
+            self.global.say(&format!("looptape: {remark} ({times} ×)"));
+        }
+        let money = self.money(&batched);
+        let Batched { runs, refused, window, .. } = batched;
         let figures = Figures::of(&runs, refused, window, money);
         Ok((runs, figures))
+    }
+
+    /// What was paid, and what was not because the recordings answered. Nobody but a provider is paid.
+    fn money<T>(&self, batched: &Batched<T>) -> DrivenMoney {
+        let live = self.plan.and_then(ModelPlan::spending);
+        let unaccounted =
+            live.is_some_and(|live| live.unaccounted_usd > Usd::ZERO || live.unpriced_calls > 0);
+        DrivenMoney {
+            recorded_usd: batched.recorded_usd,
+            spent_usd: Some(live.map_or(Usd::ZERO, |live| live.spent_usd)),
+            saved_usd: batched.saved.usd(),
+            at_least: batched.recorded_at_least || batched.saved.at_least() || unaccounted,
+        }
     }
 
     /// The traces to send, in the order in which they were named, or the oldest first.
@@ -165,18 +221,41 @@ impl Resending<'_> {
     }
 
     /// In words, how the traces of the runs were made.
-    fn why(&self) -> &'static str {
-        if self.args.free_run { "free run" } else { "self-check" }
+    fn why(&self) -> String {
+        match (self.args.free_run, self.answers()) {
+            (true, Answers::Recorded) => "free run".to_owned(),
+            (true, Answers::OfModel(_)) => format!("{}, free-running", self.why),
+            (false, Answers::Recorded) => "self-check".to_owned(),
+            (false, Answers::OfModel(_)) => format!("{}, the recorded requests", self.why),
+        }
     }
 
     /// Starts a server that answers one run of a trace.
     async fn answering(&self, trace: &RecordedTrace, stop: &Stop) -> anyhow::Result<Answering> {
         let Ready { server, .. } = tape::server(self.reader, trace, self.options, self.config)?;
-        let about = About { recording: &trace.row, why: self.why().to_owned(), command: &[] };
+        match self.plan {
+            None => self.start(trace, server, None, stop).await,
+            Some(plan) => {
+                let model = plan.model(self.config, self.reader, trace, self.speed)?;
+                self.start(trace, server.asking(model.clone()), Some(model), stop).await
+            }
+        }
+    }
+
+    async fn start<M: Model>(
+        &self,
+        trace: &RecordedTrace,
+        server: TapeServer<M>,
+        model: Option<AskedModel>,
+        stop: &Stop,
+    ) -> anyhow::Result<Answering> {
+        let about = About { recording: &trace.row, why: self.why(), command: &[] };
         let stored = self.store.map(|store| store.open(&about)).transpose()?;
         let server = server.at_speed(self.speed).leaving(stored.as_ref().map(ReplayTrace::child));
         let server = Arc::new(server);
         let running = Server::start(tape::listen().await?, server.clone());
+        let costs: HashMap<u32, Cost> =
+            trace.facts.iter().map(|call| call.seq).zip(trace.measure().costs).collect();
         let stop = stop.clone();
         let finish = move || {
             let child = stored.as_ref().map(|stored| stored.id().to_string());
@@ -187,7 +266,12 @@ impl Resending<'_> {
             let replay = server.finish().context("the replay was ended twice: this is a bug")?;
             match server.trouble() {
                 Some(trouble) => Err(anyhow::anyhow!(trouble)),
-                None => Ok(Answered { replay: Some(replay), child }),
+                None => {
+                    let saved =
+                        replay.served_calls.iter().filter_map(|seq| costs.get(seq).cloned()).collect();
+                    let remarks = model.as_ref().map(AskedModel::remarks).unwrap_or_default();
+                    Ok(Answered { replay: Some(replay), child, saved, remarks })
+                }
             }
         };
         let running = running.context("the tape server cannot be started")?;
@@ -210,36 +294,71 @@ pub(super) fn self_check(
         repeat: once,
         free_run: false,
         max_steps: None,
+        strict: false,
     };
+
     let (options, speed) = (Options::default(), Speed::AtOnce);
-    Resending { global, config, reader, traces: &[trace], args: &args, options, speed, store: None }.resent()
+    Resending {
+        global,
+        config,
+        reader,
+        traces: &[trace],
+        args: &args,
+        options,
+        speed,
+        plan: None,
+        why: String::new(),
+        store: None,
+    }
+    .resent()
 }
 
 impl Report {
-    /// Prints it; the exit code that it comes to.
-    pub(super) fn tell(&self, json: bool) -> anyhow::Result<Exit> {
+    /// Prints it.
+    pub(super) fn tell(&self, json: bool) -> anyhow::Result<()> {
         match self {
-            _ if json => print_json(self)?,
-            Self::Resent(report) => print(&render::resent::text(report))?,
-            Self::Free(report) => print(&render::freed::text(report))?,
+            _ if json => print_json(self),
+            Self::Resent(report) => print(&render::resent::text(report)),
+            Self::Free(report) => print(&render::freed::text(report)),
         }
-        Ok(self.exit())
     }
 
-    fn exit(&self) -> Exit {
-        let (figures, exit) = match self {
-            Self::Resent(report) if report.is_as_recorded() => (&report.figures, Exit::Success),
-            Self::Resent(report) => (&report.figures, Exit::Diverged),
-            // The recording's own answers must make the recorded run.
-            Self::Free(report) if report.outcome() == FreeOutcome::AsRecorded => {
-                (&report.figures, Exit::Success)
-            }
-            Self::Free(report) => (&report.figures, Exit::Diverged),
+    /// The exit code that it comes to.
+    pub(super) fn exit(&self, resending: &Resending<'_>) -> Exit {
+        let figures = match self {
+            Self::Resent(report) => &report.figures,
+            Self::Free(report) => &report.figures,
         };
-        match figures.coverage {
-            Coverage::Interrupted => Exit::Interrupted,
-            Coverage::Whole if exit == Exit::Success && !figures.refused.is_empty() => Exit::Failure,
-            Coverage::Whole => exit,
+        match (figures.coverage, self.verdict(resending.answers())) {
+            (Coverage::Interrupted, _) => Exit::Interrupted,
+            (Coverage::Whole, Exit::Success) if !figures.refused.is_empty() => Exit::Failure,
+            (Coverage::Whole, Exit::Success) if resending.args.strict && !self.is_as_recorded() => {
+                Exit::Diverged
+            }
+            (Coverage::Whole, verdict) => verdict,
+        }
+    }
+
+    fn is_as_recorded(&self) -> bool {
+        match self {
+            Self::Resent(report) => report.is_as_recorded(),
+            Self::Free(report) => report.outcome() == FreeOutcome::AsRecorded,
+        }
+    }
+
+    /// A recording must give what was recorded. A model may say what it wants; only where nothing came of it at
+    /// all, or where it asked for what the recording does not hold, that is a failure.
+    fn verdict(&self, answers: Answers) -> Exit {
+        match (self, answers) {
+            _ if self.is_as_recorded() => Exit::Success,
+            (_, Answers::Recorded) => Exit::Diverged,
+            (Self::Resent(report), Answers::OfModel(_)) if report.nothing_worked() => Exit::Failure,
+            (Self::Resent(_), Answers::OfModel(_)) => Exit::Success,
+            (Self::Free(report), Answers::OfModel(_)) => match report.outcome() {
+                FreeOutcome::AsRecorded | FreeOutcome::Finished => Exit::Success,
+                FreeOutcome::Unfinished => Exit::Failure,
+                FreeOutcome::Diverged => Exit::Diverged,
+            },
         }
     }
 }

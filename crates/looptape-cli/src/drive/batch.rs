@@ -5,12 +5,13 @@ use super::client::Client;
 use super::{Recording, Sent, Stop};
 use anyhow::Context;
 use indicatif::ProgressBar;
-use looptape_core::cost::Usd;
-use looptape_core::metrics::{Sample, TraceMetrics, Window, WindowBasis, stats};
+use looptape_core::cost::{Cost, Usd};
+use looptape_core::metrics::{CostSum, Sample, TraceMetrics, Window, WindowBasis, stats};
 use looptape_core::replay::Summary;
 use looptape_core::replay::driven::{self, DrivenRun, RefusedTrace};
 use looptape_proxy::server::Server;
 use looptape_store::{Reader, RecordedTrace, TraceRow};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,10 @@ pub(crate) struct Answered {
     pub(crate) replay: Option<Summary>,
     /// The trace that it recorded.
     pub(crate) child: Option<String>,
+    /// What the answers that it served from the recording had cost.
+    pub(crate) saved: Vec<Cost>,
+    /// What the user should know, and how often.
+    pub(crate) remarks: Vec<(String, u64)>,
 }
 
 /// One run of one trace.
@@ -52,6 +57,10 @@ pub(crate) struct Batched<T> {
     /// What the recordings of these runs cost, and whether that is all of it.
     pub(crate) recorded_usd: Option<Usd>,
     pub(crate) recorded_at_least: bool,
+    /// What the answers from the recordings had cost.
+    pub(crate) saved: CostSum,
+    /// What the user should know, and how often.
+    pub(crate) remarks: BTreeMap<String, u64>,
 }
 
 /// How long calls may go on after their run has ended.
@@ -73,7 +82,7 @@ where
 {
     let http = Client::connections()?;
     let mut under_way = JoinSet::new();
-    let mut runs: Vec<(usize, DrivenRun<T>)> = Vec::new();
+    let mut ended = Vec::new();
     let (mut refused, mut recorded) = (Vec::new(), Vec::new());
     let concurrency = usize::try_from(batch.concurrency.get()).unwrap_or(usize::MAX);
     'traces: for row in &batch.rows {
@@ -81,7 +90,7 @@ where
         let recording = Arc::new(Recording::new(reader, &trace)?);
         for run in 1..=batch.repeat.get() {
             while under_way.len() >= concurrency {
-                collect(&mut runs, bar, under_way.join_next().await)?;
+                collect(&mut ended, bar, under_way.join_next().await)?;
             }
             if stop.is_set() {
                 break 'traces;
@@ -99,29 +108,38 @@ where
             let client = Client::new(http.clone(), format!("http://{}", server.running.address()));
             let sending = job(client.clone(), recording.clone(), stop.clone());
             let label = recording.label.clone();
-            under_way.spawn(async move { (place, one(server, client, label, run, sending).await) });
+            under_way.spawn(one(server, client, (place, label, run), sending));
         }
     }
-    while let Some(done) = under_way.join_next().await {
-        collect(&mut runs, bar, Some(done))?;
+    while let Some(one) = under_way.join_next().await {
+        collect(&mut ended, bar, Some(one))?;
     }
     bar.finish_and_clear();
-    runs.sort_by_key(|(place, _)| *place);
-    let runs: Vec<DrivenRun<T>> = runs.into_iter().map(|(_, run)| run).collect();
+    ended.sort_by_key(|one: &Ended<T>| one.place);
+    let (mut runs, mut saved, mut remarks) = (Vec::new(), CostSum::default(), BTreeMap::new());
+    for one in ended {
+        runs.push(one.run);
+        one.saved.iter().for_each(|cost| saved.add(cost));
+        one.remarks.into_iter().for_each(|(remark, times)| *remarks.entry(remark).or_default() += times);
+    }
     let (recorded_usd, recorded_at_least) = cost(&recorded);
-    Ok(Batched { window: window(&runs), runs, refused, recorded_usd, recorded_at_least })
+    Ok(Batched { window: window(&runs), runs, refused, recorded_usd, recorded_at_least, saved, remarks })
 }
 
-type Done<T> = Result<(usize, anyhow::Result<DrivenRun<T>>), tokio::task::JoinError>;
+/// A run that is over.
+struct Ended<T> {
+    /// In the order in which runs began.
+    place: usize,
+    run: DrivenRun<T>,
+    saved: Vec<Cost>,
+    remarks: Vec<(String, u64)>,
+}
 
-fn collect<T>(
-    runs: &mut Vec<(usize, DrivenRun<T>)>,
-    bar: &ProgressBar,
-    done: Option<Done<T>>,
-) -> anyhow::Result<()> {
+type Done<T> = Result<anyhow::Result<Ended<T>>, tokio::task::JoinError>;
+
+fn collect<T>(ended: &mut Vec<Ended<T>>, bar: &ProgressBar, done: Option<Done<T>>) -> anyhow::Result<()> {
     let Some(done) = done else { return Ok(()) };
-    let (place, run) = done.context("a run panicked: this is a bug")?;
-    runs.push((place, run?));
+    ended.push(done.context("a run panicked: this is a bug")??);
     bar.inc(1);
     Ok(())
 }
@@ -129,17 +147,16 @@ fn collect<T>(
 async fn one<T>(
     server: Answering,
     client: Client,
-    trace: String,
-    run: u32,
+    (place, trace, run): (usize, String, u32),
     sending: impl Future<Output = anyhow::Result<Sent<T>>>,
-) -> anyhow::Result<DrivenRun<T>> {
+) -> anyhow::Result<Ended<T>> {
     let sent = sending.await;
     let (ended_us, started_unix_us) = (client.now_us(), client.started_unix_us());
     drop(client);
     server.running.drain(LINGER).await;
-    let Answered { replay, child } = (server.finish)()?;
+    let Answered { replay, child, saved, remarks } = (server.finish)()?;
     let Sent { coverage, facts, what } = sent?;
-    Ok(DrivenRun {
+    let run = DrivenRun {
         trace,
         run,
         child,
@@ -149,7 +166,8 @@ async fn one<T>(
         ended_unix_us: started_unix_us.saturating_add(ended_us),
         replay,
         what,
-    })
+    };
+    Ok(Ended { place, run, saved, remarks })
 }
 
 /// From the start of the first run to the end of the last.

@@ -13,6 +13,7 @@ pub(crate) mod figures;
 pub(crate) mod freed;
 pub(crate) mod imported;
 pub(crate) mod ls;
+pub(crate) mod models;
 pub(crate) mod pruned;
 pub(crate) mod recorded;
 pub(crate) mod replayed;
