@@ -33,9 +33,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct LiveOptions {
     pub upstreams: Upstreams,
     pub keys: UpstreamKeys,
-    pub limit: Usd,
-    pub unpriced: UnpricedCalls,
+    pub budget: SharedBudget,
     pub forking: Forking,
+}
+
+/// A budget that several models may draw on at once.
+#[derive(Clone, Debug)]
+pub struct SharedBudget(
+    /// A std mutex: held for one sum, never across an await.
+    Arc<Mutex<Budget>>,
+);
+
+impl SharedBudget {
+    pub fn new(limit: Usd, unpriced: UnpricedCalls) -> Self {
+        Self(Arc::new(Mutex::new(Budget::new(limit, unpriced))))
+    }
+
+    /// What was spent so far.
+    pub fn spending(&self) -> Spending {
+        lock(&self.0).spending()
+    }
 }
 
 /// Asks providers.
@@ -45,8 +62,7 @@ pub struct LiveModel {
     upstreams: Upstreams,
     keys: UpstreamKeys,
     forking: Forking,
-    /// A std mutex: held for one sum, never across an await.
-    budget: Arc<Mutex<Budget>>,
+    budget: SharedBudget,
     remarks: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -63,8 +79,7 @@ pub enum NotReady {
 
 impl LiveModel {
     pub fn new(options: LiveOptions) -> Result<Self, SetupError> {
-        let LiveOptions { upstreams, keys, limit, unpriced, forking } = options;
-        let budget = Arc::new(Mutex::new(Budget::new(limit, unpriced)));
+        let LiveOptions { upstreams, keys, budget, forking } = options;
         let client = UpstreamClient::new()?;
         Ok(Self { client, upstreams, keys, forking, budget, remarks: Mutex::default() })
     }
@@ -86,7 +101,7 @@ impl LiveModel {
 
     /// What was spent so far.
     pub fn spending(&self) -> Spending {
-        lock(&self.budget).spending()
+        self.budget.spending()
     }
 
     /// Upstreams that could not be reached: message and how often.
@@ -169,10 +184,10 @@ impl Model for LiveModel {
             body: &ready.plain,
             at_unix_us: Moment::now().unix_us,
         });
-        let reserved = lock(&self.budget).reserve(&most);
-        let held = match reserved {
+        let reserved = lock(&self.budget.0).reserve(&most);
+        let mut held = match reserved {
             Ok(reservation) => {
-                Held { budget: self.budget.clone(), reservation, settlement: Settlement::Nothing }
+                Held { budget: self.budget.clone(), reservation, settlement: Settlement::AtLeast(Usd::ZERO) }
             }
             Err(over) => return refused(call.wire(), WhyRefused::OverBudget, &over.to_string()),
         };
@@ -181,7 +196,6 @@ impl Model for LiveModel {
         *request.method_mut() = call.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = ready.headers;
-        let mut held = held.at_least(Usd::ZERO);
         match self.client.send(request).await {
             Ok(response) => {
                 let (mut parts, body) = response.into_parts();
@@ -206,17 +220,12 @@ impl Model for LiveModel {
 /// What is held back for a call. Dropping it settles it.
 #[derive(Debug)]
 struct Held {
-    budget: Arc<Mutex<Budget>>,
+    budget: SharedBudget,
     reservation: Reservation,
     settlement: Settlement,
 }
 
 impl Held {
-    fn at_least(mut self, usd: Usd) -> Self {
-        self.settlement = Settlement::AtLeast(usd);
-        self
-    }
-
     fn settle(mut self, request: &RequestFacts, seen: SeenAnswer) {
         let outcome = Outcome::Answered(Answer {
             status: seen.status,
@@ -238,7 +247,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        lock(&self.budget).settle(self.reservation, self.settlement);
+        lock(&self.budget.0).settle(self.reservation, self.settlement);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::child_run;
 use super::matching::MatchingArgs;
-use super::resend::{self, ResendArgs, Resending};
+use super::resend::{ResendArgs, Resending};
 use super::sources::{AskedModel, SourceArgs};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
@@ -43,6 +43,7 @@ Examples:
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
+  looptape replay last --free-run                let the answers drive, with the recorded tools
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
   looptape replay last --on-miss live --max-usd 0.50 -- ./agent      pay for what changed
   looptape replay last --from 4 --source live --model gpt-4o --max-usd 1 -- ./agent
@@ -158,7 +159,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let trace = reader.load(find(&reader, name)?)?;
     let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
     let server = server.at_speed(args.speed);
-    match args.sources.model(&config, &reader, &trace, args.speed)? {
+    let plan = args.sources.plan()?;
+    let model = plan.map(|plan| plan.model(&config, &reader, &trace, args.speed)).transpose()?;
+    match model {
         None => with_child(global, args, &config, &trace, Ready { server, told }, None),
         Some(model) => {
             let server = server.asking(model.clone());
@@ -174,16 +177,19 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
     }
     let store = args.store(global, config)?;
     let resending = Resending {
+        global,
+        config,
+        reader,
         traces: &args.traces,
         args: &args.resend,
         options: args.options(),
         speed: args.speed,
         store: store.as_ref(),
     };
-    let report = resend::from_recordings(global, &resending, reader, config);
+    let report = resending.run();
     let gaps = store.map(ReplayStore::finish).unwrap_or_default();
     let report = report?;
-    let exit = resend::tell(&report, args.json)?;
+    let exit = report.tell(args.json)?;
     gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
     write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
     Ok(exit)

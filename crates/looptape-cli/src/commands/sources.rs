@@ -4,18 +4,17 @@
 use super::record;
 use crate::config::Config;
 use crate::exit::UsageError;
-use crate::tape;
 use anyhow::Context;
 use looptape_core::budget::{Spending, UnpricedCalls};
 use looptape_core::cost::{self, Usd};
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
-use looptape_core::facts::CallKind;
+use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::provider::Provider;
 use looptape_core::replay::{ForkAt, Forking, KnownCall, ModelKind, OnMiss, Options};
 use looptape_core::simulated::{AfterRecording, PlayedCall};
 use looptape_core::wire::{Wire, route};
-use looptape_proxy::live_model::{LiveModel, LiveOptions};
+use looptape_proxy::live_model::{LiveModel, LiveOptions, SharedBudget};
 use looptape_proxy::mock_model::MockModel;
 use looptape_proxy::model::{Asked, Model, ModelCall};
 use looptape_proxy::tape_server::Speed;
@@ -186,20 +185,40 @@ impl SourceArgs {
         why
     }
 
-    /// Whoever is to be asked about `trace`; `None` if nobody is. `model` beats the model of the command line.
+    /// Who is to be asked, and how much that may cost; `None` if nobody is.
+    pub(crate) fn plan(&self) -> anyhow::Result<Option<ModelPlan<'_>>> {
+        let unpriced = if self.allow_unpriced { UnpricedCalls::Allowed } else { UnpricedCalls::Refused };
+        let budget = SharedBudget::new(self.max_usd.unwrap_or_default(), unpriced);
+        let plan = |kind| ModelPlan { args: self, kind, budget, model: self.model.clone() };
+        Ok(self.asked()?.map(plan))
+    }
+}
+
+/// A model to be asked about one trace after the other, all within one budget.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelPlan<'a> {
+    args: &'a SourceArgs,
+    kind: ModelKind,
+    budget: SharedBudget,
+    /// Asked instead of the recorded one.
+    model: Option<String>,
+}
+
+impl ModelPlan<'_> {
+    /// Whoever is to be asked about `trace`.
     pub(crate) fn model(
         &self,
         config: &Config,
         reader: &Reader,
         trace: &RecordedTrace,
         speed: Speed,
-    ) -> anyhow::Result<Option<AskedModel>> {
-        let Some(kind) = self.asked()? else { return Ok(None) };
-        let exchanges = tape::exchanges(reader, trace)?;
-        Ok(Some(match kind {
+    ) -> anyhow::Result<AskedModel> {
+        let exchange = |call: &CallFacts| Ok(reader.exchange(trace.row.key, call.seq)?);
+        let exchanges: Vec<Exchange> = trace.facts.iter().map(exchange).collect::<anyhow::Result<_>>()?;
+        Ok(match self.kind {
             ModelKind::Mock => AskedModel::Mock(Arc::new(self.mock(&exchanges, speed))),
             ModelKind::Live => AskedModel::Live(Arc::new(self.live(config, trace, &exchanges)?)),
-        }))
+        })
     }
 
     fn mock(&self, exchanges: &[Exchange], speed: Speed) -> MockModel {
@@ -209,7 +228,7 @@ impl SourceArgs {
             let (wire, path, sent_us) = (wire(exchange)?, exchange.path.as_str(), exchange.sent_us);
             Some(PlayedCall { wire, path, request, sent_us, answer })
         });
-        MockModel::new(AfterRecording::new(played, self.seed), speed)
+        MockModel::new(AfterRecording::new(played, self.args.seed), speed)
     }
 
     fn live(
@@ -222,8 +241,7 @@ impl SourceArgs {
         let mut providers: Vec<Provider> = calls.map(|call| call.provider.clone()).collect();
         providers.sort();
         providers.dedup();
-        let unpriced = if self.allow_unpriced { UnpricedCalls::Allowed } else { UnpricedCalls::Refused };
-        if let (Some(model), UnpricedCalls::Refused) = (&self.model, unpriced) {
+        if let (Some(model), false) = (&self.model, self.args.allow_unpriced) {
             providers.iter().try_for_each(|provider| must_have_price(provider, model))?;
         }
         let plain: Vec<_> =
@@ -236,10 +254,9 @@ impl SourceArgs {
             answer,
         });
         let options = LiveOptions {
-            upstreams: record::upstreams(config, &self.upstreams)?,
+            upstreams: record::upstreams(config, &self.args.upstreams)?,
             keys: UpstreamKeys::of(&providers, &|name| std::env::var(name).ok()),
-            limit: self.max_usd.unwrap_or_default(),
-            unpriced,
+            budget: self.budget.clone(),
             forking: Forking::new(self.model.clone(), known),
         };
         let model = LiveModel::new(options).context("the upstream client cannot be set up")?;
