@@ -146,3 +146,58 @@ async fn a_project_names_its_own_masks() {
     let refused = run(&env, &replay).await;
     assert!(refused.stderr.contains("a JSON pointer begins with `/`"), "{}", refused.stderr);
 }
+
+/// An agent that counts its own runs, and says the count.
+const COUNTING: &str = r#"
+import json, os, sys, urllib.request
+base = os.environ["OPENAI_BASE_URL"].rstrip("/")
+messages = [{"role": "user", "content": f"run #{sys.argv[1]}: greet {sys.argv[2]}"}]
+body = json.dumps({"model": "m", "messages": messages}).encode()
+request = urllib.request.Request(base + "/chat/completions", body, {"content-type": "application/json"})
+urllib.request.urlopen(request, timeout=20).read()
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn masks_are_learned_written_and_enough() {
+    let answer = r#"{"id":"x","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}"#;
+    let upstream = ScriptedUpstream::answering(move |_| Answer::json(answer)).await.unwrap();
+    let mut env = TestEnv::new();
+    env.set("OPENAI_BASE_URL", &format!("{}/v1", upstream.url()));
+    let agent = env.home().join("agent.py");
+    let agent = agent.to_str().unwrap();
+    std::fs::write(agent, COUNTING).unwrap();
+    let folder = env.work_in("project").to_owned();
+    let settings = folder.join("looptape.toml");
+    std::fs::write(&settings, "# ours\n[retention]\nmax_age = \"30d\" # a month\n").unwrap();
+    for (trace, number, who) in [("a", "17", "Ann"), ("b", "18", "Ann"), ("c", "18", "Bob")] {
+        let ran = run(&env, &["record", "--trace", trace, "--", "python3", agent, number, who]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+    let replay = ["replay", "a", "--", "python3", agent, "19", "Ann"];
+    let diverged = run(&env, &replay).await;
+    assert_eq!(diverged.code, Some(3), "{diverged:?}");
+    assert!(diverged.stderr.contains("pattern = "), "{}", diverged.stderr);
+
+    let other = run(&env, &["learn", "b", "c"]).await;
+    assert_eq!(other.code, Some(3), "{other:?}");
+    assert!(
+        other.stdout.contains("no masks are proposed") && other.stdout.contains("[-Ann-]{+Bob+}"),
+        "{other:?}"
+    );
+    let same = run(&env, &["learn", "a", "a"]).await;
+    assert!(same.stdout.starts_with("nothing to learn"), "{same:?}");
+
+    let learned = run(&env, &["learn", "a", "b", "--write"]).await;
+    assert_eq!(learned.code, Some(0), "{learned:?}");
+    let written = std::fs::read_to_string(&settings).unwrap();
+    assert!(
+        written.starts_with("# ours\n[retention]\nmax_age = \"30d\" # a month\n\n[[mask]]\n"),
+        "{written}"
+    );
+    assert!(written.contains(r"pattern = 'run #(\d+):'"), "{written}");
+    assert_eq!(run(&env, &replay).await.code, Some(0));
+    let again: serde_json::Value =
+        serde_json::from_str(&run(&env, &["learn", "a", "b", "--json"]).await.stdout).unwrap();
+    assert_eq!((&again["enough"], &again["masks"]), (&true.into(), &serde_json::json!([])));
+    assert_eq!(run(&env, &["replay", "a", "--", "python3", agent, "19", "Bob"]).await.code, Some(3));
+}

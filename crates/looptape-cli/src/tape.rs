@@ -10,6 +10,7 @@ use bytes::Bytes;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::redact;
+use looptape_core::replay::learn::Recording;
 use looptape_core::replay::{
     CallLabel, Completeness, Masking, Options, RecordedBody, RecordedCall, RecordedOutcome, Replayer,
     RequestBodies, Run, Tape,
@@ -44,7 +45,8 @@ pub(crate) fn server(
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
         .masked_by(masking(reader, trace, config)?);
     let replayer = Replayer::new(tape, options)
-        .context("replay what there is with --allow-incomplete, or record the run again")?;
+        .context("replay what there is with --allow-incomplete, or record the run again")?
+        .with_optional(config.side_calls()?);
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
     let guard = Guard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None)?;
@@ -54,12 +56,20 @@ pub(crate) fn server(
     Ok(Ready { server, told })
 }
 
+/// A recorded trace, to be compared with another.
+pub(crate) fn recording(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Recording> {
+    let bytes = Arc::new(TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key));
+    let outlines = reader.outlines(trace.row.key)?;
+    Ok(Recording { calls: calls(trace, &outlines, &bytes), run: recorded_run(reader, trace)? })
+}
+
+fn recorded_run(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Run> {
+    Ok(Run { environment: reader.environment(trace.row.key)?, started_unix_us: trace.row.happened_unix_us() })
+}
+
 /// How requests of a run here and now are masked against those of `trace`.
 fn masking(reader: &Reader, trace: &RecordedTrace, config: &Config) -> anyhow::Result<Masking> {
-    let recorded = Run {
-        environment: reader.environment(trace.row.key)?,
-        started_unix_us: trace.row.happened_unix_us(),
-    };
+    let recorded = recorded_run(reader, trace)?;
     let mut live = Run { environment: None, started_unix_us: Some(now_unix_us()) };
     if let Some(then) = &recorded.environment {
         let now = run_environment::capture();

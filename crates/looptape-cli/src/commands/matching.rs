@@ -9,6 +9,12 @@ pub(crate) struct MatchingArgs {
     /// or replaced; everything else must be the same
     #[arg(long, value_name = "N", conflicts_with = "max_rung", value_parser = clap::value_parser!(u32).range(1..=1000))]
     near: Option<u32>,
+    #[command(flatten)]
+    masks: MaskArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct MaskArgs {
     /// Do not mask this kind of volatile value; repeatable
     ///
     /// Kinds: uuid, ulid, id, address, date_time, epoch, temporary_path, host, port, pid, duration, harness;
@@ -26,6 +32,13 @@ impl MatchingArgs {
         }
     }
 
+    /// The settings with what the command line turns off.
+    pub(crate) fn settings(&self, config: Config) -> Config {
+        self.masks.settings(config)
+    }
+}
+
+impl MaskArgs {
     /// The settings with what the command line turns off.
     pub(crate) fn settings(&self, mut config: Config) -> Config {
         config.masks.disable.extend(&self.no_mask);

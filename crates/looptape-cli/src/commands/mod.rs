@@ -4,6 +4,7 @@ mod child_run;
 mod demo;
 mod doctor;
 mod import;
+mod learn;
 mod ls;
 mod matching;
 mod prune;
@@ -18,6 +19,7 @@ mod verify;
 
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
+pub(crate) use learn::Learned;
 pub(crate) use prune::Pruned;
 pub(crate) use self_check::SelfCheck;
 pub(crate) use show::StepDetail;
@@ -53,6 +55,7 @@ enum Verb {
     Show(show::Args),
     Stats(stats::Args),
     Import(import::Args),
+    Learn(learn::Args),
     Verify(verify::Args),
     Prune(prune::Args),
     Doctor(doctor::Args),
@@ -71,6 +74,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Show(args) => show::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
+        Verb::Learn(args) => learn::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),
         Verb::Prune(args) => prune::run(global, &args),
         Verb::Doctor(args) => doctor::run(global, &args),

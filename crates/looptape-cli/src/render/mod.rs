@@ -9,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod figures;
 pub(crate) mod imported;
+pub(crate) mod learned;
 pub(crate) mod ls;
 pub(crate) mod pruned;
 pub(crate) mod recorded;

@@ -5,6 +5,7 @@
 //! - `tape`, `recorded_body`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
+//! - `learn`: masks found by replaying two recordings of one program against each other.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
@@ -16,6 +17,7 @@ pub mod components;
 mod difference;
 mod environment;
 mod fields;
+pub mod learn;
 mod live;
 mod masks;
 mod near;
@@ -41,6 +43,6 @@ pub use options::{Ambiguous, Attempts, EditBudget, Holes, Options, Rung};
 pub use recorded_body::{RecordedBody, RequestBodies};
 pub use replayer::{Choice, Decision, HasHoles, Replayer, Served};
 pub use report::{DivergenceCode, Nearest, Report};
-pub use side_calls::SideCall;
+pub use side_calls::{SideCall, SideCallEntry, SideCallEntryError, SideCalls};
 pub use summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict, render_text};
 pub use tape::{CallLabel, Completeness, EntryId, RecordedCall, RecordedOutcome, Tape};

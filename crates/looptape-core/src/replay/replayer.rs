@@ -22,7 +22,7 @@ use super::masks::{MaskKind, Mismatch, Pair};
 use super::near;
 use super::options::{Ambiguous, Attempts, Holes, Options, Rung};
 use super::report::{DivergenceCode, Report};
-use super::side_calls::SideCall;
+use super::side_calls::{Seen, SideCall, SideCalls};
 use super::summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict};
 use super::tape::{CallLabel, Completeness, EntryId, RecordedOutcome, Tape};
 use crate::digest::Digest;
@@ -102,6 +102,7 @@ pub struct Replayer {
     served: ServedCounts,
     billing: Vec<BillingDifference>,
     side_calls: u32,
+    optional: SideCalls,
 }
 
 /// What looking for a match found.
@@ -144,7 +145,13 @@ impl Replayer {
             served: ServedCounts::default(),
             billing: Vec::new(),
             side_calls: 0,
+            optional: SideCalls::default(),
         })
+    }
+
+    /// The same, with the optional calls of the project's settings.
+    pub fn with_optional(self, optional: SideCalls) -> Self {
+        Self { optional, ..self }
     }
 
     pub fn tape(&self) -> &Tape {
@@ -154,14 +161,15 @@ impl Replayer {
     /// Decides about the next request to arrive.
     pub fn next(&mut self, request: &LiveRequest<'_>) -> Decision {
         let live = Live::new(&self.tape, request);
-        match self.search(&live) {
+        let found = self.search(&live);
+        let is_match = matches!(found, Search::Found { .. } | Search::Ambiguous(_));
+        if let Some(answer) = if is_match { None } else { self.neutral_answer(request) } {
+            self.side_calls += 1;
+            return Decision::SideCall(answer);
+        }
+        match found {
             Search::Found { rung, entry } => self.serve(&live, rung, entry),
             Search::Ambiguous(candidates) => self.diverge(&live, self.ambiguous(&candidates)),
-            Search::Exhausted(_) | Search::Mismatched(..) | Search::Missed if self.is_side_call(request) => {
-                self.side_calls += 1;
-                SideCall::find(request.method, request.path)
-                    .map_or_else(|| self.missed(&live), Decision::SideCall)
-            }
             Search::Exhausted(matching) => self.diverge(&live, self.exhausted(&matching)),
             Search::Mismatched(entry, mismatch) => {
                 let report = classify::mismatched(&self.tape, &self.missing(&live), entry, &mismatch);
@@ -196,8 +204,11 @@ impl Replayer {
 
     /// Ends the replay.
     pub fn finish(mut self) -> Summary {
-        let unused: Vec<CallLabel> =
-            self.tape.ids().filter(|&id| self.is_left_over(id)).map(|id| self.tape.label(id)).collect();
+        let left: Vec<EntryId> = self.tape.ids().filter(|&id| self.is_left_over(id)).collect();
+        let (optional, needed): (Vec<EntryId>, _) = left.into_iter().partition(|&id| self.is_optional(id));
+        let labels = |ids: Vec<EntryId>| ids.into_iter().map(|id| self.tape.label(id)).collect();
+        let (unused_side_calls, unused): (Vec<CallLabel>, Vec<CallLabel>) =
+            (labels(optional), labels(needed));
         if !unused.is_empty() {
             let report = unused_recording(&unused, self.reports.is_empty());
             self.reports.push(report);
@@ -213,19 +224,25 @@ impl Replayer {
             billing_differences: self.billing,
             masks: mask_uses(self.masks),
             unused,
+            unused_side_calls,
             divergences: self.reports,
         }
     }
 
-    fn is_side_call(&self, request: &LiveRequest<'_>) -> bool {
-        SideCall::find(request.method, request.path).is_some()
+    /// The answer to an optional call that was not recorded.
+    fn neutral_answer(&self, request: &LiveRequest<'_>) -> Option<&'static SideCall> {
+        let LiveRequest { wire, method, path, body, .. } = *request;
+        self.optional.find(Seen { wire, method, path, body })
     }
 
     fn is_left_over(&self, id: EntryId) -> bool {
+        self.is_unused(id) && self.tape.entry(id).call.outcome != RecordedOutcome::InFlight
+    }
+
+    fn is_optional(&self, id: EntryId) -> bool {
         let call = &self.tape.entry(id).call;
-        self.is_unused(id)
-            && call.outcome != RecordedOutcome::InFlight
-            && SideCall::find(&call.method, &call.path).is_none()
+        let (method, path) = (call.method.as_str(), call.path.as_str());
+        self.optional.find(Seen { wire: call.wire, method, path, body: &call.body.read() }).is_some()
     }
 
     fn is_unused(&self, id: EntryId) -> bool {
@@ -519,6 +536,7 @@ impl Replayer {
             wire: live.request.wire,
             endpoint: &live.endpoint,
             body: live.body_at(loosest),
+            unmasked: &live.body,
             key: live.key_at(loosest),
             loosest,
             lineage: live.lineage(),

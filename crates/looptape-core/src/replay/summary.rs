@@ -91,6 +91,9 @@ pub struct Summary {
     #[serde(default)]
     pub masks: Vec<MaskUse>,
     pub unused: Vec<CallLabel>,
+    /// Recorded optional calls that were not made.
+    #[serde(default)]
+    pub unused_side_calls: Vec<CallLabel>,
     /// The first cause leads.
     pub divergences: Vec<Report>,
 }
@@ -126,6 +129,21 @@ pub fn render_text(summary: &Summary) -> String {
             2,
             &format!("billing differs at {}: {}", difference.label, difference.pointers.join(", ")),
         );
+    }
+    if summary.side_calls > 0 {
+        push_line(
+            &mut out,
+            2,
+            &format!(
+                "{} of the agent that were not recorded got a neutral answer",
+                counted(summary.side_calls as usize, "optional call")
+            ),
+        );
+    }
+    if !summary.unused_side_calls.is_empty() {
+        let places: Vec<String> = summary.unused_side_calls.iter().map(CallLabel::to_string).collect();
+        let noun = counted(places.len(), "recorded optional call");
+        push_line(&mut out, 2, &format!("{noun} not made: {}", places.join(", ")));
     }
     for masked in summary.masks.iter().take(MASKS_SHOWN) {
         let MaskUse { label, pointer, kind, recorded, live, .. } = masked;
@@ -172,6 +190,10 @@ fn served_line(summary: &Summary) -> String {
     line
 }
 
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 fn push_report(out: &mut String, report: &Report) {
     push_line(out, 0, &format!("{}: {}", report.code, report.message));
     if !report.endpoint.is_empty() {
@@ -204,6 +226,10 @@ fn push_report(out: &mut String, report: &Report) {
                 names(&nearest.different),
             ),
         );
+    }
+    if let Some(mask) = &report.mask {
+        push_line(out, 2, "if this may differ from run to run, add to looptape.toml:");
+        mask.lines().for_each(|line| push_line(out, 4, line));
     }
     if report.requests > 1 {
         push_line(out, 2, &format!("met by    {} identical requests", report.requests));
