@@ -9,12 +9,16 @@ pub(crate) enum Exit {
     Success,
     /// It could not; the message says why. `import`: some file was refused. `verify`: something is damaged.
     Failure,
+    /// Two traces differ, and it was asked to say so.
+    Different,
     /// The command line was wrong.
     Usage,
     /// A replay diverged from its recording.
     Diverged,
     /// A replay left recorded calls unused.
     Unused,
+    /// The user interrupted it; what was done until then was told.
+    Interrupted,
     /// The child's own code, under `record` and `replay`.
     Child(u8),
     /// The child could not be started: not found (127) or not executable (126).
@@ -25,10 +29,11 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Failure => 1,
+            Self::Failure | Self::Different => 1,
             Self::Usage => 2,
             Self::Diverged => 3,
             Self::Unused => 4,
+            Self::Interrupted => 130,
             Self::Child(code) | Self::NotStarted(code) => code,
         }
     }

@@ -3,6 +3,7 @@
 mod child;
 mod commands;
 mod config;
+mod drive;
 mod exit;
 mod place;
 mod render;

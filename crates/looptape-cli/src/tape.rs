@@ -137,7 +137,7 @@ fn first_messages(trace: &RecordedTrace, bytes: &TraceBytes) -> impl Iterator<It
 }
 
 /// How people know each call: by its step.
-fn labels(trace: &RecordedTrace) -> HashMap<u32, CallLabel> {
+pub(crate) fn labels(trace: &RecordedTrace) -> HashMap<u32, CallLabel> {
     let assembly = trace.measure().assembly;
     let of_step = |step: &looptape_core::assembly::Step| {
         let (number, lane) = (step.number.0, step.lane.0);

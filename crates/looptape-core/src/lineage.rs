@@ -23,12 +23,12 @@
 //! This module decides nothing about matching; it gives [`Lineage`] its figures.
 
 use crate::canonical::digest_of_value;
-use crate::digest::Digest;
 use crate::facts::Lineage;
+use crate::fingerprint::Fingerprint;
 use crate::wire::{Message, Part, ResponseView, Role, ToolCall, Wire};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a history says, folded as it grows: adding a message to a copy costs that message alone, so a
 /// request that extends an earlier one starts from the earlier one's conversation.
@@ -36,13 +36,13 @@ use std::sync::Arc;
 pub struct Conversation {
     wire: Wire,
     /// The turns that can not grow any more: their chain, how many, and what of them [`Lineage`] wants.
-    head: Digest,
+    head: Fingerprint,
     closed: u32,
     echo: Option<i64>,
     last_turn: Option<i64>,
     calls: CallPlaces,
     /// The last turn: the next message may add to it.
-    open: Option<Arc<Turn>>,
+    open: Option<Arc<OpenTurn>>,
     /// Call ids (else tool names) of the results that stand after the last assistant message.
     carried: Arc<Vec<String>>,
 }
@@ -52,7 +52,7 @@ impl Conversation {
     pub fn start(wire: Wire) -> Self {
         Self {
             wire,
-            head: Digest::of(b"looptape lineage"),
+            head: Fingerprint::of(b"looptape lineage"),
             closed: 0,
             echo: None,
             last_turn: None,
@@ -135,7 +135,8 @@ impl Conversation {
             return;
         }
         if let Some(open) = &mut self.open
-            && let Turn::Assistant(said) = Arc::make_mut(open)
+            && matches!(open.turn, Turn::Assistant(_))
+            && let Turn::Assistant(said) = OpenTurn::grow(open)
         {
             said.text.push_str(&speech.text);
             said.calls.extend(speech.calls);
@@ -151,13 +152,13 @@ impl Conversation {
                 Part::ToolResult { call_id, name, content, .. } => {
                     let answered = self.answered_call(call_id.as_deref(), name.as_deref());
                     let content = content_key(content);
-                    self.turn(Turn::Result(Digest::of_parts(&[b"result", &answered, &content])));
+                    self.turn(Turn::Result(Fingerprint::of_parts(&[b"result", &answered, &content])));
                 }
                 // A client that replays calls under another role still made the same calls.
                 Part::ToolCall(call) => {
                     self.say(Speech { text: String::new(), calls: vec![Call::new(call)] });
                 }
-                Part::Other { kind, value } => self.turn(Turn::Other(Digest::of_parts(&[
+                Part::Other { kind, value } => self.turn(Turn::Other(Fingerprint::of_parts(&[
                     b"other",
                     role_name(role).as_bytes(),
                     kind.as_bytes(),
@@ -173,8 +174,8 @@ impl Conversation {
             return;
         }
         if let Some(open) = &mut self.open
-            && matches!(&**open, Turn::Text(speaker, _) if speaker == role)
-            && let Turn::Text(_, all) = Arc::make_mut(open)
+            && matches!(&open.turn, Turn::Text(speaker, _) if speaker == role)
+            && let Turn::Text(_, all) = OpenTurn::grow(open)
         {
             all.push_str(text);
             return;
@@ -185,7 +186,7 @@ impl Conversation {
     /// Which call a result answers: the place of the latest call of that id among those of its turn, or
     /// else the tool's name.
     fn answered_call(&self, call_id: Option<&str>, name: Option<&str>) -> Vec<u8> {
-        let in_open = |id: &str| match self.open.as_deref() {
+        let in_open = |id: &str| match self.open.as_deref().map(|open| &open.turn) {
             Some(Turn::Assistant(speech)) => place_among(&speech.calls, id),
             _ => None,
         };
@@ -197,16 +198,17 @@ impl Conversation {
 
     fn turn(&mut self, turn: Turn) {
         self.close();
-        self.open = Some(Arc::new(turn));
+        self.open = Some(Arc::new(OpenTurn { turn, said: OnceLock::new() }));
     }
 
     fn close(&mut self) {
         let Some(turn) = self.open.take() else { return };
-        self.head = self.head.chain(turn.said());
+        let said = turn.said();
+        self.head = self.head.chain(said);
         self.closed = self.closed.saturating_add(1);
-        if let Turn::Assistant(speech) = &*turn {
+        if let Turn::Assistant(speech) = &turn.turn {
             self.echo = Some(self.head.short());
-            self.last_turn = Some(speech.identity(self.wire).short());
+            self.last_turn = Some(speech.identity(said, self.wire).short());
             if speech.calls.iter().any(|call| call.id.is_some()) {
                 self.calls.push(turn);
             }
@@ -231,12 +233,12 @@ struct CallPlaces(Option<Arc<CallTurn>>);
 
 #[derive(Debug)]
 struct CallTurn {
-    turn: Arc<Turn>,
+    turn: Arc<OpenTurn>,
     before: CallPlaces,
 }
 
 impl CallPlaces {
-    fn push(&mut self, turn: Arc<Turn>) {
+    fn push(&mut self, turn: Arc<OpenTurn>) {
         let before = std::mem::take(self);
         self.0 = Some(Arc::new(CallTurn { turn, before }));
     }
@@ -244,7 +246,7 @@ impl CallPlaces {
     fn place_of(&self, id: &str) -> Option<usize> {
         let mut next = self;
         while let Some(here) = &next.0 {
-            if let Turn::Assistant(speech) = &*here.turn
+            if let Turn::Assistant(speech) = &here.turn.turn
                 && let Some(place) = place_among(&speech.calls, id)
             {
                 return Some(place);
@@ -269,6 +271,26 @@ fn place_among(calls: &[Call], id: &str) -> Option<usize> {
     calls.iter().position(|call| call.id.as_deref() == Some(id))
 }
 
+/// A turn with its digest, which copies of the conversation share once one of them has asked for it.
+#[derive(Clone, Debug)]
+struct OpenTurn {
+    turn: Turn,
+    said: OnceLock<Fingerprint>,
+}
+
+impl OpenTurn {
+    fn said(&self) -> Fingerprint {
+        *self.said.get_or_init(|| self.turn.said())
+    }
+
+    /// The turn, to be added to.
+    fn grow(this: &mut Arc<Self>) -> &mut Turn {
+        let open = Arc::make_mut(this);
+        open.said = OnceLock::new();
+        &mut open.turn
+    }
+}
+
 /// What was said, in the order in which it was said.
 #[derive(Clone, Debug)]
 enum Turn {
@@ -276,9 +298,9 @@ enum Turn {
     /// Text of anybody else.
     Text(Role, String),
     /// A tool's result: a digest of which call it answers and of its content.
-    Result(Digest),
+    Result(Fingerprint),
     /// An image, a file: by its content.
-    Other(Digest),
+    Other(Fingerprint),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -291,13 +313,16 @@ struct Speech {
 struct Call {
     id: Option<String>,
     /// Of name and arguments.
-    said: Digest,
+    said: Fingerprint,
 }
 
 impl Call {
     fn new(call: &ToolCall) -> Self {
         let arguments = digest_of_value(&parsed_arguments(&call.arguments));
-        Self { id: call.id.clone(), said: Digest::of_parts(&[b"call", call.name.as_bytes(), &arguments.0]) }
+        Self {
+            id: call.id.clone(),
+            said: Fingerprint::of_parts(&[b"call", call.name.as_bytes(), &arguments.0]),
+        }
     }
 }
 
@@ -306,27 +331,27 @@ impl Speech {
         self.text.is_empty() && self.calls.is_empty()
     }
 
-    fn said(&self) -> Digest {
-        let text = Digest::of_parts(&[b"assistant", self.text.as_bytes()]);
+    fn said(&self) -> Fingerprint {
+        let text = Fingerprint::of_parts(&[b"assistant", self.text.as_bytes()]);
         self.calls.iter().fold(text, |head, call| head.chain(call.said))
     }
 
-    /// What was said, and under which ids.
-    fn identity(&self, wire: Wire) -> Digest {
+    /// What was `said`, and under which ids.
+    fn identity(&self, said: Fingerprint, wire: Wire) -> Fingerprint {
         if wire.has_made_up_call_ids() {
-            return self.said();
+            return said;
         }
-        let id = |call: &Call| Digest::of(call.id.as_deref().unwrap_or_default().as_bytes());
-        self.calls.iter().fold(self.said(), |head, call| head.chain(id(call)))
+        let id = |call: &Call| Fingerprint::of(call.id.as_deref().unwrap_or_default().as_bytes());
+        self.calls.iter().fold(said, |head, call| head.chain(id(call)))
     }
 }
 
 impl Turn {
-    fn said(&self) -> Digest {
+    fn said(&self) -> Fingerprint {
         match self {
             Self::Assistant(speech) => speech.said(),
             Self::Text(role, text) => {
-                Digest::of_parts(&[b"text", role_name(role).as_bytes(), text.as_bytes()])
+                Fingerprint::of_parts(&[b"text", role_name(role).as_bytes(), text.as_bytes()])
             }
             Self::Result(digest) | Self::Other(digest) => *digest,
         }
@@ -351,7 +376,7 @@ fn speech_of(message: &Message) -> Speech {
 
 /// Arguments that stayed text although they are JSON count as that JSON, and no arguments as an empty
 /// object: clients write a call without arguments in all these forms.
-fn parsed_arguments(arguments: &Value) -> Cow<'_, Value> {
+pub(crate) fn parsed_arguments(arguments: &Value) -> Cow<'_, Value> {
     let empty = || Cow::Owned(Value::Object(serde_json::Map::new()));
     match arguments {
         Value::Null => empty(),

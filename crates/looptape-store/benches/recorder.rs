@@ -102,8 +102,10 @@ fn one_loop(n: usize, hint: TraceHint, marker: &str) -> Calls {
                 format!(r#"{{"role":"{role}","content":[{{"type":"text","text":"{text}"{mark}}}]}}"#)
             })
             .collect();
-        let body =
-            format!(r#"{{"model":"m","stream":false,"max_tokens":4096,"messages":[{}]}}"#, all.join(","));
+        let body = format!(
+            r#"{{"model":"gpt-4o-mini","stream":false,"max_tokens":4096,"messages":[{}]}}"#,
+            all.join(",")
+        );
         calls.push((hint.clone(), Bytes::from(body)));
     }
     calls
@@ -124,7 +126,7 @@ fn run(name: &str, calls: Calls) {
     let answers: Vec<Bytes> = (0..calls.len())
         .map(|n| {
             Bytes::from(format!(
-                r#"{{"id":"chatcmpl-{n}","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}}}"#,
+                r#"{{"id":"chatcmpl-{n}","object":"chat.completion","created":1,"model":"gpt-4o-mini","choices":[{{"index":0,"message":{{"role":"assistant","content":"{}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}}}"#,
                 random.text(1024)
             ))
         })

@@ -1,4 +1,4 @@
-//! How content is written down: as it is, compressed, or as a splice of another blob.
+//! How content is written down: as it is, compressed, as a splice of another blob, or in a pack (`packs`).
 
 use looptape_core::chain::Splice;
 use zstd::zstd_safe::CParameter;
@@ -6,12 +6,13 @@ use zstd::zstd_safe::CParameter;
 pub(crate) const RAW: i64 = 0;
 pub(crate) const ZSTD: i64 = 1;
 pub(crate) const SPLICE: i64 = 2;
+pub(crate) const PACKED: i64 = 3;
 
 /// What is compressed is short: higher levels pay little for their time.
 const LEVEL: i32 = 1;
 
 /// Content below this many bytes gains nothing from compression.
-const SMALLEST_WORTH: usize = 64;
+pub(crate) const SMALLEST_WORTH: usize = 64;
 
 /// One compression context, kept for its allocations.
 pub(crate) struct Encoder(zstd::bulk::Compressor<'static>);
@@ -34,9 +35,14 @@ impl Encoder {
         }
         (RAW, None)
     }
+
+    /// The compressed form of a pack's contents.
+    pub(crate) fn compress(&mut self, contents: &[u8]) -> Vec<u8> {
+        self.0.compress(contents).expect("the compressor makes room for its worst case")
+    }
 }
 
-/// Content from its stored bytes. `base` is asked for only by splices.
+/// Content from its stored bytes, unless it is in a pack. `base` is asked for only by splices.
 pub(crate) fn decode<E>(
     codec: i64,
     size: usize,
@@ -55,7 +61,7 @@ pub(crate) fn decode<E>(
     Ok(content.filter(|c| c.len() == size))
 }
 
-fn unpack(data: &[u8], size: usize) -> Option<Vec<u8>> {
+pub(crate) fn unpack(data: &[u8], size: usize) -> Option<Vec<u8>> {
     zstd::bulk::Decompressor::new().ok()?.decompress(data, size).ok()
 }
 

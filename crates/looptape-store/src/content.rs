@@ -1,15 +1,18 @@
 //! Content-addressed storage inside a write transaction: blobs, chains, bodies.
 //!
+//! Short contents are gathered in a pack, which [`ContentCache::seal`] writes before the transaction ends.
+//!
 //! Ids of recently used content are remembered between transactions. They are void after a rollback and
 //! after pruning; [`ContentCache::forget`] drops them.
 
 use crate::codec::{self, Encoder};
-use crate::ids::{BlobId, NodeId};
+use crate::ids::{BlobId, NodeId, PackId};
+use crate::packs::{self, OpenPack, RecentPacks};
+use foldhash::HashMap;
 use looptape_core::chain::{self, Shared, SharedCut, Split};
 use looptape_core::derive::reading::Reading;
 use looptape_core::{Digest, varint};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// Splices lie at most this deep, so that reading a piece stays cheap.
@@ -21,9 +24,21 @@ const MOST_IDS: usize = 100_000;
 /// What the writer remembers about content that is in the database.
 pub(crate) struct ContentCache {
     encoder: Encoder,
+    pack: OpenPack,
+    last: LastIds,
     blobs: HashMap<Digest, Blob>,
     nodes: HashMap<(NodeId, BlobId), NodeId>,
     generation: i64,
+}
+
+/// The last ids that were given out. Their rows may be gone: an id is never given out twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastIds {
+    blob: i64,
+    node: i64,
+    pack: i64,
+    /// As they stand in the database.
+    stored: [i64; 3],
 }
 
 /// A body as it was stored: where it is, and its runs of pieces, so that the next body of its conversation
@@ -79,11 +94,19 @@ impl StoredBody {
 
 impl ContentCache {
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self { encoder: Encoder::new()?, blobs: HashMap::new(), nodes: HashMap::new(), generation: -1 })
+        Ok(Self {
+            encoder: Encoder::new()?,
+            pack: OpenPack::default(),
+            last: LastIds::default(),
+            blobs: HashMap::default(),
+            nodes: HashMap::default(),
+            generation: -1,
+        })
     }
 
     /// Forgets every id.
     pub(crate) fn forget(&mut self) {
+        self.pack.forget();
         self.blobs.clear();
         self.nodes.clear();
     }
@@ -93,6 +116,7 @@ impl ContentCache {
         let now: i64 = connection
             .prepare_cached("SELECT value FROM settings WHERE name = 'content_generation'")?
             .query_row([], |r| r.get(0))?;
+        self.last = LastIds::load(connection)?;
         if self.blobs.len() + self.nodes.len() > MOST_IDS {
             self.forget();
         }
@@ -102,6 +126,18 @@ impl ContentCache {
         self.generation = now;
         self.forget();
         Ok(Freshness::Void)
+    }
+
+    /// Writes what is gathered, and which ids were given out.
+    pub(crate) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if !self.pack.is_empty() {
+            self.write_pack(connection)?;
+        }
+        self.last.store(connection)
+    }
+
+    fn write_pack(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.pack.write(connection, &mut self.encoder, &mut self.last)
     }
 
     /// Stores content, or finds it stored.
@@ -151,27 +187,30 @@ impl ContentCache {
             let splice = chain::Splice::between(like.content, content)?;
             Some((like.blob, splice.encode()))
         });
-        let (codec, base, depth, packed) = match splice {
-            Some((base, bytes)) => (codec::SPLICE, Some(base.id.0), base.depth + 1, Some(bytes)),
+        let depth = splice.as_ref().map_or(0, |(base, _)| base.depth + 1);
+        let blob = Blob { id: BlobId(self.last.blob + 1), depth };
+        let row = (blob, digest, content.len());
+        let is_new = match splice {
+            Some((base, bytes)) => insert_row(connection, row, (codec::SPLICE, Some(base.id)), &bytes)?,
+            None if (codec::SMALLEST_WORTH..=packs::LONGEST_PART).contains(&content.len()) => {
+                let is_new = insert_part(connection, row, (self.last.next_pack(), self.pack.place()))?;
+                if is_new {
+                    self.pack.add(content);
+                }
+                is_new
+            }
             None => {
                 let (codec, packed) = self.encoder.encode(content);
-                (codec, None, 0, packed)
+                insert_row(connection, row, (codec, None), packed.as_deref().unwrap_or(content))?
             }
         };
-        let written = connection
-            .prepare_cached(
-                "INSERT INTO blobs (digest, codec, base, depth, size, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                 ON CONFLICT (digest) DO NOTHING",
-            )?
-            .execute(params![
-                &digest.0[..],
-                codec,
-                base,
-                depth,
-                content.len() as i64,
-                packed.as_deref().unwrap_or(content)
-            ])?;
-        Ok((written > 0).then(|| Blob { id: BlobId(connection.last_insert_rowid()), depth }))
+        if is_new {
+            self.last.blob = blob.id.0;
+        }
+        if self.pack.is_full() {
+            self.write_pack(connection)?;
+        }
+        Ok(is_new.then_some(blob))
     }
 
     /// Stores a body: its skeleton, and its pieces as chains. What it shares with an earlier body is there
@@ -187,9 +226,9 @@ impl ContentCache {
         let skeleton = self.put_blob(connection, &split.skeleton.encode())?;
         let mut heads = Vec::with_capacity(split.cuts.len());
         let mut runs = Vec::with_capacity(split.cuts.len());
-        for (at, (cut, digests)) in split.cuts.iter().zip(reading.digests()).enumerate() {
+        for (at, cut) in split.cuts.iter().enumerate() {
             let same = earlier.and_then(|earlier| EarlierCut::of(&earlier, at));
-            let chain = self.put_chain(connection, body, &cut.pieces, digests, same)?;
+            let chain = self.put_chain(connection, body, &cut.pieces, same)?;
             heads.push(chain.last().map_or(NodeId(0), |run| run.node));
             runs.push(chain);
         }
@@ -201,7 +240,6 @@ impl ContentCache {
         connection: &Connection,
         body: &[u8],
         ranges: &[std::ops::Range<usize>],
-        digests: &[Digest],
         same: Option<EarlierCut<'_>>,
     ) -> rusqlite::Result<Vec<StoredRun>> {
         let mut chain = match &same {
@@ -212,12 +250,8 @@ impl ContentCache {
         while from < ranges.len() {
             let end = run_from(ranges, from);
             let content = &body[ranges[from].start..ranges[end - 1].end];
-            let digest = match end - from {
-                1 => digests[from],
-                _ => Digest::of(content),
-            };
             let like = same.as_ref().and_then(|same| same.run(chain.len()));
-            let blob = self.put(connection, content, digest, like)?;
+            let blob = self.put_like(connection, content, like)?;
             let parent = chain.last().map_or(NodeId(0), |run: &StoredRun| run.node);
             let node = self.put_node(connection, parent, blob.id)?;
             chain.push(StoredRun { end, blob, node });
@@ -237,18 +271,97 @@ impl ContentCache {
         }
         let written = connection
             .prepare_cached(
-                "INSERT INTO nodes (parent, blob) VALUES (?1, ?2) ON CONFLICT (parent, blob) DO NOTHING",
+                "INSERT INTO nodes (id, parent, blob) VALUES (?1, ?2, ?3) ON CONFLICT (parent, blob) DO NOTHING",
             )?
-            .execute([parent.0, blob.0])?;
+            .execute([self.last.node + 1, parent.0, blob.0])?;
         let id = match written {
             0 => connection
                 .prepare_cached("SELECT id FROM nodes WHERE parent = ?1 AND blob = ?2")?
                 .query_row([parent.0, blob.0], |r| r.get(0))?,
-            _ => connection.last_insert_rowid(),
+            _ => {
+                self.last.node += 1;
+                self.last.node
+            }
         };
         self.nodes.insert((parent, blob), NodeId(id));
         Ok(NodeId(id))
     }
+}
+
+impl LastIds {
+    pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let stored = connection
+            .prepare_cached(
+                "SELECT (SELECT value FROM settings WHERE name = 'last_blob'), \
+                 (SELECT value FROM settings WHERE name = 'last_node'), \
+                 (SELECT value FROM settings WHERE name = 'last_pack')",
+            )?
+            .query_row([], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?]))?;
+        let [blob, node, pack] = stored;
+        Ok(Self { blob, node, pack, stored })
+    }
+
+    pub(crate) fn store(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let now = [self.blob, self.node, self.pack];
+        let mut statement = connection.prepare_cached("UPDATE settings SET value = ?2 WHERE name = ?1")?;
+        for (name, at) in [("last_blob", 0), ("last_node", 1), ("last_pack", 2)] {
+            if now[at] != self.stored[at] {
+                statement.execute(params![name, now[at]])?;
+            }
+        }
+        self.stored = now;
+        Ok(())
+    }
+
+    /// The id that the pack being filled will have.
+    pub(crate) fn next_pack(&self) -> PackId {
+        PackId(self.pack + 1)
+    }
+
+    /// The same, given out.
+    pub(crate) fn take_pack(&mut self) -> PackId {
+        self.pack += 1;
+        PackId(self.pack)
+    }
+}
+
+/// Writes a blob's row; `false` if its content is there already.
+fn insert_row(
+    connection: &Connection,
+    (blob, digest, size): (Blob, Digest, usize),
+    (codec, base): (i64, Option<BlobId>),
+    data: &[u8],
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "INSERT INTO blobs (id, digest, codec, base, depth, size, data) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (digest) DO NOTHING",
+        )?
+        .execute(params![
+            blob.id.0,
+            &digest.0[..],
+            codec,
+            base.map(|base| base.0),
+            blob.depth,
+            size as i64,
+            data
+        ])
+        .map(|written| written > 0)
+}
+
+/// The same for a blob whose content is in a pack.
+fn insert_part(
+    connection: &Connection,
+    (blob, digest, size): (Blob, Digest, usize),
+    (pack, place): (PackId, usize),
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "INSERT INTO blobs (id, digest, codec, size, pack, place) VALUES (?1, ?2, 3, ?3, ?4, ?5) \
+             ON CONFLICT (digest) DO NOTHING",
+        )?
+        .execute(params![blob.id.0, &digest.0[..], size as i64, pack.0, place as i64])
+        .map(|written| written > 0)
 }
 
 /// One cut of an earlier body.
@@ -307,8 +420,12 @@ pub(crate) enum Freshness {
 }
 
 /// A blob's content; `None` if it is missing, or is not what was written.
-pub(crate) fn read_intact(connection: &Connection, id: BlobId) -> rusqlite::Result<Option<Vec<u8>>> {
-    let Some(content) = read_blob(connection, id)? else { return Ok(None) };
+pub(crate) fn read_intact(
+    connection: &Connection,
+    packs: &mut RecentPacks,
+    id: BlobId,
+) -> rusqlite::Result<Option<Vec<u8>>> {
+    let Some(content) = read_blob(connection, packs, id)? else { return Ok(None) };
     let digest: Vec<u8> = connection
         .prepare_cached("SELECT digest FROM blobs WHERE id = ?1")?
         .query_row([id.0], |r| r.get(0))?;
@@ -316,23 +433,51 @@ pub(crate) fn read_intact(connection: &Connection, id: BlobId) -> rusqlite::Resu
 }
 
 /// A blob's content, decoded but not compared with its hash; `None` if it is missing or does not decode.
-pub(crate) fn read_blob(connection: &Connection, id: BlobId) -> rusqlite::Result<Option<Vec<u8>>> {
+pub(crate) fn read_blob(
+    connection: &Connection,
+    packs: &mut RecentPacks,
+    id: BlobId,
+) -> rusqlite::Result<Option<Vec<u8>>> {
     let row = connection
-        .prepare_cached("SELECT codec, base, size, data FROM blobs WHERE id = ?1")?
+        .prepare_cached("SELECT codec, base, size, data, pack, place FROM blobs WHERE id = ?1")?
         .query_row([id.0], |r| {
-            Ok((
-                r.get::<_, i64>(0)?,
-                r.get::<_, Option<i64>>(1)?,
-                r.get::<_, i64>(2)?,
-                r.get::<_, Vec<u8>>(3)?,
-            ))
+            let size: i64 = r.get(2)?;
+            let size = usize::try_from(size).unwrap_or(0);
+            Ok(match r.get(0)? {
+                codec::PACKED => {
+                    let place: i64 = r.get(5)?;
+                    Stored::InPack(PackId(r.get(4)?), usize::try_from(place).unwrap_or(usize::MAX), size)
+                }
+                codec => Stored::Alone { codec, base: r.get(1)?, size, data: r.get(3)? },
+            })
         })
         .optional()?;
-    let Some((codec, base, size, data)) = row else { return Ok(None) };
-    let base_content = || match base {
-        // A splice's base was there before it, so its id is smaller: no loop can be followed.
-        Some(base) if base < id.0 => read_blob(connection, BlobId(base)).map(Option::unwrap_or_default),
-        _ => Ok(Vec::new()),
-    };
-    codec::decode(codec, usize::try_from(size).unwrap_or(0), &data, base_content)
+    match row {
+        None => Ok(None),
+        Some(Stored::InPack(pack, place, size)) => {
+            packs.part(connection, pack, place..place.saturating_add(size))
+        }
+        Some(Stored::Alone { codec, base, size, data }) => {
+            let base_content = || match base {
+                // A splice's base was there before it, so its id is smaller: no loop can be followed.
+                Some(base) if base < id.0 => {
+                    read_blob(connection, packs, BlobId(base)).map(Option::unwrap_or_default)
+                }
+                _ => Ok(Vec::new()),
+            };
+            codec::decode(codec, size, &data, base_content)
+        }
+    }
+}
+
+/// A blob's row.
+enum Stored {
+    Alone {
+        codec: i64,
+        base: Option<i64>,
+        size: usize,
+        data: Vec<u8>,
+    },
+    /// Pack, place and size.
+    InPack(PackId, usize, usize),
 }

@@ -16,6 +16,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0001_traces.sql")),
     M::up(include_str!("../../../migrations/0002_import_times.sql")),
     M::up(include_str!("../../../migrations/0004_trace_environment.sql")),
+    M::up(include_str!("../../../migrations/0005_packs.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.

@@ -8,6 +8,7 @@ use crate::TraceRow;
 use crate::database::open_to_write;
 use crate::ids::TraceKey;
 use crate::liveness::Process;
+use crate::packs;
 use looptape_core::varint;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::HashSet;
@@ -176,12 +177,13 @@ fn oldest_tenth(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(TraceKey, String)
     Ok(all)
 }
 
-/// Deletes nodes and blobs that nothing refers to.
+/// Deletes nodes and blobs that nothing refers to, and what packs held of them.
 fn sweep(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let nodes = live_nodes(tx)?;
     delete_others(tx, "nodes", &nodes)?;
     let blobs = live_blobs(tx)?;
-    delete_others(tx, "blobs", &blobs)
+    delete_others(tx, "blobs", &blobs)?;
+    packs::keep_only_parts(tx)
 }
 
 fn live_nodes(tx: &Transaction<'_>) -> rusqlite::Result<HashSet<i64>> {

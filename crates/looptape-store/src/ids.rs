@@ -9,6 +9,9 @@ pub struct TraceKey(pub(crate) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BlobId(pub(crate) i64);
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PackId(pub(crate) i64);
+
 /// A chain's head. `NodeId(0)` is the empty chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeId(pub(crate) i64);

@@ -14,6 +14,7 @@ mod facts_row;
 mod gc;
 mod ids;
 mod liveness;
+mod packs;
 mod reader;
 mod recorder;
 #[cfg(test)]

@@ -347,7 +347,7 @@ fn damage_is_found_and_named() {
     let lab = Lab::new();
     lab.record(|r| call(r, "t1", format!("{{\"messages\":[\"{}\"]}}", "z".repeat(500)).as_bytes()));
     let raw = rusqlite::Connection::open(&lab.database).unwrap();
-    raw.execute("UPDATE blobs SET data = zeroblob(length(data)) WHERE size > 500", []).unwrap();
+    raw.execute("UPDATE packs SET data = zeroblob(length(data)) WHERE size > 500", []).unwrap();
     let report = lab.reader().verify(|_, _| {}).unwrap();
     assert!(report.damage.iter().any(|d| matches!(d, Damage::Blob { .. })), "{report:?}");
     assert!(
@@ -404,6 +404,39 @@ fn a_database_of_version_1_is_upgraded() {
     let rows = reader.traces(&TraceFilter::default()).unwrap();
     let got: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.timing, row.happened_unix_us())).collect();
     assert_eq!(got, [("imported", Timing::OrderOnly, None), ("recorded", Timing::Measured, Some(10))]);
+}
+
+/// A version 2 database keeps its content, and ids that were given out before are not given out again.
+#[test]
+fn content_of_version_2_is_kept() {
+    let lab = Lab::new();
+    let old = rusqlite::Connection::open(&lab.database).unwrap();
+    old.execute_batch(include_str!("../../../migrations/0001_traces.sql")).unwrap();
+    old.execute_batch(include_str!("../../../migrations/0002_import_times.sql")).unwrap();
+    let mut put =
+        old.prepare("INSERT INTO blobs (digest, codec, size, data) VALUES (?1, 0, ?2, ?3)").unwrap();
+    for content in [&b"{\"messages\":[]}"[..], b"\"hello\"", b"gone", b"gone too"] {
+        put.execute(rusqlite::params![&Digest::of(content).0[..], content.len() as i64, content]).unwrap();
+    }
+    drop(put);
+    old.execute_batch(
+        "INSERT INTO nodes (parent, blob) VALUES (0, 2), (1, 3);
+         DELETE FROM blobs WHERE id > 2;
+         DELETE FROM nodes WHERE id > 1;
+         PRAGMA user_version = 2",
+    )
+    .unwrap();
+    drop(old);
+    lab.record(|r| call(r, "t", b"{\"messages\":[\"hello\",\"again\"]}"));
+    assert!(lab.reader().verify(|_, _| {}).unwrap().damage.is_empty());
+    let row = lab.find("t").unwrap();
+    let exchange = lab.reader().exchange(row.key, 0).unwrap();
+    assert_eq!(exchange.request_body, &b"{\"messages\":[\"hello\",\"again\"]}"[..]);
+    let raw = rusqlite::Connection::open(&lab.database).unwrap();
+    let of = |sql| raw.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap();
+    assert_eq!(of("SELECT min(id) FROM blobs WHERE id > 2"), 5);
+    assert_eq!(of("SELECT min(id) FROM nodes WHERE id > 1"), 3);
+    assert_eq!(of("SELECT value FROM settings WHERE name = 'last_blob'"), of("SELECT max(id) FROM blobs"));
 }
 
 #[test]

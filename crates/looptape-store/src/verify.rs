@@ -5,6 +5,7 @@
 
 use crate::content::read_blob;
 use crate::ids::{BlobId, TraceKey};
+use crate::packs::RecentPacks;
 use crate::reader::{ReadError, Reader};
 use looptape_core::Digest;
 use std::fmt;
@@ -85,11 +86,12 @@ impl Reader {
         report: &mut VerifyReport,
         mut progress: impl FnMut(u64),
     ) -> Result<(), ReadError> {
+        let mut packs = RecentPacks::default();
         let mut statement = self.connection().prepare("SELECT id, digest FROM blobs ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (id, digest): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            let content = read_blob(self.connection(), BlobId(id))?;
+            let content = read_blob(self.connection(), &mut packs, BlobId(id))?;
             if content.is_none_or(|c| Digest::of(&c).0[..] != digest) {
                 let hex = digest.iter().map(|b| format!("{b:02x}")).collect();
                 report.damage.push(Damage::Blob { id, digest: hex });

@@ -6,7 +6,7 @@
 
 use super::record::{self, Plan};
 use super::replay::{self, Replayed};
-use super::self_check;
+use super::resend;
 use crate::child::process::{ChildOutput, Ended, NotStarted};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
@@ -82,8 +82,7 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
 
     print(&render::demo::shown(style, &trace_view::build(&reader, &trace, Messages::LeftOut).view))?;
 
-    let server = tape::server(&reader, &trace, Options::default(), &config)?.server;
-    let check = runtime()?.block_on(self_check::run(&reader, &trace, server))?;
+    let check = resend::self_check(global, &reader, &config, trace.row.label())?;
     print(&render::demo::checked(style, &check))?;
     if !check.is_clean() || check.unanswered > 0 {
         differences.push("the self-check found differences".to_owned());

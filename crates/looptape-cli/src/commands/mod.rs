@@ -2,6 +2,7 @@
 
 mod child_run;
 mod demo;
+mod diff;
 mod doctor;
 mod import;
 mod learn;
@@ -10,8 +11,8 @@ mod matching;
 mod prune;
 mod record;
 mod replay;
+mod resend;
 mod selection;
-mod self_check;
 mod serve;
 mod show;
 mod stats;
@@ -21,7 +22,6 @@ pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
 pub(crate) use prune::Pruned;
-pub(crate) use self_check::SelfCheck;
 pub(crate) use show::StepDetail;
 
 use crate::exit::Exit;
@@ -53,6 +53,7 @@ enum Verb {
     Serve(serve::Args),
     Ls(ls::Args),
     Show(show::Args),
+    Diff(diff::Args),
     Stats(stats::Args),
     Import(import::Args),
     Learn(learn::Args),
@@ -72,6 +73,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Serve(args) => serve::run(global, &args),
         Verb::Ls(args) => ls::run(global, &args),
         Verb::Show(args) => show::run(global, &args),
+        Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Learn(args) => learn::run(global, &args),

@@ -1,20 +1,21 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
+use super::child_run;
 use super::matching::MatchingArgs;
-use super::{child_run, self_check};
+use super::resend::{self, ResendArgs, Resending};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, NotStarted};
 use crate::config::Config;
-use crate::exit::Exit;
+use crate::exit::{Exit, UsageError};
 use crate::render;
-use crate::session::{Global, find, print, print_json, runtime};
+use crate::session::{Global, find, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::Speed;
-use looptape_store::RecordedTrace;
+use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -27,21 +28,24 @@ use std::time::Duration;
 /// the request it belongs to. There is no upstream client and the agent has no key, so nothing can be
 /// spent. A request that was not recorded is refused, and the report says what changed.
 ///
-/// Without a command, the recorded requests themselves are sent to the recording and every answer is
-/// compared: a self-check of the trace.
+/// Without a command, the recorded requests themselves are sent, in recorded order and concurrency, and every
+/// answer is compared with the recorded one: a self-check of the recordings.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
   looptape replay last                           check the recording itself
+  looptape replay --all --concurrency 4          check all recordings, four at once
+  looptape replay --filter agent=refund.py --filter since=2d --json
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
 0 replayed.")]
 pub(crate) struct Args {
-    /// The trace: an id, a prefix of one, `last`, `last~2`
-    trace: String,
+    /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
+    #[arg(value_name = "TRACE")]
+    traces: Vec<String>,
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -69,8 +73,10 @@ pub(crate) struct Args {
     /// Without a command: print the result as JSON
     #[arg(long, conflicts_with = "command")]
     json: bool,
+    #[command(flatten)]
+    resend: ResendArgs,
     /// The agent's command line
-    #[arg(last = true, value_name = "CMD")]
+    #[arg(last = true, value_name = "CMD", help_heading = "Arguments")]
     command: Vec<OsString>,
 }
 
@@ -124,20 +130,25 @@ impl Args {
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = args.matching.settings(Config::load()?);
     let reader = global.reader()?;
-    let trace = reader.load(find(&reader, &args.trace)?)?;
+    if args.command.is_empty() {
+        return without_child(global, args, &reader, &config);
+    }
+    let [name] = args.traces.as_slice() else {
+        return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
+    };
+    let trace = reader.load(find(&reader, name)?)?;
     let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
     let ready = Ready { server: server.at_speed(args.speed), told };
-    if !args.command.is_empty() {
-        return with_child(global, args, &trace, ready);
-    }
-    let check = runtime()?.block_on(self_check::run(&reader, &trace, ready.server))?;
-    if args.json {
-        print_json(&check)?;
-    } else {
-        print(&render::self_check::text(&check))?;
-    }
-    write_report(args.report.as_deref(), &serde_json::to_value(&check)?)?;
-    Ok(if check.is_clean() { Exit::Success } else { Exit::Diverged })
+    with_child(global, args, &trace, ready)
+}
+
+fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
+    let resending =
+        Resending { traces: &args.traces, args: &args.resend, options: args.options(), speed: args.speed };
+    let report = resend::from_recordings(global, &resending, reader, config)?;
+    let exit = resend::tell(&report, args.json)?;
+    write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
+    Ok(exit)
 }
 
 /// What came of running an agent against a recording.

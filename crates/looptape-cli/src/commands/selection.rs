@@ -2,6 +2,7 @@
 
 use crate::config::parse_duration;
 use crate::exit::UsageError;
+use clap::ValueEnum;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
@@ -59,6 +60,28 @@ impl Selection {
         })
     }
 
+    /// From `--filter KEY=VALUE`, where a command has other meanings for the options.
+    pub(super) fn of_filters(filters: &[String]) -> Result<Self, UsageError> {
+        let mut selection = Self { agent: None, model: None, since: None, tags: Vec::new(), status: None };
+        for filter in filters {
+            let wrong = || {
+                let keys = "agent=NAME, model=NAME, since=TIME, tag=KEY=VALUE, status=complete";
+                UsageError(format!("--filter: `{filter}` is no filter: write one of {keys}"))
+            };
+            let (key, value) = filter.split_once('=').ok_or_else(wrong)?;
+            let value = value.to_owned();
+            match key {
+                "agent" => selection.agent = Some(value),
+                "model" => selection.model = Some(value),
+                "since" => selection.since = Some(value),
+                "tag" => selection.tags.push(value),
+                "status" => selection.status = Some(StatusArg::from_str(&value, true).map_err(|_| wrong())?),
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(selection)
+    }
+
     /// Whether anything is asked for at all.
     pub(super) fn is_empty(&self) -> bool {
         let Self { agent, model, since, tags, status } = self;
@@ -85,6 +108,23 @@ fn since(text: &str, now_unix_us: i64, zone: &TimeZone) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filters_say_what_the_options_say() {
+        let filters = |filters: &[&str]| {
+            let filters: Vec<String> = filters.iter().map(|&filter| filter.to_owned()).collect();
+            Selection::of_filters(&filters).and_then(|s| s.filter(0).map_err(|e| UsageError(e.to_string())))
+        };
+        let all = filters(&["agent=a=b", "model=m", "since=1970-01-03T00:00:00Z", "tag=env=x", "tag=y"]);
+        let all = all.unwrap();
+        assert_eq!((all.agent.as_deref(), all.model.as_deref()), (Some("a=b"), Some("m")));
+        assert_eq!(all.since_unix_us, Some(2 * 86_400_000_000));
+        assert_eq!(all.tags, [("env".into(), "x".into()), ("y".into(), String::new())]);
+        assert_eq!(filters(&["status=aborted"]).unwrap().status, Some(TraceStatus::Aborted));
+        for wrong in ["agent", "colour=red", "status=blue", "since=yesterday"] {
+            assert!(filters(&[wrong]).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn spans_days_and_instants() {

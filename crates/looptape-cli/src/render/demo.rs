@@ -3,9 +3,9 @@
 use super::figures::duration;
 use super::style::{Style, Tone};
 use super::timeline::timeline;
-use crate::commands::SelfCheck;
 use looptape_core::metrics::Ms;
 use looptape_core::replay::Summary;
+use looptape_core::replay::driven::DrivenReport;
 use looptape_core::view::TraceView;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -65,17 +65,17 @@ pub(crate) fn shown(style: Style, view: &TraceView) -> String {
 }
 
 /// The self-check of the recording.
-pub(crate) fn checked(style: Style, check: &SelfCheck) -> String {
+pub(crate) fn checked(style: Style, check: &DrivenReport) -> String {
     let mut out = heading(style, 4, "diff", "every recorded request once more, every answer compared");
     let result = format!(
         "diff: {}; {} of {} answers are the same, bit for bit",
-        check.differences.len() + check.replay.divergences.len(),
+        check.differences.len() + check.divergences(),
         check.identical,
         check.calls
     );
     out += &if check.is_clean() { good(style, &result) } else { bad(style, &result) };
     for difference in &check.differences {
-        out += &bad(style, &format!("call {}: {}", difference.call, difference.what));
+        out += &bad(style, &format!("{}: {}", difference.label, difference.what));
     }
     out
 }

@@ -6,6 +6,7 @@
 //! What this does not do: compute. Every figure comes from the core's views.
 
 pub(crate) mod demo;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod figures;
 pub(crate) mod imported;
@@ -14,7 +15,7 @@ pub(crate) mod ls;
 pub(crate) mod pruned;
 pub(crate) mod recorded;
 pub(crate) mod replayed;
-pub(crate) mod self_check;
+pub(crate) mod resent;
 pub(crate) mod stats;
 pub(crate) mod step;
 pub(crate) mod style;

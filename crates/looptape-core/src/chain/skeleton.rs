@@ -34,6 +34,15 @@ impl Skeleton {
         self.cuts.len()
     }
 
+    /// The name of the member in which a cut was made, as it was written; `None` if there is no such cut.
+    pub fn member(&self, cut: usize) -> Option<&[u8]> {
+        let before = self.literal.get(..*self.cuts.get(cut)?)?;
+        let opening = before.trim_ascii_end().strip_suffix(b"[").or_else(|| before.strip_suffix(b"\""))?;
+        let name = opening.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end().strip_suffix(b"\"")?;
+        let start = memchr::memrchr(b'"', name)?;
+        Some(&name[start + 1..])
+    }
+
     /// The body: literal bytes with the content of each cut put back.
     pub fn join<'a>(
         &self,
@@ -86,6 +95,17 @@ impl Skeleton {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cuts_know_their_members() {
+        let text = "x".repeat(300);
+        let body = format!(r#"{{"model":"m","tools" : [ 1,2],"system":"{text}","messages":[{{"a":1}}]}}"#);
+        let split = crate::chain::split(body.as_bytes());
+        for (at, cut) in split.cuts.iter().enumerate() {
+            assert_eq!(split.skeleton.member(at), Some(&body.as_bytes()[cut.name.clone()]));
+        }
+        assert_eq!((split.cuts.len(), split.skeleton.member(3)), (3, None));
+    }
 
     #[test]
     fn stored_form_round_trip() {

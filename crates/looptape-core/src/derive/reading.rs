@@ -12,7 +12,7 @@
 
 use super::Target;
 use crate::chain::{self, Cut, CutOf, Shared, Split};
-use crate::digest::Digest;
+use crate::fingerprint::Fingerprint;
 use crate::lineage::Conversation;
 use crate::redact;
 use crate::replay::components::{Endpoint, RequestKey};
@@ -29,7 +29,7 @@ pub struct Opening {
     pub stream: bool,
     pub previous_response_id: Option<String>,
     /// Endpoint, model and parameters, in the form in which requests are compared.
-    digest: Digest,
+    mark: Fingerprint,
     /// What is said outside the cuts; `None` if it is not a model call.
     said: Option<Conversation>,
 }
@@ -61,9 +61,9 @@ pub struct Reading {
 /// One cut's pieces.
 #[derive(Clone, Debug, Default)]
 struct ReadCut {
-    digests: Vec<Digest>,
-    /// The chain over `digests`, after each.
-    heads: Vec<Digest>,
+    marks: Vec<Fingerprint>,
+    /// The list of `marks`, up to each.
+    heads: Vec<Fingerprint>,
 }
 
 impl Reading {
@@ -130,10 +130,15 @@ impl Reading {
         let mut after = known.to_vec();
         let mut said = known.last().unwrap_or(start).clone();
         for piece in &self.split.cuts[at].pieces[known.len()..] {
-            let Ok(element) = serde_json::from_slice::<Value>(chain::element(&body[piece.clone()])) else {
-                return;
+            let element = chain::element(&body[piece.clone()]);
+            let message = match wire.read_plain_message(element) {
+                Some(plain) => plain,
+                None => match serde_json::from_slice::<Value>(element) {
+                    Ok(element) => decode_message(&element),
+                    Err(_) => return,
+                },
             };
-            said.push(&decode_message(&element));
+            said.push(&message);
             after.push(said.clone());
         }
         self.history = Some((at, after));
@@ -141,11 +146,6 @@ impl Reading {
 
     pub fn split(&self) -> &Split {
         &self.split
-    }
-
-    /// The digests of each cut's pieces.
-    pub fn digests(&self) -> impl Iterator<Item = &[Digest]> {
-        self.cuts.iter().map(|cut| cut.digests.as_slice())
     }
 
     pub fn opening(&self) -> &Opening {
@@ -162,7 +162,7 @@ impl Reading {
     /// pieces byte for byte.
     pub fn request_digest(&self) -> i64 {
         let head = self.cuts.iter().filter_map(|cut| cut.heads.last());
-        head.fold(self.opening.digest, |digest, head| digest.chain(*head)).short()
+        head.fold(self.opening.mark, |mark, head| mark.chain(*head)).short()
     }
 }
 
@@ -171,20 +171,20 @@ impl ReadCut {
         let leading = before.map_or(0, |_| shared.leading());
         let mut read = match before {
             Some(before) => {
-                Self { digests: before.digests[..leading].to_vec(), heads: before.heads[..leading].to_vec() }
+                Self { marks: before.marks[..leading].to_vec(), heads: before.heads[..leading].to_vec() }
             }
             None => Self::default(),
         };
-        read.digests.reserve(cut.pieces.len() - leading);
+        read.marks.reserve(cut.pieces.len() - leading);
         read.heads.reserve(cut.pieces.len() - leading);
-        let mut head = read.heads.last().copied().unwrap_or_else(|| Digest::of(&body[cut.name.clone()]));
+        let mut head = read.heads.last().copied().unwrap_or_else(|| Fingerprint::of(&body[cut.name.clone()]));
         for (at, piece) in cut.pieces.iter().enumerate().skip(leading) {
-            let digest = match before {
-                Some(before) if shared.equal[at] => before.digests[at],
-                _ => Digest::of(&body[piece.clone()]),
+            let mark = match before {
+                Some(before) if shared.equal[at] => before.marks[at],
+                _ => Fingerprint::of(&body[piece.clone()]),
             };
-            head = head.chain(digest);
-            read.digests.push(digest);
+            head = head.chain(mark);
+            read.marks.push(mark);
             read.heads.push(head);
         }
         read
@@ -222,7 +222,7 @@ impl Opening {
             model: view.model,
             stream: view.stream,
             previous_response_id: view.previous_response_id,
-            digest: key.canonical,
+            mark: Fingerprint::of(&key.canonical.0),
             said,
         }
     }

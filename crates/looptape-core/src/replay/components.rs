@@ -314,7 +314,7 @@ fn digest_of_pieces(encoder: &mut Encoder<'_>, pieces: &[Piece<'_>]) -> Digest {
     encoder.finish_item()
 }
 
-pub(super) fn component_of(wire: Wire, key: &[u8]) -> Component {
+pub(crate) fn component_of(wire: Wire, key: &[u8]) -> Component {
     match (wire, key) {
         (_, b"model") => Component::Model,
         (_, b"tools") | (Wire::OpenAiChat, b"functions") => Component::Tools,

@@ -1,19 +1,15 @@
-//! Where two requests differ, and how to show it: the first differing value, cut to the text around the
-//! change, with the change marked inside it.
+//! Where two requests differ: the first differing value, cut to the text around its changes.
 //!
-//! The same two requests give the same difference every time: nothing here is bounded by time, only by
-//! length. Both sides are redacted already.
+//! The same two requests give the same difference every time. Both sides are redacted already. How a change
+//! is marked inside a text is `text_diff`'s business.
 
 use super::components::{Component, Piece, Split};
 use crate::canonical::{Json, Place, Rules, Treatment, digest_of, push_segment};
+use crate::text_diff::{self, Extent, InlineDiff};
 use serde::{Deserialize, Serialize};
-use similar::{ChangeTag, TextDiff as WordDiff};
-use std::fmt;
 
-/// Characters kept on each side of a change.
-const CONTEXT_CHARS: usize = 60;
-/// Characters kept of a change.
-const CHANGE_CHARS: usize = 400;
+/// Characters kept of a text that stands against nothing.
+const ALONE_CHARS: usize = 400;
 
 /// The first difference of two requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,50 +23,30 @@ pub struct Difference {
     pub diff: InlineDiff,
 }
 
-/// Both texts in one, word by word.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct InlineDiff(pub Vec<Span>);
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
-    pub change: Change,
-    pub text: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    Same,
-    /// Recorded, not sent.
-    Removed,
-    /// Sent, not recorded.
-    Added,
-}
-
-impl fmt::Display for InlineDiff {
-    /// `same [-removed-]{+added+} same`, for places without colour.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|span| match span.change {
-            Change::Same => f.write_str(&span.text),
-            Change::Removed => write!(f, "[-{}-]", span.text),
-            Change::Added => write!(f, "{{+{}+}}", span.text),
-        })
-    }
-}
-
 impl Difference {
     /// Of two texts, or of a text and nothing.
     pub fn of_texts(pointer: String, expected: Option<&str>, actual: Option<&str>) -> Self {
-        let (expected, actual) = match (expected, actual) {
+        let cut = |text: Option<&str>| text.map(|text| text_diff::shortened(text, ALONE_CHARS));
+        match (expected, actual) {
             (Some(expected), Some(actual)) => {
-                let (expected, actual) = cut_around_change(expected, actual);
-                (Some(expected), Some(actual))
+                let diff = InlineDiff::between(expected, actual, Extent::Cut);
+                Self { pointer, expected: Some(diff.first()), actual: Some(diff.second()), diff }
             }
-            (expected, actual) => (expected.map(cut_end), actual.map(cut_end)),
-        };
-        let diff = inline(expected.as_deref().unwrap_or_default(), actual.as_deref().unwrap_or_default());
-        Self { pointer, expected, actual, diff }
+            (expected, actual) => {
+                let (expected, actual) = (cut(expected), cut(actual));
+                let text = |side: &Option<String>| side.clone().unwrap_or_default();
+                let diff = InlineDiff::between(&text(&expected), &text(&actual), Extent::Whole);
+                Self { pointer, expected, actual, diff }
+            }
+        }
+    }
+
+    /// The first difference of two JSON values, every field compared as it is; `None` if they are equal.
+    pub fn of_json(expected: &serde_json::Value, actual: &serde_json::Value) -> Option<Self> {
+        let (expected, actual) = (expected.to_string(), actual.to_string());
+        let mut search = Search { rules: Rules::everything_counts(), pointer: String::new() };
+        let parse = |text| Json::parse(text);
+        search.values(Place::ROOT, parse(expected.as_bytes()).as_ref(), parse(actual.as_bytes()).as_ref())
     }
 
     fn of_values(pointer: String, expected: Option<&Json<'_>>, actual: Option<&Json<'_>>) -> Self {
@@ -190,94 +166,6 @@ fn all_named<'m, 'a>(members: &'m [(std::borrow::Cow<'a, [u8]>, Json<'a>)], key:
     members.iter().filter(|(name, _)| name.as_ref() == key).map(|(_, value)| value).collect()
 }
 
-/// Cuts both texts to the part that differs and some text around it. The cuts fall between the same
-/// characters on both sides.
-fn cut_around_change(expected: &str, actual: &str) -> (String, String) {
-    let (a, b): (Vec<char>, Vec<char>) = (expected.chars().collect(), actual.chars().collect());
-    let prefix = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let rest = a.len().min(b.len()) - prefix;
-    let suffix = a.iter().rev().zip(b.iter().rev()).take(rest).take_while(|(x, y)| x == y).count();
-    let start = prefix.saturating_sub(CONTEXT_CHARS);
-    let cut = |text: &[char]| {
-        let changed_until = text.len() - suffix;
-        let end = text.len().min(changed_until + CONTEXT_CHARS);
-        let mut out = String::from(if start > 0 { "…" } else { "" });
-        out.extend(&text[start..prefix]);
-        push_shortened(&mut out, &text[prefix..changed_until]);
-        out.extend(&text[changed_until..end]);
-        out.push_str(if end < text.len() { "…" } else { "" });
-        out
-    };
-    (cut(&a), cut(&b))
-}
-
-fn push_shortened(out: &mut String, changed: &[char]) {
-    if changed.len() <= CHANGE_CHARS {
-        out.extend(changed);
-        return;
-    }
-    let half = CHANGE_CHARS / 2;
-    out.extend(&changed[..half]);
-    out.push_str(&format!(" …{} characters… ", changed.len() - 2 * half));
-    out.extend(&changed[changed.len() - half..]);
-}
-
-fn cut_end(text: &str) -> String {
-    let mut out = String::new();
-    push_shortened(&mut out, &text.chars().collect::<Vec<char>>());
-    out
-}
-
-fn inline(expected: &str, actual: &str) -> InlineDiff {
-    let diff = WordDiff::from_words(expected, actual);
-    let mut spans: Vec<Span> = Vec::new();
-    for change in diff.iter_all_changes() {
-        let kind = match change.tag() {
-            ChangeTag::Equal => Change::Same,
-            ChangeTag::Delete => Change::Removed,
-            ChangeTag::Insert => Change::Added,
-        };
-        match spans.last_mut() {
-            Some(open) if open.change == kind => open.text.push_str(change.value()),
-            _ => spans.push(Span { change: kind, text: change.value().to_owned() }),
-        }
-    }
-    InlineDiff(join_changes(spans))
-}
-
-/// Joins changes with nothing but blanks between them, so that a rewritten sentence reads as one change
-/// and not as one per word.
-fn join_changes(spans: Vec<Span>) -> Vec<Span> {
-    let last = spans.len().saturating_sub(1);
-    let mut joined: Vec<Span> = Vec::new();
-    let (mut removed, mut added) = (String::new(), String::new());
-    for (index, span) in spans.into_iter().enumerate() {
-        let in_change = !(removed.is_empty() && added.is_empty());
-        match span.change {
-            Change::Removed => removed.push_str(&span.text),
-            Change::Added => added.push_str(&span.text),
-            Change::Same if in_change && index < last && span.text.trim().is_empty() => {
-                removed.push_str(&span.text);
-                added.push_str(&span.text);
-            }
-            Change::Same => {
-                push_change(&mut joined, &mut removed, &mut added);
-                joined.push(span);
-            }
-        }
-    }
-    push_change(&mut joined, &mut removed, &mut added);
-    joined
-}
-
-fn push_change(spans: &mut Vec<Span>, removed: &mut String, added: &mut String) {
-    for (change, text) in [(Change::Removed, removed), (Change::Added, added)] {
-        if !text.is_empty() {
-            spans.push(Span { change, text: std::mem::take(text) });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,18 +236,5 @@ mod tests {
         let rewritten =
             Difference::of_texts(String::new(), Some(&"a b ".repeat(9000)), Some(&"c d ".repeat(9000)));
         assert!(rewritten.diff.to_string().chars().count() < 1200);
-    }
-
-    proptest::proptest! {
-        /// Both texts can be read off an inline diff, and cutting never panics.
-        #[test]
-        fn nothing_is_lost_in_short_texts(a in "[a-cé \n]{0,60}", b in "[a-cé \n]{0,60}") {
-            let difference = Difference::of_texts(String::new(), Some(&a), Some(&b));
-            let side = |without: Change| -> String {
-                difference.diff.0.iter().filter(|s| s.change != without).map(|s| s.text.as_str()).collect()
-            };
-            proptest::prop_assert_eq!(side(Change::Added), a);
-            proptest::prop_assert_eq!(side(Change::Removed), b);
-        }
     }
 }

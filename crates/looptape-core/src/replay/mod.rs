@@ -6,17 +6,23 @@
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `learn`: masks found by replaying two recordings of one program against each other.
+//! - `answers`: how an answer that was asked for again compares with the recorded one.
+//! - `schedule`, `retry`, `driven`: recorded requests sent again, and what came of it.
+//! - `free_run`: a loop that a model drives by itself, with the recording's tools.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
 //! and the same reports. Rebinding and forks are not here.
 
+pub mod answers;
 mod cause;
 mod classify;
 pub mod components;
 mod difference;
+pub mod driven;
 mod environment;
-mod fields;
+pub(crate) mod fields;
+pub mod free_run;
 pub mod learn;
 mod live;
 mod masks;
@@ -26,6 +32,8 @@ mod recorded_body;
 pub mod refusal;
 mod replayer;
 mod report;
+pub mod retry;
+pub mod schedule;
 mod side_calls;
 mod summary;
 mod tape;
@@ -34,8 +42,9 @@ mod timeline;
 #[cfg(test)]
 mod scenarios;
 
+pub use crate::text_diff::{Change, InlineDiff, Span};
 pub use components::{Component, Normalise, verbatim};
-pub use difference::{Change, Difference, InlineDiff, Span};
+pub use difference::Difference;
 pub use environment::{Environment, GitState, LocalDate};
 pub use live::LiveRequest;
 pub use masks::{ConfiguredMask, MaskEntry, MaskEntryError, MaskKind, Masking, Run, UnknownMaskKind};

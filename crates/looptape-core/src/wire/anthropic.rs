@@ -5,6 +5,8 @@
 //! stream is cumulative: `message_start` gives the input, the last `message_delta` replaces what it
 //! repeats. An `error` event may come after a status of 200.
 
+mod plain_answer;
+
 use super::lenient::{self, Text, array, count, object, string, text};
 use super::partial_calls::PartialCalls;
 use super::response::{AnswerDecoder, Output, StreamEvent};
@@ -112,6 +114,10 @@ pub(super) struct Answer {
 }
 
 impl AnswerDecoder for Answer {
+    fn decode_plain(body: &[u8]) -> Option<ResponseView> {
+        plain_answer::read(body)
+    }
+
     fn decode_whole(body: &Value) -> ResponseView {
         let mut answer = Self::default();
         answer.take_message(body);
@@ -423,6 +429,31 @@ mod tests {
         );
     }
 
+    fn any_whole() -> impl Strategy<Value = Value> {
+        let block = any_object(&[("type", json!("text")), ("text", json!("t")), ("citations", Value::Null)]);
+        let envelope = any_object(&[
+            ("id", json!("i")),
+            ("model", json!("m")),
+            ("stop_reason", json!("end_turn")),
+            (
+                "usage",
+                json!({"input_tokens": 3, "output_tokens": 4, "service_tier": "s", "cache_creation": null}),
+            ),
+            ("error", Value::Null),
+        ]);
+        (envelope, proptest::collection::vec(block, 0..4)).prop_map(|(mut whole, blocks)| {
+            whole["content"] = json!(blocks);
+            whole
+        })
+    }
+
+    #[test]
+    fn an_ordinary_answer_is_plain() {
+        let body = json!({"id": "i", "type": "message", "role": "assistant", "model": "m", "stop_sequence": null,
+            "content": [{"type": "text", "text": "t"}], "stop_reason": "end_turn", "usage": {"input_tokens": 1}});
+        assert!(plain_answer::read(body.to_string().as_bytes()).is_some());
+    }
+
     fn any_event() -> impl Strategy<Value = Value> {
         let kinds =
             ["content_block_delta", "content_block_delta", "content_block_start", "message_delta", "error"];
@@ -450,6 +481,13 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn plain_answers_are_read_as_all_others_are(whole in any_whole()) {
+            if let Some(plain) = Answer::decode_plain(whole.to_string().as_bytes()) {
+                prop_assert_eq!(plain, Answer::decode_whole(&whole));
+            }
+        }
 
         #[test]
         fn plain_events_are_read_as_all_others_are(events in proptest::collection::vec(any_event(), 1..6)) {

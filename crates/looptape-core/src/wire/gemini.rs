@@ -15,7 +15,7 @@ use crate::usage::TokenUsage;
 use serde_json::Value;
 
 /// A field under its camel-case name, else under its snake-case name.
-fn either<'a>(value: &'a Value, camel: &str, snake: &str) -> Option<&'a Value> {
+pub(super) fn either<'a>(value: &'a Value, camel: &str, snake: &str) -> Option<&'a Value> {
     value.get(camel).or_else(|| value.get(snake))
 }
 
@@ -131,7 +131,7 @@ fn enumerated(value: &Value) -> Option<String> {
 }
 
 /// Candidate 0, wherever it stands in the array.
-fn first_candidate(answer: &Value) -> Option<&Value> {
+pub(super) fn first_candidate(answer: &Value) -> Option<&Value> {
     let is_first = |candidate: &&Value| count(candidate, "/index").unwrap_or(0) == 0;
     array(answer, "candidates").iter().find(is_first)
 }

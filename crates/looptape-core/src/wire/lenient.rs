@@ -39,9 +39,12 @@ pub(super) fn object<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     value.get(key).filter(|field| field.is_object())
 }
 
-/// A count at a JSON pointer. Some providers write counts as floats.
-pub(super) fn count(value: &Value, pointer: &str) -> Option<u64> {
-    let number = value.pointer(pointer)?;
+/// A count behind a path of keys and places (`/results/0/tokenCount`). Some providers write counts as floats.
+pub(super) fn count(value: &Value, path: &str) -> Option<u64> {
+    let number = path.split('/').skip(1).try_fold(value, |at, step| match at {
+        Value::Array(elements) => elements.get(step.parse::<usize>().ok()?),
+        _ => at.get(step),
+    })?;
     number.as_u64().or_else(|| {
         let float = number.as_f64().filter(|f| (0.0..=9.0e15).contains(f) && f.fract() == 0.0)?;
         Some(float as u64)

@@ -11,6 +11,7 @@ mod bedrock_invoke;
 mod cohere_v1;
 mod cohere_v2;
 pub mod content_encoding;
+mod echo;
 mod framing;
 mod gemini;
 mod lenient;
@@ -20,11 +21,14 @@ mod openai_completions;
 mod openai_responses;
 mod openai_usage;
 mod partial_calls;
+mod plain_message;
 mod response;
 pub mod route;
 pub mod sse;
 #[cfg(test)]
 mod test_events;
+
+pub use echo::WrittenResult;
 
 use crate::usage::TokenUsage;
 use serde::{Deserialize, Serialize};
@@ -139,6 +143,9 @@ pub struct ResponseView {
     pub finish_reason: Option<String>,
     pub text: String,
     pub reasoning: String,
+    /// What the model says where it refuses, in formats that keep that apart from its text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refusal: String,
     /// Client-executed tool calls, in order of appearance.
     pub tool_calls: Vec<ToolCall>,
     /// Names of server-executed tool calls, in order of appearance.
@@ -256,6 +263,16 @@ impl Wire {
             Self::CohereChatV2 => Some(("messages", cohere_v2::decode_message)),
             Self::BedrockConverse => Some(("messages", bedrock_converse::decode_message)),
             Self::OpenAiCompletions | Self::OllamaGenerate | Self::CohereChatV1 | Self::BedrockInvoke => None,
+        }
+    }
+
+    /// Reads an element of the history that says what most say, as its [`ReadMessage`] would; `None` if it
+    /// says anything else.
+    pub fn read_plain_message(self, element: &[u8]) -> Option<Message> {
+        match self {
+            Self::OpenAiChat => plain_message::of_openai_chat(element),
+            Self::AnthropicMessages => plain_message::of_anthropic(element),
+            _ => None,
         }
     }
 

@@ -149,8 +149,9 @@ fn read_output<'a>(items: impl Iterator<Item = &'a Value>, view: &mut ResponseVi
         match text(item, "type") {
             Some("message") => {
                 let parts = array(item, "content").iter();
-                let spoken = parts.filter(|part| text(part, "type") == Some("output_text"));
+                let spoken = parts.clone().filter(|part| text(part, "type") == Some("output_text"));
                 view.text.extend(spoken.filter_map(|part| text(part, "text")));
+                view.refusal.extend(parts.filter_map(|part| text(part, "refusal")));
             }
             Some("reasoning") => view.reasoning.push_str(&reasoning_text(item)),
             _ => match client_call(item) {

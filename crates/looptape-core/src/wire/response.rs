@@ -20,6 +20,12 @@ const MESSAGE_CHARS: usize = 300;
 
 /// A format's reading of an answer.
 pub(super) trait AnswerDecoder: Default {
+    /// Reads an answer that came as one JSON value and says what most answers say, as
+    /// [`AnswerDecoder::decode_whole`] would; `None` if it says anything else.
+    fn decode_plain(_body: &[u8]) -> Option<ResponseView> {
+        None
+    }
+
     /// Reads an answer that came as one JSON value.
     fn decode_whole(body: &Value) -> ResponseView;
 
@@ -114,6 +120,9 @@ fn parse(body: &[u8]) -> Option<Value> {
 }
 
 fn decode_value<D: AnswerDecoder>(body: &[u8]) -> ResponseView {
+    if let Some(plain) = D::decode_plain(body) {
+        return plain;
+    }
     match parse(body) {
         Some(value) => D::decode_whole(&value),
         None if framing::begins_json_lines(body) => decode_lines::<D>(body),

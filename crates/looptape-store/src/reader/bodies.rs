@@ -2,6 +2,7 @@
 
 use crate::content::read_intact;
 use crate::ids::{BlobId, NodeId};
+use crate::packs::RecentPacks;
 use bytes::Bytes;
 use looptape_core::{chain::Skeleton, varint};
 use rusqlite::{Connection, OptionalExtension};
@@ -18,12 +19,24 @@ pub struct RequestTail {
     pub is_whole: bool,
 }
 
+/// Of which arrays how much is read.
+#[derive(Clone, Copy, Debug)]
+enum Part<'m> {
+    /// Of each array at least its last elements.
+    LastOfEach(usize),
+    /// Of one member's array its first elements and at least its last ones; all of the rest.
+    EndsOf { member: &'m str, last: usize },
+}
+
 /// A memory of blobs and nodes: the steps of a loop share most of theirs.
 #[derive(Default)]
 pub(crate) struct Bodies {
+    packs: RecentPacks,
     blobs: HashMap<BlobId, Bytes>,
     blob_bytes: usize,
     nodes: HashMap<NodeId, (NodeId, BlobId)>,
+    /// The first node of the chain that a node ends.
+    firsts: HashMap<NodeId, NodeId>,
 }
 
 impl Bodies {
@@ -32,7 +45,9 @@ impl Bodies {
         if let Some(known) = self.blobs.get(&id) {
             return Ok(Some(known.clone()));
         }
-        let Some(content) = read_intact(connection, id)?.map(Bytes::from) else { return Ok(None) };
+        let Some(content) = read_intact(connection, &mut self.packs, id)?.map(Bytes::from) else {
+            return Ok(None);
+        };
         if self.blob_bytes > KEEP_BYTES {
             self.blobs.clear();
             self.blob_bytes = 0;
@@ -49,7 +64,8 @@ impl Bodies {
         skeleton: BlobId,
         heads: &[u8],
     ) -> rusqlite::Result<Option<Bytes>> {
-        Ok(self.join_tail(connection, skeleton, heads, usize::MAX)?.map(|tail| tail.body))
+        let whole = Part::LastOfEach(usize::MAX);
+        Ok(self.join_part(connection, skeleton, heads, whole)?.map(|tail| tail.body))
     }
 
     /// The same with only the last `nodes` nodes of each chain: of an array, at least as many elements.
@@ -57,21 +73,94 @@ impl Bodies {
         &mut self,
         connection: &Connection,
         skeleton: BlobId,
-        mut heads: &[u8],
+        heads: &[u8],
         nodes: usize,
+    ) -> rusqlite::Result<Option<RequestTail>> {
+        self.join_part(connection, skeleton, heads, Part::LastOfEach(nodes))
+    }
+
+    /// The whole body but for the middle of one member's array: of its chain, the first node and the last
+    /// `nodes`.
+    pub(crate) fn join_ends(
+        &mut self,
+        connection: &Connection,
+        skeleton: BlobId,
+        heads: &[u8],
+        member: &str,
+        nodes: usize,
+    ) -> rusqlite::Result<Option<RequestTail>> {
+        self.join_part(connection, skeleton, heads, Part::EndsOf { member, last: nodes })
+    }
+
+    fn join_part(
+        &mut self,
+        connection: &Connection,
+        skeleton: BlobId,
+        mut heads: &[u8],
+        part: Part<'_>,
     ) -> rusqlite::Result<Option<RequestTail>> {
         let Some(bytes) = self.blob(connection, skeleton)? else { return Ok(None) };
         let Ok(skeleton) = Skeleton::decode(&bytes) else { return Ok(None) };
         let mut contents: Vec<Vec<u8>> = Vec::with_capacity(skeleton.cuts());
         let mut is_whole = true;
         while !heads.is_empty() {
-            let head = varint::read(&mut heads).and_then(|id| i64::try_from(id).ok());
-            let content = head.map(|id| self.chain(connection, NodeId(id), nodes, &mut is_whole));
+            let head = varint::read(&mut heads).and_then(|id| i64::try_from(id).ok()).map(NodeId);
+            let is_named = |name: &str| skeleton.member(contents.len()) == Some(name.as_bytes());
+            let content = head.map(|head| match part {
+                Part::LastOfEach(last) => self.chain(connection, head, last, &mut is_whole),
+                Part::EndsOf { member, last } if is_named(member) => {
+                    self.ends_of_chain(connection, head, last, &mut is_whole)
+                }
+                Part::EndsOf { .. } => self.chain(connection, head, usize::MAX, &mut is_whole),
+            });
             let Some(content) = content.transpose()?.flatten() else { return Ok(None) };
             contents.push(content);
         }
         let body = skeleton.join(contents.iter().map(Vec::as_slice)).ok().map(Bytes::from);
         Ok(body.map(|body| RequestTail { body, is_whole }))
+    }
+
+    /// The first node of a chain and its last `last` nodes, joined.
+    fn ends_of_chain(
+        &mut self,
+        connection: &Connection,
+        head: NodeId,
+        last: usize,
+        is_whole: &mut bool,
+    ) -> rusqlite::Result<Option<Vec<u8>>> {
+        let mut all = true;
+        let Some(end) = self.chain(connection, head, last, &mut all)? else { return Ok(None) };
+        if all {
+            return Ok(Some(end));
+        }
+        *is_whole = false;
+        let Some(first) = self.first_node(connection, head)? else { return Ok(None) };
+        let Some((_, blob)) = self.node(connection, first)? else { return Ok(None) };
+        let beginning = self.blob(connection, blob)?;
+        Ok(beginning.map(|beginning| [&beginning[..], b",", &end].concat()))
+    }
+
+    /// Where the chain that a node ends begins. What was walked once is remembered.
+    fn first_node(&mut self, connection: &Connection, head: NodeId) -> rusqlite::Result<Option<NodeId>> {
+        let mut walked = Vec::new();
+        let mut at = head;
+        let first = loop {
+            if let Some(&first) = self.firsts.get(&at) {
+                break first;
+            }
+            let Some((parent, _)) = self.node(connection, at)? else { return Ok(None) };
+            // A node's parent was there before it: a smaller id. Anything else is damage, or a loop.
+            if parent.0 >= at.0 {
+                return Ok(None);
+            }
+            walked.push(at);
+            if parent == NodeId(0) {
+                break at;
+            }
+            at = parent;
+        };
+        self.firsts.extend(walked.into_iter().map(|node| (node, first)));
+        Ok(Some(first))
     }
 
     /// The last `nodes` nodes of a chain, joined.

@@ -131,6 +131,24 @@ impl Reader {
         Ok((headers, tail.ok_or(damaged("request body"))?))
     }
 
+    /// A call's request body as it was sent, without the middle of the array of one of its members, which has
+    /// at least its first element and its last `elements`. Costs the same however long that array is. The
+    /// hash of each piece is checked, that of the whole body is not.
+    pub fn request_ends(
+        &self,
+        trace: TraceKey,
+        seq: u32,
+        member: &str,
+        elements: usize,
+    ) -> Result<(RedactedHeaders, RequestTail), ReadError> {
+        let row = self.exchange_row(trace, seq)?;
+        let damaged = |what| ReadError::Damaged { seq, what };
+        let headers = self.headers(row.headers)?.ok_or(damaged("request headers"))?;
+        let mut bodies = self.bodies.borrow_mut();
+        let ends = bodies.join_ends(&self.connection, row.skeleton, &row.heads, member, elements)?;
+        Ok((headers, ends.ok_or(damaged("request body"))?))
+    }
+
     fn exchange_and_hint(&self, trace: TraceKey, seq: u32) -> Result<(Exchange, Option<String>), ReadError> {
         let row = self.exchange_row(trace, seq)?;
         let hint = row.loop_hint.clone();

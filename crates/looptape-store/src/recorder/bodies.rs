@@ -9,12 +9,14 @@
 
 use crate::content::StoredBody;
 use bytes::Bytes;
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 use looptape_core::chain::{self, CutOf, Shared, Split};
 use looptape_core::derive::reading::Reading;
-use looptape_core::digest::HashedPrefix;
+use looptape_core::digest::{Digest, HashedPrefix};
 use looptape_core::redact::{Credentials, placeholders};
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 /// Beyond this many bytes, bodies and what is known of them, the oldest are forgotten.
@@ -51,8 +53,7 @@ pub(super) struct BodyNumber(u64);
 pub(super) struct RecentBody {
     pub(super) body: Bytes,
     pub(super) reading: Reading,
-    /// All of it but its end.
-    pub(super) hashed: HashedPrefix,
+    pub(super) hashed: HashedTwice,
     pub(super) stored: StoredBody,
     /// Its parts were searched for these values.
     pub(super) searched_for: Credentials,
@@ -74,7 +75,7 @@ impl RecentBody {
     pub(super) fn new(
         body: Bytes,
         reading: Reading,
-        hashed: HashedPrefix,
+        hashed: HashedTwice,
         stored: StoredBody,
         searched_for: Credentials,
         is_redacted: bool,
@@ -90,15 +91,37 @@ impl RecentBody {
         self.reading.split().cuts.iter().map(|cut| cut.pieces.len()).sum()
     }
 
-    /// Where the part of a body ends of which the next one will probably begin: some of it may change.
-    pub(super) fn lasting(reading: &Reading) -> usize {
-        let arrays = reading.split().cuts.iter().filter(|cut| cut.of == CutOf::Array);
-        let longest = arrays.max_by_key(|cut| cut.pieces.len());
-        longest.and_then(|cut| cut.pieces.iter().rev().nth(1)).map_or(0, |piece| piece.start)
-    }
-
     fn bytes(&self) -> usize {
         self.body.len() + self.pieces() * BYTES_A_PIECE + 4096
+    }
+}
+
+/// The beginning of a body, hashed up to two places at which the next body of its conversation may part from
+/// it.
+pub(super) struct HashedTwice {
+    /// Before the last two messages: a cache marker that moves changes those.
+    early: HashedPrefix,
+    /// To the end of the last message: mostly nothing changes before it.
+    late: HashedPrefix,
+}
+
+impl HashedTwice {
+    /// Hashes `body`, going on from what `earlier` has hashed of the `prefix` bytes that the two share.
+    pub(super) fn of(body: &[u8], reading: &Reading, earlier: Option<(&Self, usize)>) -> Self {
+        let known = earlier.and_then(|(earlier, prefix)| {
+            [&earlier.late, &earlier.early].into_iter().find(|hashed| hashed.length() <= prefix)
+        });
+        let arrays = reading.split().cuts.iter().filter(|cut| cut.of == CutOf::Array);
+        let longest = arrays.max_by_key(|cut| cut.pieces.len()).map_or(&[][..], |cut| &cut.pieces);
+        let early_end = longest.iter().rev().nth(1).map_or(0, |piece| piece.start);
+        let early = known.cloned().unwrap_or_else(HashedPrefix::empty).extend(body, early_end);
+        let late = early.clone().extend(body, longest.last().map_or(0, |piece| piece.end));
+        Self { early, late }
+    }
+
+    /// The digest of the whole body, which was given before.
+    pub(super) fn digest_of(&self, body: &[u8]) -> Digest {
+        self.late.digest_of(body)
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! It writes nothing but content, and decides nothing about traces.
 
-use super::bodies::{Found, Near, RecentBodies, RecentBody};
+use super::bodies::{Found, HashedTwice, Near, RecentBodies, RecentBody};
 use super::event::BeginCall;
 use super::last_headers::{LastHeaders, Side};
 use super::scrub::{CleanAnswer, Scrubber};
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use looptape_core::chain::{self, Split};
 use looptape_core::derive::reading::{Openings, Reading};
 use looptape_core::derive::{self, RequestFacts, Target};
-use looptape_core::digest::{Digest, HashedPrefix};
+use looptape_core::digest::Digest;
 use looptape_core::exchange::{Answer, Chunk};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
@@ -147,11 +147,8 @@ impl Intake {
     ) -> rusqlite::Result<StoredRequest> {
         let CleanContent { body, is_redacted, reading, near, headers } = content;
         let earlier = near.as_ref().and_then(|near| Some((self.bodies.get(near.number)?, near)));
-        let hashed = match earlier {
-            Some((earlier, near)) if earlier.hashed.length() <= near.prefix => earlier.hashed.clone(),
-            _ => HashedPrefix::empty(),
-        };
-        let hashed = hashed.extend(&body, RecentBody::lasting(&reading));
+        let hashed =
+            HashedTwice::of(&body, &reading, earlier.map(|(earlier, near)| (&earlier.hashed, near.prefix)));
         let earlier = earlier.map(|(earlier, near)| Earlier {
             body: &earlier.body,
             split: earlier.reading.split(),

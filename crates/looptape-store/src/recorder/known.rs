@@ -10,10 +10,11 @@
 //! This is memory only, and bounded: what is forgotten costs a new trace, never a wrong one.
 
 use super::open_trace::TraceNumber;
+use foldhash::HashMap;
 use looptape_core::Digest;
 use looptape_core::derive::RequestFacts;
 use looptape_core::facts::CallFacts;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Beyond this many answers (and as many failures) the oldest are forgotten.
 const REMEMBERED: usize = 65_536;
@@ -140,7 +141,7 @@ struct Remembered<K, V> {
 
 impl<K, V> Default for Remembered<K, V> {
     fn default() -> Self {
-        Self { values: HashMap::new(), order: VecDeque::new() }
+        Self { values: HashMap::default(), order: VecDeque::new() }
     }
 }
 

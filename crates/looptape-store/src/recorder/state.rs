@@ -394,6 +394,11 @@ impl State {
         }
     }
 
+    /// Writes content that is still gathered.
+    pub(super) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.cache.seal(connection)
+    }
+
     /// Writes the closing rows of traces that take no more calls.
     pub(super) fn close(
         &mut self,

@@ -135,6 +135,7 @@ impl Writer {
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|tx| {
                 state.start_batch(&tx)?;
                 work(&tx, state)?;
+                state.seal(&tx)?;
                 state.write_gaps(&tx)?;
                 tx.commit()
             });

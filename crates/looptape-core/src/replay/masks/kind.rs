@@ -89,7 +89,7 @@ impl MaskKind {
     }
 
     /// Whether a value stands for one thing, so that two of them must stay two and one must stay one.
-    pub(super) fn is_identity(self) -> bool {
+    pub(crate) fn is_identity(self) -> bool {
         matches!(
             self,
             Self::Uuid

@@ -33,7 +33,8 @@ mod tests;
 pub use configured::{ConfiguredMask, MaskEntry, MaskEntryError};
 pub use kind::{MaskKind, UnknownMaskKind};
 pub use own::Run;
-pub(super) use pairs::{Mismatch, Pair};
+pub(super) use pairs::Mismatch;
+pub(crate) use pairs::Pair;
 
 use super::components::{self, Component, Endpoint, RequestKey};
 use super::fields;
@@ -150,8 +151,36 @@ impl Masking {
         pairs::pairs(&self.own, recorded, live)
     }
 
+    /// The values in which two texts differ, if nothing else differs between them and each may stand for the
+    /// other; the texts as they would be found in a tool's result.
+    pub(crate) fn stand_ins(&self, recorded: &str, live: &str) -> Option<Vec<Pair>> {
+        let (parts, live_parts) =
+            (self.parts_of_text(recorded.as_bytes()), self.parts_of_text(live.as_bytes()));
+        let around = |text: &str, parts: &[Part]| {
+            let mut kept = Vec::with_capacity(parts.len() + 1);
+            let mut at = 0;
+            for (range, _) in parts {
+                kept.push(text.as_bytes()[at..range.start].to_vec());
+                at = range.end;
+            }
+            kept.push(text.as_bytes()[at..].to_vec());
+            kept
+        };
+        let kinds = |parts: &[Part]| parts.iter().map(|(_, kind)| *kind).collect::<Vec<_>>();
+        if kinds(&parts) != kinds(&live_parts) || around(recorded, &parts) != around(live, &live_parts) {
+            return None;
+        }
+        let spans = |text: &str, parts: &[Part]| -> Vec<MaskedSpan> {
+            let span = |(range, kind): &Part| {
+                let text = text.as_bytes()[range.clone()].to_vec();
+                MaskedSpan { pointer: String::new(), kind: *kind, text }
+            };
+            parts.iter().map(span).collect()
+        };
+        self.pairs(&spans(recorded, &parts), &spans(live, &live_parts)).ok()
+    }
+
     /// The volatile parts of one text, as they would be found in a tool's result.
-    #[cfg(test)]
     pub(super) fn parts_of_text(&self, text: &[u8]) -> Vec<Part> {
         scan::scan(text, Search { kinds: &self.kinds, own: &self.own, site: Site::ToolResult })
     }

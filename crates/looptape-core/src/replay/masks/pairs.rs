@@ -14,11 +14,11 @@ use std::collections::{HashMap, HashSet};
 
 /// Two values that stand for each other, and differ.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(in crate::replay) struct Pair {
-    pub(in crate::replay) pointer: String,
-    pub(in crate::replay) kind: MaskKind,
-    pub(in crate::replay) recorded: String,
-    pub(in crate::replay) live: String,
+pub(crate) struct Pair {
+    pub(crate) pointer: String,
+    pub(crate) kind: MaskKind,
+    pub(crate) recorded: String,
+    pub(crate) live: String,
 }
 
 /// Two values that stand at the same place and cannot stand for each other.

@@ -6,6 +6,7 @@
 //! an array of parts with thinking in it (Mistral), usage in `x_groq`, the legacy `function_call`.
 
 mod fragments;
+mod plain_answer;
 mod plain_chunk;
 
 use super::lenient::{self, array, object, string, text};
@@ -170,6 +171,9 @@ pub(super) fn read_content(message: &Value, view: &mut ResponseView) {
     if let Some(reasoning) = reasoning_text(message) {
         view.reasoning.push_str(reasoning);
     }
+    if let Some(refusal) = text(message, "refusal") {
+        view.refusal.push_str(refusal);
+    }
     match message.get("content") {
         Some(Value::String(text)) => view.text.push_str(text),
         Some(Value::Array(content)) => {
@@ -199,6 +203,10 @@ pub(super) struct Answer {
 }
 
 impl AnswerDecoder for Answer {
+    fn decode_plain(body: &[u8]) -> Option<ResponseView> {
+        plain_answer::read(body)
+    }
+
     fn decode_whole(body: &Value) -> ResponseView {
         let mut view = ResponseView::default();
         read_envelope(body, &mut view);
@@ -473,6 +481,49 @@ mod tests {
         assert_eq!(answer(&empty.to_string()).tool_calls, [call]);
     }
 
+    fn any_whole() -> impl Strategy<Value = Value> {
+        let call =
+            json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}});
+        let message = any_object(&[
+            ("role", json!("assistant")),
+            ("content", json!("t")),
+            ("reasoning", json!("r")),
+            ("reasoning_content", json!("c")),
+            ("refusal", Value::Null),
+            ("tool_calls", json!([call])),
+            ("function_call", Value::Null),
+            ("executed_tools", Value::Null),
+        ]);
+        let choice = any_object(&[
+            ("index", json!(0)),
+            ("finish_reason", json!("stop")),
+            ("stop_reason", Value::Null),
+            ("usage", Value::Null),
+            ("error", Value::Null),
+        ]);
+        let envelope = any_object(&[
+            ("id", json!("i")),
+            ("model", json!("m")),
+            ("service_tier", json!("t")),
+            ("usage", json!({"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.5})),
+            ("x_groq", Value::Null),
+            ("error", Value::Null),
+        ]);
+        (envelope, choice, message, 0..4u8).prop_map(|(mut whole, mut choice, message, shape)| {
+            choice["message"] = message;
+            whole["choices"] = if shape == 3 { json!([choice, {"index": 1}]) } else { json!([choice]) };
+            whole
+        })
+    }
+
+    #[test]
+    fn an_ordinary_answer_is_plain() {
+        let body = json!({"id": "i", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0,
+            "message": {"role": "assistant", "content": "t", "refusal": null, "annotations": []}, "logprobs": null,
+            "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}, "system_fingerprint": "f"});
+        assert!(plain_answer::read(body.to_string().as_bytes()).is_some());
+    }
+
     fn any_chunk() -> impl Strategy<Value = Value> {
         let function = any_object(&[("name", Value::Null), ("arguments", json!("{"))]);
         let fragment =
@@ -510,6 +561,13 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn plain_answers_are_read_as_all_others_are(whole in any_whole()) {
+            if let Some(plain) = Answer::decode_plain(whole.to_string().as_bytes()) {
+                prop_assert_eq!(plain, Answer::decode_whole(&whole));
+            }
+        }
 
         #[test]
         fn plain_chunks_are_read_as_all_others_are(chunks in proptest::collection::vec(any_chunk(), 1..6)) {

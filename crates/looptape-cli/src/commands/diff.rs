@@ -1,0 +1,167 @@
+//! `looptape diff`: two traces, step by step.
+
+mod reading;
+
+use crate::config::Config;
+use crate::exit::{Exit, UsageError};
+use crate::render;
+use crate::session::{Global, find, print, print_json, style};
+use anyhow::{Context, bail};
+use looptape_core::diff::{self, Field, Options, RequestReader, TraceDiff};
+use looptape_core::replay::{MaskKind, Masking, Run};
+use looptape_core::text_diff::Extent;
+use looptape_store::{Reader, Selector, TraceRow};
+use reading::ReadTrace;
+
+/// Compare two traces, step by step
+///
+/// The first line says whether the runs are the same, else where they first differ and by how much. Then each
+/// step of A stands beside the step of B that it corresponds to: what changed in its messages, prompt, tools,
+/// parameters, answer, tool calls, tool results, tokens and cost, with the change marked inside the text.
+/// Steps that only one run has are shown as such and move no others. Ids and other values that
+/// differ from run to run do not count; times are shown and never a difference. The traces may be of different programs, providers and
+/// formats.
+///
+/// With one trace, it is compared with the trace that it was made from: a replay with its recording.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  looptape diff last~1 last
+  looptape diff 4bf92f35 9d2c41aa --steps 3..5 --full
+  looptape diff last~1 last --only answer,tool_calls --exit-code
+  looptape diff last~1 last --json | jq '.steps[] | select(.change != \"same\")'
+
+Fields for --only: format, provider, model, system, tools, parameters, messages, reasoning, answer,
+tool_calls, finish_reason, error, attempts, tool_results, usage, cost, and for calls that are no model
+steps request, response.
+
+Exit codes: 0 compared; with --exit-code 1 if the traces differ; 1 if they cannot be read.")]
+pub(crate) struct Args {
+    /// A: an id, a prefix of one, `last`, `last~2`
+    #[arg(value_name = "A")]
+    a: String,
+    /// B, named in the same way [default: A is compared with the trace that it was made from]
+    #[arg(value_name = "B")]
+    b: Option<String>,
+    /// Only these steps, by their numbers in either trace: 3, 3..5, 3.., ..5
+    #[arg(long, value_name = "N..M", value_parser = parse_steps)]
+    steps: Option<Steps>,
+    /// Only these fields, separated by commas
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',', value_parser = parse_field)]
+    only: Vec<Field>,
+    /// Do not tolerate this kind of volatile value (`looptape replay --help` lists them); repeatable
+    #[arg(long, value_name = "KIND")]
+    no_mask: Vec<MaskKind>,
+    /// Whole texts, and every step
+    #[arg(long)]
+    full: bool,
+    /// Print one object
+    #[arg(long)]
+    json: bool,
+    /// End with 1 if the traces differ
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// A range of step numbers, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Steps {
+    first: u32,
+    last: u32,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let reader = global.reader()?;
+    let (a, b) = traces(&reader, args)?;
+    let found = compared(&reader, a, b, args)?;
+    match args.json {
+        true => print_json(&found)?,
+        false => print(&render::diff::text(&found, extent(args), style()))?,
+    }
+    Ok(if args.exit_code && !found.same { Exit::Different } else { Exit::Success })
+}
+
+fn extent(args: &Args) -> Extent {
+    if args.full { Extent::Whole } else { Extent::Cut }
+}
+
+fn compared(reader: &Reader, a: TraceRow, b: TraceRow, args: &Args) -> anyhow::Result<TraceDiff> {
+    let config = Config::load()?;
+    let masking = Masking::between(&run_of(reader, &a)?, &run_of(reader, &b)?)
+        .without(config.masks.disable.iter().chain(&args.no_mask).copied());
+    let mut requests = RequestReader::default();
+    let a = ReadTrace::new(reader, a, &mut requests)?;
+    let b = ReadTrace::new(reader, b, &mut requests)?;
+    let only = (!args.only.is_empty()).then(|| args.only.iter().copied().collect());
+    let found =
+        diff::compare(a.side(), b.side(), &Options { only, extent: extent(args), masking: Some(masking) });
+    let Some(Steps { first, last }) = args.steps else { return Ok(found) };
+    let steps = found.a.steps.max(found.b.steps);
+    if first > steps {
+        return Err(
+            UsageError(format!("--steps: there is no step {first}, the longer trace has {steps}")).into()
+        );
+    }
+    Ok(found.of_steps(first, last))
+}
+
+/// What is a run's own, and may differ from the other's.
+fn run_of(reader: &Reader, row: &TraceRow) -> anyhow::Result<Run> {
+    Ok(Run { environment: reader.environment(row.key)?, started_unix_us: row.happened_unix_us() })
+}
+
+/// Both traces, the earlier one first if only one was named.
+fn traces(reader: &Reader, args: &Args) -> anyhow::Result<(TraceRow, TraceRow)> {
+    let a = find(reader, &args.a)?;
+    if let Some(b) = &args.b {
+        return Ok((a, find(reader, b)?));
+    }
+    let Some((parent, _)) = &a.parent else {
+        bail!("trace {} was not made from another one: name the trace to compare it with", a.label());
+    };
+    let recording = reader.find(&Selector::parse(parent)).context("the trace that it was made from")?;
+    Ok((recording, a))
+}
+
+fn parse_field(name: &str) -> Result<Field, String> {
+    Field::parse(&name.replace('-', "_")).ok_or_else(|| {
+        let names: Vec<&str> = Field::ALL.iter().map(|field| field.as_str()).collect();
+        format!("there is no such field; there are {}", names.join(", "))
+    })
+}
+
+fn parse_steps(text: &str) -> Result<Steps, String> {
+    let number = |text: &str, default: u32| match text {
+        "" => Some(default),
+        text => text.parse().ok().filter(|n| *n > 0),
+    };
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let steps = number(first, 1).zip(number(last.trim_start_matches('='), u32::MAX));
+    steps
+        .filter(|(first, last)| first <= last && !text.is_empty())
+        .map(|(first, last)| Steps { first, last })
+        .ok_or_else(|| "write a step or a range of steps: 3, 3..5, 3.. or ..5".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_steps() {
+        let steps = |first, last| Ok(Steps { first, last });
+        assert_eq!(parse_steps("3"), steps(3, 3));
+        assert_eq!(parse_steps("3..5"), steps(3, 5));
+        assert_eq!(parse_steps("3.."), steps(3, u32::MAX));
+        assert_eq!(parse_steps("..5"), steps(1, 5));
+        for wrong in ["", "0", "5..3", "a", "1-2"] {
+            assert!(parse_steps(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn fields_by_name() {
+        assert_eq!(parse_field("tool-calls"), Ok(Field::ToolCalls));
+        assert!(parse_field("tool").unwrap_err().contains("tool_calls"));
+    }
+}

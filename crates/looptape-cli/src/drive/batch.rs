@@ -1,0 +1,174 @@
+//! Many traces, several at once, several times; the result is in order of traces and runs, whatever ended
+//! first.
+
+use super::client::Client;
+use super::forced::{self, Forced, Sending};
+use super::{Recording, Stop};
+use crate::tape;
+use anyhow::Context;
+use indicatif::ProgressBar;
+use looptape_core::cost::Usd;
+use looptape_core::metrics::{Sample, TraceMetrics, Window, WindowBasis, stats};
+use looptape_core::replay::Summary;
+use looptape_core::replay::driven::{self, DrivenRun, RefusedTrace};
+use looptape_proxy::server::Server;
+use looptape_store::{Reader, RecordedTrace, TraceRow};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// What to send.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) rows: Vec<TraceRow>,
+    /// Runs of each trace.
+    pub(crate) repeat: NonZeroU32,
+    /// Runs at once.
+    pub(crate) concurrency: NonZeroU32,
+    pub(crate) sending: Sending,
+}
+
+/// A running server that answers one run, and how it is ended.
+pub(crate) struct Answering {
+    pub(crate) running: Server,
+    pub(crate) finish: Box<dyn FnOnce() -> anyhow::Result<Answered> + Send>,
+}
+
+/// What a server says when its run is over.
+#[derive(Debug, Default)]
+pub(crate) struct Answered {
+    pub(crate) replay: Option<Summary>,
+    /// The trace that it recorded.
+    pub(crate) child: Option<String>,
+}
+
+/// What came of a batch.
+#[derive(Debug)]
+pub(crate) struct Batched {
+    pub(crate) runs: Vec<DrivenRun>,
+    pub(crate) refused: Vec<RefusedTrace>,
+    pub(crate) window: Window,
+    /// What the recordings of these runs cost, and whether that is all of it.
+    pub(crate) recorded_usd: Option<Usd>,
+    pub(crate) recorded_at_least: bool,
+}
+
+/// How long calls may go on after their run has ended.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Runs a batch. `answering` starts the server for a run of a trace; where it cannot, the trace is refused.
+pub(crate) async fn run(
+    reader: &Reader,
+    batch: &Batch,
+    bar: &ProgressBar,
+    stop: &Stop,
+    mut answering: impl AsyncFnMut(&RecordedTrace) -> anyhow::Result<Answering>,
+) -> anyhow::Result<Batched> {
+    let http = Client::connections()?;
+    let mut under_way = JoinSet::new();
+    let mut runs: Vec<(usize, DrivenRun)> = Vec::new();
+    let (mut refused, mut recorded) = (Vec::new(), Vec::new());
+    let concurrency = usize::try_from(batch.concurrency.get()).unwrap_or(usize::MAX);
+    'traces: for row in &batch.rows {
+        let trace = reader.load(row.clone())?;
+        let recording = Arc::new(recording(reader, &trace)?);
+        for run in 1..=batch.repeat.get() {
+            while under_way.len() >= concurrency {
+                collect(&mut runs, bar, under_way.join_next().await)?;
+            }
+            if stop.is_set() {
+                break 'traces;
+            }
+            let server = match answering(&trace).await {
+                Ok(server) => server,
+                Err(error) if batch.rows.len() > 1 => {
+                    refused.push(RefusedTrace { trace: row.label(), why: format!("{error:#}") });
+                    continue 'traces;
+                }
+                Err(error) => return Err(error),
+            };
+            let place = recorded.len();
+            recorded.push(trace.measure().metrics);
+            let job = one(server, http.clone(), recording.clone(), run, batch.sending, stop.clone());
+            under_way.spawn(async move { (place, job.await) });
+        }
+    }
+    while let Some(done) = under_way.join_next().await {
+        collect(&mut runs, bar, Some(done))?;
+    }
+    bar.finish_and_clear();
+    runs.sort_by_key(|(place, _)| *place);
+    let runs: Vec<DrivenRun> = runs.into_iter().map(|(_, run)| run).collect();
+    let (recorded_usd, recorded_at_least) = cost(&recorded);
+    Ok(Batched { window: window(&runs), runs, refused, recorded_usd, recorded_at_least })
+}
+
+type Done = Result<(usize, anyhow::Result<DrivenRun>), tokio::task::JoinError>;
+
+fn collect(runs: &mut Vec<(usize, DrivenRun)>, bar: &ProgressBar, done: Option<Done>) -> anyhow::Result<()> {
+    let Some(done) = done else { return Ok(()) };
+    let (place, run) = done.context("a run panicked: this is a bug")?;
+    runs.push((place, run?));
+    bar.inc(1);
+    Ok(())
+}
+
+async fn one(
+    server: Answering,
+    http: reqwest::Client,
+    recording: Arc<Recording>,
+    run: u32,
+    sending: Sending,
+    stop: Stop,
+) -> anyhow::Result<DrivenRun> {
+    let client = Client::new(http, format!("http://{}", server.running.address()));
+    let forced = forced::run(&client, &recording, sending, stop).await;
+    let (ended_us, started_unix_us) = (client.now_us(), client.started_unix_us());
+    drop(client);
+    server.running.drain(LINGER).await;
+    let Answered { replay, child } = (server.finish)()?;
+    let Forced { coverage, calls, facts, unanswered, not_sent } = forced?;
+    Ok(DrivenRun {
+        trace: recording.label.clone(),
+        run,
+        child,
+        coverage,
+        calls,
+        unanswered,
+        not_sent,
+        metrics: driven::measure(&facts, ended_us, started_unix_us),
+        started_unix_us,
+        ended_unix_us: started_unix_us.saturating_add(ended_us),
+        replay,
+    })
+}
+
+/// A trace with the bytes of its calls.
+pub(crate) fn recording(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Recording> {
+    let assembly = trace.measure().assembly;
+    Ok(Recording {
+        label: trace.row.label(),
+        exchanges: tape::exchanges(reader, trace)?.into_iter().map(Arc::new).collect(),
+        facts: trace.facts.clone(),
+        labels: tape::labels(trace),
+        steps: assembly.steps.iter().map(|step| step.calls().map(|call| call.0).collect()).collect(),
+    })
+}
+
+/// From the start of the first run to the end of the last.
+fn window(runs: &[DrivenRun]) -> Window {
+    let now = crate::session::now_unix_us();
+    Window {
+        start_unix_us: runs.iter().map(|run| run.started_unix_us).min().unwrap_or(now),
+        end_unix_us: runs.iter().map(|run| run.ended_unix_us).max().unwrap_or(now),
+        basis: WindowBasis::Observed,
+    }
+}
+
+fn cost(recorded: &[TraceMetrics]) -> (Option<Usd>, bool) {
+    let samples: Vec<Sample<'_>> =
+        recorded.iter().map(|metrics| Sample { started_unix_us: None, metrics }).collect();
+    let stats = stats(&samples, None);
+    (stats.cost_usd, stats.cost_at_least)
+}
