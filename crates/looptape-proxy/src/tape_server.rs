@@ -22,12 +22,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use looptape_core::exchange::{Exchange, Outcome};
+use looptape_core::exchange::{Answer, Exchange, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Binding, Credentials, Patterns, Vault, VaultKey, redact_body, redact_path};
 use looptape_core::replay::{
-    Decision, EntryId, LiveRequest, Replayer, Report, Served, SideCall, Summary, refusal,
+    Decision, EntryId, LiveRequest, Replayer, Report, Rung, Served, SideCall, Summary, refusal,
 };
 use looptape_core::wire::{Wire, route};
 use looptape_core::{Digest, derive};
@@ -176,7 +176,7 @@ struct Live<'a> {
 
 /// What to do, decided under the lock; done outside it.
 enum Plan {
-    Serve { serving: Serving, seq: u32, binding: Binding },
+    Serve { serving: Serving, seq: u32, rung: Rung, binding: Binding },
     SideCall(&'static SideCall),
     Refuse(Box<Report>),
     Over,
@@ -185,8 +185,8 @@ enum Plan {
 impl TapeServer {
     async fn answer(&self, live: &Live<'_>, flushes: Option<Flushes>) -> Result<Response<Body>, Abort> {
         match self.plan_repeat(live).unwrap_or_else(|| self.plan(live)) {
-            Plan::Serve { serving, seq, binding } => {
-                self.serve(live.arrived, serving, seq, &binding, flushes).await
+            Plan::Serve { serving, seq, rung, binding } => {
+                self.serve(live.arrived, serving, (seq, rung), &binding, flushes).await
             }
             Plan::SideCall(call) => Ok(neutral(call)),
             Plan::Refuse(report) => Ok(refuse(live.wire, &report)),
@@ -247,14 +247,26 @@ impl TapeServer {
 
     fn served(&self, served: Served, binding: Binding) -> Plan {
         let serving = Serving { tape: self.tape.clone(), entry: served.entry };
-        Plan::Serve { serving, seq: served.label.seq, binding }
+        Plan::Serve { serving, seq: served.label.seq, rung: served.rung, binding }
+    }
+
+    /// The answer with live values in the place of recorded ones, if that is wanted and there are any. A
+    /// request that was recorded byte for byte gets the recorded bytes.
+    fn rebound(&self, answer: &Answer, rung: Rung) -> Option<Answer> {
+        if rung == Rung::Bytes {
+            return None;
+        }
+        let rebinding = self.lock().replayer.as_ref()?.rebinding();
+        let rebound = rebinding.apply(answer)?;
+        self.lock().replayer.as_mut()?.note_rebound(&rebound.places);
+        Some(rebound.answer)
     }
 
     async fn serve(
         &self,
         arrived: Instant,
         serving: Serving,
-        seq: u32,
+        (seq, rung): (u32, Rung),
         binding: &Binding,
         flushes: Option<Flushes>,
     ) -> Result<Response<Body>, Abort> {
@@ -267,7 +279,9 @@ impl TapeServer {
         };
         match response.outcome {
             Outcome::Answered(answer) => {
-                let prepared = Prepared::new(&answer, response.sent_us, binding);
+                let rebound = self.rebound(&answer, rung);
+                let answer = rebound.as_ref().unwrap_or(&answer);
+                let prepared = Prepared::new(answer, response.sent_us, binding);
                 Ok(prepared.send(self.speed, arrived, serving, flushes).await)
             }
             Outcome::NoResponse { end_us, .. } => {

@@ -67,6 +67,16 @@ pub struct EditBudget {
     pub words: u32,
 }
 
+/// Whether served answers carry live values in the place of recorded ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rebind {
+    /// The recorded bytes are served.
+    #[default]
+    Off,
+    /// Where a masked id or folder differed, later answers name the live one.
+    On,
+}
+
 /// How to replay.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -76,6 +86,7 @@ pub struct Options {
     pub attempts: Attempts,
     pub ambiguous: Ambiguous,
     pub holes: Holes,
+    pub rebind: Rebind,
 }
 
 impl Default for Options {
@@ -86,6 +97,7 @@ impl Default for Options {
             attempts: Attempts::default(),
             ambiguous: Ambiguous::default(),
             holes: Holes::default(),
+            rebind: Rebind::default(),
         }
     }
 }

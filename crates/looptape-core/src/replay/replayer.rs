@@ -20,13 +20,15 @@ use super::components::{self, Endpoint};
 use super::live::{Live, LiveRequest};
 use super::masks::{MaskKind, Mismatch, Pair};
 use super::near;
-use super::options::{Ambiguous, Attempts, Holes, Options, Rung};
+use super::options::{Ambiguous, Attempts, Holes, Options, Rebind, Rung};
 use super::report::{DivergenceCode, Report};
 use super::side_calls::{Seen, SideCall, SideCalls};
-use super::summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict};
+use super::summary::{BillingDifference, MaskUse, Rebound, ServedCounts, Summary, Verdict};
 use super::tape::{CallLabel, Completeness, EntryId, RecordedOutcome, Tape};
 use crate::digest::Digest;
+use crate::redact::Rebinding;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// A recording that must not be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +97,9 @@ pub struct Replayer {
     stands_for: HashMap<(MaskKind, String), String>,
     /// Where a mask was needed first, and in how many requests.
     masks: BTreeMap<Pair, (CallLabel, u32)>,
+    /// What later answers name differently, if that is wanted.
+    rebinding: Arc<Rebinding>,
+    rebound: Vec<Rebound>,
     reports: Vec<Report>,
     /// The report that each diverged request got.
     reported: HashMap<Digest, usize>,
@@ -139,6 +144,8 @@ impl Replayer {
             answered: HashMap::new(),
             stands_for: HashMap::new(),
             masks: BTreeMap::new(),
+            rebinding: Arc::default(),
+            rebound: Vec::new(),
             reports: Vec::new(),
             reported: HashMap::new(),
             causes: Vec::new(),
@@ -223,6 +230,7 @@ impl Replayer {
             side_calls: self.side_calls,
             billing_differences: self.billing,
             masks: mask_uses(self.masks),
+            rebound: self.rebound.into_iter().filter(|rebound| rebound.places > 0).collect(),
             unused,
             unused_side_calls,
             divergences: self.reports,
@@ -518,10 +526,35 @@ impl Replayer {
         for pair in pairs.unwrap_or_default() {
             let id = (pair.kind, pair.recorded.clone());
             self.stands_for.entry(id).or_insert_with(|| pair.live.clone());
+            self.rebind(&pair);
             let label = self.tape.label(entry);
             let (first, requests) = self.masks.entry(pair).or_insert((label, 0));
             *first = label.min(*first);
             *requests += 1;
+        }
+    }
+
+    fn rebind(&mut self, pair: &Pair) {
+        let Pair { kind, recorded, live, .. } = pair;
+        if self.options.rebind == Rebind::Off || !kind.is_rebindable() {
+            return;
+        }
+        if Arc::make_mut(&mut self.rebinding).add(recorded, live).is_some() {
+            self.rebound.push(Rebound { recorded: recorded.clone(), live: live.clone(), places: 0 });
+        }
+    }
+
+    /// The live values that answers are to name from now on; nothing unless that is wanted.
+    pub fn rebinding(&self) -> Arc<Rebinding> {
+        self.rebinding.clone()
+    }
+
+    /// Notes that values were rebound in an answer: their numbers, and in how many places.
+    pub fn note_rebound(&mut self, places: &[(usize, u32)]) {
+        for (value, places) in places {
+            if let Some(rebound) = self.rebound.get_mut(*value) {
+                rebound.places += places;
+            }
         }
     }
 

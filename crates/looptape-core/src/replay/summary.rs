@@ -76,6 +76,15 @@ pub struct MaskUse {
     pub requests: u32,
 }
 
+/// A recorded value in whose place served answers carried the live one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebound {
+    pub recorded: String,
+    pub live: String,
+    /// Places in answers.
+    pub places: u32,
+}
+
 /// The result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -90,6 +99,9 @@ pub struct Summary {
     /// The volatile values that differed, in the order of the recording.
     #[serde(default)]
     pub masks: Vec<MaskUse>,
+    /// What was rebound, in the order in which the values were met.
+    #[serde(default)]
+    pub rebound: Vec<Rebound>,
     pub unused: Vec<CallLabel>,
     /// Recorded optional calls that were not made.
     #[serde(default)]
@@ -152,6 +164,10 @@ pub fn render_text(summary: &Summary) -> String {
     if summary.masks.len() > MASKS_SHOWN {
         let rest = summary.masks.len() - MASKS_SHOWN;
         push_line(&mut out, 2, &format!("and {rest} masked values more: --report FILE lists them all"));
+    }
+    for Rebound { recorded, live, places } in &summary.rebound {
+        let places = counted(*places as usize, "place");
+        push_line(&mut out, 2, &format!("rebound {recorded} to {live} in {places} of served answers"));
     }
     for report in summary.divergences.iter().filter(|report| report.root) {
         push_report(&mut out, report);
