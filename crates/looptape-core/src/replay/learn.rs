@@ -104,7 +104,7 @@ impl Study<'_> {
         let tape = Tape::new(recorded.calls.iter().cloned(), Completeness::Complete, self.normalise);
         let options = Options { attempts: Attempts::Collapse, holes: Holes::Allow, ..Options::default() };
         let mut replayer =
-            Replayer::new(tape.masked_by(masking), options).expect("holes are allowed, and there are none");
+            Replayer::new(tape.masked_by(masking), options).expect("holes are allowed, and no step is named");
         let mut serving: Vec<(usize, EntryId)> = Vec::new();
         for (starts, at) in events(&live.calls) {
             if !starts {
@@ -128,14 +128,14 @@ impl Study<'_> {
             };
             match replayer.next(&request) {
                 Decision::Serve(served) => serving.push((at, served.entry)),
-                Decision::SideCall(_) | Decision::Live => {}
+                Decision::SideCall(_) | Decision::Ask(_) => {}
                 Decision::Diverged(report) => return Err(self.lack(&replayer, call, &body, report)),
             }
         }
         let mut summary = replayer.finish();
         match summary.verdict {
             Verdict::Replayed => Ok(summary),
-            Verdict::Unused | Verdict::Diverged => match summary.divergences.pop() {
+            Verdict::Unused | Verdict::Diverged | Verdict::Forked => match summary.divergences.pop() {
                 Some(report) => Err(Lack::Differs(Box::new(report))),
                 None => Ok(summary),
             },

@@ -17,10 +17,12 @@
 use super::cause::Cause;
 use super::classify::{self, Missed};
 use super::components::{self, Endpoint};
+use super::fork_point::{ForkPoint, NoSuchStep};
 use super::live::{Live, LiveRequest};
 use super::masks::{MaskKind, Mismatch, Pair};
 use super::near;
-use super::options::{Ambiguous, Attempts, Holes, Options, Rebind, Rung};
+use super::options::{Ambiguous, Attempts, Holes, OnMiss, Options, Rebind, Rung};
+use super::provenance::WhyAsked;
 use super::report::{DivergenceCode, Report};
 use super::side_calls::{Seen, SideCall, SideCalls};
 use super::summary::{BillingDifference, MaskUse, Rebound, ServedCounts, Summary, Verdict};
@@ -44,10 +46,19 @@ pub enum Decision {
     Serve(Served),
     /// An optional call that was not recorded: send its neutral answer.
     SideCall(&'static SideCall),
-    /// Ask the provider. Cached replay never decides this.
-    Live,
+    /// Ask a model. Without [`OnMiss::Ask`] and a fork this is never decided.
+    Ask(WhyAsked),
     /// Refuse, see `refusal`.
     Diverged(Box<Report>),
+}
+
+/// A replay that cannot be begun.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotReplay {
+    #[error(transparent)]
+    HasHoles(#[from] HasHoles),
+    #[error(transparent)]
+    NoSuchStep(#[from] NoSuchStep),
 }
 
 /// A recorded call whose answer belongs to a live request.
@@ -108,6 +119,10 @@ pub struct Replayer {
     billing: Vec<BillingDifference>,
     side_calls: u32,
     optional: SideCalls,
+    fork: ForkPoint,
+    /// Requests for which a model was to be asked.
+    asked: u32,
+    has_forked: bool,
 }
 
 /// What looking for a match found.
@@ -129,10 +144,11 @@ enum Search {
 const CANDIDATES_COMPARED: usize = 64;
 
 impl Replayer {
-    pub fn new(tape: Tape, options: Options) -> Result<Self, HasHoles> {
+    pub fn new(tape: Tape, options: Options) -> Result<Self, CannotReplay> {
         if let (Completeness::Incomplete { reasons }, Holes::Refuse) = (tape.completeness(), options.holes) {
-            return Err(HasHoles { reasons: reasons.clone() });
+            return Err(HasHoles { reasons: reasons.clone() }.into());
         }
+        let fork = ForkPoint::find(&tape, options.fork)?;
         let uses = vec![Use::Unused; tape.len()];
         Ok(Self {
             tape,
@@ -153,6 +169,9 @@ impl Replayer {
             billing: Vec::new(),
             side_calls: 0,
             optional: SideCalls::default(),
+            fork,
+            asked: 0,
+            has_forked: false,
         })
     }
 
@@ -175,6 +194,13 @@ impl Replayer {
             return Decision::SideCall(answer);
         }
         match found {
+            Search::Found { entry, .. } if self.fork.is_before(&self.tape, entry) => self.go_own_way(),
+            Search::Ambiguous(ids) if ids.iter().all(|&id| self.fork.is_before(&self.tape, id)) => {
+                self.go_own_way()
+            }
+            Search::Missed | Search::Exhausted(_) | Search::Mismatched(..) if self.is_on_own_way() => {
+                self.go_own_way()
+            }
             Search::Found { rung, entry } => self.serve(&live, rung, entry),
             Search::Ambiguous(candidates) => self.diverge(&live, self.ambiguous(&candidates)),
             Search::Exhausted(matching) => self.diverge(&live, self.exhausted(&matching)),
@@ -193,6 +219,9 @@ impl Replayer {
         let exact = components::exact_digest(&Endpoint::new(method, path), body);
         let matching = self.tape.with_stored(exact);
         let first = matching[first_unused(&mut self.cursors, &self.uses, Rung::Bytes, matching)?];
+        if self.fork.is_before(&self.tape, first) {
+            return None;
+        }
         let twins = self.concurrent_twins(first, Rung::Bytes);
         let last = self.final_attempt(first);
         let nothing_to_serve = self.tape.entry(last).call.outcome == RecordedOutcome::InFlight;
@@ -223,7 +252,8 @@ impl Replayer {
         self.reports.sort_by_cached_key(Report::reading_order);
         self.billing.sort_by_key(|difference| difference.label.seq);
         Summary {
-            verdict: Verdict::of(&self.reports),
+            verdict: Verdict::of(&self.reports, self.asked, self.options.on_miss),
+            asked: self.asked,
             recorded_calls: self.tape.len(),
             served: self.served,
             collapsed_attempts: self.uses.iter().filter(|&&used| used == Use::Collapsed).count(),
@@ -244,7 +274,9 @@ impl Replayer {
     }
 
     fn is_left_over(&self, id: EntryId) -> bool {
-        self.is_unused(id) && self.tape.entry(id).call.outcome != RecordedOutcome::InFlight
+        self.is_unused(id)
+            && !self.fork.is_before(&self.tape, id)
+            && self.tape.entry(id).call.outcome != RecordedOutcome::InFlight
     }
 
     fn is_optional(&self, id: EntryId) -> bool {
@@ -577,17 +609,43 @@ impl Replayer {
         }
     }
 
-    fn diverge(&mut self, live: &Live<'_>, mut report: Report) -> Decision {
+    /// Whether what the recording does not hold follows from the fork: one was taken, or all that was to be
+    /// served before it has been.
+    fn is_on_own_way(&self) -> bool {
+        let is_to_come = |id: EntryId| self.is_left_over(id);
+        self.has_forked || (self.fork.is_set() && !self.tape.ids().any(is_to_come))
+    }
+
+    /// The request lies behind the fork, or follows from what does.
+    fn go_own_way(&mut self) -> Decision {
+        self.has_forked = true;
+        self.asked += 1;
+        Decision::Ask(WhyAsked::Fork)
+    }
+
+    /// The recording has no answer: the request is refused, or a model is asked.
+    fn diverge(&mut self, live: &Live<'_>, report: Report) -> Decision {
+        let report = self.note_report(live, report);
+        match self.options.on_miss {
+            OnMiss::Refuse => Decision::Diverged(report),
+            OnMiss::Ask => {
+                self.asked += 1;
+                Decision::Ask(WhyAsked::Missed(report.code))
+            }
+        }
+    }
+
+    fn note_report(&mut self, live: &Live<'_>, mut report: Report) -> Box<Report> {
         if let Some(&known) = self.reported.get(&live.exact) {
             self.reports[known].requests += 1;
-            return Decision::Diverged(Box::new(self.reports[known].clone()));
+            return Box::new(self.reports[known].clone());
         }
         report.endpoint = live.endpoint.to_string();
         report.root = !self.causes.iter().any(|cause| cause.explains(live.key_at(self.options.max_rung)));
         self.causes.push(Cause::new(&report, live.key_at(self.options.max_rung)));
         self.reported.insert(live.exact, self.reports.len());
         self.reports.push(report.clone());
-        Decision::Diverged(Box::new(report))
+        Box::new(report)
     }
 
     fn ambiguous(&self, candidates: &[EntryId]) -> Report {

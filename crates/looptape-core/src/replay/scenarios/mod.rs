@@ -1,5 +1,6 @@
 //! Whole replays against hand-written tapes: one test a rule here, properties over interleavings beside it.
 
+mod forks;
 mod interleavings;
 mod tapes;
 mod volatile;
