@@ -126,7 +126,7 @@ impl Side {
 fn kind_of(aspect: Aspect) -> MaskKind {
     match aspect {
         Aspect::Date { .. } => MaskKind::Date,
-        Aspect::WorkingFolder => MaskKind::WorkingFolder,
+        Aspect::WorkingFolder | Aspect::WorkingFolderName => MaskKind::WorkingFolder,
         Aspect::Home => MaskKind::Home,
         Aspect::User => MaskKind::User,
         Aspect::Host => MaskKind::HostName,

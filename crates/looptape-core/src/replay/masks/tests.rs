@@ -88,6 +88,7 @@ fn a_volatile_value_may_differ() {
         ("Today is @.", "2026-11-03", "2026-11-10"),
         ("Today is @.", "Monday, November 2, 2026", "Monday, November 9, 2026"),
         ("cwd: @/src/main.rs", "/srv/alice/app", "/srv/bob/app"),
+        ("memory at ~/.claude/projects/@/memory", "-srv-alice-app", "-srv-bob-app"),
         ("see @/.ssh", "/home/alice", "/home/bob"),
         ("user @ asks", "alice", "bob"),
         ("user=@", "alice", "bob"),
