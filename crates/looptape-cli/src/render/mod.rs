@@ -8,7 +8,9 @@
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+mod driven;
 pub(crate) mod figures;
+pub(crate) mod freed;
 pub(crate) mod imported;
 pub(crate) mod learned;
 pub(crate) mod ls;
