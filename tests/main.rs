@@ -19,6 +19,8 @@ mod private;
 mod replays;
 mod resend;
 mod secrets;
+mod served_recordings;
+mod surroundings;
 mod traces;
 mod views;
 mod volatile;

@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod import;
 mod learn;
+mod library;
 mod ls;
 mod matching;
 mod prune;

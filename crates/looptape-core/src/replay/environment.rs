@@ -84,6 +84,8 @@ pub(super) enum Aspect {
     },
     GitBranch,
     GitStatus,
+    /// The working folder's own name, within a path. The last: what is anything else as well, is that.
+    WorkingFolderBase,
 }
 
 /// The texts of an environment, each with what it may be: a home folder may be the working folder too.
@@ -112,6 +114,11 @@ impl Environment {
             // Observed: claude-code keeps what it knows of a project under such a name.
             let name = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
             add(Aspect::WorkingFolderName, &folder.chars().map(name).collect::<String>());
+            // Observed: gemini-cli keeps what it knows of a project under that name.
+            add(
+                Aspect::WorkingFolderBase,
+                folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default(),
+            );
         }
         for (aspect, word) in
             [(Aspect::User, &self.user), (Aspect::Host, &self.host), (Aspect::Kernel, &self.kernel)]
