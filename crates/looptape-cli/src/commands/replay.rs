@@ -1,11 +1,13 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
 use super::child_run;
+use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
 use super::resend::{ResendArgs, Resending};
 use super::sources::{AskedModel, SourceArgs};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
+use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::money::Money;
@@ -45,6 +47,8 @@ Examples:
   looptape replay --filter agent=refund.py --filter since=2d --json
   looptape replay last --free-run                let the answers drive, with the recorded tools
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
+  looptape replay last --clock recorded --block-egress -- python agent.py
+  looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
   looptape replay last --on-miss live --max-usd 0.50 -- ./agent      pay for what changed
   looptape replay last --from 4 --source live --model gpt-4o --max-usd 1 -- ./agent
   looptape replay last --from 4 --source mock --speed 1 -- ./agent   a made-up model, at the recorded pace
@@ -73,6 +77,8 @@ pub(crate) struct Args {
     /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
     #[arg(long, value_name = "N", default_value = "0", value_parser = speed)]
     speed: Speed,
+    #[command(flatten)]
+    surroundings: SurroundingsArgs,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
@@ -89,6 +95,8 @@ pub(crate) struct Args {
     sources: SourceArgs,
     #[command(flatten)]
     resend: ResendArgs,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// The agent's command line
     #[arg(last = true, value_name = "CMD", help_heading = "Arguments")]
     command: Vec<OsString>,
@@ -157,16 +165,18 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     };
     let trace = reader.load(find(&reader, name)?)?;
-    let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
-    let server = server.at_speed(args.speed);
+    let clock = args.surroundings.clock;
+    let Ready { server, mut told } = tape::server_at(&reader, &trace, args.options(), &config, clock)?;
     let plan = args.sources.plan()?;
-    let model = plan.map(|plan| plan.model(&config, &reader, &trace, args.speed)).transpose()?;
-    match model {
-        None => with_child(global, args, &config, &trace, Ready { server, told }, None),
-        Some(model) => {
-            let server = server.asking(model.clone());
-            with_child(global, args, &config, &trace, Ready { server, told }, Some(&model))
-        }
+    let asked = plan.map(|plan| plan.model(&config, &reader, &trace, args.speed)).transpose()?;
+    let started = trace.row.happened_unix_us();
+    let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
+    told.extend(surroundings.variables());
+    let server = server.at_speed(args.speed);
+    let about = AgentRun { trace: &trace, config: &config, surroundings, asked: asked.as_ref() };
+    match &asked {
+        None => with_child(global, args, Ready { server, told }, about),
+        Some(model) => with_child(global, args, Ready { server: server.asking(model.clone()), told }, about),
     }
 }
 
@@ -175,8 +185,7 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         let say = "a model is asked on behalf of an agent: write its command after `--`";
         return Err(UsageError(say.to_owned()).into());
     }
-    let store = args.store(global, config)?;
-    let resending = Resending {
+    let resending = |store| Resending {
         global,
         config,
         reader,
@@ -184,9 +193,15 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         args: &args.resend,
         options: args.options(),
         speed: args.speed,
-        store: store.as_ref(),
+        store,
     };
-    let report = resending.run();
+    if let Some(listen) = args.listen.address() {
+        let (exit, report) = library::run((listen, &args.listen), &resending(None))?;
+        write_report(args.report.as_deref(), &report)?;
+        return Ok(exit);
+    }
+    let store = args.store(global, config)?;
+    let report = resending(store.as_ref()).run();
     let gaps = store.map(ReplayStore::finish).unwrap_or_default();
     let report = report?;
     let exit = report.tell(args.json)?;
@@ -231,14 +246,22 @@ pub(super) fn replay<M: Model>(
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
+/// An agent's run against a recording, about to begin.
+struct AgentRun<'a> {
+    trace: &'a RecordedTrace,
+    config: &'a Config,
+    surroundings: Surroundings,
+    /// Who is asked where the recording does not answer.
+    asked: Option<&'a AskedModel>,
+}
+
 fn with_child<M: Model>(
     global: &Global,
     args: &Args,
-    config: &Config,
-    trace: &RecordedTrace,
     Ready { server, mut told }: Ready<M>,
-    asked: Option<&AskedModel>,
+    run: AgentRun<'_>,
 ) -> anyhow::Result<Exit> {
+    let AgentRun { trace, config, surroundings, asked } = run;
     let id = &trace.row.id;
     let store = args.store(global, config)?;
     let about = About { recording: &trace.row, why: args.sources.why(), command: &args.command };
@@ -259,6 +282,8 @@ fn with_child<M: Model>(
             return Ok(not_started.exit);
         }
     };
+    let (summary, guarantees) = surroundings.finish(summary);
+    let guarantee = format!("{}; {}", guarantee(asked), guarantees.sentence());
     let money = Money::of(trace, &summary, asked);
     let exit = exit(&summary, child, args.allow_unused, &money);
     let report = json!({
@@ -268,7 +293,8 @@ fn with_child<M: Model>(
         "interrupted": child.interrupted.map(Interruption::as_str),
         "child_exit_code": child.code,
         "exit_code": exit.code(),
-        "guarantee": guarantee(asked),
+        "guarantee": guarantee,
+        "guarantees": guarantees,
         "money": money,
         "replay": summary,
     });
@@ -281,6 +307,7 @@ fn with_child<M: Model>(
         let money = &money;
         let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
         anstream::eprint!("{}", render::replayed::text(&told));
+        anstream::eprintln!("looptape: {guarantee}");
     }
     Ok(exit)
 }
@@ -300,13 +327,9 @@ fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
 /// What is true of the replay, whatever the agent did.
 fn guarantee(asked: Option<&AskedModel>) -> &'static str {
     match asked {
-        None => "the replay server has no upstream client; the agent's provider keys were dummies",
-        Some(AskedModel::Mock(_)) => {
-            "no provider was asked; the agent's provider keys were dummies; mock answers prove nothing about a model"
-        }
-        Some(AskedModel::Live(_)) => {
-            "calls beyond the recording went to their providers, within the budget; the agent's provider keys were dummies"
-        }
+        None => "the replay server has no upstream client",
+        Some(AskedModel::Mock(_)) => "the replay server asked no provider",
+        Some(AskedModel::Live(_)) => "the replay server asked providers, within the budget",
     }
 }
 

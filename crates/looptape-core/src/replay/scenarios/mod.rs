@@ -2,6 +2,7 @@
 
 mod forks;
 mod interleavings;
+mod references;
 mod tapes;
 mod volatile;
 
