@@ -151,7 +151,7 @@ mod tests {
         path: &str,
     ) -> (HeaderMap, String) {
         let environment = |name: &str| (name == variable).then(|| "real".to_owned());
-        let keys = UpstreamKeys::of(&[provider.clone()], &environment);
+        let keys = UpstreamKeys::of(std::slice::from_ref(provider), &environment);
         let mut headers: HeaderMap = headers
             .iter()
             .map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_str(v).unwrap()))

@@ -5,6 +5,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod import;
+mod learn;
 mod library;
 mod ls;
 mod matching;
@@ -22,6 +23,7 @@ mod verify;
 
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
+pub(crate) use learn::Learned;
 pub(crate) use prune::Pruned;
 pub(crate) use show::StepDetail;
 pub(crate) use sources::AskedModel;
@@ -58,6 +60,7 @@ enum Verb {
     Diff(diff::Args),
     Stats(stats::Args),
     Import(import::Args),
+    Learn(learn::Args),
     Verify(verify::Args),
     Prune(prune::Args),
     Doctor(doctor::Args),
@@ -77,6 +80,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
+        Verb::Learn(args) => learn::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),
         Verb::Prune(args) => prune::run(global, &args),
         Verb::Doctor(args) => doctor::run(global, &args),

@@ -435,8 +435,8 @@ fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
 fn guarantee(asked: Option<&AskedModel>) -> &'static str {
     match asked {
         None => "the replay server has no upstream client",
-        Some(AskedModel::Mock(_)) => "no provider was asked; mock answers prove nothing about a model",
-        Some(AskedModel::Live(_)) => "calls beyond the recording went to their providers, within the budget",
+        Some(AskedModel::Mock(_)) => "the replay server asked no provider",
+        Some(AskedModel::Live(_)) => "the replay server asked providers, within the budget",
     }
 }
 

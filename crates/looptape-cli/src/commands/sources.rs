@@ -4,13 +4,12 @@
 use super::record;
 use crate::config::Config;
 use crate::exit::UsageError;
-use crate::tape;
 use anyhow::Context;
 use looptape_core::budget::{Spending, UnpricedCalls};
 use looptape_core::cost::{self, Usd};
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
-use looptape_core::facts::CallKind;
+use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::provider::Provider;
 use looptape_core::replay::{ForkAt, Forking, KnownCall, ModelKind, OnMiss, Options};
 use looptape_core::simulated::{AfterRecording, PlayedCall};

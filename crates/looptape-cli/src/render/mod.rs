@@ -12,6 +12,7 @@ mod driven;
 pub(crate) mod figures;
 pub(crate) mod freed;
 pub(crate) mod imported;
+pub(crate) mod learned;
 pub(crate) mod ls;
 pub(crate) mod models;
 pub(crate) mod pruned;

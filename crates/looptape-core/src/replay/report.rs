@@ -106,6 +106,10 @@ pub struct Report {
     #[serde(flatten)]
     pub difference: Option<Difference>,
     pub nearest: Option<Nearest>,
+    /// The `[[mask]]` entries, as TOML, with which the request would have matched; only where all that
+    /// differs looks volatile.
+    #[serde(default)]
+    pub mask: Option<String>,
     /// How many identical requests met this divergence.
     pub requests: u32,
 }
@@ -145,6 +149,7 @@ impl Report {
             endpoint: String::new(),
             difference: None,
             nearest: None,
+            mask: None,
             requests: 1,
         }
     }

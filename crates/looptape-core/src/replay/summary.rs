@@ -79,6 +79,15 @@ pub struct MaskUse {
     pub requests: u32,
 }
 
+/// A recorded value in whose place served answers carried the live one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebound {
+    pub recorded: String,
+    pub live: String,
+    /// Places in answers.
+    pub places: u32,
+}
+
 /// The result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -99,7 +108,13 @@ pub struct Summary {
     /// The volatile values that differed, in the order of the recording.
     #[serde(default)]
     pub masks: Vec<MaskUse>,
+    /// What was rebound, in the order in which the values were met.
+    #[serde(default)]
+    pub rebound: Vec<Rebound>,
     pub unused: Vec<CallLabel>,
+    /// Recorded optional calls that were not made.
+    #[serde(default)]
+    pub unused_side_calls: Vec<CallLabel>,
     /// The first cause leads.
     pub divergences: Vec<Report>,
 }
@@ -160,6 +175,21 @@ pub fn render_text(summary: &Summary) -> String {
             &format!("billing differs at {}: {}", difference.label, difference.pointers.join(", ")),
         );
     }
+    if summary.side_calls > 0 {
+        push_line(
+            &mut out,
+            2,
+            &format!(
+                "{} of the agent that were not recorded got a neutral answer",
+                counted(summary.side_calls as usize, "optional call")
+            ),
+        );
+    }
+    if !summary.unused_side_calls.is_empty() {
+        let places: Vec<String> = summary.unused_side_calls.iter().map(CallLabel::to_string).collect();
+        let noun = counted(places.len(), "recorded optional call");
+        push_line(&mut out, 2, &format!("{noun} not made: {}", places.join(", ")));
+    }
     for masked in summary.masks.iter().take(MASKS_SHOWN) {
         let MaskUse { label, pointer, kind, recorded, live, .. } = masked;
         push_line(&mut out, 2, &format!("masked {kind} at {label} {pointer}: {recorded} | {live}"));
@@ -167,6 +197,10 @@ pub fn render_text(summary: &Summary) -> String {
     if summary.masks.len() > MASKS_SHOWN {
         let rest = summary.masks.len() - MASKS_SHOWN;
         push_line(&mut out, 2, &format!("and {rest} masked values more: --report FILE lists them all"));
+    }
+    for Rebound { recorded, live, places } in &summary.rebound {
+        let places = counted(*places as usize, "place");
+        push_line(&mut out, 2, &format!("rebound {recorded} to {live} in {places} of served answers"));
     }
     for report in summary.divergences.iter().filter(|report| report.root) {
         push_report(&mut out, report);
@@ -209,6 +243,10 @@ fn served_line(summary: &Summary) -> String {
     line
 }
 
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 fn push_report(out: &mut String, report: &Report) {
     push_line(out, 0, &format!("{}: {}", report.code, report.message));
     if !report.endpoint.is_empty() {
@@ -241,6 +279,10 @@ fn push_report(out: &mut String, report: &Report) {
                 names(&nearest.different),
             ),
         );
+    }
+    if let Some(mask) = &report.mask {
+        push_line(out, 2, "if this may differ from run to run, add to looptape.toml:");
+        mask.lines().for_each(|line| push_line(out, 4, line));
     }
     if report.requests > 1 {
         push_line(out, 2, &format!("met by    {} identical requests", report.requests));
