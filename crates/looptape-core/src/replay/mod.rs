@@ -25,17 +25,20 @@ pub mod free_run;
 mod live;
 mod masks;
 mod near;
+mod next_step;
 mod options;
 mod recorded_body;
 pub mod refusal;
 mod replayer;
 mod report;
+pub mod report_text;
 pub mod retry;
 pub mod schedule;
 mod side_calls;
 mod summary;
 mod tape;
 mod timeline;
+mod tool_results;
 
 #[cfg(test)]
 mod scenarios;

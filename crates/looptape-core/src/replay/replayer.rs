@@ -14,7 +14,7 @@
 //! decisions. The machine does no IO, knows no time, and never invents an answer; the caller holds the
 //! recorded answers and sends them.
 
-use super::cause::Cause;
+use super::cause::{self, Diverged};
 use super::classify::{self, Missed};
 use super::components::{self, Endpoint};
 use super::live::{Live, LiveRequest};
@@ -95,10 +95,9 @@ pub struct Replayer {
     stands_for: HashMap<(MaskKind, String), String>,
     /// Where a mask was needed first, and in how many requests.
     masks: BTreeMap<Pair, (CallLabel, u32)>,
-    reports: Vec<Report>,
+    diverged: Vec<Diverged>,
     /// The report that each diverged request got.
     reported: HashMap<Digest, usize>,
-    causes: Vec<Cause>,
     served: ServedCounts,
     billing: Vec<BillingDifference>,
     side_calls: u32,
@@ -138,9 +137,8 @@ impl Replayer {
             answered: HashMap::new(),
             stands_for: HashMap::new(),
             masks: BTreeMap::new(),
-            reports: Vec::new(),
+            diverged: Vec::new(),
             reported: HashMap::new(),
-            causes: Vec::new(),
             served: ServedCounts::default(),
             billing: Vec::new(),
             side_calls: 0,
@@ -198,14 +196,15 @@ impl Replayer {
     pub fn finish(mut self) -> Summary {
         let unused: Vec<CallLabel> =
             self.tape.ids().filter(|&id| self.is_left_over(id)).map(|id| self.tape.label(id)).collect();
+        let mut reports = cause::by_recording(std::mem::take(&mut self.diverged));
         if !unused.is_empty() {
-            let report = unused_recording(&unused, self.reports.is_empty());
-            self.reports.push(report);
+            let report = unused_recording(&unused, reports.is_empty());
+            reports.push(report);
         }
-        self.reports.sort_by_cached_key(Report::reading_order);
+        reports.sort_by_cached_key(Report::reading_order);
         self.billing.sort_by_key(|difference| difference.label.seq);
         Summary {
-            verdict: Verdict::of(&self.reports),
+            verdict: Verdict::of(&reports),
             recorded_calls: self.tape.len(),
             served: self.served,
             collapsed_attempts: self.uses.iter().filter(|&&used| used == Use::Collapsed).count(),
@@ -213,7 +212,7 @@ impl Replayer {
             billing_differences: self.billing,
             masks: mask_uses(self.masks),
             unused,
-            divergences: self.reports,
+            divergences: reports,
         }
     }
 
@@ -528,14 +527,15 @@ impl Replayer {
 
     fn diverge(&mut self, live: &Live<'_>, mut report: Report) -> Decision {
         if let Some(&known) = self.reported.get(&live.exact) {
-            self.reports[known].requests += 1;
-            return Decision::Diverged(Box::new(self.reports[known].clone()));
+            let report = &mut self.diverged[known].report;
+            report.requests += 1;
+            return Decision::Diverged(Box::new(report.clone()));
         }
         report.endpoint = live.endpoint.to_string();
-        report.root = !self.causes.iter().any(|cause| cause.explains(live.key_at(self.options.max_rung)));
-        self.causes.push(Cause::new(&report, live.key_at(self.options.max_rung)));
-        self.reported.insert(live.exact, self.reports.len());
-        self.reports.push(report.clone());
+        let diverged = Diverged::new(report, live.key_at(self.options.max_rung), &self.diverged);
+        let report = diverged.report.clone();
+        self.reported.insert(live.exact, self.diverged.len());
+        self.diverged.push(diverged);
         Decision::Diverged(Box::new(report))
     }
 
@@ -543,7 +543,8 @@ impl Replayer {
         let labels: Vec<CallLabel> = candidates.iter().map(|&id| self.tape.label(id)).collect();
         let message =
             format!("{} match this request equally well and hold different answers.", listed(&labels));
-        Report::new(DivergenceCode::Ambiguous, labels.first().copied(), message)
+        let report = Report::new(DivergenceCode::Ambiguous, labels.first().copied(), message);
+        Report { candidates: labels, ..report }
     }
 
     fn exhausted(&self, matching: &[EntryId]) -> Report {
