@@ -10,6 +10,7 @@ mod matching;
 mod prune;
 mod record;
 mod replay;
+mod report_files;
 mod resend;
 mod selection;
 mod serve;

@@ -2,23 +2,25 @@
 
 use super::child_run;
 use super::matching::MatchingArgs;
+use super::report_files::ReportArgs;
 use super::resend::{self, ResendArgs, Resending};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, NotStarted};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
+use crate::render::junit::Case;
 use crate::session::{Global, find, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
+use looptape_core::replay::driven::RunLine;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ use std::time::Duration;
 Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
+  looptape replay 4bf92f35 --junit replay.xml -- node agent.mjs
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
@@ -46,9 +49,8 @@ pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// How loosely a request may match: 0 the same bytes, 1 the same JSON, 2 with round-trip ids renamed,
     /// 3 with volatile values masked: ids, times, temporary folders, ports, and the run's own folder, user, day
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
@@ -147,8 +149,18 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         Resending { traces: &args.traces, args: &args.resend, options: args.options(), speed: args.speed };
     let report = resend::from_recordings(global, &resending, reader, config)?;
     let exit = resend::tell(&report, args.json)?;
-    write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
+    let remarks: Vec<String> = report.runs.iter().map(|run| render::resent::remarks(&report, run)).collect();
+    let cases: Vec<Case<'_>> =
+        report.runs.iter().zip(&remarks).map(|(run, why)| run_case(run, why)).collect();
+    args.reports.write(&serde_json::to_value(&report)?, &cases)?;
     Ok(exit)
+}
+
+/// A trace whose own requests were sent.
+fn run_case<'a>(run: &'a RunLine, remarks: &'a str) -> Case<'a> {
+    let diverged = run.replay.as_ref().is_some_and(|replay| !replay.divergences.is_empty());
+    let exit = if diverged || !remarks.is_empty() { Exit::Diverged } else { Exit::Success };
+    Case { trace: &run.trace, agent: None, exit, agent_code: None, summary: run.replay.as_ref(), remarks }
 }
 
 /// What came of running an agent against a recording.
@@ -206,7 +218,15 @@ fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, ready: Ready)
         "guarantee": "the replay server has no upstream client; the agent's provider keys were dummies",
         "replay": summary,
     });
-    write_report(args.report.as_deref(), &report)?;
+    let case = Case {
+        trace: id.as_str(),
+        agent: trace.row.agent.as_deref(),
+        exit,
+        agent_code: Some(child.code),
+        summary: Some(&summary),
+        remarks: "",
+    };
+    args.reports.write(&report, &[case])?;
     if !global.quiet || exit != Exit::Success {
         anstream::eprint!("{}", render::replayed::text(&summary, child.code, requests));
     }
@@ -221,10 +241,4 @@ fn exit(summary: &Summary, ended: Ended, allow_unused: bool) -> Exit {
         (Verdict::Unused, _) if !allow_unused => Exit::Unused,
         _ => Exit::Success,
     }
-}
-
-fn write_report(file: Option<&Path>, report: &serde_json::Value) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    std::fs::write(file, text).with_context(|| format!("the report cannot be written to {}", file.display()))
 }

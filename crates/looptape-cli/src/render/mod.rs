@@ -5,11 +5,13 @@
 //!
 //! What this does not do: compute. Every figure comes from the core's views.
 
+pub(crate) mod annotations;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod figures;
 pub(crate) mod imported;
+pub(crate) mod junit;
 pub(crate) mod ls;
 pub(crate) mod pruned;
 pub(crate) mod recorded;

@@ -4,7 +4,7 @@ use super::figures::{duration, percent, plural};
 use super::terminal_text::escape;
 use looptape_core::cost::Usd;
 use looptape_core::metrics::{Ms, Percentile, Percentiles};
-use looptape_core::replay::driven::{Coverage, DrivenReport, Exactness, Finding};
+use looptape_core::replay::driven::{Coverage, DrivenReport, Exactness, Finding, RunLine};
 use looptape_core::replay::render_text;
 
 /// Differences that are shown; all of them are in the JSON.
@@ -33,6 +33,13 @@ pub(crate) fn text(report: &DrivenReport) -> String {
     }
     out.push_str(&format!("diff: {}\n", report.differences.len() + report.divergences()));
     out
+}
+
+/// The differences of one run's answers, a line each.
+pub(crate) fn remarks(report: &DrivenReport, run: &RunLine) -> String {
+    let of_run = |finding: &&Finding| finding.trace == run.trace && finding.run == run.run;
+    let line = |finding: &Finding| escape(&format!("{}: {}", finding.label, finding.what)) + "\n";
+    report.differences.iter().filter(of_run).map(line).collect()
 }
 
 fn verdict(report: &DrivenReport) -> String {
