@@ -16,6 +16,7 @@ mod lab;
 mod offline;
 mod passthrough;
 mod private;
+mod replays;
 mod resend;
 mod secrets;
 mod traces;

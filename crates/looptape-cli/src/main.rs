@@ -7,6 +7,7 @@ mod drive;
 mod exit;
 mod place;
 mod render;
+mod replay_trace;
 mod run_environment;
 mod session;
 mod tape;

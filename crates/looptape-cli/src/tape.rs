@@ -3,19 +3,20 @@
 use crate::child::claude_code;
 use crate::child::environment::Variables;
 use crate::config::Config;
+use crate::exit::UsageError;
 use crate::run_environment::{self, PendingStatus};
 use crate::session::now_unix_us;
-use anyhow::Context;
 use bytes::Bytes;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::redact;
 use looptape_core::replay::{
-    CallLabel, Completeness, Masking, Options, RecordedBody, RecordedCall, RecordedOutcome, Replayer,
-    RequestBodies, Run, Tape,
+    CallLabel, CannotReplay, Completeness, Masking, Options, RecordedBody, RecordedCall, RecordedOutcome,
+    Replayer, RequestBodies, Run, Tape,
 };
 use looptape_core::wire::Wire;
 use looptape_proxy::guard::Guard;
+use looptape_proxy::model::NoModel;
 use looptape_proxy::server::bind;
 use looptape_proxy::tape_server::TapeServer;
 use looptape_store::{CallBytes, CallOutline, OutlineEnd, Reader, RecordedTrace, TraceBytes, TraceStatus};
@@ -26,8 +27,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// A recorded trace, ready to answer an agent.
-pub(crate) struct Ready {
-    pub(crate) server: TapeServer,
+pub(crate) struct Ready<M = NoModel> {
+    pub(crate) server: TapeServer<M>,
     /// What the recorded agent was told by its environment, and has to be told again.
     pub(crate) told: Variables,
 }
@@ -43,8 +44,11 @@ pub(crate) fn server(
     let outlines = reader.outlines(trace.row.key)?;
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
         .masked_by(masking(reader, trace, config)?);
-    let replayer = Replayer::new(tape, options)
-        .context("replay what there is with --allow-incomplete, or record the run again")?;
+    let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
+        CannotReplay::HasHoles(holes) => anyhow::Error::new(holes)
+            .context("replay what there is with --allow-incomplete, or record the run again"),
+        CannotReplay::NoSuchStep(step) => UsageError(format!("--from: {step}")).into(),
+    })?;
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
     let guard = Guard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None)?;

@@ -110,8 +110,9 @@ impl<'a> Contents<'a> {
         let index = self.by_seq[&seq];
         let facts = &self.trace.facts[index];
         let import_index = self.trace.import_indices[index];
+        let provenance = self.trace.provenance.get(&seq).copied();
         let CallKind::Llm(wire) = facts.kind else {
-            return Ok(CallContent { import_index, ..CallContent::default() });
+            return Ok(CallContent { import_index, provenance, ..CallContent::default() });
         };
         let outcome = self.reader.outcome(self.trace.row.key, seq)?;
         let answer = derive::response_view(facts.kind, &outcome);
@@ -125,7 +126,7 @@ impl<'a> Contents<'a> {
             true => Vec::new(),
             false => tool_results(&self.new_messages(wire, facts)?),
         };
-        Ok(CallContent { import_index, text, tool_calls, tool_results, messages })
+        Ok(CallContent { import_index, provenance, text, tool_calls, tool_results, messages })
     }
 
     /// What a request adds to the answer that it follows, read from its end.

@@ -1,11 +1,14 @@
 //! HTTP: the recording proxy, and the server that answers from a tape.
 //!
 //! The two share how a request is addressed ([`address`]), who may send one ([`guard`]) and how
-//! connections are served ([`server`]). Only the recording proxy has an upstream client; the tape server
-//! has none, so a cached replay cannot reach the network.
+//! connections are served ([`server`]). The tape server asks nobody unless it was given a [`model`] to ask, so
+//! a replay from the recording alone cannot reach the network.
 
 pub mod address;
+pub mod asking;
+pub mod child_trace;
 pub mod guard;
+pub mod model;
 pub mod reply;
 pub mod server;
 pub mod simulated_server;
@@ -15,6 +18,7 @@ pub mod upstream;
 mod control;
 mod flush;
 mod hold;
+mod observed;
 mod passing_headers;
 mod recording;
 mod route;

@@ -5,6 +5,9 @@
 //! recorded ending, at once or at the recorded pace (`sending`). They are read when they are needed
 //! (`recordings`), so a long trace is served without being loaded. An exact repeat of a recorded request is
 //! found by the digest of its body alone: nothing is parsed, and no secret is looked for.
+//!
+//! What the recording has no answer to is refused, or goes to a model, if the server has one. Without one its
+//! type says so: [`NoModel`] has no values, so there is nothing that could be asked and no upstream client.
 
 pub mod library;
 mod recordings;
@@ -14,12 +17,15 @@ pub use recordings::{AtHand, Recordings, Unreadable};
 pub use sending::Speed;
 
 use crate::address;
+use crate::asking;
+use crate::child_trace::{ChildCall, ChildTicket, ChildTrace, Likeness};
 use crate::flush::Flushes;
 use crate::guard::Guard;
+use crate::model::{Model, ModelCall, NoModel};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use looptape_core::exchange::{Exchange, Outcome};
@@ -27,23 +33,27 @@ use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Binding, Credentials, Patterns, Vault, VaultKey, redact_body, redact_path};
 use looptape_core::replay::{
-    Decision, EntryId, LiveRequest, Replayer, Report, Served, SideCall, Summary, refusal,
+    Decision, EntryId, LiveRequest, Provenance, Replayer, Report, Rung, Served, SideCall, Summary, WhyAsked,
+    WhyRefused, refusal,
 };
 use looptape_core::wire::{Wire, route};
 use looptape_core::{Digest, derive};
+use looptape_store::Moment;
 use sending::Prepared;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 /// The handler.
 #[derive(Debug)]
-pub struct TapeServer {
+pub struct TapeServer<M = NoModel> {
     tape: Arc<Mutex<State>>,
     recordings: Arc<dyn Recordings>,
     providers: Vec<Provider>,
     patterns: Arc<Patterns>,
     guard: Guard,
     speed: Speed,
+    model: Option<M>,
+    child: Option<ChildTrace>,
 }
 
 #[derive(Debug)]
@@ -95,7 +105,22 @@ impl TapeServer {
             patterns,
             guard,
             speed: Speed::AtOnce,
+            model: None,
+            child: None,
         }
+    }
+
+    /// The same with a model to ask where the replayer decides to.
+    pub fn asking<M: Model>(self, model: M) -> TapeServer<M> {
+        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child } = self;
+        TapeServer { tape, recordings, providers, patterns, guard, speed, model: Some(model), child }
+    }
+}
+
+impl<M> TapeServer<M> {
+    /// The same, with what happens written down.
+    pub fn leaving(self, child: Option<ChildTrace>) -> Self {
+        Self { child, ..self }
     }
 
     /// The same, with recorded time passing at `speed`.
@@ -129,7 +154,7 @@ fn lock(tape: &Mutex<State>) -> MutexGuard<'_, State> {
     tape.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Handler for TapeServer {
+impl<M: Model> Handler for TapeServer<M> {
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
         let (head, body) = request.into_parts();
         let target = head.uri.path_and_query().map_or("/", |p| p.as_str());
@@ -151,13 +176,14 @@ impl Handler for TapeServer {
         };
         let provider = address.provider.unwrap_or(Provider::OPENAI);
         let live = Live {
-            method: head.method.as_str(),
+            method: &head.method,
             path: &address.path,
             headers: &head.headers,
             body: body.to_bytes(),
             wire: route::identify(&provider, head.method.as_str(), &address.path),
             provider,
             arrived: Instant::now(),
+            at: Moment::now(),
         };
         self.answer(&live, head.extensions.get::<Flushes>().cloned()).await
     }
@@ -166,34 +192,85 @@ impl Handler for TapeServer {
 /// A live request, read.
 struct Live<'a> {
     provider: Provider,
-    method: &'a str,
+    method: &'a Method,
     path: &'a str,
     headers: &'a HeaderMap,
     body: Bytes,
     wire: Option<Wire>,
     arrived: Instant,
+    /// The same on the clocks of recordings.
+    at: Moment,
+}
+
+impl Live<'_> {
+    fn as_child_call(&self) -> ChildCall<'_> {
+        let Self { provider, method, path, headers, body, at, .. } = self;
+        ChildCall { provider, method, path, headers, body, at: *at }
+    }
 }
 
 /// What to do, decided under the lock; done outside it.
 enum Plan {
-    Serve { serving: Serving, seq: u32, binding: Binding },
+    Serve(Box<Serve>),
+    Ask(WhyAsked),
     SideCall(&'static SideCall),
     Refuse(Box<Report>),
     Over,
 }
 
-impl TapeServer {
+/// A recorded answer to be served.
+struct Serve {
+    serving: Serving,
+    seq: u32,
+    rung: Rung,
+    request: RequestLikeness,
+    binding: Binding,
+}
+
+/// How a live request differs from the recorded one that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RequestLikeness {
+    /// In nothing but its headers.
+    SameBytes,
+    Other,
+}
+
+impl<M: Model> TapeServer<M> {
     async fn answer(&self, live: &Live<'_>, flushes: Option<Flushes>) -> Result<Response<Body>, Abort> {
         match self.plan_repeat(live).unwrap_or_else(|| self.plan(live)) {
-            Plan::Serve { serving, seq, binding } => {
-                self.serve(live.arrived, serving, seq, &binding, flushes).await
+            Plan::Serve(serve) => self.serve(live, *serve, flushes).await,
+            Plan::Ask(why) => self.ask(live, why, flushes).await,
+            Plan::SideCall(call) => Ok(self.own(live, Provenance::SideCall, neutral(call))),
+            Plan::Refuse(report) => {
+                let from = Provenance::Refused(WhyRefused::Diverged(report.code));
+                Ok(self.own(live, from, refuse(live.wire, &report)))
             }
-            Plan::SideCall(call) => Ok(neutral(call)),
-            Plan::Refuse(report) => Ok(refuse(live.wire, &report)),
-            Plan::Over => {
-                Ok(reply::error(StatusCode::UNPROCESSABLE_ENTITY, "replay_over", "the replay has ended"))
-            }
+            Plan::Over => Ok(over()),
         }
+    }
+
+    /// An answer of looptape's own.
+    fn own(&self, live: &Live<'_>, from: Provenance, response: Response<Body>) -> Response<Body> {
+        let ticket = self.child.as_ref().map(|child| child.begin(&live.as_child_call(), from));
+        watched(ticket, response, Likeness::Other)
+    }
+
+    async fn ask(
+        &self,
+        live: &Live<'_>,
+        why: WhyAsked,
+        flushes: Option<Flushes>,
+    ) -> Result<Response<Body>, Abort> {
+        // A replayer that decides to ask was told that there is somebody.
+        let Some(model) = &self.model else { return Ok(over()) };
+        let call = ModelCall {
+            provider: live.provider.clone(),
+            method: live.method.clone(),
+            path: live.path.to_owned(),
+            headers: live.headers.clone(),
+            body: live.body.clone(),
+        };
+        asking::ask_for(model, self.child.as_ref(), (call, live.at), why, flushes).await
     }
 
     /// The plan for a request whose very bytes were recorded. Such a body holds no secret that the
@@ -201,9 +278,12 @@ impl TapeServer {
     fn plan_repeat(&self, live: &Live<'_>) -> Option<Plan> {
         let body = Digest::of(&live.body);
         let mut state = self.lock();
-        let served = state.replayer.as_mut()?.repeat(live.method, live.path, body)?;
+        let replayer = state.replayer.as_mut()?;
+        let served = replayer.repeat(live.method.as_str(), live.path, body)?;
+        let same_path = replayer.tape().path(served.entry) == live.path;
+        let request = if same_path { RequestLikeness::SameBytes } else { RequestLikeness::Other };
         state.requests += 1;
-        Some(self.served(served, state.binding.clone()))
+        Some(self.served(served, request, state.binding.clone()))
     }
 
     fn plan(&self, live: &Live<'_>) -> Plan {
@@ -219,12 +299,12 @@ impl TapeServer {
         let clean = redact_body(&self.patterns, &mut state.vault, &credentials, &decoded);
         let clean_body = Bytes::copy_from_slice(&clean.bytes);
         let lineage = || {
-            derive::request(&live.provider, live.method, &path, &without_encoding(&by_name), &clean_body)
-                .lineage
+            let headers = without_encoding(&by_name);
+            derive::request(&live.provider, live.method.as_str(), &path, &headers, &clean_body).lineage
         };
         let request = LiveRequest {
             wire: live.wire,
-            method: live.method,
+            method: live.method.as_str(),
             path: &path,
             body: &clean_body,
             lineage: &lineage,
@@ -236,28 +316,33 @@ impl TapeServer {
                     let recorded = self.recordings.request_body(served.label.seq);
                     state.binding.extend(Binding::of_request(&recorded, &decoded, &clean));
                 }
-                self.served(served, state.binding.clone())
+                self.served(served, RequestLikeness::Other, state.binding.clone())
             }
             Decision::SideCall(call) => Plan::SideCall(call),
             Decision::Diverged(report) => Plan::Refuse(report),
-            // Cached replay never decides to go live, and there is nothing here that could.
-            Decision::Live => Plan::Over,
+            Decision::Ask(why) => Plan::Ask(why),
         }
     }
 
-    fn served(&self, served: Served, binding: Binding) -> Plan {
+    fn served(&self, served: Served, request: RequestLikeness, binding: Binding) -> Plan {
         let serving = Serving { tape: self.tape.clone(), entry: served.entry };
-        Plan::Serve { serving, seq: served.label.seq, binding }
+        let (seq, rung) = (served.label.seq, served.rung);
+        Plan::Serve(Box::new(Serve { serving, seq, rung, request, binding }))
     }
 
     async fn serve(
         &self,
-        arrived: Instant,
-        serving: Serving,
-        seq: u32,
-        binding: &Binding,
+        live: &Live<'_>,
+        serve: Serve,
         flushes: Option<Flushes>,
     ) -> Result<Response<Body>, Abort> {
+        let Serve { serving, seq, rung, request, binding } = serve;
+        let ticket = self.child.as_ref().map(|child| match request {
+            RequestLikeness::SameBytes => child.repeat(&live.as_child_call(), seq),
+            RequestLikeness::Other => {
+                child.begin(&live.as_child_call(), Provenance::Cached { recorded_seq: seq, rung })
+            }
+        });
         let response = match self.recordings.response(seq) {
             Ok(response) => response,
             Err(unreadable) => {
@@ -267,15 +352,37 @@ impl TapeServer {
         };
         match response.outcome {
             Outcome::Answered(answer) => {
-                let prepared = Prepared::new(&answer, response.sent_us, binding);
-                Ok(prepared.send(self.speed, arrived, serving, flushes).await)
+                let prepared = Prepared::new(&answer, response.sent_us, &binding);
+                let likeness = match binding.is_empty() && !prepared.is_retryable() {
+                    true => Likeness::AsRecorded,
+                    false => Likeness::Other,
+                };
+                let response = prepared.send(self.speed, live.arrived, serving, flushes).await;
+                Ok(watched(ticket, response, likeness))
             }
-            Outcome::NoResponse { end_us, .. } => {
-                Err(sending::no_response(self.speed, arrived, end_us - response.sent_us).await)
+            Outcome::NoResponse { end_us, ending } => {
+                let recorded_us = end_us - response.sent_us;
+                let abort = sending::no_response(self.speed, live.arrived, recorded_us).await;
+                if let Some(ticket) = ticket {
+                    ticket.no_response(ending);
+                }
+                Err(abort)
             }
             Outcome::InFlight => Err(Abort { why: "the recorded call has no end".into() }),
         }
     }
+}
+
+/// An answer on its way, watched if the replay is written down. (It waits for its own breaks.)
+fn watched(ticket: Option<ChildTicket>, response: Response<Body>, likeness: Likeness) -> Response<Body> {
+    match ticket {
+        Some(ticket) => ticket.watch(response, likeness, None),
+        None => response,
+    }
+}
+
+fn over() -> Response<Body> {
+    reply::error(StatusCode::UNPROCESSABLE_ENTITY, "replay_over", "the replay has ended")
 }
 
 /// The body is decoded already.

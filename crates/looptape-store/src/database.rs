@@ -1,10 +1,12 @@
 //! Opening the database: owner-only files, pragmas outside transactions, migrations inside one.
 //!
-//! A database from a newer looptape is refused; nothing is ever downgraded.
+//! A database from a newer looptape is refused; nothing is ever downgraded. One that cannot be written can be
+//! read all the same.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 use std::{
+    cmp::Ordering,
     fs, io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -15,8 +17,9 @@ use std::{
 const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0001_traces.sql")),
     M::up(include_str!("../../../migrations/0002_import_times.sql")),
-    M::up(include_str!("../../../migrations/0004_trace_environment.sql")),
-    M::up(include_str!("../../../migrations/0005_packs.sql")),
+    M::up(include_str!("../../../migrations/0003_trace_environment.sql")),
+    M::up(include_str!("../../../migrations/0004_packs.sql")),
+    M::up(include_str!("../../../migrations/0005_replays.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.
@@ -35,6 +38,10 @@ pub enum OpenError {
         "{path} was written by a newer looptape (schema {found}, this one knows {known}): update looptape, or use another --db"
     )]
     Newer { path: PathBuf, found: i64, known: usize },
+    #[error(
+        "{path} was written by an older looptape (schema {found}, this one knows {known}) and cannot be upgraded, since it cannot be written: make it writable once, or copy it"
+    )]
+    OlderAndReadOnly { path: PathBuf, found: i64, known: usize },
     #[error("{path} is not a looptape database: {detail}. Name another file with --db")]
     NotADatabase { path: PathBuf, detail: String },
     #[error("cannot open {path}: {source}")]
@@ -69,10 +76,54 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
         return Err(OpenError::Missing { path: path.into() });
     }
     let mut connection = connect(path)?;
-    set_up(&connection, "NORMAL").map_err(|e| not_a_database(path, e))?;
-    migrate(&mut connection, path)?;
+    match set_up(&connection, "NORMAL") {
+        Ok(()) => migrate(&mut connection, path)?,
+        Err(error) if cannot_be_written(&error) => connection = open_read_only(path)?,
+        Err(error) => return Err(not_a_database(path, error)),
+    }
     connection.pragma_update(None, "query_only", true).map_err(|e| not_a_database(path, e))?;
     Ok(connection)
+}
+
+fn cannot_be_written(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
+}
+
+/// Opens what cannot be written: it has to be of the newest schema already.
+fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
+    let connection = connect_read_only(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| not_a_database(path, e))?;
+    let found: i64 =
+        connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| not_a_database(path, e))?;
+    let (path, known) = (path.to_owned(), MIGRATIONS.len());
+    match found.cmp(&(known as i64)) {
+        Ordering::Greater => Err(OpenError::Newer { path, found, known }),
+        Ordering::Less => Err(OpenError::OlderAndReadOnly { path, found, known }),
+        Ordering::Equal => Ok(connection),
+    }
+}
+
+/// A write-ahead log wants a file beside the database. Where that is not there and cannot be made, nobody
+/// writes either, and what lies in the database itself is all there is.
+fn connect_read_only(path: &Path) -> Result<Connection, OpenError> {
+    let fail = |source| OpenError::Sqlite { path: path.into(), source };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    match connection.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0)) {
+        Err(error) if cannot_be_written(&error) && log_bytes(path) == 0 => {
+            let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = format!("file:{path}?immutable=1");
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(fail)
+        }
+        _ => Ok(connection),
+    }
+}
+
+fn log_bytes(path: &Path) -> u64 {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(log).map_or(0, |file| file.len())
 }
 
 fn connect(path: &Path) -> Result<Connection, OpenError> {

@@ -82,6 +82,14 @@ pub(crate) const COLUMNS: &str = "e.seq, e.sent_us, e.provider, e.method, e.path
      f.stated_cost_usd, f.request_digest, f.history, f.echo, f.last_turn, f.answer_history, f.answer_turn, \
      f.turns, f.response_id, f.previous_response_id, f.asks, f.carries";
 
+/// The facts of a row of [`COLUMNS`] and the derivation, if this version derived them.
+pub(crate) fn read_current(row: &Row<'_>) -> rusqlite::Result<Option<CallFacts>> {
+    match row.get("derivation")? {
+        Some(DERIVATION) => read(row).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Facts from a row of [`COLUMNS`]. Unreadable derived values count as absent: they can be made anew.
 pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<CallFacts> {
     let mut next = Columns { row, at: 0 };

@@ -16,11 +16,14 @@ pub(crate) struct PackId(pub(crate) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeId(pub(crate) i64);
 
-/// What a user may write to name a trace: `last`, `last~2`, an id, a unique prefix of one, `ID#1`.
+/// What a user may write to name a trace: `last`, `last~2`, `last-replay`, an id, a unique prefix of one, `ID#1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// The n-th newest, 0 being the newest.
+    /// The n-th newest recording, 0 being the newest. Replays do not count, so that replaying `last` twice
+    /// replays the same trace twice.
     Last(u32),
+    /// The n-th newest replay.
+    LastReplay(u32),
     /// An id or a prefix of one; with a run number, an earlier run of the same id.
     Id { prefix: String, run: Option<u32> },
 }
@@ -28,11 +31,11 @@ pub enum Selector {
 impl Selector {
     /// Never fails: what is not a keyword is an id, and the look-up says if there is none.
     pub fn parse(text: &str) -> Self {
-        if text == "last" {
-            return Self::Last(0);
-        }
-        if let Some(n) = text.strip_prefix("last~").and_then(|n| n.parse().ok()) {
-            return Self::Last(n);
+        let (word, back) = text.split_once('~').map_or((text, Some(0)), |(word, n)| (word, n.parse().ok()));
+        match (word, back) {
+            ("last", Some(n)) => return Self::Last(n),
+            ("last-replay", Some(n)) => return Self::LastReplay(n),
+            _ => {}
         }
         match text.rsplit_once('#').and_then(|(id, run)| Some((id, run.parse().ok()?))) {
             Some((id, run)) => Self::Id { prefix: id.to_owned(), run: Some(run) },
@@ -46,6 +49,8 @@ impl fmt::Display for Selector {
         match self {
             Self::Last(0) => f.write_str("last"),
             Self::Last(n) => write!(f, "last~{n}"),
+            Self::LastReplay(0) => f.write_str("last-replay"),
+            Self::LastReplay(n) => write!(f, "last-replay~{n}"),
             Self::Id { prefix, run: None } => f.write_str(prefix),
             Self::Id { prefix, run: Some(run) } => write!(f, "{prefix}#{run}"),
         }
@@ -60,6 +65,8 @@ mod tests {
     fn selectors() {
         assert_eq!(Selector::parse("last"), Selector::Last(0));
         assert_eq!(Selector::parse("last~3"), Selector::Last(3));
+        assert_eq!(Selector::parse("last-replay"), Selector::LastReplay(0));
+        assert_eq!(Selector::parse("last-replay~1"), Selector::LastReplay(1));
         assert_eq!(Selector::parse("job#2"), Selector::Id { prefix: "job".into(), run: Some(2) });
         assert_eq!(Selector::parse("last~x"), Selector::Id { prefix: "last~x".into(), run: None });
     }

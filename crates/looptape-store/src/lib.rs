@@ -27,11 +27,12 @@ pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
 pub use reader::{
     CallOutline, FindError, OutlineEnd, ReadError, Reader, RecordedTrace, RequestTail, Response, TraceFilter,
-    TraceRow, TraceStatus,
+    TraceOrigin, TraceRow, TraceStatus,
 };
 pub use recorder::{
-    BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, Recorder, RecorderOptions,
-    RecorderReport, RecorderThread, Source, TraceHint, TraceSpec,
+    BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
+    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, Source,
+    TraceHint, TraceSpec,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

@@ -11,14 +11,49 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 
 /// How the child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// Its exit code; 128 and the signal's number if a signal ended it.
     pub(crate) code: i32,
+    /// Whether somebody wanted it to end before it did.
+    pub(crate) interrupted: Option<Interruption>,
 }
+
+/// A wish that a run end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    CtrlC,
+    Quit,
+    Terminated,
+    HangUp,
+}
+
+impl Interruption {
+    /// For people.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::CtrlC => "stopped by Ctrl-C (SIGINT)",
+            Self::Quit => "stopped by Ctrl-\\ (SIGQUIT)",
+            Self::Terminated => "stopped by SIGTERM",
+            Self::HangUp => "stopped because its terminal went away (SIGHUP)",
+        }
+    }
+}
+
+/// What a second Ctrl-C does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SecondCtrlC {
+    /// The same as the first: it is the child's business.
+    IsPassedOn,
+    /// It ends the child at once.
+    Kills,
+}
+
+/// The exit code of what was ended by Ctrl-C.
+const CODE_OF_CTRL_C: i32 = 130;
 
 impl Ended {
     pub(crate) fn exit(self) -> Exit {
@@ -78,25 +113,66 @@ pub(crate) fn start(
     }))
 }
 
+/// The signals that are passed on. To be heard before the child starts, or one that comes early would end
+/// this process and not the child.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: UnixSignal,
+    quit: UnixSignal,
+    terminate: UnixSignal,
+    hangup: UnixSignal,
+    user1: UnixSignal,
+    user2: UnixSignal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let hear = |kind| signal(kind).context("signals cannot be handled");
+        Ok(Self {
+            interrupt: hear(SignalKind::interrupt())?,
+            quit: hear(SignalKind::quit())?,
+            terminate: hear(SignalKind::terminate())?,
+            hangup: hear(SignalKind::hangup())?,
+            user1: hear(SignalKind::user_defined1())?,
+            user2: hear(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.quit.recv() => Signal::QUIT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hangup.recv() => Signal::HUP,
+            _ = self.user1.recv() => Signal::USR1,
+            _ = self.user2.recv() => Signal::USR2,
+        }
+    }
+}
+
 /// Waits for the child, passing signals on.
-pub(crate) async fn wait(child: &mut Child) -> anyhow::Result<Ended> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be handled")?;
-    let mut quit = signal(SignalKind::quit()).context("signals cannot be handled")?;
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be handled")?;
-    let mut hangup = signal(SignalKind::hangup()).context("signals cannot be handled")?;
-    let mut user1 = signal(SignalKind::user_defined1()).context("signals cannot be handled")?;
-    let mut user2 = signal(SignalKind::user_defined2()).context("signals cannot be handled")?;
+pub(crate) async fn wait(
+    child: &mut Child,
+    mut signals: Signals,
+    second: SecondCtrlC,
+) -> anyhow::Result<Ended> {
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let mut interrupted = None;
     loop {
         let received = tokio::select! {
-            status = child.wait() => return Ok(ended(status.context("the child cannot be waited for")?)),
-            _ = interrupt.recv() => Signal::INT,
-            _ = quit.recv() => Signal::QUIT,
-            _ = terminate.recv() => Signal::TERM,
-            _ = hangup.recv() => Signal::HUP,
-            _ = user1.recv() => Signal::USR1,
-            _ = user2.recv() => Signal::USR2,
+            status = child.wait() => {
+                let code = code(status.context("the child cannot be waited for")?);
+                return Ok(Ended { code, interrupted });
+            }
+            received = signals.next() => received,
         };
+        if received == Signal::INT && interrupted == Some(Interruption::CtrlC) && second == SecondCtrlC::Kills
+        {
+            // It may have ended this very moment.
+            let _ = child.start_kill();
+            return Ok(Ended { code: CODE_OF_CTRL_C, interrupted });
+        }
+        interrupted = interrupted.or(interruption(received));
         let typed = matches!(received, Signal::INT | Signal::QUIT) && in_foreground();
         if let (false, Some(pid)) = (typed, pid) {
             // It may have ended this very moment.
@@ -110,7 +186,16 @@ fn in_foreground() -> bool {
     rustix::termios::tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
-fn ended(status: ExitStatus) -> Ended {
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Ended { code }
+fn interruption(signal: Signal) -> Option<Interruption> {
+    match signal {
+        Signal::INT => Some(Interruption::CtrlC),
+        Signal::QUIT => Some(Interruption::Quit),
+        Signal::TERM => Some(Interruption::Terminated),
+        Signal::HUP => Some(Interruption::HangUp),
+        _ => None,
+    }
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

@@ -2,7 +2,7 @@
 
 use crate::child::environment::{self, Mode, Variables};
 use crate::child::overlay::{Overlay, Run};
-use crate::child::process::{self, ChildOutput, Ended, NotStarted};
+use crate::child::process::{self, ChildOutput, Ended, NotStarted, SecondCtrlC, Signals};
 use anyhow::Context;
 use std::ffi::OsString;
 
@@ -23,9 +23,14 @@ pub(super) async fn run(
     let overlay = Overlay::prepare(Run { command, base: &base, trace }, &parent)
         .context("the agent's configuration cannot be written")?;
     variables.extend(overlay.variables.iter().cloned());
+    let signals = Signals::listen()?;
     let mut child = match process::start(command, &variables, output)? {
         Ok(child) => child,
         Err(not_started) => return Ok(Err(not_started)),
     };
-    Ok(Ok(process::wait(&mut child).await?))
+    let second = match mode {
+        Mode::Record => SecondCtrlC::IsPassedOn,
+        Mode::Replay => SecondCtrlC::Kills,
+    };
+    Ok(Ok(process::wait(&mut child, signals, second).await?))
 }

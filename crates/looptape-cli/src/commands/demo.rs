@@ -139,8 +139,8 @@ fn replay_agent(id: &TraceId, ready: Ready, command: &[OsString]) -> anyhow::Res
 
 fn must_succeed(child: Result<Ended, NotStarted>) -> anyhow::Result<()> {
     match child {
-        Ok(Ended { code: 0 }) => Ok(()),
-        Ok(Ended { code }) => bail!("the demo's agent failed with code {code}; what it said is above"),
+        Ok(Ended { code: 0, .. }) => Ok(()),
+        Ok(Ended { code, .. }) => bail!("the demo's agent failed with code {code}; what it said is above"),
         Err(not_started) => bail!("{}", not_started.message),
     }
 }

@@ -8,12 +8,16 @@ use looptape_core::view::LsRow;
 use looptape_store::{Reader, TraceRow};
 
 /// List the recorded traces, newest first
+///
+/// What replays left is listed with `--replays` only. `last` and `last~1` name recordings, `last-replay` and
+/// `last-replay~1` replays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   looptape ls
   looptape ls --since 2d --agent refund.py
   looptape ls --status aborted
+  looptape ls --replays
   looptape ls --tag env=staging --model gpt-4o --json -n 0")]
 pub(crate) struct Args {
     /// Not more than this many; 0 for all

@@ -5,17 +5,19 @@ use super::matching::MatchingArgs;
 use super::report_files::ReportArgs;
 use super::resend::{self, ResendArgs, Resending};
 use crate::child::environment::Mode;
-use crate::child::process::{ChildOutput, Ended, NotStarted};
+use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
 use crate::render::junit::Case;
+use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
 use crate::session::{Global, find, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::driven::RunLine;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
+use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
@@ -72,6 +74,9 @@ pub(crate) struct Args {
     /// Replay a recording that has holes
     #[arg(long)]
     allow_incomplete: bool,
+    /// Leave no trace of the replay in the database
+    #[arg(long)]
+    no_record: bool,
     /// Without a command: print the result as JSON
     #[arg(long, conflicts_with = "command")]
     json: bool,
@@ -127,6 +132,11 @@ impl Args {
             ..Options::default()
         })
     }
+
+    /// Where this replay is written down.
+    fn store(&self, global: &Global, config: &Config) -> anyhow::Result<Option<ReplayStore>> {
+        if self.no_record { Ok(None) } else { ReplayStore::start(global, config) }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
@@ -140,15 +150,28 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     };
     let trace = reader.load(find(&reader, name)?)?;
     let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
-    let ready = Ready { server: server.at_speed(args.speed), told };
-    with_child(global, args, &trace, ready)
+    let store = args.store(global, &config)?;
+    let about = About { recording: &trace.row, why: "replay".to_owned(), command: &args.command };
+    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
+    let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
+    let run = AgentRun { trace: &trace, ready: Ready { server, told }, store, stored };
+    with_child(global, args, run)
 }
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let resending =
-        Resending { traces: &args.traces, args: &args.resend, options: args.options(), speed: args.speed };
-    let report = resend::from_recordings(global, &resending, reader, config)?;
+    let store = args.store(global, config)?;
+    let resending = Resending {
+        traces: &args.traces,
+        args: &args.resend,
+        options: args.options(),
+        speed: args.speed,
+        store: store.as_ref(),
+    };
+    let report = resend::from_recordings(global, &resending, reader, config);
+    let gaps = store.map(ReplayStore::finish).unwrap_or_default();
+    let report = report?;
     let exit = resend::tell(&report, args.json)?;
+    gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
     let remarks: Vec<String> = report.runs.iter().map(|run| render::resent::remarks(&report, run)).collect();
     let cases: Vec<Case<'_>> =
         report.runs.iter().zip(&remarks).map(|(run, why)| run_case(run, why)).collect();
@@ -172,9 +195,9 @@ pub(super) struct Replayed {
 }
 
 /// Runs an agent against a server that answers from the trace `id`.
-pub(super) fn replay(
+pub(super) fn replay<M: Model>(
     id: &TraceId,
-    Ready { server, told }: Ready,
+    Ready { server, told }: Ready<M>,
     command: &[OsString],
     output: ChildOutput,
 ) -> anyhow::Result<Result<Replayed, NotStarted>> {
@@ -199,20 +222,37 @@ pub(super) fn replay(
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
-fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, ready: Ready) -> anyhow::Result<Exit> {
+/// An agent's run against a recording, about to begin.
+struct AgentRun<'a, M> {
+    trace: &'a RecordedTrace,
+    ready: Ready<M>,
+    store: Option<ReplayStore>,
+    stored: Option<ReplayTrace>,
+}
+
+fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> anyhow::Result<Exit> {
+    let AgentRun { trace, mut ready, store, stored } = run;
     let id = &trace.row.id;
-    let Replayed { child, summary, requests } =
-        match replay(id, ready, &args.command, ChildOutput::Inherited)? {
-            Ok(replayed) => replayed,
-            Err(not_started) => {
-                anstream::eprintln!("looptape: {}", not_started.message);
-                return Ok(not_started.exit);
-            }
-        };
+    let own = stored.as_ref().map(|stored| stored.id().clone());
+    ready.told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+    let replayed = replay(id, ready, &args.command, ChildOutput::Inherited);
+    if let Some(stored) = stored {
+        stored.close(end(&replayed));
+    }
+    let gaps = store.map(ReplayStore::finish).unwrap_or_default();
+    let Replayed { child, summary, requests } = match replayed? {
+        Ok(replayed) => replayed,
+        Err(not_started) => {
+            anstream::eprintln!("looptape: {}", not_started.message);
+            return Ok(not_started.exit);
+        }
+    };
     let exit = exit(&summary, child, args.allow_unused);
     let report = json!({
         "format": 1,
         "trace": id,
+        "replay_trace": own,
+        "interrupted": child.interrupted.map(Interruption::as_str),
         "child_exit_code": child.code,
         "exit_code": exit.code(),
         "guarantee": "the replay server has no upstream client; the agent's provider keys were dummies",
@@ -228,9 +268,23 @@ fn with_child(global: &Global, args: &Args, trace: &RecordedTrace, ready: Ready)
     };
     args.reports.write(&report, &[case])?;
     if !global.quiet || exit != Exit::Success {
-        anstream::eprint!("{}", render::replayed::text(&summary, child.code, requests));
+        let own = own.as_ref();
+        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps };
+        anstream::eprint!("{}", render::replayed::text(&told));
     }
     Ok(exit)
+}
+
+/// What the replay's own trace says about its end.
+fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
+    match replayed {
+        Ok(Ok(Replayed { child, .. })) => ReplayEnd {
+            exit_code: Some(child.code),
+            aborted: child.interrupted.map(|interruption| interruption.as_str().to_owned()),
+        },
+        Ok(Err(not_started)) => ReplayEnd { exit_code: None, aborted: Some(not_started.message.clone()) },
+        Err(error) => ReplayEnd { exit_code: None, aborted: Some(format!("{error:#}")) },
+    }
 }
 
 /// Strongest first: diverged, the child's own code, unused recordings.

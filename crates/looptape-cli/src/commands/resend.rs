@@ -2,12 +2,14 @@
 //! with the recorded one.
 
 use super::selection::Selection;
+use crate::child::process::Interruption;
 use crate::config::Config;
 use crate::drive::Stop;
 use crate::drive::batch::{self, Answered, Answering, Batch, Batched};
 use crate::drive::forced::Sending;
 use crate::exit::{Exit, UsageError};
 use crate::render;
+use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
 use crate::session::{Global, find, now_unix_us, print, print_json, progress, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
@@ -19,6 +21,7 @@ use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace, TraceRow};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// What is sent without a command.
 #[derive(Debug, clap::Args)]
@@ -47,6 +50,8 @@ pub(super) struct Resending<'a> {
     pub(super) args: &'a ResendArgs,
     pub(super) options: Options,
     pub(super) speed: Speed,
+    /// Where each run is written down.
+    pub(super) store: Option<&'a ReplayStore>,
 }
 
 impl Resending<'_> {
@@ -80,21 +85,32 @@ pub(super) fn from_recordings(
         concurrency: resending.args.concurrency,
         sending: Sending::EveryCall,
     };
+    let (stopper, stop) = Stop::new();
     let answering = async |trace: &RecordedTrace| {
         let Ready { server, .. } = tape::server(reader, trace, resending.options, config)?;
-        let server = Arc::new(server.at_speed(resending.speed));
+        let about = About { recording: &trace.row, why: "self-check".to_owned(), command: &[] };
+        let stored = resending.store.map(|store| store.open(&about)).transpose()?;
+        let server = server.at_speed(resending.speed).leaving(stored.as_ref().map(ReplayTrace::child));
+        let server = Arc::new(server);
         let running = Server::start(tape::listen().await?, server.clone());
+        let stop = stop.clone();
         let finish = move || {
+            let child = stored.as_ref().map(|stored| stored.id().to_string());
+            if let Some(stored) = stored {
+                let aborted = stop.is_set().then(|| Interruption::CtrlC.as_str().to_owned());
+                stored.close(ReplayEnd { exit_code: None, aborted });
+            }
             let replay = server.finish().context("the replay was ended twice: this is a bug")?;
             match server.trouble() {
                 Some(trouble) => Err(anyhow::anyhow!(trouble)),
-                None => Ok(Answered { replay: Some(replay), child: None }),
+                None => Ok(Answered { replay: Some(replay), child }),
             }
         };
         let running = running.context("the tape server cannot be started")?;
         Ok(Answering { running, finish: Box::new(finish) })
     };
-    let batched = runtime()?.block_on(interruptible(global, reader, &batch, answering))?;
+    let batched =
+        runtime()?.block_on(interruptible(global, reader, &batch, (stopper, stop.clone()), answering))?;
     Ok(report(batched, Exactness::Bytes))
 }
 
@@ -107,8 +123,13 @@ pub(super) fn self_check(
 ) -> anyhow::Result<DrivenReport> {
     let once = NonZeroU32::MIN;
     let args = ResendArgs { all: false, filters: Vec::new(), concurrency: once, repeat: once };
-    let resending =
-        Resending { traces: &[trace], args: &args, options: Options::default(), speed: Speed::AtOnce };
+    let resending = Resending {
+        traces: &[trace],
+        args: &args,
+        options: Options::default(),
+        speed: Speed::AtOnce,
+        store: None,
+    };
     from_recordings(global, &resending, reader, config)
 }
 
@@ -117,9 +138,9 @@ async fn interruptible(
     global: &Global,
     reader: &Reader,
     batch: &Batch,
+    (stopper, stop): (watch::Sender<bool>, Stop),
     answering: impl AsyncFnMut(&RecordedTrace) -> anyhow::Result<Answering>,
 ) -> anyhow::Result<Batched> {
-    let (stopper, stop) = Stop::new();
     let bar = progress(global, batch.rows.len() as u64 * u64::from(batch.repeat.get()), "runs");
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_ok() {

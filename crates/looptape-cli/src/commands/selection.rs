@@ -7,7 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 use looptape_core::view::TraceStatus;
-use looptape_store::TraceFilter;
+use looptape_store::{TraceFilter, TraceOrigin};
 
 /// Filters; together they narrow down.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,6 +27,9 @@ pub(super) struct Selection {
     /// Only those with this status
     #[arg(long, value_enum)]
     status: Option<StatusArg>,
+    /// Replays too; they are left out otherwise
+    #[arg(long)]
+    replays: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -57,12 +60,14 @@ impl Selection {
                 StatusArg::Aborted => TraceStatus::Aborted,
                 StatusArg::Recording => TraceStatus::Recording,
             }),
+            origin: if self.replays { TraceOrigin::All } else { TraceOrigin::Recordings },
         })
     }
 
     /// From `--filter KEY=VALUE`, where a command has other meanings for the options.
     pub(super) fn of_filters(filters: &[String]) -> Result<Self, UsageError> {
-        let mut selection = Self { agent: None, model: None, since: None, tags: Vec::new(), status: None };
+        let mut selection =
+            Self { agent: None, model: None, since: None, tags: Vec::new(), status: None, replays: false };
         for filter in filters {
             let wrong = || {
                 let keys = "agent=NAME, model=NAME, since=TIME, tag=KEY=VALUE, status=complete";
@@ -84,7 +89,7 @@ impl Selection {
 
     /// Whether anything is asked for at all.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { agent, model, since, tags, status } = self;
+        let Self { agent, model, since, tags, status, replays: _ } = self;
         agent.is_none() && model.is_none() && since.is_none() && tags.is_empty() && status.is_none()
     }
 }

@@ -1,20 +1,45 @@
 //! What `replay -- CMD` says when it is done.
 
+use crate::child::process::{Ended, Interruption};
+use looptape_core::TraceId;
 use looptape_core::replay::{Summary, render_text};
+use std::collections::BTreeMap;
 
-/// The verdict first, then what led to it, then the agent's own end.
-pub(crate) fn text(summary: &Summary, child_code: i32, requests: u64) -> String {
-    let mut out = String::new();
-    for line in render_text(summary).lines() {
-        out.push_str(&format!("looptape: {line}\n"));
+/// What there is to say.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) summary: &'a Summary,
+    pub(crate) child: Ended,
+    /// Requests that reached the tape server.
+    pub(crate) requests: u64,
+    /// The replay's own trace.
+    pub(crate) own: Option<&'a TraceId>,
+    /// What that trace lacks, with how often.
+    pub(crate) gaps: &'a BTreeMap<String, u64>,
+}
+
+/// The verdict first, then what led to it, then the agent's own end, then where it is written down.
+pub(crate) fn text(told: &Told<'_>) -> String {
+    let mut lines: Vec<String> = render_text(told.summary).lines().map(str::to_owned).collect();
+    if told.requests == 0 && told.summary.recorded_calls > 0 {
+        lines.push(NOTHING_CAME.to_owned());
     }
-    if requests == 0 && summary.recorded_calls > 0 {
-        out.push_str(
-            "looptape: no model call reached the replay. Does the program take its base URL from the environment?\n",
-        );
+    lines.extend(told.child.interrupted.map(Interruption::as_str).map(str::to_owned));
+    if told.child.code != 0 {
+        lines.push(format!("the agent ended with code {}", told.child.code));
     }
-    if child_code != 0 {
-        out.push_str(&format!("looptape: the agent ended with code {child_code}\n"));
+    let mut out: String = lines.iter().map(|line| format!("looptape: {line}\n")).collect();
+    told.gaps.iter().for_each(|(why, times)| out.push_str(&format!("{}\n", gap(why, *times))));
+    if let Some(own) = told.own {
+        out.push_str(&format!("looptape: stored as {own} (`looptape show last-replay`)\n"));
     }
     out
 }
+
+/// What is missing of a replay's own trace.
+pub(crate) fn gap(why: &str, times: u64) -> String {
+    format!("looptape: what is stored of this replay lacks something: {why} ({times} ×)")
+}
+
+const NOTHING_CAME: &str =
+    "no model call reached the replay. Does the program take its base URL from the environment?";

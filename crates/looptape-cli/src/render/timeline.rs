@@ -91,8 +91,7 @@ fn header(view: &TraceView, style: Style) -> Vec<String> {
     let id = style.paint(Tone::Strong, &format!("trace {}", escape(trace.id.as_str())));
     let mut lines = vec![id, facts.join(" · ")];
     let started = trace.started_at.iter().map(|time| format!("started {time}"));
-    let parent =
-        trace.parent.iter().map(|p| format!("from {} ({})", escape(p.trace.as_str()), escape(&p.why)));
+    let parent = trace.parent.iter().map(|p| format!("{} of {}", escape(&p.why), escape(p.trace.as_str())));
     let tags = trace.tags.iter().map(|tag| format!("#{}", escape(tag)));
     let origin: Vec<String> = started.chain(parent).chain(tags).collect();
     if !origin.is_empty() {

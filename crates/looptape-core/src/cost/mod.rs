@@ -28,7 +28,8 @@ pub const PRICE_VERSION: &str = "genai-prices 0.2.1";
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cost {
     Known(Price),
-    /// Refused or never delivered, without usage: providers do not bill that.
+    /// Refused or never delivered, without usage: providers do not bill that. In a replay also what no
+    /// provider answered.
     NotBilled,
     Unknown(Unpriced),
 }

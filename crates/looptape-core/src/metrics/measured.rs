@@ -19,8 +19,21 @@ impl Measured {
     /// `facts` in the order in which the calls started; `started_unix_us` is the wall-clock time of the
     /// trace's 0, by which prices are dated.
     pub fn of(facts: &[CallFacts], span: TraceSpan, started_unix_us: Option<i64>) -> Self {
+        Self::of_paid(facts, span, started_unix_us, |_| true)
+    }
+
+    /// The same where only some calls, by their `seq`, were paid for: the others were answered by a recording
+    /// or by nobody.
+    pub fn of_paid(
+        facts: &[CallFacts],
+        span: TraceSpan,
+        started_unix_us: Option<i64>,
+        was_paid: impl Fn(u32) -> bool,
+    ) -> Self {
         let assembly = assemble(facts, &span);
-        let costs = costs(facts, started_unix_us);
+        let mut costs = costs(facts, started_unix_us);
+        let unpaid = costs.iter_mut().zip(facts).filter(|(_, call)| !was_paid(call.seq));
+        unpaid.for_each(|(cost, _)| *cost = Cost::NotBilled);
         let metrics = trace(facts, &assembly, &span, &costs);
         Self { span, assembly, costs, metrics }
     }

@@ -9,9 +9,11 @@
 //! - `schedule`, `retry`, `driven`: recorded requests sent again, and what came of it.
 //! - `free_run`: a loop that a model drives by itself, with the recording's tools.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
+//! - `fork_point`: from where on a replay goes its own way.
+//! - `provenance`: where each answer of a replay came from.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
-//! and the same reports. Rebinding and forks are not here.
+//! and the same reports. Rebinding is not here.
 
 pub mod answers;
 mod cause;
@@ -21,12 +23,14 @@ mod difference;
 pub mod driven;
 mod environment;
 pub(crate) mod fields;
+mod fork_point;
 pub mod free_run;
 mod live;
 mod masks;
 mod near;
 mod next_step;
 mod options;
+mod provenance;
 mod recorded_body;
 pub mod refusal;
 mod replayer;
@@ -47,11 +51,13 @@ pub use crate::text_diff::{Change, InlineDiff, Span};
 pub use components::{Component, Normalise, verbatim};
 pub use difference::Difference;
 pub use environment::{Environment, GitState, LocalDate};
+pub use fork_point::NoSuchStep;
 pub use live::LiveRequest;
 pub use masks::{ConfiguredMask, MaskEntry, MaskEntryError, MaskKind, Masking, Run, UnknownMaskKind};
-pub use options::{Ambiguous, Attempts, EditBudget, Holes, Options, Rung};
+pub use options::{Ambiguous, Attempts, EditBudget, ForkAt, Holes, OnMiss, Options, Rung};
+pub use provenance::{AnswerSource, ModelKind, Provenance, WhyAsked, WhyRefused};
 pub use recorded_body::{RecordedBody, RequestBodies};
-pub use replayer::{Choice, Decision, HasHoles, Replayer, Served};
+pub use replayer::{CannotReplay, Choice, Decision, HasHoles, Replayer, Served};
 pub use report::{DivergenceCode, Nearest, Report};
 pub use side_calls::SideCall;
 pub use summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict, render_text};

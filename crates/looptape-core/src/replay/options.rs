@@ -21,6 +21,11 @@ pub enum Rung {
 impl Rung {
     pub const ALL: [Self; 5] = [Self::Bytes, Self::Canonical, Self::Renamed, Self::Masked, Self::Near];
 
+    /// The rung of this number.
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|rung| rung.number() == number)
+    }
+
     /// The number by which reports and `--max-rung` know it.
     pub fn number(self) -> u8 {
         match self {
@@ -61,6 +66,26 @@ pub enum Holes {
     Allow,
 }
 
+/// What becomes of a request to which the recording has no answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMiss {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// A model is asked.
+    Ask,
+}
+
+/// From where on a replay goes its own way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForkAt {
+    /// It follows the recording to its end.
+    #[default]
+    Never,
+    /// A model is asked from this step on, and the recording before it.
+    Step(u32),
+}
+
 /// How many words of a history may differ at [`Rung::Near`]: inserted, left out or replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EditBudget {
@@ -76,6 +101,8 @@ pub struct Options {
     pub attempts: Attempts,
     pub ambiguous: Ambiguous,
     pub holes: Holes,
+    pub on_miss: OnMiss,
+    pub fork: ForkAt,
 }
 
 impl Default for Options {
@@ -86,6 +113,8 @@ impl Default for Options {
             attempts: Attempts::default(),
             ambiguous: Ambiguous::default(),
             holes: Holes::default(),
+            on_miss: OnMiss::default(),
+            fork: ForkAt::default(),
         }
     }
 }

@@ -17,10 +17,12 @@
 use super::cause::{self, Diverged};
 use super::classify::{self, Missed};
 use super::components::{self, Endpoint};
+use super::fork_point::{ForkPoint, NoSuchStep};
 use super::live::{Live, LiveRequest};
 use super::masks::{MaskKind, Mismatch, Pair};
 use super::near;
-use super::options::{Ambiguous, Attempts, Holes, Options, Rung};
+use super::options::{Ambiguous, Attempts, Holes, OnMiss, Options, Rung};
+use super::provenance::WhyAsked;
 use super::report::{DivergenceCode, Report};
 use super::side_calls::SideCall;
 use super::summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict};
@@ -42,10 +44,19 @@ pub enum Decision {
     Serve(Served),
     /// An optional call that was not recorded: send its neutral answer.
     SideCall(&'static SideCall),
-    /// Ask the provider. Cached replay never decides this.
-    Live,
+    /// Ask a model. Without [`OnMiss::Ask`] and a fork this is never decided.
+    Ask(WhyAsked),
     /// Refuse, see `refusal`.
     Diverged(Box<Report>),
+}
+
+/// A replay that cannot be begun.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotReplay {
+    #[error(transparent)]
+    HasHoles(#[from] HasHoles),
+    #[error(transparent)]
+    NoSuchStep(#[from] NoSuchStep),
 }
 
 /// A recorded call whose answer belongs to a live request.
@@ -101,6 +112,10 @@ pub struct Replayer {
     served: ServedCounts,
     billing: Vec<BillingDifference>,
     side_calls: u32,
+    fork: ForkPoint,
+    /// Requests for which a model was to be asked.
+    asked: u32,
+    has_forked: bool,
 }
 
 /// What looking for a match found.
@@ -122,10 +137,11 @@ enum Search {
 const CANDIDATES_COMPARED: usize = 64;
 
 impl Replayer {
-    pub fn new(tape: Tape, options: Options) -> Result<Self, HasHoles> {
+    pub fn new(tape: Tape, options: Options) -> Result<Self, CannotReplay> {
         if let (Completeness::Incomplete { reasons }, Holes::Refuse) = (tape.completeness(), options.holes) {
-            return Err(HasHoles { reasons: reasons.clone() });
+            return Err(HasHoles { reasons: reasons.clone() }.into());
         }
+        let fork = ForkPoint::find(&tape, options.fork)?;
         let uses = vec![Use::Unused; tape.len()];
         Ok(Self {
             tape,
@@ -142,6 +158,9 @@ impl Replayer {
             served: ServedCounts::default(),
             billing: Vec::new(),
             side_calls: 0,
+            fork,
+            asked: 0,
+            has_forked: false,
         })
     }
 
@@ -153,6 +172,15 @@ impl Replayer {
     pub fn next(&mut self, request: &LiveRequest<'_>) -> Decision {
         let live = Live::new(&self.tape, request);
         match self.search(&live) {
+            Search::Found { entry, .. } if self.fork.is_before(&self.tape, entry) => self.go_own_way(),
+            Search::Ambiguous(ids) if ids.iter().all(|&id| self.fork.is_before(&self.tape, id)) => {
+                self.go_own_way()
+            }
+            Search::Missed | Search::Exhausted(_) | Search::Mismatched(..)
+                if self.is_on_own_way() && !self.is_side_call(request) =>
+            {
+                self.go_own_way()
+            }
             Search::Found { rung, entry } => self.serve(&live, rung, entry),
             Search::Ambiguous(candidates) => self.diverge(&live, self.ambiguous(&candidates)),
             Search::Exhausted(_) | Search::Mismatched(..) | Search::Missed if self.is_side_call(request) => {
@@ -176,6 +204,9 @@ impl Replayer {
         let exact = components::exact_digest(&Endpoint::new(method, path), body);
         let matching = self.tape.with_stored(exact);
         let first = matching[first_unused(&mut self.cursors, &self.uses, Rung::Bytes, matching)?];
+        if self.fork.is_before(&self.tape, first) {
+            return None;
+        }
         let twins = self.concurrent_twins(first, Rung::Bytes);
         let last = self.final_attempt(first);
         let nothing_to_serve = self.tape.entry(last).call.outcome == RecordedOutcome::InFlight;
@@ -204,7 +235,8 @@ impl Replayer {
         reports.sort_by_cached_key(Report::reading_order);
         self.billing.sort_by_key(|difference| difference.label.seq);
         Summary {
-            verdict: Verdict::of(&reports),
+            verdict: Verdict::of(&reports, self.asked, self.options.on_miss),
+            asked: self.asked,
             recorded_calls: self.tape.len(),
             served: self.served,
             collapsed_attempts: self.uses.iter().filter(|&&used| used == Use::Collapsed).count(),
@@ -223,6 +255,7 @@ impl Replayer {
     fn is_left_over(&self, id: EntryId) -> bool {
         let call = &self.tape.entry(id).call;
         self.is_unused(id)
+            && !self.fork.is_before(&self.tape, id)
             && call.outcome != RecordedOutcome::InFlight
             && SideCall::find(&call.method, &call.path).is_none()
     }
@@ -525,18 +558,44 @@ impl Replayer {
         }
     }
 
-    fn diverge(&mut self, live: &Live<'_>, mut report: Report) -> Decision {
+    /// Whether what the recording does not hold follows from the fork: one was taken, or all that was to be
+    /// served before it has been.
+    fn is_on_own_way(&self) -> bool {
+        let is_to_come = |id: EntryId| self.is_left_over(id);
+        self.has_forked || (self.fork.is_set() && !self.tape.ids().any(is_to_come))
+    }
+
+    /// The request lies behind the fork, or follows from what does.
+    fn go_own_way(&mut self) -> Decision {
+        self.has_forked = true;
+        self.asked += 1;
+        Decision::Ask(WhyAsked::Fork)
+    }
+
+    /// The recording has no answer: the request is refused, or a model is asked.
+    fn diverge(&mut self, live: &Live<'_>, report: Report) -> Decision {
+        let report = self.note_report(live, report);
+        match self.options.on_miss {
+            OnMiss::Refuse => Decision::Diverged(report),
+            OnMiss::Ask => {
+                self.asked += 1;
+                Decision::Ask(WhyAsked::Missed(report.code))
+            }
+        }
+    }
+
+    fn note_report(&mut self, live: &Live<'_>, mut report: Report) -> Box<Report> {
         if let Some(&known) = self.reported.get(&live.exact) {
             let report = &mut self.diverged[known].report;
             report.requests += 1;
-            return Decision::Diverged(Box::new(report.clone()));
+            return Box::new(report.clone());
         }
         report.endpoint = live.endpoint.to_string();
         let diverged = Diverged::new(report, live.key_at(self.options.max_rung), &self.diverged);
         let report = diverged.report.clone();
         self.reported.insert(live.exact, self.diverged.len());
         self.diverged.push(diverged);
-        Decision::Diverged(Box::new(report))
+        Box::new(report)
     }
 
     fn ambiguous(&self, candidates: &[EntryId]) -> Report {

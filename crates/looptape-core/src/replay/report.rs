@@ -44,6 +44,26 @@ pub enum DivergenceCode {
 }
 
 impl DivergenceCode {
+    pub const ALL: [Self; 13] = [
+        Self::ModelDrift,
+        Self::SystemDrift,
+        Self::ToolsDrift,
+        Self::ParamDrift,
+        Self::VolatileToolResult,
+        Self::HistoryRewrite,
+        Self::ExtraCall,
+        Self::NeverRecorded,
+        Self::Exhausted,
+        Self::Ambiguous,
+        Self::IncompleteRecording,
+        Self::LiveEgressBlocked,
+        Self::UnusedRecording,
+    ];
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == word)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ModelDrift => "MODEL_DRIFT",

@@ -3,7 +3,7 @@
 //! One value from which text, JSON and every other form is made.
 
 use super::masks::MaskKind;
-use super::options::Rung;
+use super::options::{OnMiss, Rung};
 use super::replayer::Choice;
 use super::report::{DivergenceCode, Report};
 use super::report_text::{self, push_line};
@@ -24,6 +24,9 @@ pub enum Verdict {
     Diverged,
     /// Every request got its answer, but recorded calls were left over.
     Unused,
+    /// It went its own way where it was allowed to: some requests were answered by a model. What the
+    /// recording holds beyond that was not to be expected.
+    Forked,
 }
 
 /// How many answers were served at each rung.
@@ -88,6 +91,9 @@ pub struct Summary {
     pub served: ServedCounts,
     /// Failed attempts that were passed over on request.
     pub collapsed_attempts: usize,
+    /// Requests for which a model was to be asked, because of a fork or of `--on-miss`.
+    #[serde(default)]
+    pub asked: u32,
     /// Optional calls that got a neutral answer.
     pub side_calls: u32,
     pub billing_differences: Vec<BillingDifference>,
@@ -100,7 +106,13 @@ pub struct Summary {
 }
 
 impl Verdict {
-    pub(super) fn of(divergences: &[Report]) -> Self {
+    /// `asked`: how many requests a model was asked. Where it is asked for what the recording lacks, nothing
+    /// is refused, so then a divergence is where the run went its own way.
+    pub(super) fn of(divergences: &[Report], asked: u32, on_miss: OnMiss) -> Self {
+        let refused = |report: &Report| report.code != DivergenceCode::UnusedRecording;
+        if asked > 0 && (on_miss == OnMiss::Ask || !divergences.iter().any(refused)) {
+            return Self::Forked;
+        }
         if divergences.is_empty() {
             Self::Replayed
         } else if divergences.iter().all(|report| report.code == DivergenceCode::UnusedRecording) {
@@ -122,6 +134,7 @@ pub fn render_text(summary: &Summary) -> String {
         Verdict::Replayed => "replayed",
         Verdict::Diverged => "diverged",
         Verdict::Unused => "recorded calls left unused",
+        Verdict::Forked => "went its own way",
     };
     push_line(&mut out, 0, &format!("{verdict}: {}", served_line(summary)));
     for difference in &summary.billing_differences {
@@ -173,6 +186,10 @@ fn served_line(summary: &Summary) -> String {
     .collect();
     if !rungs.is_empty() {
         let _ = write!(line, " ({})", rungs.join(", "));
+    }
+    if summary.asked > 0 {
+        let requests = if summary.asked == 1 { "request" } else { "requests" };
+        let _ = write!(line, ", {} {requests} went to a model", summary.asked);
     }
     if summary.collapsed_attempts > 0 {
         let _ = write!(line, ", {} failed attempts passed over", summary.collapsed_attempts);

@@ -242,6 +242,11 @@ impl Tape {
         self.entry(id).call.label
     }
 
+    /// The path and query of a call, as recorded.
+    pub fn path(&self, id: EntryId) -> &str {
+        &self.entry(id).call.path
+    }
+
     pub(super) fn normalise(&self) -> Normalise {
         self.normalise
     }

@@ -1,18 +1,29 @@
 //! Building the views.
 
 use super::{
-    AttemptView, CallContent, CostView, EntryKind, EntryView, FORMAT, LsRow, ToolOutcome, ToolResult,
-    ToolSource, ToolView, TraceHead, TraceMeta, TraceView,
+    AttemptView, CallContent, CostView, EntryKind, EntryView, FORMAT, LsRow, ReplayedView, ToolOutcome,
+    ToolResult, ToolSource, ToolView, TraceHead, TraceMeta, TraceView,
 };
 use crate::assembly::{Attempt, CallIndex, Entry, PlainCall, Step, Timing, ToolStep};
 use crate::cost::Cost;
 use crate::facts::{CallFacts, CallKind};
 use crate::metrics::{self, CostSum, Measured, Ms, TraceMetrics};
+use crate::replay::{AnswerSource, Provenance};
 use jiff::Timestamp;
 use serde_json::Value;
 
 /// The price source of a step all of whose attempts were refused without usage.
 const NOT_BILLED: &str = "not billed: refused without usage";
+
+/// The same in a replay, of a step that no provider answered.
+fn not_billed(source: AnswerSource) -> Option<&'static str> {
+    match source {
+        AnswerSource::Live => None,
+        AnswerSource::Cached => Some("nothing spent: answered from the recording"),
+        AnswerSource::Mock => Some("nothing spent: answered by the simulated provider"),
+        AnswerSource::Refused | AnswerSource::SideCall => Some("nothing spent: no provider was asked"),
+    }
+}
 
 /// The view of a whole trace. `contents` yields what a call's body says, by the call's `seq`; it is asked
 /// once for the last attempt of each step and plain call.
@@ -69,6 +80,15 @@ pub fn ls_row(meta: TraceMeta, metrics: &TraceMetrics) -> LsRow {
     }
 }
 
+fn replayed(provenance: &Provenance) -> ReplayedView {
+    let recorded = provenance.recorded();
+    ReplayedView {
+        recorded_seq: recorded.map(|(seq, _)| seq),
+        rung: recorded.map(|(_, rung)| rung.number()),
+        reason: provenance.reason(),
+    }
+}
+
 fn rfc3339(unix_us: Option<i64>) -> Option<String> {
     Timestamp::from_microsecond(unix_us?).ok().map(|time| time.to_string())
 }
@@ -83,16 +103,23 @@ struct Source<'a> {
 impl Source<'_> {
     fn step(&self, step: &Step) -> EntryView {
         let content = &self.contents[step.number.index()];
+        let source = content.provenance.map(|known| known.source());
+        let mut call = self.call(EntryKind::Llm, &step.attempts);
+        if let (Some(cost), Some(why)) = (&mut call.cost, source.and_then(not_billed)) {
+            why.clone_into(&mut cost.price_source);
+        }
         EntryView {
             step: Some(step.number),
             loop_number: Some(step.loop_number),
             lane: Some(step.lane),
             parent_step: step.parent,
             import_index: content.import_index,
+            source,
+            replayed: content.provenance.as_ref().map(replayed),
             text: content.text.clone(),
             tool_calls: content.tool_calls.clone(),
             messages: content.messages.clone(),
-            ..self.call(EntryKind::Llm, &step.attempts)
+            ..call
         }
     }
 
@@ -100,6 +127,8 @@ impl Source<'_> {
         EntryView {
             loop_number: call.loop_number,
             import_index: content.import_index,
+            source: content.provenance.map(|known| known.source()),
+            replayed: content.provenance.as_ref().map(replayed),
             text: content.text,
             messages: content.messages,
             ..self.call(EntryKind::Other, &call.attempts)
@@ -250,6 +279,8 @@ impl EntryView {
             response_model: None,
             stream: None,
             import_index: None,
+            source: None,
+            replayed: None,
             started_ms: None,
             duration_ms: None,
             ttft_ms: None,

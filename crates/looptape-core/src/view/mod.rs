@@ -15,6 +15,7 @@ use crate::assembly::{Lane, LoopNumber, StepNumber};
 use crate::cost::Usd;
 use crate::facts::AttemptState;
 use crate::metrics::{Ms, TraceMetrics};
+use crate::replay::{AnswerSource, Provenance};
 use crate::trace_id::TraceId;
 use crate::usage::TokenUsage;
 use crate::wire::{Message, ToolCall};
@@ -62,6 +63,8 @@ pub struct ParentTrace {
 pub struct CallContent {
     /// The interaction's place in the file that it was imported from.
     pub import_index: Option<u32>,
+    /// In a replay: where the answer came from.
+    pub provenance: Option<Provenance>,
     /// The answer's text.
     pub text: Option<String>,
     /// The tool calls that the answer asks for, in order.
@@ -130,6 +133,11 @@ pub struct EntryView {
     pub response_model: Option<String>,
     pub stream: Option<bool>,
     pub import_index: Option<u32>,
+    /// In a replay: where the answer of the last attempt came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<AnswerSource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<ReplayedView>,
     /// Since the trace's start.
     pub started_ms: Option<Ms>,
     /// All attempts, backoff included; a tool call's is inferred, an upper bound.
@@ -145,6 +153,17 @@ pub struct EntryView {
     pub attempts: Vec<AttemptView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<Vec<Message>>,
+}
+
+/// How a replay came by an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplayedView {
+    /// The recorded call whose answer was served, by its place in the recording.
+    pub recorded_seq: Option<u32>,
+    /// How well the request matched that call's.
+    pub rung: Option<u8>,
+    /// Why no recorded answer was served: a divergence code, `FORK`, `OVER_BUDGET`, `CANNOT_ASK`.
+    pub reason: Option<&'static str>,
 }
 
 /// What an entry cost, all its attempts together.

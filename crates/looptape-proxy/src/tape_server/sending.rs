@@ -107,6 +107,11 @@ impl Prepared {
         }
     }
 
+    /// Whether clients try again: then its headers say when, which depends on the speed.
+    pub(crate) fn is_retryable(&self) -> bool {
+        is_retryable(self.status)
+    }
+
     /// About how much memory it takes.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.bytes + (self.pieces.len() * size_of::<Piece>()) as u64 + 512

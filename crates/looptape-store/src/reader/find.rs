@@ -12,6 +12,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 pub enum FindError {
     #[error("there is no trace yet: record one first (`looptape record -- CMD…`)")]
     Empty,
+    #[error("there is no replay yet: `looptape replay last -- CMD…` leaves one")]
+    NoReplay,
     #[error("there are only {count} traces: `{wanted}` is too far back. `looptape ls` lists them")]
     TooFarBack { wanted: Selector, count: u32 },
     #[error("there is no trace `{wanted}`.{} `looptape ls` lists them", nearest_hint(nearest))]
@@ -35,6 +37,26 @@ fn nearest_hint(nearest: &[String]) -> String {
     }
 }
 
+/// Recordings, what came of replaying them, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TraceOrigin {
+    #[default]
+    Recordings,
+    Replays,
+    All,
+}
+
+impl TraceOrigin {
+    /// The word for it in SQL.
+    fn as_word(self) -> &'static str {
+        match self {
+            Self::Recordings => "recordings",
+            Self::Replays => "replays",
+            Self::All => "all",
+        }
+    }
+}
+
 /// Which traces a list shows, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct TraceFilter {
@@ -48,6 +70,7 @@ pub struct TraceFilter {
     /// Every one of these tags.
     pub tags: Vec<(String, String)>,
     pub status: Option<view::TraceStatus>,
+    pub origin: TraceOrigin,
 }
 
 const COLUMNS: &str = "t.key, t.id, t.run, t.source, t.name, t.agent, t.tags, t.command, t.parent_why, \
@@ -60,7 +83,8 @@ impl Reader {
     /// The one trace that `selector` names.
     pub fn find(&self, selector: &Selector) -> Result<TraceRow, FindError> {
         let key = match selector {
-            Selector::Last(n) => self.nth_newest(selector, *n)?,
+            Selector::Last(n) => self.nth_newest(selector, *n, TraceOrigin::Recordings)?,
+            Selector::LastReplay(n) => self.nth_newest(selector, *n, TraceOrigin::Replays)?,
             Selector::Id { prefix, run } => self.by_prefix(selector, prefix, *run)?,
         };
         Ok(self.row(key)?)
@@ -82,6 +106,7 @@ impl Reader {
                          WHEN 'incomplete' THEN e.trace IS NOT NULL AND e.aborted IS NULL \
                          WHEN 'aborted' THEN e.trace IS NULL OR e.aborted IS NOT NULL \
                          WHEN 'recording' THEN e.trace IS NULL ELSE 1 END \
+             AND CASE ?6 WHEN 'recordings' THEN t.source <> 'replay' WHEN 'replays' THEN t.source = 'replay' ELSE 1 END \
              ORDER BY t.started_unix_us DESC, t.key DESC"
         );
         let tags: Vec<[&str; 2]> = filter.tags.iter().map(|(k, v)| [k.as_str(), v.as_str()]).collect();
@@ -93,7 +118,8 @@ impl Reader {
                 filter.agent,
                 filter.model,
                 tags,
-                filter.status.map(view::TraceStatus::as_str)
+                filter.status.map(view::TraceStatus::as_str),
+                filter.origin.as_word(),
             ],
             |r| trace_row(&self.connection, r),
         )?;
@@ -121,17 +147,21 @@ impl Reader {
         Ok(id.as_str().chars().take(needed).collect())
     }
 
-    fn nth_newest(&self, selector: &Selector, n: u32) -> Result<TraceKey, FindError> {
+    fn nth_newest(&self, selector: &Selector, n: u32, of: TraceOrigin) -> Result<TraceKey, FindError> {
+        let is_replay = of == TraceOrigin::Replays;
         let key = self
             .connection
             .prepare_cached(
-                "SELECT key FROM traces ORDER BY started_unix_us DESC, key DESC LIMIT 1 OFFSET ?1",
+                "SELECT key FROM traces WHERE (source = 'replay') = ?2 \
+                 ORDER BY started_unix_us DESC, key DESC LIMIT 1 OFFSET ?1",
             )?
-            .query_row([n], |r| r.get(0))
+            .query_row(params![n, is_replay], |r| r.get(0))
             .optional()?;
+        let count = "SELECT count(*) FROM traces WHERE (source = 'replay') = ?1";
         match key {
             Some(key) => Ok(TraceKey(key)),
-            None => match self.connection.query_row("SELECT count(*) FROM traces", [], |r| r.get(0))? {
+            None => match self.connection.query_row(count, [is_replay], |r| r.get(0))? {
+                0 if is_replay => Err(FindError::NoReplay),
                 0 => Err(FindError::Empty),
                 count => Err(FindError::TooFarBack { wanted: selector.clone(), count }),
             },

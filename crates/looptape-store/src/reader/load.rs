@@ -1,16 +1,18 @@
 //! Reading the calls of a trace: their facts, and their bytes.
 
-use super::{ReadError, Reader, RequestTail, TraceRow};
+use super::{ReadError, Reader, RequestTail, TraceRow, replayed};
 use crate::facts_row;
 use crate::ids::{BlobId, TraceKey};
 use bytes::Bytes;
 use looptape_core::derive;
 use looptape_core::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
-use looptape_core::facts::{CallFacts, DERIVATION};
+use looptape_core::facts::CallFacts;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
+use looptape_core::replay::Provenance;
 use looptape_core::{Digest, varint};
 use rusqlite::{Connection, OptionalExtension, Row};
+use std::collections::BTreeMap;
 
 /// A trace with the facts of its calls, in start order.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct RecordedTrace {
     pub facts: Vec<CallFacts>,
     /// For imports: each call's place in its file.
     pub import_indices: Vec<Option<u32>>,
+    /// For replays: where each call's answer came from, by its `seq`.
+    pub provenance: BTreeMap<u32, Provenance>,
 }
 
 /// What came back for a call, and when it had been asked for.
@@ -74,12 +78,13 @@ impl Reader {
         let mut import_indices = Vec::new();
         while let Some(r) = rows.next()? {
             import_indices.push(r.get("import_index")?);
-            match facts_of(r)? {
+            match facts_row::read_current(r)? {
                 Some(known) => facts.push(known),
                 None => facts.push(self.derive(row.key, r.get(0)?)?),
             }
         }
-        Ok(RecordedTrace { row, facts, import_indices })
+        let provenance = replayed::provenances(&self.connection, &row)?;
+        Ok(RecordedTrace { row, facts, import_indices, provenance })
     }
 
     /// The sequence numbers of a trace's calls, in start order.
@@ -245,14 +250,6 @@ fn facts_sql() -> String {
     )
 }
 
-/// The facts of a row, if this version derived them.
-fn facts_of(row: &Row<'_>) -> rusqlite::Result<Option<CallFacts>> {
-    match row.get("derivation")? {
-        Some(DERIVATION) => facts_row::read(row).map(Some),
-        _ => Ok(None),
-    }
-}
-
 /// The facts of a trace that are there, and whether that is all of them.
 pub(super) fn load_facts(
     connection: &Connection,
@@ -262,7 +259,7 @@ pub(super) fn load_facts(
     let mut rows = statement.query([trace.0])?;
     let (mut facts, mut all) = (Vec::new(), true);
     while let Some(row) = rows.next()? {
-        match facts_of(row)? {
+        match facts_row::read_current(row)? {
             Some(known) => facts.push(known),
             None => all = false,
         }
@@ -312,7 +309,7 @@ pub(super) fn ending(word: &str, error: Option<String>) -> Option<Ending> {
     })
 }
 
-fn decode_chunks(head_us: i64, mut bytes: &[u8]) -> Option<Vec<Chunk>> {
+pub(crate) fn decode_chunks(head_us: i64, mut bytes: &[u8]) -> Option<Vec<Chunk>> {
     let mut chunks = Vec::new();
     let mut at_us = head_us;
     while !bytes.is_empty() {

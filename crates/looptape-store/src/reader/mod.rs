@@ -7,11 +7,13 @@ mod bodies;
 mod find;
 mod load;
 mod outline;
+mod replayed;
 mod summary;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;
-pub use find::{FindError, TraceFilter};
+pub use find::{FindError, TraceFilter, TraceOrigin};
+pub(crate) use load::decode_chunks;
 pub use load::{RecordedTrace, Response};
 pub use outline::{CallOutline, OutlineEnd};
 pub(crate) use summary::store_trace_facts;

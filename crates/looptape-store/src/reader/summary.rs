@@ -4,7 +4,7 @@
 //! that is still open, or was summed up by an older looptape, is assembled when it is listed.
 
 use super::load::load_facts;
-use super::{ReadError, Reader, RecordedTrace, TraceRow, TraceStatus};
+use super::{ReadError, Reader, RecordedTrace, TraceRow, TraceStatus, replayed};
 use crate::ids::TraceKey;
 use looptape_core::TraceId;
 use looptape_core::assembly::{LoopOutcome, Timing, TraceEnding, TraceSpan};
@@ -72,7 +72,7 @@ impl TraceRow {
 impl RecordedTrace {
     /// Assembles, prices and measures the trace.
     pub fn measure(&self) -> Measured {
-        Measured::of(&self.facts, self.row.span(), self.row.happened_unix_us())
+        replayed::measured(&self.row, &self.facts, &self.provenance)
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn store_trace_facts(connection: &Connection, row: &TraceRow) -> rusq
     if !all {
         return Ok(());
     }
-    let metrics = Measured::of(&facts, row.span(), row.happened_unix_us()).metrics;
+    let metrics = replayed::measured(row, &facts, &replayed::provenances(connection, row)?).metrics;
     insert(connection, row.key, &metrics)
 }
 

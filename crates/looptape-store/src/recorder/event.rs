@@ -6,7 +6,7 @@ use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::redact::Credentials;
-use looptape_core::replay::Environment;
+use looptape_core::replay::{Environment, Provenance};
 use looptape_core::{TraceId, provider::Provider};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -120,6 +120,36 @@ pub struct BeginCall {
     pub credentials: Credentials,
 }
 
+/// A recorded call, as others refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordedCallRef {
+    pub trace: crate::TraceKey,
+    pub seq: u32,
+}
+
+/// A call of a replay that is a recorded one once more: method, path and body are the same byte for byte.
+#[derive(Debug)]
+pub struct RepeatedCall {
+    /// The replay's own trace, which is open.
+    pub trace: TraceId,
+    pub of: RecordedCallRef,
+    pub at: Moment,
+    /// The recorded call's.
+    pub provider: Provider,
+    pub headers: RedactedHeaders,
+    /// Credential values of this very call: looked for in its headers, never stored.
+    pub credentials: Credentials,
+}
+
+/// The recorded answer was sent to its end, status, headers and body as they were recorded.
+#[derive(Debug)]
+pub struct RepeatedEnd {
+    pub head_mono_us: i64,
+    pub end_mono_us: i64,
+    /// The recorded pieces with the times at which they were sent, on the monotonic clock.
+    pub chunks: Vec<Chunk>,
+}
+
 /// How a call ended.
 #[derive(Debug)]
 pub enum CallEnd {
@@ -218,6 +248,22 @@ pub(super) enum Event {
         call: CallId,
         end: Box<CallEnd>,
         committed: Option<Committed>,
+    },
+    /// A call that repeats a recorded one.
+    Repeat {
+        call: CallId,
+        repeat: Box<RepeatedCall>,
+        lost: Arc<AtomicBool>,
+    },
+    /// Its answer was the recorded one.
+    EndRepeat {
+        call: CallId,
+        end: Box<RepeatedEnd>,
+    },
+    /// Where the answer to an open call comes from, in a replay.
+    Provenance {
+        call: CallId,
+        provenance: Provenance,
     },
     /// A trace lacks something that the queue or the proxy could not hold.
     Gap(Gap),

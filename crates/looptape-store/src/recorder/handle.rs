@@ -1,7 +1,8 @@
 //! What callers hold: a handle that never blocks, and a ticket for each call.
 
 use super::event::{
-    BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Gap, GapOf, Moment, TraceHint, TraceSpec,
+    BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Gap, GapOf, Moment, RepeatedCall, RepeatedEnd,
+    TraceHint, TraceSpec,
 };
 use super::writer::Writer;
 use super::{Durability, RecorderOptions};
@@ -10,7 +11,7 @@ use crate::gc::{PruneError, PruneReport, Retention};
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::exchange::Ending;
-use looptape_core::replay::Environment;
+use looptape_core::replay::{Environment, Provenance};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -118,6 +119,20 @@ impl Recorder {
         CallTicket { shared: self.shared.clone(), call, hint, lost, open: true }
     }
 
+    /// A call of a replay starts that repeats a recorded one. Never blocks, as [`Recorder::begin`].
+    pub fn repeat(&self, repeat: RepeatedCall) -> RepeatTicket {
+        let call = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
+        let hint = TraceHint::Named(repeat.trace.clone());
+        let lost = Arc::new(AtomicBool::new(false));
+        let event = Event::Repeat { call, repeat: Box::new(repeat), lost: lost.clone() };
+        if !self.shared.try_send(event, 512) {
+            lost.store(true, Ordering::Relaxed);
+            let reason = "the recording queue was full: a call is missing".to_owned();
+            self.shared.gap(Gap { call, hint: hint.clone(), of: GapOf::Part, reason });
+        }
+        RepeatTicket(CallTicket { shared: self.shared.clone(), call, hint, lost, open: true })
+    }
+
     /// Waits until everything handed over so far is committed or given up.
     pub fn flush(&self) {
         let (done, wait) = mpsc::sync_channel(1);
@@ -208,6 +223,11 @@ impl CallTicket {
         self.shared.try_send(Event::Outcome { call: self.call, outcome }, 0);
     }
 
+    /// Where the answer comes from, in a replay. Never blocks.
+    pub fn came_from(&self, provenance: Provenance) {
+        self.shared.try_send(Event::Provenance { call: self.call, provenance }, 0);
+    }
+
     /// The call ended. Never blocks.
     pub fn finish(mut self, end: CallEnd) {
         self.send(end, None);
@@ -245,6 +265,31 @@ impl CallTicket {
         if !self.shared.try_send(Event::End { call: self.call, end: Box::new(end), committed }, size) {
             self.gap(GapOf::End, "the recording queue was full: an answer is missing");
         }
+    }
+}
+
+/// A call that repeats a recorded one and has begun. Dropping it is as dropping a [`CallTicket`].
+#[must_use = "a call that began must end"]
+#[derive(Debug)]
+pub struct RepeatTicket(CallTicket);
+
+impl RepeatTicket {
+    /// The recorded answer was sent to its end. Never blocks.
+    pub fn finish_as_recorded(mut self, end: RepeatedEnd) {
+        self.0.open = false;
+        if self.0.lost.load(Ordering::Relaxed) {
+            return;
+        }
+        let size = end.chunks.len() * 16 + 128;
+        let event = Event::EndRepeat { call: self.0.call, end: Box::new(end) };
+        if !self.0.shared.try_send(event, size) {
+            self.0.gap(GapOf::End, "the recording queue was full: an answer is missing");
+        }
+    }
+
+    /// It ended in another way. Never blocks.
+    pub fn finish(self, end: CallEnd) {
+        self.0.finish(end);
     }
 }
 

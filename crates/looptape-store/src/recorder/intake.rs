@@ -30,7 +30,7 @@ pub(super) struct Intake {
     pub(super) scrubber: Scrubber,
     bodies: RecentBodies,
     openings: Openings,
-    last_headers: LastHeaders,
+    pub(super) last_headers: LastHeaders,
 }
 
 /// A request, read as it came.

@@ -17,8 +17,11 @@ mod scrub;
 mod state;
 mod writer;
 
-pub use event::{BeginCall, CallEnd, EndOfTrace, Moment, Source, TraceHint, TraceSpec};
-pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread};
+pub use event::{
+    BeginCall, CallEnd, EndOfTrace, Moment, RecordedCallRef, RepeatedCall, RepeatedEnd, Source, TraceHint,
+    TraceSpec,
+};
+pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket};
 
 use looptape_core::redact::Patterns;
 use std::{path::PathBuf, sync::Arc, time::Duration};

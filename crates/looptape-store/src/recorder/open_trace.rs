@@ -1,12 +1,13 @@
 //! The writer's memory of traces and calls that are not over yet.
 
-use super::event::{CallId, Moment, TraceSpec};
+use super::event::{CallId, Moment, RecordedCallRef, TraceSpec};
 use super::gaps::Reasons;
 use super::known::Placed;
 use crate::ids::TraceKey;
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::derive::RequestFacts;
+use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Vault};
 use std::collections::HashMap;
 
@@ -148,11 +149,37 @@ impl OpenTrace {
 pub(super) struct OpenCall {
     pub(super) trace: TraceNumber,
     pub(super) origin: Origin,
-    pub(super) facts: RequestFacts,
-    /// The same from the request as the client sent it, if redaction changed it: an echo of the answer is
-    /// recognised by what the client really says.
-    pub(super) live: Option<RequestFacts>,
-    pub(super) credentials: Credentials,
+    pub(super) seq: u32,
+    pub(super) request: OpenRequest,
+}
+
+/// What is known of its request.
+pub(super) enum OpenRequest {
+    Read {
+        facts: Box<RequestFacts>,
+        /// The same from the request as the client sent it, if redaction changed it: an echo of the answer is
+        /// recognised by what the client really says.
+        live: Option<Box<RequestFacts>>,
+        credentials: Credentials,
+    },
+    /// It is a recorded one once more.
+    Repeats {
+        of: RecordedCallRef,
+        provider: Provider,
+        credentials: Credentials,
+        sent_us: i64,
+        retry_count: Option<u32>,
+    },
+}
+
+impl OpenRequest {
+    /// Whom it went to, and the secrets that it carried.
+    pub(super) fn sender(&self) -> (&Provider, &Credentials) {
+        match self {
+            Self::Read { facts, credentials, .. } => (&facts.provider, credentials),
+            Self::Repeats { provider, credentials, .. } => (provider, credentials),
+        }
+    }
 }
 
 /// How a call came to its trace.

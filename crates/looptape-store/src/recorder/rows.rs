@@ -164,7 +164,7 @@ pub(super) fn insert_gaps(
 }
 
 /// Length of each piece, and µs since the piece before it (since the head for the first).
-fn encode_chunks(head_us: i64, chunks: &[Chunk]) -> Vec<u8> {
+pub(super) fn encode_chunks(head_us: i64, chunks: &[Chunk]) -> Vec<u8> {
     let mut out = Vec::with_capacity(chunks.len() * 3);
     let mut before = head_us;
     for chunk in chunks {

@@ -13,7 +13,7 @@ use super::handle::RecorderReport;
 use super::intake::Intake;
 use super::known::KnownCalls;
 use super::open_trace::{
-    Closing, ClosingCause, OpenCall, OpenCalls, OpenTrace, OpenTraces, Origin, TraceNumber,
+    Closing, ClosingCause, OpenCall, OpenCalls, OpenRequest, OpenTrace, OpenTraces, Origin, TraceNumber,
 };
 use super::rows::{insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace, store_environment};
 use super::scrub::Scrubber;
@@ -31,6 +31,8 @@ use rusqlite::Connection;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+
+mod repeats;
 
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
@@ -159,6 +161,14 @@ impl State {
                 waiting.committed.extend(committed);
                 self.end(connection, call, *end)?;
             }
+            Event::Repeat { call, repeat, lost } => {
+                if let Err(error) = self.begin_repeat(connection, call, *repeat) {
+                    lost.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Event::EndRepeat { call, end } => self.end_repeat(connection, call, &end)?,
+            Event::Provenance { call, provenance } => self.provenance(connection, call, &provenance)?,
             other => self.remember(other, waiting),
         }
         Ok(())
@@ -181,16 +191,26 @@ impl State {
                 let (hint, reason) = (begin.hint, reason.to_owned());
                 self.gap(Gap { call, hint, of: GapOf::Part, reason });
             }
+            Event::Repeat { call, repeat, lost } => {
+                lost.store(true, Ordering::Relaxed);
+                let (hint, reason) = (TraceHint::Named(repeat.trace), reason.to_owned());
+                self.gap(Gap { call, hint, of: GapOf::Part, reason });
+            }
+            Event::EndRepeat { call, .. } => self.lose_end(call, reason),
             Event::End { call, committed, .. } => {
                 waiting.committed.extend(committed);
-                if let Some(open) = self.calls.remove(&call)
-                    && let Some(trace) = self.traces.get_mut(open.trace)
-                {
-                    trace.open_calls = trace.open_calls.saturating_sub(1);
-                    self.gaps.add(open.trace, reason);
-                }
+                self.lose_end(call, reason);
             }
             other => self.remember(other, waiting),
+        }
+    }
+
+    fn lose_end(&mut self, call: CallId, reason: &str) {
+        if let Some(open) = self.calls.remove(&call)
+            && let Some(trace) = self.traces.get_mut(open.trace)
+        {
+            trace.open_calls = trace.open_calls.saturating_sub(1);
+            self.gaps.add(open.trace, reason);
         }
     }
 
@@ -210,7 +230,13 @@ impl State {
             Event::Prune { retention, told } => waiting.prunes.push((retention, told)),
             // Without it, masks by environment are left out: nothing is missing of what passed.
             Event::Environment { .. } => {}
-            Event::OpenTrace(_) | Event::Begin { .. } | Event::End { .. } | Event::Finish => {}
+            Event::OpenTrace(_)
+            | Event::Begin { .. }
+            | Event::End { .. }
+            | Event::Repeat { .. }
+            | Event::EndRepeat { .. }
+            | Event::Provenance { .. }
+            | Event::Finish => {}
         }
     }
 
@@ -288,8 +314,9 @@ impl State {
             return Ok(());
         }
         trace.open_calls += 1;
-        let (live, credentials) = (clean.live, begin.credentials);
-        self.calls.insert(call, OpenCall { trace: number, origin, facts, live, credentials });
+        let (seq, live) = (facts.seq, clean.live.map(Box::new));
+        let request = OpenRequest::Read { facts: Box::new(facts), live, credentials: begin.credentials };
+        self.calls.insert(call, OpenCall { trace: number, origin, seq, request });
         Ok(())
     }
 
@@ -328,8 +355,8 @@ impl State {
                     self.gaps.add(open.trace, &reason);
                 }
                 let body = join(body);
-                let of = (&open.facts.provider, &open.credentials);
-                let clean = self.intake.clean_answer(&mut trace.vault, of, headers, body, chunks);
+                let sender = open.request.sender();
+                let clean = self.intake.clean_answer(&mut trace.vault, sender, headers, body, chunks);
                 if let Some(reason) = clean.left_out {
                     self.gaps.add(open.trace, reason);
                 }
@@ -347,15 +374,18 @@ impl State {
         trace.last_activity_mono_us = Moment::now().mono_us;
         let content = match &outcome {
             Outcome::Answered(answer) => {
-                let provider = &open.facts.provider;
+                let (provider, _) = open.request.sender();
                 Some(self.intake.put_answer(connection, &mut self.cache, provider, answer)?)
             }
             Outcome::NoResponse { .. } | Outcome::InFlight => None,
         };
-        insert_answer(connection, (key, open.facts.seq), &outcome, content)?;
-        let facts = derive::call(&open.facts, &outcome);
+        insert_answer(connection, (key, open.seq), &outcome, content)?;
+        self.batch.ended += 1;
+        // The facts of a repeated call whose answer was not the recorded one are made when it is read.
+        let OpenRequest::Read { facts: request, live, .. } = &open.request else { return Ok(()) };
+        let facts = derive::call(request, &outcome);
         facts_row::insert(connection, key, &facts)?;
-        let echo = match &open.live {
+        let echo = match live {
             Some(live) => derive::answer_echo(live, &outcome),
             None => facts.lineage.answer_history,
         };
@@ -364,7 +394,6 @@ impl State {
             Origin::Unnamed(placed) => self.known.failed(open.trace, &facts, placed),
             Origin::Named => {}
         }
-        self.batch.ended += 1;
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use crate::render::style::Tone;
 use crate::render::terminal_text::{cut, escape};
 use looptape_core::assembly::Lane;
 use looptape_core::facts::AttemptState;
+use looptape_core::replay::AnswerSource;
 use looptape_core::view::{AttemptView, EntryKind, EntryView, ToolOutcome};
 
 /// The widest indentation that lanes get, in lanes.
@@ -29,7 +30,9 @@ pub(super) fn what(entry: &EntryView) -> String {
             let arguments = tool.arguments.as_ref().map(|a| cut(&a.to_string(), 200)).unwrap_or_default();
             escape(&format!("{} {arguments}", tool.name))
         }
-        (None, EntryKind::Other) => escape(entry.endpoint.as_deref().unwrap_or("call")),
+        (None, EntryKind::Other) => {
+            escape(&format!("{}{}", entry.endpoint.as_deref().unwrap_or("call"), source(entry)))
+        }
         (None, _) => {
             let model = entry.response_model.as_ref().or(entry.model.as_ref());
             let failed = entry.attempts.last().filter(|attempt| !ended_well(attempt));
@@ -42,9 +45,18 @@ pub(super) fn what(entry: &EntryView) -> String {
                 (Some(text), []) if !text.is_empty() => format!(" \"{}\"", cut(text, 200)),
                 _ => String::new(),
             };
-            escape(&format!("{}{failed}{said}", model.map_or("model", String::as_str)))
+            escape(&format!("{}{failed}{}{said}", model.map_or("model", String::as_str), source(entry)))
         }
     }
+}
+
+/// In a replay: where the answer came from.
+fn source(entry: &EntryView) -> String {
+    let Some(source) = entry.source else { return String::new() };
+    let why = entry.replayed.as_ref().and_then(|replayed| replayed.reason);
+    let why =
+        why.filter(|_| source == AnswerSource::Refused).map(|why| format!(" {why}")).unwrap_or_default();
+    format!(" [{}{why}]", source.as_str().replace('_', " "))
 }
 
 pub(super) fn ending(attempt: &AttemptView) -> String {
