@@ -105,7 +105,10 @@ mod tests {
                 && !xml.contains('\0'),
             "{xml}"
         );
-        assert!(xml.contains(r#"tests="1" failures="1" errors="0""#) && !xml.contains("time"), "{xml}");
+        assert!(
+            xml.contains(r#"tests="1" skipped="0" failures="1" errors="0""#) && !xml.contains("time"),
+            "{xml}"
+        );
         let passed = junit::text(&[case(&summary, Exit::Success)]).unwrap();
         assert!(passed.contains(r#"failures="0""#) && !passed.contains("VOLATILE"), "{passed}");
         let failed = Case { agent_code: Some(7), summary: None, ..case(&summary, Exit::Child(7)) };
