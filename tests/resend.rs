@@ -117,3 +117,30 @@ fn ctrl_c_tells_what_was_done_until_then() {
     }
     panic!("the signal was never handled");
 }
+
+#[test]
+fn loops_that_run_freely_on_their_own_recording_are_that_recording() {
+    let env = imported();
+    let ran = env.looptape(&["replay", "--all", "--free-run", "--concurrency", "2", "--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let report = json(&ran);
+    let loops = report["free_loops"].as_array().unwrap();
+    assert_eq!(loops.len(), 6);
+    for inner in loops {
+        let ending = inner["ending"].as_str();
+        assert_eq!((ending, inner["left"].is_null()), (Some("as_recorded"), true), "{inner}");
+        assert_eq!((inner["steps"].as_u64(), inner["tool_calls"].as_u64()), (Some(3), Some(3)));
+    }
+    // The recorded 429s came again and were tried again, and no recorded call was left over.
+    assert_eq!((report["stats"]["retries"].as_u64(), report["loops"].as_u64()), (Some(4), Some(6)));
+    // Each run is a trace of its own.
+    let children = json(&env.looptape(&["ls", "--replays", "-n", "0", "--json"]));
+    let is_listed = |run: &Value| children.as_array().unwrap().iter().any(|row| row["id"] == run["child"]);
+    assert!(report["runs"].as_array().unwrap().iter().all(is_listed), "{report}");
+    let unused = |run: &Value| run["replay"]["unused"].as_array().unwrap().len();
+    assert!(report["runs"].as_array().unwrap().iter().all(|run| unused(run) == 0), "{report}");
+
+    let limited = env.looptape(&["replay", "last", "--free-run", "--max-steps", "2"]);
+    assert_eq!(limited.code, Some(3), "{limited:?}");
+    assert!(limited.stdout.contains("stopped after 2 steps: raise --max-steps to go on"), "{limited:?}");
+}

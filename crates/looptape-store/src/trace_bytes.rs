@@ -9,6 +9,7 @@ use crate::ids::TraceKey;
 use crate::reader::{ReadError, Reader, Response};
 use bytes::Bytes;
 use looptape_core::derive;
+use looptape_core::exchange::Exchange;
 use looptape_core::replay::RequestBodies;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +34,11 @@ impl CallBytes {
     /// What came back for a call.
     pub fn response(&self, trace: TraceKey, seq: u32) -> Result<Response, ReadError> {
         self.read(|reader| reader.response(trace, seq))
+    }
+
+    /// A whole call.
+    pub fn exchange(&self, trace: TraceKey, seq: u32) -> Result<Exchange, ReadError> {
+        self.read(|reader| reader.exchange(trace, seq))
     }
 
     /// A request body, content encoding undone; empty if it cannot be read.
@@ -74,6 +80,11 @@ pub struct TraceBytes {
 impl TraceBytes {
     pub fn new(bytes: Arc<CallBytes>, trace: TraceKey) -> Self {
         Self { bytes, trace }
+    }
+
+    /// The whole call `seq`.
+    pub fn exchange(&self, seq: u32) -> Result<Exchange, ReadError> {
+        self.bytes.exchange(self.trace, seq)
     }
 
     /// What came back for the call `seq`.

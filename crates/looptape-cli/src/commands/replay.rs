@@ -3,7 +3,7 @@
 use super::child_run;
 use super::matching::MatchingArgs;
 use super::report_files::ReportArgs;
-use super::resend::{self, ResendArgs, Resending};
+use super::resend::{ResendArgs, Resending};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::config::Config;
@@ -43,6 +43,7 @@ Examples:
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
+  looptape replay last --free-run                let the answers drive, with the recorded tools
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
@@ -161,20 +162,23 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
     let store = args.store(global, config)?;
     let resending = Resending {
+        global,
+        config,
+        reader,
         traces: &args.traces,
         args: &args.resend,
         options: args.options(),
         speed: args.speed,
         store: store.as_ref(),
     };
-    let report = resend::from_recordings(global, &resending, reader, config);
+    let report = resending.run();
     let gaps = store.map(ReplayStore::finish).unwrap_or_default();
     let report = report?;
-    let exit = resend::tell(&report, args.json)?;
+    let exit = report.tell(args.json)?;
     gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
-    let remarks: Vec<String> = report.runs.iter().map(|run| render::resent::remarks(&report, run)).collect();
-    let cases: Vec<Case<'_>> =
-        report.runs.iter().zip(&remarks).map(|(run, why)| run_case(run, why)).collect();
+    let runs = &report.figures().runs;
+    let remarks: Vec<String> = runs.iter().map(|run| report.remarks(run)).collect();
+    let cases: Vec<Case<'_>> = runs.iter().zip(&remarks).map(|(run, why)| run_case(run, why)).collect();
     args.reports.write(&serde_json::to_value(&report)?, &cases)?;
     Ok(exit)
 }

@@ -1,12 +1,13 @@
 //! `looptape replay` without a command: the recorded requests themselves are sent, and each answer is compared
-//! with the recorded one.
+//! with the recorded one; or a built-in loop lets whoever answers drive.
 
 use super::selection::Selection;
 use crate::child::process::Interruption;
 use crate::config::Config;
-use crate::drive::Stop;
 use crate::drive::batch::{self, Answered, Answering, Batch, Batched};
+use crate::drive::client::Client;
 use crate::drive::forced::Sending;
+use crate::drive::{Recording, Sent, Stop, forced, free};
 use crate::exit::{Exit, UsageError};
 use crate::render;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
@@ -15,13 +16,14 @@ use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::cost::Usd;
 use looptape_core::replay::Options;
-use looptape_core::replay::driven::{Coverage, DrivenMoney, DrivenReport, Exactness};
+use looptape_core::replay::driven::{
+    Coverage, DrivenMoney, Exactness, Figures, FreeOutcome, FreeReport, ResentReport, RunLine,
+};
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace, TraceRow};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// What is sent without a command.
 #[derive(Debug, clap::Args)]
@@ -40,11 +42,21 @@ pub(super) struct ResendArgs {
     /// How often each trace is sent
     #[arg(long, value_name = "K", default_value = "1", conflicts_with = "command")]
     repeat: NonZeroU32,
+    /// Let whoever answers drive: a built-in loop sends each answer back with the recorded results of the
+    /// tools that it asks for, and stops at a call that the recording does not hold
+    #[arg(long, conflicts_with = "command")]
+    free_run: bool,
+    /// Stop a free-running loop after this many answers [default: 3 times the recorded ones]
+    #[arg(long, value_name = "N", requires = "free_run", value_parser = clap::value_parser!(u32).range(1..))]
+    max_steps: Option<u32>,
 }
 
-/// How a replay was asked for, as far as it matters here.
+/// A replay without a command, as it was asked for.
 #[derive(Debug)]
 pub(super) struct Resending<'a> {
+    pub(super) global: &'a Global,
+    pub(super) config: &'a Config,
+    pub(super) reader: &'a Reader,
     /// Names of traces.
     pub(super) traces: &'a [String],
     pub(super) args: &'a ResendArgs,
@@ -54,43 +66,115 @@ pub(super) struct Resending<'a> {
     pub(super) store: Option<&'a ReplayStore>,
 }
 
+/// What came of it.
+#[derive(Debug, serde::Serialize)]
+#[serde(untagged)]
+pub(super) enum Report {
+    Resent(ResentReport),
+    Free(FreeReport),
+}
+
 impl Resending<'_> {
+    /// Sends what is to be sent.
+    pub(super) fn run(&self) -> anyhow::Result<Report> {
+        if self.args.free_run { self.freely().map(Report::Free) } else { self.resent().map(Report::Resent) }
+    }
+
+    /// Sends the recorded requests, each as it was.
+    fn resent(&self) -> anyhow::Result<ResentReport> {
+        let (runs, figures) =
+            self.batch(|client: Client, recording: Arc<Recording>, mut stop: Stop| async move {
+                forced::run(&client, &recording, Sending::EveryCall, &mut stop).await
+            })?;
+        Ok(ResentReport::new(&runs, figures, Exactness::Bytes))
+    }
+
+    /// Lets the recorded loops run freely.
+    fn freely(&self) -> anyhow::Result<FreeReport> {
+        let max_steps = self.args.max_steps;
+        let (runs, figures) =
+            self.batch(move |client: Client, recording: Arc<Recording>, mut stop: Stop| async move {
+                free::run(&client, &recording, max_steps, &mut stop).await
+            })?;
+        Ok(FreeReport::new(&runs, figures))
+    }
+
+    fn batch<T, F>(
+        &self,
+        job: impl Fn(Client, Arc<Recording>, Stop) -> F,
+    ) -> anyhow::Result<(Vec<batch::Run<T>>, Figures)>
+    where
+        T: Send + 'static,
+        F: Future<Output = anyhow::Result<Sent<T>>> + Send + 'static,
+    {
+        let ResendArgs { repeat, concurrency, .. } = *self.args;
+        let batch = Batch { rows: self.rows()?, repeat, concurrency };
+        let Batched { runs, refused, window, recorded_usd, recorded_at_least } =
+            runtime()?.block_on(self.interruptible(&batch, job))?;
+        let money = DrivenMoney {
+            recorded_usd,
+            spent_usd: Some(Usd::ZERO),
+            saved_usd: recorded_usd,
+            at_least: recorded_at_least,
+        };
+        let figures = Figures::of(&runs, refused, window, money);
+        Ok((runs, figures))
+    }
+
     /// The traces to send, in the order in which they were named, or the oldest first.
-    fn rows(&self, reader: &Reader) -> anyhow::Result<Vec<TraceRow>> {
+    fn rows(&self) -> anyhow::Result<Vec<TraceRow>> {
         if !self.traces.is_empty() {
-            return self.traces.iter().map(|name| find(reader, name)).collect();
+            return self.traces.iter().map(|name| find(self.reader, name)).collect();
         }
         if !self.args.all && self.args.filters.is_empty() {
             return Err(UsageError("name a trace, or choose some with --filter or --all".to_owned()).into());
         }
-        let mut rows = reader.traces(&Selection::of_filters(&self.args.filters)?.filter(now_unix_us())?)?;
+        let filter = Selection::of_filters(&self.args.filters)?.filter(now_unix_us())?;
+        let mut rows = self.reader.traces(&filter)?;
         if rows.is_empty() {
             anyhow::bail!("no trace passes these filters; `looptape ls` lists all");
         }
         rows.reverse();
         Ok(rows)
     }
-}
 
-/// Sends recorded requests to their own recordings.
-pub(super) fn from_recordings(
-    global: &Global,
-    resending: &Resending<'_>,
-    reader: &Reader,
-    config: &Config,
-) -> anyhow::Result<DrivenReport> {
-    let batch = Batch {
-        rows: resending.rows(reader)?,
-        repeat: resending.args.repeat,
-        concurrency: resending.args.concurrency,
-        sending: Sending::EveryCall,
-    };
-    let (stopper, stop) = Stop::new();
-    let answering = async |trace: &RecordedTrace| {
-        let Ready { server, .. } = tape::server(reader, trace, resending.options, config)?;
-        let about = About { recording: &trace.row, why: "self-check".to_owned(), command: &[] };
-        let stored = resending.store.map(|store| store.open(&about)).transpose()?;
-        let server = server.at_speed(resending.speed).leaving(stored.as_ref().map(ReplayTrace::child));
+    /// Runs a batch; Ctrl-C ends it early, with what was done until then.
+    async fn interruptible<T, F>(
+        &self,
+        batch: &Batch,
+        job: impl Fn(Client, Arc<Recording>, Stop) -> F,
+    ) -> anyhow::Result<Batched<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = anyhow::Result<Sent<T>>> + Send + 'static,
+    {
+        let (stopper, stop) = Stop::new();
+        let runs = batch.rows.len() as u64 * u64::from(batch.repeat.get());
+        let bar = progress(self.global, runs, "runs");
+        let interrupted = async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                stopper.send_replace(true);
+            }
+            std::future::pending::<()>().await;
+        };
+        let answering = async |trace: &RecordedTrace| self.answering(trace, &stop).await;
+        tokio::select! {
+            batched = batch::run(self.reader, batch, &bar, &stop, answering, job) => batched,
+            () = interrupted => unreachable!("waiting for a signal does not end"),
+        }
+    }
+
+    /// In words, how the traces of the runs were made.
+    fn why(&self) -> &'static str {
+        if self.args.free_run { "free run" } else { "self-check" }
+    }
+
+    /// Starts a server that answers one run of a trace.
+    async fn answering(&self, trace: &RecordedTrace, stop: &Stop) -> anyhow::Result<Answering> {
+        let Ready { server, .. } = tape::server(self.reader, trace, self.options, self.config)?;
+        let about = About { recording: &trace.row, why: self.why().to_owned(), command: &[] };
+        let stored = self.store.map(|store| store.open(&about)).transpose()?;
+        let server = server.at_speed(self.speed).leaving(stored.as_ref().map(ReplayTrace::child));
         let server = Arc::new(server);
         let running = Server::start(tape::listen().await?, server.clone());
         let stop = stop.clone();
@@ -108,10 +192,7 @@ pub(super) fn from_recordings(
         };
         let running = running.context("the tape server cannot be started")?;
         Ok(Answering { running, finish: Box::new(finish) })
-    };
-    let batched =
-        runtime()?.block_on(interruptible(global, reader, &batch, (stopper, stop.clone()), answering))?;
-    Ok(report(batched, Exactness::Bytes))
+    }
 }
 
 /// Sends one trace's requests to its own recording.
@@ -120,62 +201,60 @@ pub(super) fn self_check(
     reader: &Reader,
     config: &Config,
     trace: String,
-) -> anyhow::Result<DrivenReport> {
+) -> anyhow::Result<ResentReport> {
     let once = NonZeroU32::MIN;
-    let args = ResendArgs { all: false, filters: Vec::new(), concurrency: once, repeat: once };
-    let resending = Resending {
-        traces: &[trace],
-        args: &args,
-        options: Options::default(),
-        speed: Speed::AtOnce,
-        store: None,
+    let args = ResendArgs {
+        all: false,
+        filters: Vec::new(),
+        concurrency: once,
+        repeat: once,
+        free_run: false,
+        max_steps: None,
     };
-    from_recordings(global, &resending, reader, config)
+    let (options, speed) = (Options::default(), Speed::AtOnce);
+    Resending { global, config, reader, traces: &[trace], args: &args, options, speed, store: None }.resent()
 }
 
-/// Runs a batch; Ctrl-C ends it early, with what was done until then.
-async fn interruptible(
-    global: &Global,
-    reader: &Reader,
-    batch: &Batch,
-    (stopper, stop): (watch::Sender<bool>, Stop),
-    answering: impl AsyncFnMut(&RecordedTrace) -> anyhow::Result<Answering>,
-) -> anyhow::Result<Batched> {
-    let bar = progress(global, batch.rows.len() as u64 * u64::from(batch.repeat.get()), "runs");
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stopper.send_replace(true);
+impl Report {
+    /// Prints it; the exit code that it comes to.
+    pub(super) fn tell(&self, json: bool) -> anyhow::Result<Exit> {
+        match self {
+            _ if json => print_json(self)?,
+            Self::Resent(report) => print(&render::resent::text(report))?,
+            Self::Free(report) => print(&render::freed::text(report))?,
         }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        batched = batch::run(reader, batch, &bar, &stop, answering) => batched,
-        () = interrupted => unreachable!("waiting for a signal does not end"),
+        Ok(self.exit())
     }
-}
 
-fn report(batched: Batched, exactness: Exactness) -> DrivenReport {
-    let Batched { runs, refused, window, recorded_usd, recorded_at_least } = batched;
-    let money = DrivenMoney {
-        recorded_usd,
-        spent_usd: Some(Usd::ZERO),
-        saved_usd: recorded_usd,
-        at_least: recorded_at_least,
-    };
-    DrivenReport::new(runs, refused, exactness, window, money)
-}
-
-/// Prints a report; the exit code that it comes to.
-pub(super) fn tell(report: &DrivenReport, json: bool) -> anyhow::Result<Exit> {
-    if json {
-        print_json(report)?;
-    } else {
-        print(&render::resent::text(report))?;
+    pub(super) fn figures(&self) -> &Figures {
+        match self {
+            Self::Resent(report) => &report.figures,
+            Self::Free(report) => &report.figures,
+        }
     }
-    Ok(match report.coverage {
-        Coverage::Interrupted => Exit::Interrupted,
-        Coverage::Whole if !report.differences.is_empty() || report.divergences() > 0 => Exit::Diverged,
-        Coverage::Whole if !report.refused.is_empty() => Exit::Failure,
-        Coverage::Whole => Exit::Success,
-    })
+
+    /// What one run did other than recorded, a line each; empty if nothing.
+    pub(super) fn remarks(&self, run: &RunLine) -> String {
+        match self {
+            Self::Resent(report) => render::resent::remarks(report, run),
+            Self::Free(report) => render::freed::remarks(report, run),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        let (figures, exit) = match self {
+            Self::Resent(report) if report.is_as_recorded() => (&report.figures, Exit::Success),
+            Self::Resent(report) => (&report.figures, Exit::Diverged),
+            // The recording's own answers must make the recorded run.
+            Self::Free(report) if report.outcome() == FreeOutcome::AsRecorded => {
+                (&report.figures, Exit::Success)
+            }
+            Self::Free(report) => (&report.figures, Exit::Diverged),
+        };
+        match figures.coverage {
+            Coverage::Interrupted => Exit::Interrupted,
+            Coverage::Whole if exit == Exit::Success && !figures.refused.is_empty() => Exit::Failure,
+            Coverage::Whole => exit,
+        }
+    }
 }

@@ -2,9 +2,7 @@
 //! first.
 
 use super::client::Client;
-use super::forced::{self, Forced, Sending};
-use super::{Recording, Stop};
-use crate::tape;
+use super::{Recording, Sent, Stop};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use looptape_core::cost::Usd;
@@ -26,7 +24,6 @@ pub(crate) struct Batch {
     pub(crate) repeat: NonZeroU32,
     /// Runs at once.
     pub(crate) concurrency: NonZeroU32,
-    pub(crate) sending: Sending,
 }
 
 /// A running server that answers one run, and how it is ended.
@@ -43,10 +40,13 @@ pub(crate) struct Answered {
     pub(crate) child: Option<String>,
 }
 
+/// One run of one trace.
+pub(crate) type Run<T> = DrivenRun<T>;
+
 /// What came of a batch.
 #[derive(Debug)]
-pub(crate) struct Batched {
-    pub(crate) runs: Vec<DrivenRun>,
+pub(crate) struct Batched<T> {
+    pub(crate) runs: Vec<Run<T>>,
     pub(crate) refused: Vec<RefusedTrace>,
     pub(crate) window: Window,
     /// What the recordings of these runs cost, and whether that is all of it.
@@ -58,21 +58,27 @@ pub(crate) struct Batched {
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Runs a batch. `answering` starts the server for a run of a trace; where it cannot, the trace is refused.
-pub(crate) async fn run(
+/// `job` sends the requests of one run.
+pub(crate) async fn run<T, F>(
     reader: &Reader,
     batch: &Batch,
     bar: &ProgressBar,
     stop: &Stop,
     mut answering: impl AsyncFnMut(&RecordedTrace) -> anyhow::Result<Answering>,
-) -> anyhow::Result<Batched> {
+    job: impl Fn(Client, Arc<Recording>, Stop) -> F,
+) -> anyhow::Result<Batched<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = anyhow::Result<Sent<T>>> + Send + 'static,
+{
     let http = Client::connections()?;
     let mut under_way = JoinSet::new();
-    let mut runs: Vec<(usize, DrivenRun)> = Vec::new();
+    let mut runs: Vec<(usize, DrivenRun<T>)> = Vec::new();
     let (mut refused, mut recorded) = (Vec::new(), Vec::new());
     let concurrency = usize::try_from(batch.concurrency.get()).unwrap_or(usize::MAX);
     'traces: for row in &batch.rows {
         let trace = reader.load(row.clone())?;
-        let recording = Arc::new(recording(reader, &trace)?);
+        let recording = Arc::new(Recording::new(reader, &trace)?);
         for run in 1..=batch.repeat.get() {
             while under_way.len() >= concurrency {
                 collect(&mut runs, bar, under_way.join_next().await)?;
@@ -90,8 +96,10 @@ pub(crate) async fn run(
             };
             let place = recorded.len();
             recorded.push(trace.measure().metrics);
-            let job = one(server, http.clone(), recording.clone(), run, batch.sending, stop.clone());
-            under_way.spawn(async move { (place, job.await) });
+            let client = Client::new(http.clone(), format!("http://{}", server.running.address()));
+            let sending = job(client.clone(), recording.clone(), stop.clone());
+            let label = recording.label.clone();
+            under_way.spawn(async move { (place, one(server, client, label, run, sending).await) });
         }
     }
     while let Some(done) = under_way.join_next().await {
@@ -99,14 +107,18 @@ pub(crate) async fn run(
     }
     bar.finish_and_clear();
     runs.sort_by_key(|(place, _)| *place);
-    let runs: Vec<DrivenRun> = runs.into_iter().map(|(_, run)| run).collect();
+    let runs: Vec<DrivenRun<T>> = runs.into_iter().map(|(_, run)| run).collect();
     let (recorded_usd, recorded_at_least) = cost(&recorded);
     Ok(Batched { window: window(&runs), runs, refused, recorded_usd, recorded_at_least })
 }
 
-type Done = Result<(usize, anyhow::Result<DrivenRun>), tokio::task::JoinError>;
+type Done<T> = Result<(usize, anyhow::Result<DrivenRun<T>>), tokio::task::JoinError>;
 
-fn collect(runs: &mut Vec<(usize, DrivenRun)>, bar: &ProgressBar, done: Option<Done>) -> anyhow::Result<()> {
+fn collect<T>(
+    runs: &mut Vec<(usize, DrivenRun<T>)>,
+    bar: &ProgressBar,
+    done: Option<Done<T>>,
+) -> anyhow::Result<()> {
     let Some(done) = done else { return Ok(()) };
     let (place, run) = done.context("a run panicked: this is a bug")?;
     runs.push((place, run?));
@@ -114,50 +126,34 @@ fn collect(runs: &mut Vec<(usize, DrivenRun)>, bar: &ProgressBar, done: Option<D
     Ok(())
 }
 
-async fn one(
+async fn one<T>(
     server: Answering,
-    http: reqwest::Client,
-    recording: Arc<Recording>,
+    client: Client,
+    trace: String,
     run: u32,
-    sending: Sending,
-    stop: Stop,
-) -> anyhow::Result<DrivenRun> {
-    let client = Client::new(http, format!("http://{}", server.running.address()));
-    let forced = forced::run(&client, &recording, sending, stop).await;
+    sending: impl Future<Output = anyhow::Result<Sent<T>>>,
+) -> anyhow::Result<DrivenRun<T>> {
+    let sent = sending.await;
     let (ended_us, started_unix_us) = (client.now_us(), client.started_unix_us());
     drop(client);
     server.running.drain(LINGER).await;
     let Answered { replay, child } = (server.finish)()?;
-    let Forced { coverage, calls, facts, unanswered, not_sent } = forced?;
+    let Sent { coverage, facts, what } = sent?;
     Ok(DrivenRun {
-        trace: recording.label.clone(),
+        trace,
         run,
         child,
         coverage,
-        calls,
-        unanswered,
-        not_sent,
-        metrics: driven::measure(&facts, ended_us, started_unix_us),
+        metrics: driven::measure(facts, ended_us, started_unix_us),
         started_unix_us,
         ended_unix_us: started_unix_us.saturating_add(ended_us),
         replay,
-    })
-}
-
-/// A trace with the bytes of its calls.
-pub(crate) fn recording(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Recording> {
-    let assembly = trace.measure().assembly;
-    Ok(Recording {
-        label: trace.row.label(),
-        exchanges: tape::exchanges(reader, trace)?.into_iter().map(Arc::new).collect(),
-        facts: trace.facts.clone(),
-        labels: tape::labels(trace),
-        steps: assembly.steps.iter().map(|step| step.calls().map(|call| call.0).collect()).collect(),
+        what,
     })
 }
 
 /// From the start of the first run to the end of the last.
-fn window(runs: &[DrivenRun]) -> Window {
+fn window<T>(runs: &[DrivenRun<T>]) -> Window {
     let now = crate::session::now_unix_us();
     Window {
         start_unix_us: runs.iter().map(|run| run.started_unix_us).min().unwrap_or(now),

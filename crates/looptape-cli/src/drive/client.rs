@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use looptape_core::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
 use looptape_core::headers::{REDACTED, RedactedHeaders, string_to_latin1};
+use looptape_core::replay::retry::wait_before_retry;
 use std::time::Instant;
 
 /// Sends requests to one server. Times are µs since it was made.
@@ -87,6 +88,26 @@ impl Client {
             request_body,
             outcome,
         }
+    }
+
+    /// Sends a request, and again where it fails in a way that SDKs try again; all attempts.
+    pub(crate) async fn send_with_retries(
+        &self,
+        recorded: &Exchange,
+        body: Option<Bytes>,
+        max_retries: u32,
+    ) -> Vec<Exchange> {
+        let mut attempts = Vec::new();
+        for retries in 0.. {
+            let attempt = self.send(Like { recorded, body: body.clone(), retries: Some(retries) }).await;
+            let wait = wait_before_retry(&attempt.outcome, retries, max_retries);
+            attempts.push(attempt);
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => break,
+            }
+        }
+        attempts
     }
 
     fn nothing(&self, ending: Ending) -> Outcome {

@@ -2,6 +2,7 @@
 //!
 //! - `client`: one request, and what came back, piece by piece with its time.
 //! - `forced`: one trace's recorded requests, in recorded order and concurrency ("teacher-forced").
+//! - `free`: one trace's loops, driven by whoever answers.
 //! - `batch`: many traces, several at once, several times.
 //!
 //! Everything goes over HTTP to the server that agents are given, whatever it answers from. What an answer
@@ -11,10 +12,15 @@
 pub(crate) mod batch;
 pub(crate) mod client;
 pub(crate) mod forced;
+pub(crate) mod free;
 
+use crate::tape;
+use looptape_core::assembly::Assembly;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::CallFacts;
 use looptape_core::replay::CallLabel;
+use looptape_core::replay::driven::Coverage;
+use looptape_store::{CallBytes, Reader, RecordedTrace, TraceBytes};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -24,12 +30,38 @@ use tokio::sync::watch;
 pub(crate) struct Recording {
     /// How people know it.
     pub(crate) label: String,
-    /// Its calls with their bytes, in the order in which they started.
-    pub(crate) exchanges: Vec<Arc<Exchange>>,
+    /// The bytes of its calls, read when they are sent: a long trace is not held in memory.
+    bytes: TraceBytes,
+    /// Its calls, in the order in which they started.
     pub(crate) facts: Vec<CallFacts>,
     pub(crate) labels: HashMap<u32, CallLabel>,
-    /// Indices of the calls of each model step, in the order of its attempts.
-    pub(crate) steps: Vec<Vec<usize>>,
+    pub(crate) assembly: Assembly,
+}
+
+impl Recording {
+    pub(crate) fn new(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Self> {
+        Ok(Self {
+            label: trace.row.label(),
+            bytes: TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key),
+            facts: trace.facts.clone(),
+            labels: tape::labels(trace),
+            assembly: trace.measure().assembly,
+        })
+    }
+
+    /// The call at this place in the order of starts, with its bytes.
+    pub(crate) fn exchange(&self, at: usize) -> anyhow::Result<Exchange> {
+        Ok(self.bytes.exchange(self.facts[at].seq)?)
+    }
+}
+
+/// What was sent in one run, and `what` came of it.
+#[derive(Debug)]
+pub(crate) struct Sent<T> {
+    pub(crate) coverage: Coverage,
+    /// Of every call that was sent.
+    pub(crate) facts: Vec<CallFacts>,
+    pub(crate) what: T,
 }
 
 /// Whether to go on: set when the user interrupts.

@@ -5,7 +5,7 @@ use super::style::{Style, Tone};
 use super::timeline::timeline;
 use looptape_core::metrics::Ms;
 use looptape_core::replay::Summary;
-use looptape_core::replay::driven::DrivenReport;
+use looptape_core::replay::driven::ResentReport;
 use looptape_core::view::TraceView;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -65,15 +65,15 @@ pub(crate) fn shown(style: Style, view: &TraceView) -> String {
 }
 
 /// The self-check of the recording.
-pub(crate) fn checked(style: Style, check: &DrivenReport) -> String {
+pub(crate) fn checked(style: Style, check: &ResentReport) -> String {
     let mut out = heading(style, 4, "diff", "every recorded request once more, every answer compared");
     let result = format!(
         "diff: {}; {} of {} answers are the same, bit for bit",
-        check.differences.len() + check.divergences(),
+        check.differences.len() + check.figures.divergences(),
         check.identical,
         check.calls
     );
-    out += &if check.is_clean() { good(style, &result) } else { bad(style, &result) };
+    out += &if check.is_as_recorded() { good(style, &result) } else { bad(style, &result) };
     for difference in &check.differences {
         out += &bad(style, &format!("{}: {}", difference.label, difference.what));
     }

@@ -7,6 +7,7 @@
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
 //! - `answers`: how an answer that was asked for again compares with the recorded one.
 //! - `schedule`, `retry`, `driven`: recorded requests sent again, and what came of it.
+//! - `comparison`: one task, several models, in one table.
 //! - `free_run`: a loop that a model drives by itself, with the recording's tools.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //! - `fork_point`: from where on a replay goes its own way.
@@ -18,6 +19,7 @@
 pub mod answers;
 mod cause;
 mod classify;
+pub mod comparison;
 pub mod components;
 mod difference;
 pub mod driven;

@@ -14,13 +14,13 @@ const LONGEST_ASKED_FOR: Duration = Duration::from_secs(60);
 const FIRST_WAIT_MS: u64 = 500;
 const LONGEST_WAIT_MS: u64 = 8_000;
 
-/// How long to wait before a call is sent again that was sent `retries` times more than once; `None` if it
-/// is not.
-pub fn wait_before_retry(outcome: &Outcome, retries: u32) -> Option<Duration> {
-    if retries >= MAX_RETRIES {
+/// How long to wait before a call is sent again that was sent `retries` times more than once, of
+/// `max_retries`; `None` if it is not.
+pub fn wait_before_retry(outcome: &Outcome, retries: u32, max_retries: u32) -> Option<Duration> {
+    if retries >= max_retries {
         return None;
     }
-    let backoff = || Duration::from_millis((FIRST_WAIT_MS << retries).min(LONGEST_WAIT_MS));
+    let backoff = || Duration::from_millis((FIRST_WAIT_MS << retries.min(8)).min(LONGEST_WAIT_MS));
     match outcome {
         Outcome::InFlight => None,
         Outcome::NoResponse { ending, .. } => (*ending != Ending::ClientGone).then(backoff),
@@ -67,7 +67,9 @@ mod tests {
     #[test]
     fn as_sdks_do() {
         let ms = |wait: Option<Duration>| wait.map(|wait| wait.as_millis());
-        let first = |status, headers: &[(&str, &str)]| ms(wait_before_retry(&answer(status, headers), 0));
+        let first = |status, headers: &[(&str, &str)]| {
+            ms(wait_before_retry(&answer(status, headers), 0, MAX_RETRIES))
+        };
         assert_eq!(first(200, &[]), None);
         assert_eq!(first(400, &[]), None);
         assert_eq!(first(429, &[]), Some(500));
@@ -77,9 +79,9 @@ mod tests {
         assert_eq!(first(429, &[("retry-after", "-1")]), Some(500));
         assert_eq!(first(429, &[("x-should-retry", "false")]), None);
         assert_eq!(first(400, &[("x-should-retry", "true")]), Some(500));
-        let again = |retries| ms(wait_before_retry(&answer(500, &[]), retries));
+        let again = |retries| ms(wait_before_retry(&answer(500, &[]), retries, MAX_RETRIES));
         assert_eq!([again(0), again(1), again(MAX_RETRIES)], [Some(500), Some(1_000), None]);
-        let lost = |ending| ms(wait_before_retry(&Outcome::NoResponse { end_us: 0, ending }, 0));
+        let lost = |ending| ms(wait_before_retry(&Outcome::NoResponse { end_us: 0, ending }, 0, MAX_RETRIES));
         assert_eq!(lost(Ending::UpstreamReset { error: String::new() }), Some(500));
         assert_eq!(lost(Ending::ClientGone), None);
     }

@@ -31,6 +31,7 @@ use crate::wire::{ResponseView, Wire, WrittenResult, route};
 use bytes::Bytes;
 use recorded_tools::RecordedTools;
 use serde_json::Value;
+use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
 
 /// A recorded model step, by its last attempt.
@@ -287,10 +288,10 @@ impl FreeRun {
 
 impl RecordedStep {
     /// The steps of each loop of a trace. `exchanges` are those that were assembled, in the same order.
-    pub fn by_loop(exchanges: &[Exchange], assembly: &Assembly) -> Vec<Vec<Self>> {
+    pub fn by_loop(exchanges: &[impl Borrow<Exchange>], assembly: &Assembly) -> Vec<Vec<Self>> {
         let wire = |call: &Exchange| route::identify(&call.provider, &call.method, &call.path);
         let step = |step: &Step| {
-            let call = exchanges.get(step.final_call().0)?;
+            let call = exchanges.get(step.final_call().0)?.borrow();
             Some(Self {
                 step: step.number.0,
                 seq: call.seq,
@@ -298,7 +299,7 @@ impl RecordedStep {
                 wire: wire(call)?,
                 body: derive::decode_body(&call.request_headers, &call.request_body, &[]).bytes,
                 outcome: call.outcome.clone(),
-                sent_us: exchanges.get(step.first_call().0)?.sent_us,
+                sent_us: exchanges.get(step.first_call().0)?.borrow().sent_us,
             })
         };
         let steps =

@@ -8,6 +8,7 @@ use std::fmt;
 /// The result of one loop that ran freely.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FreeRunReport {
+    #[serde(flatten)]
     pub ending: FreeRunEnding,
     /// Answers that the run got.
     pub steps: u32,
