@@ -20,6 +20,8 @@ mod replays;
 mod reports;
 mod resend;
 mod secrets;
+mod served_recordings;
+mod surroundings;
 mod traces;
 mod views;
 mod volatile;

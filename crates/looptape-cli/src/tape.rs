@@ -2,6 +2,7 @@
 
 use crate::child::claude_code;
 use crate::child::environment::Variables;
+use crate::child::surroundings::Clock;
 use crate::config::Config;
 use crate::exit::UsageError;
 use crate::run_environment::{self, PendingStatus};
@@ -39,10 +40,21 @@ pub(crate) fn server(
     options: Options,
     config: &Config,
 ) -> anyhow::Result<Ready> {
+    server_at(reader, trace, options, config, Clock::Real)
+}
+
+/// The same for an agent with this clock.
+pub(crate) fn server_at(
+    reader: &Reader,
+    trace: &RecordedTrace,
+    options: Options,
+    config: &Config,
+    clock: Clock,
+) -> anyhow::Result<Ready> {
     let bytes = Arc::new(TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key));
     let outlines = reader.outlines(trace.row.key)?;
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
-        .masked_by(masking(reader, trace, config)?);
+        .masked_by(masking(reader, trace, config, clock)?);
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
         CannotReplay::HasHoles(holes) => anyhow::Error::new(holes)
             .context("replay what there is with --allow-incomplete, or record the run again"),
@@ -58,18 +70,26 @@ pub(crate) fn server(
 }
 
 /// How requests of a run here and now are masked against those of `trace`.
-fn masking(reader: &Reader, trace: &RecordedTrace, config: &Config) -> anyhow::Result<Masking> {
+fn masking(reader: &Reader, trace: &RecordedTrace, config: &Config, clock: Clock) -> anyhow::Result<Masking> {
     let recorded = Run {
         environment: reader.environment(trace.row.key)?,
         started_unix_us: trace.row.happened_unix_us(),
     };
-    let mut live = Run { environment: None, started_unix_us: Some(now_unix_us()) };
+    let started_unix_us = match clock {
+        Clock::Real => Some(now_unix_us()),
+        Clock::Recorded => recorded.started_unix_us,
+    };
+    let mut live = Run { environment: None, started_unix_us };
     if let Some(then) = &recorded.environment {
         let now = run_environment::capture();
         let status_matters = then.git.as_ref().is_some_and(|git| git.status.is_some());
         let status = if status_matters { PendingStatus::of(&now) } else { None };
         let whole = status.and_then(|status| status.added_to(&now, STATUS_WAIT));
-        live.environment = Some(whole.unwrap_or(now));
+        let mut environment = whole.unwrap_or(now);
+        if clock == Clock::Recorded {
+            environment.local_date = then.local_date;
+        }
+        live.environment = Some(environment);
     }
     Ok(Masking::between(&recorded, &live)
         .without(config.masks.disable.iter().copied())

@@ -84,13 +84,22 @@ impl Capture {
             headers: self.headers,
             head_mono_us: self.head_mono_us,
             end_mono_us: Moment::now().mono_us,
-            body: self.pieces,
+            body: own(self.pieces, self.kept_bytes),
             chunks: self.chunks,
             ending,
             cut: self.cut,
         };
         (self.ticket, end)
     }
+}
+
+/// Bodies up to this many bytes are put together before they wait to be written.
+const JOINED_BYTES: usize = 1 << 20;
+
+/// Pieces are parts of the buffer that the connection reads into. However short, they would keep it in memory
+/// for as long as they wait to be written.
+fn own(pieces: Vec<Bytes>, bytes: usize) -> Vec<Bytes> {
+    if bytes == 0 || bytes > JOINED_BYTES { pieces } else { vec![Bytes::from(pieces.concat())] }
 }
 
 /// The body wrapper.

@@ -12,6 +12,9 @@ use std::task::{Context, Poll};
 /// Memory that the announced length of a body is believed for, before any of it is there.
 const BELIEVED_BYTES: u64 = 1 << 20;
 
+/// Longer bodies fill the buffers that they stand in.
+const COPIED_BYTES: usize = 64 << 10;
+
 /// A body as it goes upstream.
 pub(crate) type Outgoing = Either<Full<Bytes>, Unkept>;
 
@@ -46,8 +49,14 @@ impl Upload {
                 return Self::TooLarge(Unkept { begun: Some(joined.freeze()), rest: body });
             }
         }
-        Self::Whole(first.unwrap_or_else(|| joined.freeze()))
+        Self::Whole(first.map_or_else(|| joined.freeze(), own))
     }
+}
+
+/// A body that came in one piece is a part of the buffer that the connection reads into. However short, it
+/// would keep that in memory for as long as it waits to be written.
+fn own(body: Bytes) -> Bytes {
+    if body.len() > COPIED_BYTES { body } else { Bytes::copy_from_slice(&body) }
 }
 
 /// A body that is not kept: what was read of it, then the rest.

@@ -11,6 +11,8 @@ pub(crate) const PACKED: i64 = 3;
 /// What is compressed is short: higher levels pay little for their time.
 const LEVEL: i32 = 1;
 
+const SHORTEST_MATCH: u32 = 7;
+
 /// Content below this many bytes gains nothing from compression.
 pub(crate) const SMALLEST_WORTH: usize = 64;
 
@@ -22,6 +24,8 @@ impl Encoder {
         let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
         // The size is in the row and the digest is the checksum: no need to write them twice.
         compressor.set_parameter(CParameter::ContentSizeFlag(false))?;
+        // Shorter matches than this save little in text, and are most of the work.
+        compressor.set_parameter(CParameter::MinMatch(SHORTEST_MATCH))?;
         Ok(Self(compressor))
     }
 

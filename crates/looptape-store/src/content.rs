@@ -31,6 +31,15 @@ pub(crate) struct ContentCache {
     generation: i64,
 }
 
+/// Whether the same content is likely to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recurrence {
+    /// What clients send: the database is asked whether it is there.
+    Likely,
+    /// What providers answer, with an id in it: if it was not stored lately, it is stored.
+    Unlikely,
+}
+
 /// The last ids that were given out. Their rows may be gone: an id is never given out twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LastIds {
@@ -141,34 +150,31 @@ impl ContentCache {
     }
 
     /// Stores content, or finds it stored.
-    pub(crate) fn put_blob(&mut self, connection: &Connection, content: &[u8]) -> rusqlite::Result<BlobId> {
-        Ok(self.put(connection, content, Digest::of(content), None)?.id)
+    pub(crate) fn put_blob(
+        &mut self,
+        connection: &Connection,
+        content: &[u8],
+        recurrence: Recurrence,
+    ) -> rusqlite::Result<BlobId> {
+        Ok(self.put(connection, content, None, recurrence)?.id)
     }
 
     /// The same for content that may differ little from what is stored.
-    pub(crate) fn put_like(
+    pub(crate) fn put(
         &mut self,
         connection: &Connection,
         content: &[u8],
         like: Option<Like<'_>>,
+        recurrence: Recurrence,
     ) -> rusqlite::Result<Blob> {
-        self.put(connection, content, Digest::of(content), like)
-    }
-
-    fn put(
-        &mut self,
-        connection: &Connection,
-        content: &[u8],
-        digest: Digest,
-        like: Option<Like<'_>>,
-    ) -> rusqlite::Result<Blob> {
+        let digest = Digest::of(content);
         if let Some(&known) = self.blobs.get(&digest) {
             return Ok(known);
         }
-        let blob = match self.insert(connection, content, digest, like)? {
+        let blob = match self.insert(connection, content, digest, like, recurrence)? {
             Some(new) => new,
             None => connection
-                .prepare_cached("SELECT id, depth FROM blobs WHERE digest = ?1")?
+                .prepare_cached("SELECT id, depth FROM blobs WHERE digest = ?1 AND recurs = 1")?
                 .query_row([&digest.0[..]], |r| Ok(Blob { id: BlobId(r.get(0)?), depth: r.get(1)? }))?,
         };
         self.blobs.insert(digest, blob);
@@ -182,6 +188,7 @@ impl ContentCache {
         content: &[u8],
         digest: Digest,
         like: Option<Like<'_>>,
+        recurrence: Recurrence,
     ) -> rusqlite::Result<Option<Blob>> {
         let splice = like.filter(|like| like.blob.depth < MAX_SPLICE_DEPTH).and_then(|like| {
             let splice = chain::Splice::between(like.content, content)?;
@@ -189,7 +196,7 @@ impl ContentCache {
         });
         let depth = splice.as_ref().map_or(0, |(base, _)| base.depth + 1);
         let blob = Blob { id: BlobId(self.last.blob + 1), depth };
-        let row = (blob, digest, content.len());
+        let row = BlobRow { blob, digest, size: content.len(), recurrence };
         let is_new = match splice {
             Some((base, bytes)) => insert_row(connection, row, (codec::SPLICE, Some(base.id)), &bytes)?,
             None if (codec::SMALLEST_WORTH..=packs::LONGEST_PART).contains(&content.len()) => {
@@ -223,7 +230,7 @@ impl ContentCache {
         earlier: Option<Earlier<'_>>,
     ) -> rusqlite::Result<StoredBody> {
         let split = reading.split();
-        let skeleton = self.put_blob(connection, &split.skeleton.encode())?;
+        let skeleton = self.put_blob(connection, &split.skeleton.encode(), Recurrence::Likely)?;
         let mut heads = Vec::with_capacity(split.cuts.len());
         let mut runs = Vec::with_capacity(split.cuts.len());
         for (at, cut) in split.cuts.iter().enumerate() {
@@ -251,7 +258,7 @@ impl ContentCache {
             let end = run_from(ranges, from);
             let content = &body[ranges[from].start..ranges[end - 1].end];
             let like = same.as_ref().and_then(|same| same.run(chain.len()));
-            let blob = self.put_like(connection, content, like)?;
+            let blob = self.put(connection, content, like, Recurrence::Likely)?;
             let parent = chain.last().map_or(NodeId(0), |run: &StoredRun| run.node);
             let node = self.put_node(connection, parent, blob.id)?;
             chain.push(StoredRun { end, blob, node });
@@ -325,26 +332,35 @@ impl LastIds {
     }
 }
 
+/// What the rows of all blobs say.
+struct BlobRow {
+    blob: Blob,
+    digest: Digest,
+    size: usize,
+    recurrence: Recurrence,
+}
+
 /// Writes a blob's row; `false` if its content is there already.
 fn insert_row(
     connection: &Connection,
-    (blob, digest, size): (Blob, Digest, usize),
+    row: BlobRow,
     (codec, base): (i64, Option<BlobId>),
     data: &[u8],
 ) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
-            "INSERT INTO blobs (id, digest, codec, base, depth, size, data) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (digest) DO NOTHING",
+            "INSERT INTO blobs (id, digest, codec, base, depth, size, data, recurs) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (digest) WHERE recurs = 1 DO NOTHING",
         )?
         .execute(params![
-            blob.id.0,
-            &digest.0[..],
+            row.blob.id.0,
+            &row.digest.0[..],
             codec,
             base.map(|base| base.0),
-            blob.depth,
-            size as i64,
-            data
+            row.blob.depth,
+            row.size as i64,
+            data,
+            row.recurrence == Recurrence::Likely,
         ])
         .map(|written| written > 0)
 }
@@ -352,15 +368,22 @@ fn insert_row(
 /// The same for a blob whose content is in a pack.
 fn insert_part(
     connection: &Connection,
-    (blob, digest, size): (Blob, Digest, usize),
+    row: BlobRow,
     (pack, place): (PackId, usize),
 ) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
-            "INSERT INTO blobs (id, digest, codec, size, pack, place) VALUES (?1, ?2, 3, ?3, ?4, ?5) \
-             ON CONFLICT (digest) DO NOTHING",
+            "INSERT INTO blobs (id, digest, codec, size, pack, place, recurs) \
+             VALUES (?1, ?2, 3, ?3, ?4, ?5, ?6) ON CONFLICT (digest) WHERE recurs = 1 DO NOTHING",
         )?
-        .execute(params![blob.id.0, &digest.0[..], size as i64, pack.0, place as i64])
+        .execute(params![
+            row.blob.id.0,
+            &row.digest.0[..],
+            row.size as i64,
+            pack.0,
+            place as i64,
+            row.recurrence == Recurrence::Likely,
+        ])
         .map(|written| written > 0)
 }
 

@@ -170,7 +170,7 @@ fn parts_left(connection: &Connection) -> rusqlite::Result<PartsLeft> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::{ContentCache, read_intact};
+    use crate::content::{ContentCache, Recurrence, read_intact};
     use crate::database::open_to_write;
     use crate::ids::BlobId;
 
@@ -184,7 +184,8 @@ mod tests {
         let connection = open_to_write(&folder.path().join("t.db"), "NORMAL").unwrap();
         let mut cache = ContentCache::new().unwrap();
         cache.refresh(&connection).unwrap();
-        let blobs = (0..count).map(|n| cache.put_blob(&connection, &text(n)).unwrap()).collect();
+        let blobs =
+            (0..count).map(|n| cache.put_blob(&connection, &text(n), Recurrence::Likely).unwrap()).collect();
         cache.seal(&connection).unwrap();
         (folder, connection, blobs)
     }

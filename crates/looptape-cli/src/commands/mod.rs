@@ -5,6 +5,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod import;
+mod library;
 mod ls;
 mod matching;
 mod prune;

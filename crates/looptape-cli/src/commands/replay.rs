@@ -1,11 +1,13 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
 use super::child_run;
+use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
 use super::report_files::ReportArgs;
 use super::resend::{ResendArgs, Resending};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
+use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
@@ -45,6 +47,8 @@ Examples:
   looptape replay --filter agent=refund.py --filter since=2d --json
   looptape replay last --free-run                let the answers drive, with the recorded tools
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
+  looptape replay last --clock recorded --block-egress -- python agent.py
+  looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
 0 replayed.")]
@@ -69,6 +73,8 @@ pub(crate) struct Args {
     /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
     #[arg(long, value_name = "N", default_value = "0", value_parser = speed)]
     speed: Speed,
+    #[command(flatten)]
+    surroundings: SurroundingsArgs,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
@@ -83,6 +89,8 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     resend: ResendArgs,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// The agent's command line
     #[arg(last = true, value_name = "CMD", help_heading = "Arguments")]
     command: Vec<OsString>,
@@ -150,18 +158,21 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     };
     let trace = reader.load(find(&reader, name)?)?;
-    let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
+    let clock = args.surroundings.clock;
+    let Ready { server, mut told } = tape::server_at(&reader, &trace, args.options(), &config, clock)?;
+    let started = trace.row.happened_unix_us();
+    let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
+    told.extend(surroundings.variables());
     let store = args.store(global, &config)?;
     let about = About { recording: &trace.row, why: "replay".to_owned(), command: &args.command };
     let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
     let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
-    let run = AgentRun { trace: &trace, ready: Ready { server, told }, store, stored };
+    let run = AgentRun { trace: &trace, ready: Ready { server, told }, surroundings, store, stored };
     with_child(global, args, run)
 }
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let store = args.store(global, config)?;
-    let resending = Resending {
+    let resending = |store| Resending {
         global,
         config,
         reader,
@@ -169,9 +180,15 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         args: &args.resend,
         options: args.options(),
         speed: args.speed,
-        store: store.as_ref(),
+        store,
     };
-    let report = resending.run();
+    if let Some(listen) = args.listen.address() {
+        let (exit, report) = library::run((listen, &args.listen), &resending(None))?;
+        write_report(args.report.as_deref(), &report)?;
+        return Ok(exit);
+    }
+    let store = args.store(global, config)?;
+    let report = resending(store.as_ref()).run();
     let gaps = store.map(ReplayStore::finish).unwrap_or_default();
     let report = report?;
     let exit = report.tell(args.json)?;
@@ -230,12 +247,13 @@ pub(super) fn replay<M: Model>(
 struct AgentRun<'a, M> {
     trace: &'a RecordedTrace,
     ready: Ready<M>,
+    surroundings: Surroundings,
     store: Option<ReplayStore>,
     stored: Option<ReplayTrace>,
 }
 
 fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> anyhow::Result<Exit> {
-    let AgentRun { trace, mut ready, store, stored } = run;
+    let AgentRun { trace, mut ready, surroundings, store, stored } = run;
     let id = &trace.row.id;
     let own = stored.as_ref().map(|stored| stored.id().clone());
     ready.told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
@@ -251,6 +269,8 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
             return Ok(not_started.exit);
         }
     };
+    let (summary, guarantees) = surroundings.finish(summary);
+    let guarantee = format!("the replay server has no upstream client; {}", guarantees.sentence());
     let exit = exit(&summary, child, args.allow_unused);
     let report = json!({
         "format": 1,
@@ -259,7 +279,8 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
         "interrupted": child.interrupted.map(Interruption::as_str),
         "child_exit_code": child.code,
         "exit_code": exit.code(),
-        "guarantee": "the replay server has no upstream client; the agent's provider keys were dummies",
+        "guarantee": guarantee,
+        "guarantees": guarantees,
         "replay": summary,
     });
     let case = Case {
@@ -275,6 +296,7 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
         let own = own.as_ref();
         let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps };
         anstream::eprint!("{}", render::replayed::text(&told));
+        anstream::eprintln!("looptape: {guarantee}");
     }
     Ok(exit)
 }

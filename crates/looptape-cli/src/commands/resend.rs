@@ -122,7 +122,7 @@ impl Resending<'_> {
     }
 
     /// The traces to send, in the order in which they were named, or the oldest first.
-    fn rows(&self) -> anyhow::Result<Vec<TraceRow>> {
+    pub(super) fn rows(&self) -> anyhow::Result<Vec<TraceRow>> {
         if !self.traces.is_empty() {
             return self.traces.iter().map(|name| find(self.reader, name)).collect();
         }

@@ -52,10 +52,41 @@ pub struct Reading {
     split: Split,
     opening: Arc<Opening>,
     cuts: Vec<ReadCut>,
-    /// Which cut is the message array, and what had been said after each of its elements.
-    history: Option<(usize, Vec<Conversation>)>,
+    history: Option<History>,
     /// If the body had to be parsed whole: what is said in all of it.
     elsewhere: Option<Conversation>,
+}
+
+/// What the message array says.
+#[derive(Clone, Debug)]
+struct History {
+    /// Which cut it is.
+    cut: usize,
+    /// How many elements it has.
+    elements: usize,
+    /// What had been said after so many elements: after the last few, where the next body will probably go on,
+    /// and here and there before.
+    said: Vec<(usize, Conversation)>,
+}
+
+impl History {
+    const LAST_KEPT: usize = 4;
+    const KEPT_EVERY: usize = 16;
+
+    /// The elements up to here are read.
+    fn note(&mut self, said: &Conversation) {
+        self.elements += 1;
+        let left_behind = self.elements.saturating_sub(Self::LAST_KEPT);
+        if !left_behind.is_multiple_of(Self::KEPT_EVERY) {
+            self.said.retain(|(after, _)| *after != left_behind);
+        }
+        self.said.push((self.elements, said.clone()));
+    }
+
+    /// What is known of the first `elements`: how many it is known after, and what had been said then.
+    fn known(&self, elements: usize) -> &[(usize, Conversation)] {
+        &self.said[..self.said.partition_point(|(after, _)| *after <= elements)]
+    }
 }
 
 /// One cut's pieces.
@@ -123,13 +154,14 @@ impl Reading {
             self.elsewhere = Some(said_in_all(target, wire, body));
             return;
         }
-        let known = before.and_then(|b| b.history.as_ref()).filter(|(cut, after)| {
-            shared.cuts[at].of == Some(*cut) && after.last().is_some_and(|c| c.wire() == wire)
+        let earlier = before.and_then(|b| b.history.as_ref()).filter(|earlier| {
+            let is_same_wire = earlier.said.last().is_some_and(|(_, said)| said.wire() == wire);
+            shared.cuts[at].of == Some(earlier.cut) && is_same_wire
         });
-        let known = known.map_or(&[][..], |(_, after)| &after[..shared.cuts[at].leading().min(after.len())]);
-        let mut after = known.to_vec();
-        let mut said = known.last().unwrap_or(start).clone();
-        for piece in &self.split.cuts[at].pieces[known.len()..] {
+        let known = earlier.map_or(&[][..], |earlier| earlier.known(shared.cuts[at].leading()));
+        let (elements, mut said) = known.last().cloned().unwrap_or_else(|| (0, start.clone()));
+        let mut history = History { cut: at, elements, said: known.to_vec() };
+        for piece in &self.split.cuts[at].pieces[elements..] {
             let element = chain::element(&body[piece.clone()]);
             let message = match wire.read_plain_message(element) {
                 Some(plain) => plain,
@@ -139,9 +171,9 @@ impl Reading {
                 },
             };
             said.push(&message);
-            after.push(said.clone());
+            history.note(&said);
         }
-        self.history = Some((at, after));
+        self.history = Some(history);
     }
 
     pub fn split(&self) -> &Split {
@@ -154,7 +186,7 @@ impl Reading {
 
     /// What the body says; `None` if it is not that of a model call.
     pub fn conversation(&self) -> Option<&Conversation> {
-        let last = self.history.as_ref().and_then(|(_, after)| after.last());
+        let last = self.history.as_ref().and_then(|history| Some(&history.said.last()?.1));
         self.elsewhere.as_ref().or(last).or(self.opening.said.as_ref())
     }
 
@@ -300,8 +332,8 @@ mod tests {
         /// What was known of an earlier body changes nothing in what is read, whatever the two share.
         #[test]
         fn a_body_reads_the_same_after_any_other(
-            before in prop::collection::vec(message(), 0..6),
-            keep in 0usize..6,
+            before in prop::collection::vec(message(), 0..24),
+            keep in 0usize..24,
             tail in prop::collection::vec(message(), 0..4),
             extra in prop::sample::select(vec!["", r#","system":"be brief""#, r#","input":"again""#, r#","prompt":"once""#]),
             tools_first in any::<bool>(),

@@ -9,6 +9,7 @@
 //! - `schedule`, `retry`, `driven`: recorded requests sent again, and what came of it.
 //! - `comparison`: one task, several models, in one table.
 //! - `free_run`: a loop that a model drives by itself, with the recording's tools.
+//! - `references`: requests that point at things by their ids, and which id stands for which.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //! - `fork_point`: from where on a replay goes its own way.
 //! - `provenance`: where each answer of a replay came from.
@@ -34,6 +35,7 @@ mod next_step;
 mod options;
 mod provenance;
 mod recorded_body;
+mod references;
 pub mod refusal;
 mod replayer;
 mod report;

@@ -23,6 +23,7 @@ use super::masks::{MaskKind, Mismatch, Pair};
 use super::near;
 use super::options::{Ambiguous, Attempts, Holes, OnMiss, Options, Rung};
 use super::provenance::WhyAsked;
+use super::references::Bound;
 use super::report::{DivergenceCode, Report};
 use super::side_calls::SideCall;
 use super::summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict};
@@ -99,6 +100,8 @@ pub struct Replayer {
     open: BTreeSet<EntryId>,
     /// Which recorded request each live request, byte for byte, turned out to be.
     bound: HashMap<Digest, Digest>,
+    /// Which of its ids stand for which of the recording's.
+    references: Bound,
     /// The live history that each served call answered, if it was not the recorded one byte for byte: its
     /// length and its chain's head.
     answered: HashMap<EntryId, (usize, Digest)>,
@@ -150,6 +153,7 @@ impl Replayer {
             cursors: HashMap::new(),
             open: BTreeSet::new(),
             bound: HashMap::new(),
+            references: Bound::default(),
             answered: HashMap::new(),
             stands_for: HashMap::new(),
             masks: BTreeMap::new(),
@@ -277,13 +281,20 @@ impl Replayer {
                 Some(at) if rung < Rung::Renamed => {
                     return Search::Found { rung, entry: matching[at] };
                 }
-                Some(at) if rung == Rung::Renamed => {
-                    return self.chosen(live, rung, self.unserved(&matching[at..]));
+                Some(at) => {
+                    let unserved = self.unserved(live, &matching[at..]);
+                    if unserved.is_empty() {
+                        served = served.or(Some(rung));
+                        continue;
+                    }
+                    if rung == Rung::Renamed {
+                        return self.chosen(live, rung, unserved);
+                    }
+                    match self.choose_masked(live, unserved) {
+                        Search::Mismatched(entry, mismatch) => mismatched = Some((entry, mismatch)),
+                        found => return found,
+                    }
                 }
-                Some(at) => match self.choose_masked(live, self.unserved(&matching[at..])) {
-                    Search::Mismatched(entry, mismatch) => mismatched = Some((entry, mismatch)),
-                    found => return found,
-                },
                 None => served = served.or(Some(rung)),
             }
         }
@@ -297,8 +308,17 @@ impl Replayer {
         }
     }
 
-    fn unserved(&self, ids: &[EntryId]) -> Vec<EntryId> {
-        ids.iter().copied().filter(|&id| self.is_unused(id)).collect()
+    /// Those that are left, and whose path names what the live path may stand for. An id of the recording
+    /// stands for itself alone.
+    fn unserved(&self, live: &Live<'_>, ids: &[EntryId]) -> Vec<EntryId> {
+        let named = live.endpoint.ids();
+        let may_stand_for = |id: &EntryId| {
+            let recorded = self.tape.entry(*id).endpoint.ids();
+            let differs = |(live, recorded): (&String, &String)| live != recorded && self.tape.names(live);
+            named == recorded
+                || (!named.iter().zip(recorded).any(differs) && self.references.allows(named, recorded))
+        };
+        ids.iter().copied().filter(|&id| self.is_unused(id)).filter(may_stand_for).collect()
     }
 
     /// The one of `candidates` that lineage leaves, or all that it cannot tell apart.
@@ -354,7 +374,7 @@ impl Replayer {
         if self.options.max_rung < Rung::Near {
             return None;
         }
-        let unserved = self.unserved(self.tape.of_shape(&live.shape()));
+        let unserved = self.unserved(live, self.tape.of_shape(&live.shape()));
         let nearest = near::nearest(&self.tape, live, &unserved, self.options.near);
         match nearest.as_slice() {
             [] => None,
@@ -371,6 +391,7 @@ impl Replayer {
         if self.is_one_request(&candidates) {
             return candidates;
         }
+        let candidates = self.by_references(live, candidates);
         let narrowed = |keep: &dyn Fn(EntryId) -> bool| -> Option<Vec<EntryId>> {
             let kept: Vec<EntryId> = candidates.iter().copied().filter(|&id| keep(id)).collect();
             (!kept.is_empty()).then_some(kept)
@@ -394,6 +415,14 @@ impl Replayer {
         let continuing: Vec<EntryId> =
             kept.iter().copied().filter(|&id| self.continues_what_was_answered(live, id)).collect();
         if continuing.is_empty() { kept } else { continuing }
+    }
+
+    /// Of several, those that name what the live request is known to name; all if that says nothing.
+    fn by_references(&self, live: &Live<'_>, candidates: Vec<EntryId>) -> Vec<EntryId> {
+        let named = live.references();
+        let is_known = |id: &EntryId| self.references.knows(named, self.tape.references(*id));
+        let known: Vec<EntryId> = candidates.iter().copied().filter(is_known).collect();
+        if named.is_empty() || known.is_empty() { candidates } else { known }
     }
 
     /// Whether a recorded call follows one whose answer went to a live request that this one continues.
@@ -438,6 +467,7 @@ impl Replayer {
         }
         if rung > Rung::Bytes {
             self.bound.insert(live.exact, self.tape.key(entry).canonical);
+            self.references.learn(live.references(), self.tape.references(entry));
             let history = &live.key().components.history;
             if let Some(head) = history.last() {
                 self.answered.insert(entry, (history.len(), *head));

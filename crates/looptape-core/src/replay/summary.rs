@@ -105,6 +105,23 @@ pub struct Summary {
     pub divergences: Vec<Report>,
 }
 
+impl Summary {
+    /// Adds the connections past the replay that were refused: `host:port`, and how often each was tried.
+    pub fn with_blocked_egress<'a>(mut self, tried: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
+        for (host, requests) in tried {
+            let message = format!("The agent tried to reach {host} past the replay, and was refused.");
+            let endpoint = format!("CONNECT {host}");
+            let report = Report::new(DivergenceCode::LiveEgressBlocked, None, message);
+            self.divergences.push(Report { endpoint, requests, ..report });
+        }
+        if self.divergences.iter().any(|report| report.code == DivergenceCode::LiveEgressBlocked) {
+            self.divergences.sort_by_cached_key(Report::reading_order);
+            self.verdict = Verdict::Diverged;
+        }
+        self
+    }
+}
+
 impl Verdict {
     /// `asked`: how many requests a model was asked. Where it is asked for what the recording lacks, nothing
     /// is refused, so then a divergence is where the run went its own way.

@@ -11,7 +11,7 @@ use super::bodies::{Found, HashedTwice, Near, RecentBodies, RecentBody};
 use super::event::BeginCall;
 use super::last_headers::{LastHeaders, Side};
 use super::scrub::{CleanAnswer, Scrubber};
-use crate::content::{ContentCache, Earlier};
+use crate::content::{ContentCache, Earlier, Recurrence};
 use crate::ids::BlobId;
 use bytes::Bytes;
 use looptape_core::chain::{self, Split};
@@ -194,7 +194,7 @@ impl Intake {
     ) -> rusqlite::Result<(BlobId, BlobId)> {
         let side = (Side::Answer, provider);
         let headers = self.last_headers.put(side, connection, cache, &answer.headers)?;
-        Ok((headers, cache.put_blob(connection, &answer.body)?))
+        Ok((headers, cache.put_blob(connection, &answer.body, Recurrence::Unlikely)?))
     }
 }
 

@@ -4,7 +4,7 @@
 //! is the difference. Memory only.
 
 use super::scrub::Scrubber;
-use crate::content::{Blob, ContentCache, Like};
+use crate::content::{Blob, ContentCache, Like, Recurrence};
 use crate::ids::BlobId;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
@@ -70,8 +70,12 @@ impl LastHeaders {
         headers: &RedactedHeaders,
     ) -> rusqlite::Result<BlobId> {
         let encoded = headers.encode();
+        let recurrence = match side {
+            Side::Request => Recurrence::Likely,
+            Side::Answer => Recurrence::Unlikely,
+        };
         let Some(last) = self.0.get_mut(&(side, provider.clone())) else {
-            return cache.put_blob(connection, &encoded);
+            return cache.put_blob(connection, &encoded, recurrence);
         };
         if let Some((blob, content)) = &last.stored
             && *content == encoded
@@ -79,7 +83,7 @@ impl LastHeaders {
             return Ok(blob.id);
         }
         let like = last.stored.as_ref().map(|(blob, content)| Like { blob: *blob, content });
-        let blob = cache.put_like(connection, &encoded, like)?;
+        let blob = cache.put(connection, &encoded, like, recurrence)?;
         last.stored = Some((blob, encoded));
         Ok(blob.id)
     }

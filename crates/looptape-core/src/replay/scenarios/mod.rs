@@ -3,6 +3,7 @@
 mod arrival;
 mod forks;
 mod interleavings;
+mod references;
 mod tapes;
 mod volatile;
 
