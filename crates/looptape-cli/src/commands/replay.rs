@@ -184,7 +184,7 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
     };
     if let Some(listen) = args.listen.address() {
         let (exit, report) = library::run((listen, &args.listen), &resending(None))?;
-        write_report(args.report.as_deref(), &report)?;
+        args.reports.write(&report, &[])?;
         return Ok(exit);
     }
     let store = args.store(global, config)?;

@@ -14,6 +14,7 @@ pub(crate) mod figures;
 pub(crate) mod freed;
 pub(crate) mod imported;
 pub(crate) mod junit;
+pub(crate) mod learned;
 pub(crate) mod ls;
 pub(crate) mod pruned;
 pub(crate) mod recorded;

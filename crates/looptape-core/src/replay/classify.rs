@@ -6,7 +6,8 @@
 
 use super::components::{Component, Components, Endpoint, RequestKey, Split};
 use super::difference::{self, Difference};
-use super::masks::Mismatch;
+use super::masks::propose::Request;
+use super::masks::{MaskEntry, Mismatch};
 use super::options::Rung;
 use super::report::{DivergenceCode, Nearest, Report};
 use super::tape::{CallLabel, Completeness, EntryId, Shape, Tape};
@@ -23,6 +24,8 @@ pub(super) struct Missed<'a> {
     pub(super) endpoint: &'a Endpoint,
     /// As it is compared at the loosest rung, for people.
     pub(super) body: Cow<'a, [u8]>,
+    /// As it came.
+    pub(super) unmasked: &'a [u8],
     pub(super) key: &'a RequestKey,
     /// The rung at which it was last looked for: what is masked there is no difference.
     pub(super) loosest: Rung,
@@ -56,8 +59,19 @@ pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(Entr
         endpoint: missed.endpoint.to_string(),
         difference,
         nearest: Some(describe(label, recorded, live, common)),
+        mask: proposal(tape, missed, nearest),
         ..Report::new(code, Some(label), message)
     }
+}
+
+/// The masks with which the request would match its nearest call, as TOML.
+fn proposal(tape: &Tape, missed: &Missed<'_>, nearest: EntryId) -> Option<String> {
+    if missed.loosest < Rung::Masked {
+        return None;
+    }
+    let live = Request { wire: missed.wire, endpoint: missed.endpoint, body: missed.unmasked };
+    let entries = tape.proposed_masks(nearest, live)?;
+    Some(entries.iter().map(MaskEntry::to_toml).collect::<Vec<_>>().join("\n"))
 }
 
 /// The report for a request that is a recorded one but for two masked values that cannot stand for each

@@ -109,6 +109,10 @@ pub struct Report {
     /// Recorded calls that match equally well, where that is the trouble.
     #[serde(default)]
     pub candidates: Vec<CallLabel>,
+    /// The `[[mask]]` entries, as TOML, with which the request would have matched; only where all that
+    /// differs looks volatile.
+    #[serde(default)]
+    pub mask: Option<String>,
     /// How many identical requests met this divergence.
     pub requests: u32,
     /// What to do about it, in a sentence or two.
@@ -152,6 +156,7 @@ impl Report {
             difference: None,
             nearest: None,
             candidates: Vec::new(),
+            mask: None,
             requests: 1,
             next_step: code.next_step().to_owned(),
         }

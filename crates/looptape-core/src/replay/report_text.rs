@@ -34,6 +34,10 @@ pub fn of(report: &Report) -> String {
     if !report.next_step.is_empty() {
         push_fact(&mut out, "next", &report.next_step);
     }
+    if let Some(mask) = &report.mask {
+        push_fact(&mut out, "mask", "for looptape.toml, if this is to differ from run to run:");
+        mask.lines().for_each(|line| push_line(&mut out, 4, line));
+    }
     out
 }
 

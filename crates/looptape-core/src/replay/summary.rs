@@ -83,6 +83,15 @@ pub struct MaskUse {
     pub requests: u32,
 }
 
+/// A recorded value in whose place served answers carried the live one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebound {
+    pub recorded: String,
+    pub live: String,
+    /// Places in answers.
+    pub places: u32,
+}
+
 /// The result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -100,7 +109,13 @@ pub struct Summary {
     /// The volatile values that differed, in the order of the recording.
     #[serde(default)]
     pub masks: Vec<MaskUse>,
+    /// What was rebound, in the order in which the values were met.
+    #[serde(default)]
+    pub rebound: Vec<Rebound>,
     pub unused: Vec<CallLabel>,
+    /// Recorded optional calls that were not made.
+    #[serde(default)]
+    pub unused_side_calls: Vec<CallLabel>,
     /// The first cause leads.
     pub divergences: Vec<Report>,
 }
@@ -161,6 +176,21 @@ pub fn render_text(summary: &Summary) -> String {
             &format!("billing differs at {}: {}", difference.label, difference.pointers.join(", ")),
         );
     }
+    if summary.side_calls > 0 {
+        push_line(
+            &mut out,
+            2,
+            &format!(
+                "{} of the agent that were not recorded got a neutral answer",
+                counted(summary.side_calls as usize, "optional call")
+            ),
+        );
+    }
+    if !summary.unused_side_calls.is_empty() {
+        let places: Vec<String> = summary.unused_side_calls.iter().map(CallLabel::to_string).collect();
+        let noun = counted(places.len(), "recorded optional call");
+        push_line(&mut out, 2, &format!("{noun} not made: {}", places.join(", ")));
+    }
     for masked in summary.masks.iter().take(MASKS_SHOWN) {
         let MaskUse { label, pointer, kind, recorded, live, .. } = masked;
         push_line(&mut out, 2, &format!("masked {kind} at {label} {pointer}: {recorded} | {live}"));
@@ -168,6 +198,10 @@ pub fn render_text(summary: &Summary) -> String {
     if summary.masks.len() > MASKS_SHOWN {
         let rest = summary.masks.len() - MASKS_SHOWN;
         push_line(&mut out, 2, &format!("and {rest} masked values more: --report FILE lists them all"));
+    }
+    for Rebound { recorded, live, places } in &summary.rebound {
+        let places = counted(*places as usize, "place");
+        push_line(&mut out, 2, &format!("rebound {recorded} to {live} in {places} of served answers"));
     }
     for report in summary.divergences.iter().filter(|report| report.root) {
         out.push_str(&report_text::of(report));
@@ -212,4 +246,8 @@ fn served_line(summary: &Summary) -> String {
         let _ = write!(line, ", {} failed attempts passed over", summary.collapsed_attempts);
     }
     line
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
