@@ -8,7 +8,6 @@ use crate::exit::UsageError;
 use crate::run_environment::{self, PendingStatus};
 use crate::session::now_unix_us;
 use bytes::Bytes;
-use looptape_core::exchange::Exchange;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::redact;
 use looptape_core::replay::learn::Recording;
@@ -113,11 +112,6 @@ const STATUS_WAIT: Duration = Duration::from_millis(200);
 /// A free loopback port.
 pub(crate) async fn listen() -> anyhow::Result<TcpListener> {
     Ok(bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?)
-}
-
-/// All calls of a trace with their bytes.
-pub(crate) fn exchanges(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Vec<Exchange>> {
-    trace.facts.iter().map(|facts| Ok(reader.exchange(trace.row.key, facts.seq)?)).collect()
 }
 
 /// The calls of a trace; their bodies stay where they are until one is wanted.

@@ -13,6 +13,7 @@ mod models;
 mod prune;
 mod record;
 mod replay;
+mod report_files;
 mod resend;
 mod selection;
 mod serve;

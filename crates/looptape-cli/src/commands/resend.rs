@@ -17,7 +17,7 @@ use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::cost::{Cost, Usd};
 use looptape_core::replay::driven::{
-    Coverage, DrivenMoney, Exactness, Figures, FreeOutcome, FreeReport, ResentReport,
+    Coverage, DrivenMoney, Exactness, Figures, FreeOutcome, FreeReport, ResentReport, RunLine,
 };
 use looptape_core::replay::{ModelKind, Options};
 use looptape_proxy::model::Model;
@@ -323,12 +323,24 @@ impl Report {
         }
     }
 
-    /// The exit code that it comes to.
-    pub(super) fn exit(&self, resending: &Resending<'_>) -> Exit {
-        let figures = match self {
+    pub(super) fn figures(&self) -> &Figures {
+        match self {
             Self::Resent(report) => &report.figures,
             Self::Free(report) => &report.figures,
-        };
+        }
+    }
+
+    /// What one run did other than recorded, a line each; empty if nothing.
+    pub(super) fn remarks(&self, run: &RunLine) -> String {
+        match self {
+            Self::Resent(report) => render::resent::remarks(report, run),
+            Self::Free(report) => render::freed::remarks(report, run),
+        }
+    }
+
+    /// The exit code that it comes to.
+    pub(super) fn exit(&self, resending: &Resending<'_>) -> Exit {
+        let figures = self.figures();
         match (figures.coverage, self.verdict(resending.answers())) {
             (Coverage::Interrupted, _) => Exit::Interrupted,
             (Coverage::Whole, Exit::Success) if !figures.refused.is_empty() => Exit::Failure,

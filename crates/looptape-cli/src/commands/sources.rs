@@ -240,7 +240,8 @@ impl ModelPlan<'_> {
         trace: &RecordedTrace,
         speed: Speed,
     ) -> anyhow::Result<AskedModel> {
-        let exchanges = tape::exchanges(reader, trace)?;
+        let exchange = |call: &CallFacts| Ok(reader.exchange(trace.row.key, call.seq)?);
+        let exchanges: Vec<Exchange> = trace.facts.iter().map(exchange).collect::<anyhow::Result<_>>()?;
         Ok(match self.kind {
             ModelKind::Mock => AskedModel::Mock(Arc::new(self.mock(&exchanges, speed))),
             ModelKind::Live => AskedModel::Live(Arc::new(self.live(config, trace, &exchanges)?)),
