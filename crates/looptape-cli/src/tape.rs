@@ -10,6 +10,7 @@ use crate::session::now_unix_us;
 use bytes::Bytes;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::redact;
+use looptape_core::replay::learn::Recording;
 use looptape_core::replay::{
     CallLabel, CannotReplay, Completeness, Masking, Options, RecordedBody, RecordedCall, RecordedOutcome,
     Replayer, RequestBodies, Run, Tape,
@@ -60,6 +61,7 @@ pub(crate) fn server_at(
             .context("replay what there is with --allow-incomplete, or record the run again"),
         CannotReplay::NoSuchStep(step) => UsageError(format!("--from: {step}")).into(),
     })?;
+    let replayer = replayer.with_optional(config.side_calls()?);
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
     let guard = Guard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None)?;
@@ -69,12 +71,20 @@ pub(crate) fn server_at(
     Ok(Ready { server, told })
 }
 
+/// A recorded trace, to be compared with another.
+pub(crate) fn recording(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Recording> {
+    let bytes = Arc::new(TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key));
+    let outlines = reader.outlines(trace.row.key)?;
+    Ok(Recording { calls: calls(trace, &outlines, &bytes), run: recorded_run(reader, trace)? })
+}
+
+fn recorded_run(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Run> {
+    Ok(Run { environment: reader.environment(trace.row.key)?, started_unix_us: trace.row.happened_unix_us() })
+}
+
 /// How requests of a run here and now are masked against those of `trace`.
 fn masking(reader: &Reader, trace: &RecordedTrace, config: &Config, clock: Clock) -> anyhow::Result<Masking> {
-    let recorded = Run {
-        environment: reader.environment(trace.row.key)?,
-        started_unix_us: trace.row.happened_unix_us(),
-    };
+    let recorded = recorded_run(reader, trace)?;
     let started_unix_us = match clock {
         Clock::Real => Some(now_unix_us()),
         Clock::Recorded => recorded.started_unix_us,

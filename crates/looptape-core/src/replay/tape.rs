@@ -8,7 +8,8 @@
 //! once, and a request of it costs about what its own size costs.
 
 use super::components::{self, Endpoint, Normalise, RequestKey};
-use super::masks::{MaskedSpan, Masking};
+use super::masks::propose::{Request, propose};
+use super::masks::{MaskEntry, MaskedSpan, Masking};
 use super::options::Rung;
 use super::recorded_body::RecordedBody;
 use super::references;
@@ -355,6 +356,15 @@ impl Tape {
     pub(super) fn masked_spans(&self, id: EntryId) -> Vec<MaskedSpan> {
         let call = &self.entry(id).call;
         self.masking.spans(call.wire, &(self.normalise)(&call.body.read()))
+    }
+
+    /// The masks with which a live request would match a recorded call, beyond those that apply already.
+    pub(super) fn proposed_masks(&self, id: EntryId, live: Request<'_>) -> Option<Vec<MaskEntry>> {
+        let entry = self.entry(id);
+        let stored = entry.call.body.read();
+        let body = (self.normalise)(&stored);
+        let recorded = Request { wire: entry.call.wire, endpoint: &entry.endpoint, body: &body };
+        propose(&self.masking, recorded, live)
     }
 
     /// The calls of a shape, in recorded order.
