@@ -54,7 +54,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Record(record::Args),
-    Replay(replay::Args),
+    Replay(Box<replay::Args>),
     Serve(serve::Args),
     Ls(ls::Args),
     Show(show::Args),

@@ -114,6 +114,10 @@ mod tests {
             ],
         };
         let style = Style { color: Color::Off, width: 110 };
-        insta::assert_snapshot!(table(&comparison, style), @"");
+        insta::assert_snapshot!(table(&comparison, style), @r"
+        model  verdict        ended     steps  tokens in  out      cost     time  loops/min
+        large  pass 0.9       exit 0        7      12.3k  678  ≥$0.0123  20.00 s        3.0
+        small  FAIL (exit 1)  finished      –          –    –         –        –          –
+        ");
     }
 }
