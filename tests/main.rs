@@ -17,6 +17,7 @@ mod offline;
 mod passthrough;
 mod private;
 mod replays;
+mod reports;
 mod resend;
 mod secrets;
 mod served_recordings;

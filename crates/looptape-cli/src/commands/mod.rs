@@ -12,6 +12,7 @@ mod matching;
 mod prune;
 mod record;
 mod replay;
+mod report_files;
 mod resend;
 mod selection;
 mod serve;
@@ -52,7 +53,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Record(record::Args),
-    Replay(replay::Args),
+    Replay(Box<replay::Args>),
     Serve(serve::Args),
     Ls(ls::Args),
     Show(show::Args),

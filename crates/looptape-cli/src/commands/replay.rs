@@ -3,6 +3,7 @@
 use super::child_run;
 use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
+use super::report_files::ReportArgs;
 use super::resend::{ResendArgs, Resending};
 use super::sources::{AskedModel, SourceArgs};
 use crate::child::environment::Mode;
@@ -12,11 +13,13 @@ use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::money::Money;
 use crate::render;
+use crate::render::junit::Case;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
 use crate::session::{Global, find, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
+use looptape_core::replay::driven::RunLine;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
@@ -24,7 +27,6 @@ use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +44,7 @@ use std::time::Duration;
 Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
+  looptape replay 4bf92f35 --junit replay.xml -- node agent.mjs
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
@@ -59,9 +62,8 @@ pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// How loosely a request may match: 0 the same bytes, 1 the same JSON, 2 with round-trip ids renamed,
     /// 3 with volatile values masked: ids, times, temporary folders, ports, and the run's own folder, user, day
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
@@ -197,7 +199,7 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
     };
     if let Some(listen) = args.listen.address() {
         let (exit, report) = library::run((listen, &args.listen), &resending(None))?;
-        write_report(args.report.as_deref(), &report)?;
+        args.reports.write(&report, &[])?;
         return Ok(exit);
     }
     let store = args.store(global, config)?;
@@ -206,8 +208,18 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
     let report = report?;
     let exit = report.tell(args.json)?;
     gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
-    write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
+    let runs = &report.figures().runs;
+    let remarks: Vec<String> = runs.iter().map(|run| report.remarks(run)).collect();
+    let cases: Vec<Case<'_>> = runs.iter().zip(&remarks).map(|(run, why)| run_case(run, why)).collect();
+    args.reports.write(&serde_json::to_value(&report)?, &cases)?;
     Ok(exit)
+}
+
+/// A trace whose own requests were sent.
+fn run_case<'a>(run: &'a RunLine, remarks: &'a str) -> Case<'a> {
+    let diverged = run.replay.as_ref().is_some_and(|replay| !replay.divergences.is_empty());
+    let exit = if diverged || !remarks.is_empty() { Exit::Diverged } else { Exit::Success };
+    Case { trace: &run.trace, agent: None, exit, agent_code: None, summary: run.replay.as_ref(), remarks }
 }
 
 /// What came of running an agent against a recording.
@@ -298,7 +310,15 @@ fn with_child<M: Model>(
         "money": money,
         "replay": summary,
     });
-    write_report(args.report.as_deref(), &report)?;
+    let case = Case {
+        trace: id.as_str(),
+        agent: trace.row.agent.as_deref(),
+        exit,
+        agent_code: Some(child.code),
+        summary: Some(&summary),
+        remarks: "",
+    };
+    args.reports.write(&report, &[case])?;
     for (remark, times) in asked.map(AskedModel::remarks).unwrap_or_default() {
         global.say(&format!("looptape: {remark} ({times} ×)"));
     }
@@ -342,10 +362,4 @@ fn exit(summary: &Summary, ended: Ended, allow_unused: bool, money: &Money) -> E
         _ if money.is_over() => Exit::Gate,
         _ => Exit::Success,
     }
-}
-
-fn write_report(file: Option<&Path>, report: &serde_json::Value) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    std::fs::write(file, text).with_context(|| format!("the report cannot be written to {}", file.display()))
 }

@@ -34,6 +34,7 @@ pub mod learn;
 mod live;
 mod masks;
 mod near;
+mod next_step;
 mod options;
 mod provenance;
 mod recorded_body;
@@ -41,12 +42,14 @@ mod references;
 pub mod refusal;
 mod replayer;
 mod report;
+pub mod report_text;
 pub mod retry;
 pub mod schedule;
 mod side_calls;
 mod summary;
 mod tape;
 mod timeline;
+mod tool_results;
 
 #[cfg(test)]
 mod scenarios;
