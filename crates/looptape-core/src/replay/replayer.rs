@@ -700,8 +700,8 @@ impl Replayer {
             return Report::new(DivergenceCode::IncompleteRecording, at, message);
         }
         let message = match matching.len() {
-            1 => "This request was recorded once, and its answer has been served.".to_owned(),
-            n => format!("This request was recorded {n} times, and each answer has been served."),
+            1 => format!("{} was recorded once, and its answer has been served.", request_of(at)),
+            n => format!("{} was recorded {n} times, and each answer has been served.", request_of(at)),
         };
         Report::new(DivergenceCode::Exhausted, at, message)
     }
@@ -765,6 +765,10 @@ fn mask_uses(masks: BTreeMap<Pair, (CallLabel, u32)>) -> Vec<MaskUse> {
         .collect();
     uses.sort_by_key(|used| used.label.seq);
     uses
+}
+
+fn request_of(label: Option<CallLabel>) -> String {
+    label.map_or("This request".to_owned(), |label| format!("The request of {label}"))
 }
 
 fn unused_recording(unused: &[CallLabel], is_only_report: bool) -> Report {
