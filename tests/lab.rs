@@ -7,7 +7,7 @@ use looptape_core::replay::{CallLabel, Completeness, Options, RecordedCall, Repl
 use looptape_core::{TraceId, derive};
 use looptape_proxy::guard::Guard;
 use looptape_proxy::server::{Server, bind};
-use looptape_proxy::tape_server::TapeServer;
+use looptape_proxy::tape_server::{Speed, TapeServer};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy};
 use looptape_store::{
@@ -166,6 +166,14 @@ impl Recorded {
     }
 
     pub(crate) async fn replay_with(&self, options: Options) -> Replaying {
+        self.replay_as(options, Speed::AtOnce).await
+    }
+
+    pub(crate) async fn replay_at(&self, speed: Speed) -> Replaying {
+        self.replay_as(Options::default(), speed).await
+    }
+
+    async fn replay_as(&self, options: Options, speed: Speed) -> Replaying {
         let calls = self.facts.iter().zip(&self.exchanges).map(|(facts, exchange)| {
             let label = CallLabel { seq: facts.seq, step: Some(facts.seq + 1), lane: 0 };
             let body = derive::decode_body(&exchange.request_headers, &exchange.request_body, &[]).bytes;
@@ -180,7 +188,8 @@ impl Recorded {
         let replayer = Replayer::new(tape, options).unwrap();
         let guard = Guard::new(loopback(), None).unwrap();
         let patterns = Arc::new(Patterns::builtin());
-        let tape = Arc::new(TapeServer::new(replayer, self.exchanges.clone(), patterns, guard, [7; 32]));
+        let tape = TapeServer::new(replayer, self.exchanges.clone(), patterns, guard, [7; 32]);
+        let tape = Arc::new(tape.at_speed(speed));
         let server = Server::start(bind(loopback()).await.unwrap(), tape.clone()).unwrap();
         Replaying { origin: format!("http://{}", server.address()), tape, server }
     }

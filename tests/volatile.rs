@@ -146,3 +146,115 @@ async fn a_project_names_its_own_masks() {
     let refused = run(&env, &replay).await;
     assert!(refused.stderr.contains("a JSON pointer begins with `/`"), "{}", refused.stderr);
 }
+
+/// An agent that counts its own runs, and says the count.
+const COUNTING: &str = r#"
+import json, os, sys, urllib.request
+base = os.environ["OPENAI_BASE_URL"].rstrip("/")
+messages = [{"role": "user", "content": f"run #{sys.argv[1]}: greet {sys.argv[2]}"}]
+body = json.dumps({"model": "m", "messages": messages}).encode()
+request = urllib.request.Request(base + "/chat/completions", body, {"content-type": "application/json"})
+urllib.request.urlopen(request, timeout=20).read()
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn masks_are_learned_written_and_enough() {
+    let answer = r#"{"id":"x","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}"#;
+    let upstream = ScriptedUpstream::answering(move |_| Answer::json(answer)).await.unwrap();
+    let mut env = TestEnv::new();
+    env.set("OPENAI_BASE_URL", &format!("{}/v1", upstream.url()));
+    let agent = env.home().join("agent.py");
+    let agent = agent.to_str().unwrap();
+    std::fs::write(agent, COUNTING).unwrap();
+    let folder = env.work_in("project").to_owned();
+    let settings = folder.join("looptape.toml");
+    std::fs::write(&settings, "# ours\n[retention]\nmax_age = \"30d\" # a month\n").unwrap();
+    for (trace, number, who) in [("a", "17", "Ann"), ("b", "18", "Ann"), ("c", "18", "Bob")] {
+        let ran = run(&env, &["record", "--trace", trace, "--", "python3", agent, number, who]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+    let replay = ["replay", "a", "--", "python3", agent, "19", "Ann"];
+    let diverged = run(&env, &replay).await;
+    assert_eq!(diverged.code, Some(3), "{diverged:?}");
+    assert!(diverged.stderr.contains("pattern = "), "{}", diverged.stderr);
+
+    let other = run(&env, &["learn", "b", "c"]).await;
+    assert_eq!(other.code, Some(3), "{other:?}");
+    assert!(
+        other.stdout.contains("no masks are proposed") && other.stdout.contains("[-Ann-]{+Bob+}"),
+        "{other:?}"
+    );
+    let same = run(&env, &["learn", "a", "a"]).await;
+    assert!(same.stdout.starts_with("nothing to learn"), "{same:?}");
+
+    let learned = run(&env, &["learn", "a", "b", "--write"]).await;
+    assert_eq!(learned.code, Some(0), "{learned:?}");
+    let written = std::fs::read_to_string(&settings).unwrap();
+    assert!(
+        written.starts_with("# ours\n[retention]\nmax_age = \"30d\" # a month\n\n[[mask]]\n"),
+        "{written}"
+    );
+    assert!(written.contains(r"pattern = 'run #(\d+):'"), "{written}");
+    assert_eq!(run(&env, &replay).await.code, Some(0));
+    let again: serde_json::Value =
+        serde_json::from_str(&run(&env, &["learn", "a", "b", "--json"]).await.stdout).unwrap();
+    assert_eq!((&again["enough"], &again["masks"]), (&true.into(), &serde_json::json!([])));
+    assert_eq!(run(&env, &["replay", "a", "--", "python3", agent, "19", "Bob"]).await.code, Some(3));
+}
+
+/// An agent that asks what it should look at, and says it; the answer comes in pieces.
+const FOLLOWING: &str = r#"
+import json, os, sys, tempfile, urllib.request
+base = os.environ["OPENAI_BASE_URL"].rstrip("/")
+work = tempfile.mkdtemp(prefix="agent-")
+messages = [{"role": "user", "content": f"work in {work}"}]
+def ask():
+    body = json.dumps({"model": "m", "stream": True, "messages": messages}).encode()
+    request = urllib.request.Request(base + "/chat/completions", body, {"content-type": "application/json"})
+    text = ""
+    for line in urllib.request.urlopen(request, timeout=20):
+        if line.startswith(b"data: {"):
+            text += json.loads(line[6:])["choices"][0]["delta"].get("content", "")
+    return text
+messages.append({"role": "assistant", "content": ask()})
+messages.append({"role": "user", "content": "and then?"})
+last = ask()
+print("own" if f"in {work}/out.csv" in last else last)
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_name_the_live_folder_if_wanted() {
+    let upstream = ScriptedUpstream::answering(|request| {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        let task = body["messages"][0]["content"].as_str().unwrap();
+        let said = format!("look in {}/out.csv", task.trim_start_matches("work in "));
+        let (one, two) = said.split_at(20);
+        let event = |text: &str| {
+            format!(
+                "data: {}\n\n",
+                serde_json::json!({"choices": [{"index": 0, "delta": {"content": text}}]})
+            )
+        };
+        Answer::status(200)
+            .header("content-type", "text/event-stream")
+            .piece(event(one))
+            .piece(event(two))
+            .piece("data: [DONE]\n\n")
+    })
+    .await
+    .unwrap();
+    let mut env = TestEnv::new();
+    env.set("OPENAI_BASE_URL", &format!("{}/v1", upstream.url()));
+    let agent = env.home().join("agent.py");
+    let agent = agent.to_str().unwrap();
+    std::fs::write(agent, FOLLOWING).unwrap();
+    let ran = run(&env, &["record", "--", "python3", agent]).await;
+    assert_eq!(ran.stdout, "own\n", "{ran:?}");
+    let trace = ran.trace().to_owned();
+    let as_recorded = run(&env, &["replay", &trace, "--", "python3", agent]).await;
+    assert_eq!(as_recorded.code, Some(0), "{as_recorded:?}");
+    assert!(as_recorded.stdout.starts_with("look in /tmp/"), "{as_recorded:?}");
+    let rebound = run(&env, &["replay", &trace, "--rebind", "--", "python3", agent]).await;
+    assert_eq!((rebound.code, rebound.stdout.as_str()), (Some(0), "own\n"), "{rebound:?}");
+    assert!(rebound.stderr.contains("looptape:   rebound /tmp/agent-"), "{}", rebound.stderr);
+}

@@ -3,7 +3,7 @@
 
 mod access;
 mod agent;
-mod process;
+pub(crate) mod process;
 mod retention;
 mod stopping;
 mod traces;

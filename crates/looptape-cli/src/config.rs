@@ -3,7 +3,7 @@
 use crate::place::nearest_project;
 use anyhow::Context;
 use looptape_core::redact::{Patterns, RedactConfig};
-use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind};
+use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind, SideCallEntry, SideCalls};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub(crate) struct Config {
     pub(crate) masks: MasksConfig,
     /// `[[mask]]`: values of requests that differ from run to run.
     pub(crate) mask: Vec<MaskEntry>,
+    /// `[[side_call]]`: calls that may come or stay away.
+    pub(crate) side_call: Vec<SideCallEntry>,
     #[serde(skip)]
     pub(crate) path: Option<PathBuf>,
 }
@@ -64,10 +66,17 @@ impl Config {
     /// The masks of `[[mask]]`, checked.
     pub(crate) fn configured_masks(&self) -> anyhow::Result<Vec<ConfiguredMask>> {
         let masks = self.mask.iter().map(ConfiguredMask::try_from).collect::<Result<_, _>>();
-        masks.with_context(|| match &self.path {
-            Some(path) => format!("{} is not valid", path.display()),
-            None => "the masks are not valid".to_owned(),
-        })
+        masks.with_context(|| self.is_not_valid())
+    }
+
+    /// The optional calls of `[[side_call]]` and those that are known, checked.
+    pub(crate) fn side_calls(&self) -> anyhow::Result<SideCalls> {
+        SideCalls::with(&self.side_call).with_context(|| self.is_not_valid())
+    }
+
+    fn is_not_valid(&self) -> String {
+        let name = |path: &PathBuf| path.display().to_string();
+        format!("{} is not valid", self.path.as_ref().map_or("the configuration".to_owned(), name))
     }
 
     /// The secret patterns to look for.

@@ -2,6 +2,7 @@
 
 use crate::child::claude_code;
 use crate::child::environment::Variables;
+use crate::child::surroundings::Clock;
 use crate::config::Config;
 use crate::exit::UsageError;
 use crate::run_environment::{self, PendingStatus};
@@ -9,6 +10,7 @@ use crate::session::now_unix_us;
 use bytes::Bytes;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::redact;
+use looptape_core::replay::learn::Recording;
 use looptape_core::replay::{
     CallLabel, CannotReplay, Completeness, Masking, Options, RecordedBody, RecordedCall, RecordedOutcome,
     Replayer, RequestBodies, Run, Tape,
@@ -39,15 +41,27 @@ pub(crate) fn server(
     options: Options,
     config: &Config,
 ) -> anyhow::Result<Ready> {
+    server_at(reader, trace, options, config, Clock::Real)
+}
+
+/// The same for an agent with this clock.
+pub(crate) fn server_at(
+    reader: &Reader,
+    trace: &RecordedTrace,
+    options: Options,
+    config: &Config,
+    clock: Clock,
+) -> anyhow::Result<Ready> {
     let bytes = Arc::new(TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key));
     let outlines = reader.outlines(trace.row.key)?;
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
-        .masked_by(masking(reader, trace, config)?);
+        .masked_by(masking(reader, trace, config, clock)?);
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
         CannotReplay::HasHoles(holes) => anyhow::Error::new(holes)
             .context("replay what there is with --allow-incomplete, or record the run again"),
         CannotReplay::NoSuchStep(step) => UsageError(format!("--from: {step}")).into(),
     })?;
+    let replayer = replayer.with_optional(config.side_calls()?);
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
     let guard = Guard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None)?;
@@ -57,19 +71,35 @@ pub(crate) fn server(
     Ok(Ready { server, told })
 }
 
+/// A recorded trace, to be compared with another.
+pub(crate) fn recording(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Recording> {
+    let bytes = Arc::new(TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key));
+    let outlines = reader.outlines(trace.row.key)?;
+    Ok(Recording { calls: calls(trace, &outlines, &bytes), run: recorded_run(reader, trace)? })
+}
+
+fn recorded_run(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Run> {
+    Ok(Run { environment: reader.environment(trace.row.key)?, started_unix_us: trace.row.happened_unix_us() })
+}
+
 /// How requests of a run here and now are masked against those of `trace`.
-fn masking(reader: &Reader, trace: &RecordedTrace, config: &Config) -> anyhow::Result<Masking> {
-    let recorded = Run {
-        environment: reader.environment(trace.row.key)?,
-        started_unix_us: trace.row.happened_unix_us(),
+fn masking(reader: &Reader, trace: &RecordedTrace, config: &Config, clock: Clock) -> anyhow::Result<Masking> {
+    let recorded = recorded_run(reader, trace)?;
+    let started_unix_us = match clock {
+        Clock::Real => Some(now_unix_us()),
+        Clock::Recorded => recorded.started_unix_us,
     };
-    let mut live = Run { environment: None, started_unix_us: Some(now_unix_us()) };
+    let mut live = Run { environment: None, started_unix_us };
     if let Some(then) = &recorded.environment {
         let now = run_environment::capture();
         let status_matters = then.git.as_ref().is_some_and(|git| git.status.is_some());
         let status = if status_matters { PendingStatus::of(&now) } else { None };
         let whole = status.and_then(|status| status.added_to(&now, STATUS_WAIT));
-        live.environment = Some(whole.unwrap_or(now));
+        let mut environment = whole.unwrap_or(now);
+        if clock == Clock::Recorded {
+            environment.local_date = then.local_date;
+        }
+        live.environment = Some(environment);
     }
     Ok(Masking::between(&recorded, &live)
         .without(config.masks.disable.iter().copied())

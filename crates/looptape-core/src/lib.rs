@@ -28,6 +28,7 @@ pub mod trace_id;
 pub mod usage;
 pub mod varint;
 pub mod view;
+pub mod visible_text;
 pub mod wire;
 
 pub use digest::Digest;

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod asking;
 pub mod child_trace;
+pub mod egress;
 pub mod guard;
 pub mod model;
 pub mod reply;

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use looptape_core::exchange::{Exchange, Outcome};
+use looptape_core::exchange::{Answer, Exchange, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Binding, Credentials, Patterns, Vault, VaultKey, redact_body, redact_path};
@@ -330,6 +330,18 @@ impl<M: Model> TapeServer<M> {
         Plan::Serve(Box::new(Serve { serving, seq, rung, request, binding }))
     }
 
+    /// The answer with live values in the place of recorded ones, if that is wanted and there are any. A
+    /// request that was recorded byte for byte gets the recorded bytes.
+    fn rebound(&self, answer: &Answer, rung: Rung) -> Option<Answer> {
+        if rung == Rung::Bytes {
+            return None;
+        }
+        let rebinding = self.lock().replayer.as_ref()?.rebinding();
+        let rebound = rebinding.apply(answer)?;
+        self.lock().replayer.as_mut()?.note_rebound(&rebound.places);
+        Some(rebound.answer)
+    }
+
     async fn serve(
         &self,
         live: &Live<'_>,
@@ -352,8 +364,10 @@ impl<M: Model> TapeServer<M> {
         };
         match response.outcome {
             Outcome::Answered(answer) => {
-                let prepared = Prepared::new(&answer, response.sent_us, &binding);
-                let likeness = match binding.is_empty() && !prepared.is_retryable() {
+                let rebound = self.rebound(&answer, rung);
+                let recorded = rebound.as_ref().unwrap_or(&answer);
+                let prepared = Prepared::new(recorded, response.sent_us, &binding);
+                let likeness = match binding.is_empty() && rebound.is_none() && !prepared.is_retryable() {
                     true => Likeness::AsRecorded,
                     false => Likeness::Other,
                 };

@@ -44,23 +44,52 @@ const KEYS: &[&str] = &["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY",
 
 /// The same, but only where the parent has one.
 const KEYS_IF_SET: &[&str] = &[
+    "AI21_API_KEY",
+    "AI_GATEWAY_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
+    "ANYSCALE_API_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_AI_API_KEY",
+    "AZURE_API_KEY",
+    "AZURE_OPENAI_AD_TOKEN",
     "AZURE_OPENAI_API_KEY",
     "CEREBRAS_API_KEY",
     "CLAUDE_CODE_OAUTH_TOKEN",
     "CODEX_API_KEY",
     "COHERE_API_KEY",
     "CO_API_KEY",
+    "DASHSCOPE_API_KEY",
+    "DATABRICKS_TOKEN",
+    "DEEPINFRA_API_KEY",
     "DEEPSEEK_API_KEY",
     "FIREWORKS_API_KEY",
     "GOOGLE_GENERATIVE_AI_API_KEY",
     "GROQ_API_KEY",
     "HF_TOKEN",
+    "HUGGINGFACE_API_KEY",
+    "HUGGING_FACE_HUB_TOKEN",
+    "JINA_API_KEY",
+    "LITELLM_API_KEY",
     "MISTRAL_API_KEY",
+    "MOONSHOT_API_KEY",
+    "NVIDIA_API_KEY",
+    "NVIDIA_NIM_API_KEY",
+    "OLLAMA_API_KEY",
+    "OPENAI_ADMIN_KEY",
     "OPENROUTER_API_KEY",
+    "PERPLEXITYAI_API_KEY",
     "PERPLEXITY_API_KEY",
+    "REPLICATE_API_TOKEN",
+    "SAMBANOVA_API_KEY",
+    "TOGETHERAI_API_KEY",
     "TOGETHER_API_KEY",
+    "VOYAGE_API_KEY",
+    "WATSONX_API_KEY",
     "XAI_API_KEY",
+    "ZAI_API_KEY",
 ];
 
 /// What stands in place of a key.
@@ -129,6 +158,19 @@ fn replay_only(parent: &dyn Fn(&str) -> Option<String>) -> Variables {
     // Both would fetch from or send to hosts that a replay has no business with.
     set.push(("LITELLM_LOCAL_MODEL_COST_MAP".into(), "True".into()));
     set.push(("OPENAI_AGENTS_DISABLE_TRACING".into(), "1".into()));
+    set
+}
+
+/// Points HTTP clients at a proxy at `origin` that lets nothing through, for every host but this one.
+pub(crate) fn egress_blocked(origin: &str) -> Variables {
+    const PROXIES: &[&str] =
+        &["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let mut set: Variables = PROXIES.iter().map(|name| ((*name).to_owned(), origin.to_owned())).collect();
+    for name in ["NO_PROXY", "no_proxy"] {
+        set.push((name.to_owned(), "127.0.0.1,localhost,::1".to_owned()));
+    }
+    // Node's own fetch looks at these variables only if it is told to.
+    set.push(("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned()));
     set
 }
 
@@ -268,5 +310,19 @@ mod tests {
             assert_eq!(get(&set, name).as_deref(), Some(DUMMY_KEY));
         }
         assert!(set.iter().all(|(_, v)| !v.contains("sk-real")));
+        for name in key_variables() {
+            let has_it = |asked: &str| (asked == name).then(|| "sk-real".to_owned());
+            let set = variables(Mode::Replay, "http://p", "t", &has_it);
+            assert_eq!(get(&set, name).as_deref(), Some(DUMMY_KEY), "{name}");
+        }
+    }
+
+    #[test]
+    fn blocked_egress_leaves_this_machine_alone() {
+        let set = egress_blocked("http://127.0.0.1:9");
+        for name in ["https_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+            assert_eq!(get(&set, name).unwrap(), "http://127.0.0.1:9");
+        }
+        assert_eq!(get(&set, "NO_PROXY").unwrap(), "127.0.0.1,localhost,::1");
     }
 }

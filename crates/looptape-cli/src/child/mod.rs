@@ -4,3 +4,5 @@ pub(crate) mod claude_code;
 pub(crate) mod environment;
 pub(crate) mod overlay;
 pub(crate) mod process;
+pub(crate) mod recorded_clock;
+pub(crate) mod surroundings;

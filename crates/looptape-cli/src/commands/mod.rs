@@ -5,11 +5,14 @@ mod demo;
 mod diff;
 mod doctor;
 mod import;
+mod learn;
+mod library;
 mod ls;
 mod matching;
 mod prune;
 mod record;
 mod replay;
+mod report_files;
 mod resend;
 mod selection;
 mod serve;
@@ -19,6 +22,7 @@ mod verify;
 
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
+pub(crate) use learn::Learned;
 pub(crate) use prune::Pruned;
 pub(crate) use show::StepDetail;
 
@@ -54,6 +58,7 @@ enum Verb {
     Diff(diff::Args),
     Stats(stats::Args),
     Import(import::Args),
+    Learn(learn::Args),
     Verify(verify::Args),
     Prune(prune::Args),
     Doctor(doctor::Args),
@@ -73,6 +78,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
+        Verb::Learn(args) => learn::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),
         Verb::Prune(args) => prune::run(global, &args),
         Verb::Doctor(args) => doctor::run(global, &args),

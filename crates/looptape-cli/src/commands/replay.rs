@@ -1,18 +1,23 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
 use super::child_run;
+use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
+use super::report_files::ReportArgs;
 use super::resend::{ResendArgs, Resending};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
+use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
+use crate::render::junit::Case;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
 use crate::session::{Global, find, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
+use looptape_core::replay::driven::RunLine;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
@@ -20,7 +25,6 @@ use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,11 +41,14 @@ use std::time::Duration;
 Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
+  looptape replay 4bf92f35 --junit replay.xml -- node agent.mjs
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
   looptape replay last --free-run                let the answers drive, with the recorded tools
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
+  looptape replay last --clock recorded --block-egress -- python agent.py
+  looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
 0 replayed.")]
@@ -49,9 +56,8 @@ pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// How loosely a request may match: 0 the same bytes, 1 the same JSON, 2 with round-trip ids renamed,
     /// 3 with volatile values masked: ids, times, temporary folders, ports, and the run's own folder, user, day
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
@@ -67,6 +73,8 @@ pub(crate) struct Args {
     /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
     #[arg(long, value_name = "N", default_value = "0", value_parser = speed)]
     speed: Speed,
+    #[command(flatten)]
+    surroundings: SurroundingsArgs,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
@@ -81,6 +89,8 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     resend: ResendArgs,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// The agent's command line
     #[arg(last = true, value_name = "CMD", help_heading = "Arguments")]
     command: Vec<OsString>,
@@ -148,18 +158,21 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     };
     let trace = reader.load(find(&reader, name)?)?;
-    let Ready { server, told } = tape::server(&reader, &trace, args.options(), &config)?;
+    let clock = args.surroundings.clock;
+    let Ready { server, mut told } = tape::server_at(&reader, &trace, args.options(), &config, clock)?;
+    let started = trace.row.happened_unix_us();
+    let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
+    told.extend(surroundings.variables());
     let store = args.store(global, &config)?;
     let about = About { recording: &trace.row, why: "replay".to_owned(), command: &args.command };
     let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
     let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
-    let run = AgentRun { trace: &trace, ready: Ready { server, told }, store, stored };
+    let run = AgentRun { trace: &trace, ready: Ready { server, told }, surroundings, store, stored };
     with_child(global, args, run)
 }
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let store = args.store(global, config)?;
-    let resending = Resending {
+    let resending = |store| Resending {
         global,
         config,
         reader,
@@ -167,15 +180,31 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         args: &args.resend,
         options: args.options(),
         speed: args.speed,
-        store: store.as_ref(),
+        store,
     };
-    let report = resending.run();
+    if let Some(listen) = args.listen.address() {
+        let (exit, report) = library::run((listen, &args.listen), &resending(None))?;
+        args.reports.write(&report, &[])?;
+        return Ok(exit);
+    }
+    let store = args.store(global, config)?;
+    let report = resending(store.as_ref()).run();
     let gaps = store.map(ReplayStore::finish).unwrap_or_default();
     let report = report?;
     let exit = report.tell(args.json)?;
     gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
-    write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
+    let runs = &report.figures().runs;
+    let remarks: Vec<String> = runs.iter().map(|run| report.remarks(run)).collect();
+    let cases: Vec<Case<'_>> = runs.iter().zip(&remarks).map(|(run, why)| run_case(run, why)).collect();
+    args.reports.write(&serde_json::to_value(&report)?, &cases)?;
     Ok(exit)
+}
+
+/// A trace whose own requests were sent.
+fn run_case<'a>(run: &'a RunLine, remarks: &'a str) -> Case<'a> {
+    let diverged = run.replay.as_ref().is_some_and(|replay| !replay.divergences.is_empty());
+    let exit = if diverged || !remarks.is_empty() { Exit::Diverged } else { Exit::Success };
+    Case { trace: &run.trace, agent: None, exit, agent_code: None, summary: run.replay.as_ref(), remarks }
 }
 
 /// What came of running an agent against a recording.
@@ -218,12 +247,13 @@ pub(super) fn replay<M: Model>(
 struct AgentRun<'a, M> {
     trace: &'a RecordedTrace,
     ready: Ready<M>,
+    surroundings: Surroundings,
     store: Option<ReplayStore>,
     stored: Option<ReplayTrace>,
 }
 
 fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> anyhow::Result<Exit> {
-    let AgentRun { trace, mut ready, store, stored } = run;
+    let AgentRun { trace, mut ready, surroundings, store, stored } = run;
     let id = &trace.row.id;
     let own = stored.as_ref().map(|stored| stored.id().clone());
     ready.told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
@@ -239,6 +269,8 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
             return Ok(not_started.exit);
         }
     };
+    let (summary, guarantees) = surroundings.finish(summary);
+    let guarantee = format!("the replay server has no upstream client; {}", guarantees.sentence());
     let exit = exit(&summary, child, args.allow_unused);
     let report = json!({
         "format": 1,
@@ -247,14 +279,24 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
         "interrupted": child.interrupted.map(Interruption::as_str),
         "child_exit_code": child.code,
         "exit_code": exit.code(),
-        "guarantee": "the replay server has no upstream client; the agent's provider keys were dummies",
+        "guarantee": guarantee,
+        "guarantees": guarantees,
         "replay": summary,
     });
-    write_report(args.report.as_deref(), &report)?;
+    let case = Case {
+        trace: id.as_str(),
+        agent: trace.row.agent.as_deref(),
+        exit,
+        agent_code: Some(child.code),
+        summary: Some(&summary),
+        remarks: "",
+    };
+    args.reports.write(&report, &[case])?;
     if !global.quiet || exit != Exit::Success {
         let own = own.as_ref();
         let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps };
         anstream::eprint!("{}", render::replayed::text(&told));
+        anstream::eprintln!("looptape: {guarantee}");
     }
     Ok(exit)
 }
@@ -279,10 +321,4 @@ fn exit(summary: &Summary, ended: Ended, allow_unused: bool) -> Exit {
         (Verdict::Unused, _) if !allow_unused => Exit::Unused,
         _ => Exit::Success,
     }
-}
-
-fn write_report(file: Option<&Path>, report: &serde_json::Value) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    std::fs::write(file, text).with_context(|| format!("the report cannot be written to {}", file.display()))
 }

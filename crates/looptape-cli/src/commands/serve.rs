@@ -134,19 +134,19 @@ impl Gateway<'_> {
 }
 
 /// SIGTERM and SIGINT.
-struct StopSignals {
+pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let terminate = signal(SignalKind::terminate()).context("signals cannot be handled")?;
         let interrupt = signal(SignalKind::interrupt()).context("signals cannot be handled")?;
         Ok(Self { terminate, interrupt })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -255,14 +255,14 @@ fn say_what_is_missing(report: &RecorderReport) {
     }
 }
 
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let by_name =
         || Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.strip_prefix("localhost:")?.parse().ok()?)));
     text.parse().ok().or_else(by_name).ok_or_else(|| "write for example 127.0.0.1:4100".to_owned())
 }
 
 /// A token is a path segment that no client encodes.
-fn parse_token(text: &str) -> Result<String, String> {
+pub(super) fn parse_token(text: &str) -> Result<String, String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     match !text.is_empty() && text.bytes().all(plain) {
         true => Ok(text.to_owned()),

@@ -103,7 +103,7 @@ fn rewrite(bytes: &[u8], mut replacement: impl FnMut(SecretNumber) -> Option<Vec
     }
 }
 
-fn json_escaped(value: &[u8]) -> Vec<u8> {
+pub(super) fn json_escaped(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
     for &byte in value {
         match byte {

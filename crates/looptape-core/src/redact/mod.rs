@@ -4,7 +4,8 @@
 //! headers ([`redact_headers`]), paths ([`redact_path`]). A secret is found by what it looks like
 //! ([`Patterns`]) or by where it stood ([`Credentials`]: header values and query keys of the same
 //! exchange), and a numbered placeholder takes its place (`placeholders`). In replay, placeholders are
-//! renamed for matching ([`normalise`]) and bound to the live request's own secrets ([`Binding`]).
+//! renamed for matching ([`normalise`]) and bound to the live request's own secrets ([`Binding`]); the
+//! same search lets live values stand for recorded ones in answers ([`Rebinding`]).
 //!
 //! Invariants: outside the replaced spans every byte stays; valid JSON and valid events stay valid; a
 //! value in memory is never shown by `Debug`; redacting what is already redacted changes nothing.
@@ -26,6 +27,7 @@ mod likeness;
 mod patterns;
 mod placeholders;
 mod query;
+mod rebind;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -37,4 +39,5 @@ pub use header_values::redact_headers;
 pub use patterns::{Patterns, PatternsError, RedactConfig};
 pub use placeholders::{Found, PLACEHOLDER, SecretNumber, Vault, VaultKey, placeholders};
 pub use query::redact_path;
+pub use rebind::{Rebinding, Rebound};
 pub use stream::redact_answer;

@@ -11,7 +11,7 @@
 use super::body::{Redacted, redact_body};
 use super::credentials::Credentials;
 use super::decoded::DecodedText;
-use super::findings::{Pieces, search};
+use super::findings::{Pieces, merge, search};
 use super::json_strings::{last_key, string_values};
 use super::patterns::Patterns;
 use super::placeholders::Vault;
@@ -34,6 +34,16 @@ pub fn redact_answer<'a>(
         found.extend(secrets.into_iter().map(|secret| text.pieces(secret)));
     }
     Redacted::replace(body, found, vault)
+}
+
+/// Where known values stand in an answer, whole or in the pieces in which a stream delivered them.
+pub(super) fn places_of(known: &Credentials, body: &[u8]) -> Vec<Pieces> {
+    let mut found: Vec<Pieces> = known.find(body).into_iter().map(|range| vec![range]).collect();
+    for text in reassemble(body, documents(body)) {
+        let places = known.find(&text.joined);
+        found.extend(places.into_iter().map(|place| text.pieces(place)));
+    }
+    merge(found)
 }
 
 /// Values that are the same or random in every event: joined, they mean nothing.
@@ -59,7 +69,7 @@ const NOT_TEXT: &[&[u8]] = &[
 ];
 
 /// The JSON text of a stream's events; empty if the body is no stream.
-fn documents(body: &[u8]) -> Vec<Range<usize>> {
+pub(super) fn documents(body: &[u8]) -> Vec<Range<usize>> {
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     let is_sse =
         [&b"data:"[..], b"event:", b":", b"id:", b"retry:"].iter().any(|field| text.starts_with(field));

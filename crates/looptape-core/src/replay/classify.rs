@@ -6,10 +6,12 @@
 
 use super::components::{Component, Components, Endpoint, RequestKey, Split};
 use super::difference::{self, Difference};
-use super::masks::Mismatch;
+use super::masks::propose::Request;
+use super::masks::{MaskEntry, Mismatch};
 use super::options::Rung;
 use super::report::{DivergenceCode, Nearest, Report};
 use super::tape::{CallLabel, Completeness, EntryId, Shape, Tape};
+use super::tool_results;
 use crate::canonical::Json;
 use crate::facts::Lineage;
 use crate::wire::Wire;
@@ -22,6 +24,8 @@ pub(super) struct Missed<'a> {
     pub(super) endpoint: &'a Endpoint,
     /// As it is compared at the loosest rung, for people.
     pub(super) body: Cow<'a, [u8]>,
+    /// As it came.
+    pub(super) unmasked: &'a [u8],
     pub(super) key: &'a RequestKey,
     /// The rung at which it was last looked for: what is masked there is no difference.
     pub(super) loosest: Rung,
@@ -47,13 +51,27 @@ pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(Entr
     };
     let difference = component.and_then(|component| locate(tape, missed, nearest, component, common));
     let label = tape.label(nearest);
-    let message = sentence(code, label, missed.endpoint, difference.as_ref());
+    let message = match (code, &difference) {
+        (DivergenceCode::VolatileToolResult, Some(difference)) => result_sentence(missed, label, difference),
+        (code, difference) => sentence(code, label, missed.endpoint, difference.as_ref()),
+    };
     Report {
         endpoint: missed.endpoint.to_string(),
         difference,
         nearest: Some(describe(label, recorded, live, common)),
+        mask: proposal(tape, missed, nearest),
         ..Report::new(code, Some(label), message)
     }
+}
+
+/// The masks with which the request would match its nearest call, as TOML.
+fn proposal(tape: &Tape, missed: &Missed<'_>, nearest: EntryId) -> Option<String> {
+    if missed.loosest < Rung::Masked {
+        return None;
+    }
+    let live = Request { wire: missed.wire, endpoint: missed.endpoint, body: missed.unmasked };
+    let entries = tape.proposed_masks(nearest, live)?;
+    Some(entries.iter().map(MaskEntry::to_toml).collect::<Vec<_>>().join("\n"))
 }
 
 /// The report for a request that is a recorded one but for two masked values that cannot stand for each
@@ -261,6 +279,24 @@ fn sentence(
         _ => format!(
             "The recording holds no request to {endpoint} that begins like this; {nearest} is nearest."
         ),
+    }
+}
+
+/// Names the tool, if the history says which one it was.
+fn result_sentence(missed: &Missed<'_>, nearest: CallLabel, difference: &Difference) -> String {
+    let json = Json::parse(&missed.body);
+    let tool = json.as_ref().and_then(|json| {
+        let split = Split::new(missed.wire, json);
+        tool_results::tool_of(&split.history, &difference.pointer)
+    });
+    match tool {
+        Some(tool) => {
+            let place = &difference.pointer;
+            format!(
+                "The result of {tool} sent at {nearest} is not the recorded one: it first differs at {place}."
+            )
+        }
+        None => sentence(DivergenceCode::VolatileToolResult, nearest, missed.endpoint, Some(difference)),
     }
 }
 

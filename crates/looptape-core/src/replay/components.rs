@@ -5,7 +5,7 @@
 //! mean equal histories and the first difference of two is found by bisection. Everything here is derived
 //! from redacted bytes. Headers are not compared: they say who asks, not what is asked.
 
-use super::fields;
+use super::{fields, references};
 use crate::canonical::{Encoder, Json, Place, Renaming, Rules};
 use crate::digest::Digest;
 use crate::wire::Wire;
@@ -56,6 +56,9 @@ impl Component {
 pub struct Endpoint {
     text: String,
     model: Option<String>,
+    /// The text with `{id}` in the place of ids, and the ids.
+    shape: String,
+    ids: Vec<String>,
 }
 
 impl Endpoint {
@@ -69,7 +72,19 @@ impl Endpoint {
             .collect();
         parameters.sort_by_key(|p| p.split('=').next());
         let mark = if parameters.is_empty() { "" } else { "?" };
-        Self { text: format!("{method} {path}{mark}{}", parameters.join("&")), model }
+        let (shape, ids) = references::take_ids(&path);
+        let text = |path: &str| format!("{method} {path}{mark}{}", parameters.join("&"));
+        Self { text: text(&path), model, shape: text(&shape), ids }
+    }
+
+    /// With `{id}` in the place of ids.
+    pub(super) fn shape(&self) -> &str {
+        &self.shape
+    }
+
+    /// The ids that the path names.
+    pub(super) fn ids(&self) -> &[String] {
+        &self.ids
     }
 
     /// The model that the path names.
@@ -186,19 +201,24 @@ impl RequestKey {
         Self { canonical: canonical.all(), renamed: components.all(), components, billing }
     }
 
-    /// What is not JSON has one parameter: its bytes.
+    /// What is not JSON has one parameter: its bytes. The boundary of an upload is renamed.
     fn of_bytes(endpoint: &Endpoint, body: &[u8]) -> Self {
+        let canonical = Self::components_of_bytes(endpoint, &endpoint.text, body);
+        let upload = references::without_boundary(body);
+        let renamed = Self::components_of_bytes(endpoint, &endpoint.shape, upload.as_deref().unwrap_or(body));
+        Self { canonical: canonical.all(), renamed: renamed.all(), components: renamed, billing: Vec::new() }
+    }
+
+    fn components_of_bytes(endpoint: &Endpoint, text: &str, body: &[u8]) -> Components {
         let nothing = Digest::of(b"");
-        let components = Components {
-            endpoint: Digest::of(endpoint.text.as_bytes()),
+        Components {
+            endpoint: Digest::of(text.as_bytes()),
             model: Digest::of_parts(&[endpoint.model.as_deref().unwrap_or_default().as_bytes()]),
             system: nothing,
             tools: nothing,
             parameters: Digest::of_parts(&[b"bytes", body]),
             history: Vec::new(),
-        };
-        let all = components.all();
-        Self { canonical: all, renamed: all, components, billing: Vec::new() }
+        }
     }
 }
 
@@ -302,7 +322,10 @@ impl<'j> Split<'j> {
         let system = digest_of_pieces(&mut encoder, &self.system);
         let tools = digest_of_pieces(&mut encoder, &self.tools);
         let parameters = digest_of_pieces(&mut encoder, &self.parameters);
-        let endpoint = Digest::of(endpoint.text.as_bytes());
+        let endpoint = match renaming {
+            Renaming::Off => Digest::of(endpoint.text.as_bytes()),
+            Renaming::On => Digest::of(endpoint.shape.as_bytes()),
+        };
         (Components { endpoint, model, system, tools, parameters, history }, encoder.into_collected())
     }
 }

@@ -72,6 +72,8 @@ pub(super) enum Aspect {
         form: usize,
     },
     WorkingFolder,
+    /// The working folder as the name of a folder: `-home-alice-app`.
+    WorkingFolderName,
     Home,
     User,
     Host,
@@ -82,6 +84,8 @@ pub(super) enum Aspect {
     },
     GitBranch,
     GitStatus,
+    /// The working folder's own name, within a path. The last: what is anything else as well, is that.
+    WorkingFolderBase,
 }
 
 /// The texts of an environment, each with what it may be: a home folder may be the working folder too.
@@ -105,6 +109,16 @@ impl Environment {
             if let Some(path) = path.as_deref().map(|path| path.trim_end_matches('/')) {
                 add(aspect, path);
             }
+        }
+        if let Some(folder) = self.working_folder.as_deref().filter(|folder| folder.len() > 1) {
+            // Observed: claude-code keeps what it knows of a project under such a name.
+            let name = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+            add(Aspect::WorkingFolderName, &folder.chars().map(name).collect::<String>());
+            // Observed: gemini-cli keeps what it knows of a project under that name.
+            add(
+                Aspect::WorkingFolderBase,
+                folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default(),
+            );
         }
         for (aspect, word) in
             [(Aspect::User, &self.user), (Aspect::Host, &self.host), (Aspect::Kernel, &self.kernel)]

@@ -4,6 +4,7 @@
 use super::components::{self, Endpoint, RequestKey};
 use super::masks::{MaskedSpan, Masking};
 use super::options::Rung;
+use super::references;
 use super::tape::{Shape, Tape};
 use crate::digest::Digest;
 use crate::facts::Lineage;
@@ -47,6 +48,7 @@ pub(super) struct Live<'a> {
     key: OnceCell<RequestKey>,
     masked: OnceCell<MaskedLive>,
     lineage: OnceCell<Lineage>,
+    references: OnceCell<Vec<String>>,
 }
 
 impl<'a> Live<'a> {
@@ -63,12 +65,21 @@ impl<'a> Live<'a> {
             key: OnceCell::new(),
             masked: OnceCell::new(),
             lineage: OnceCell::new(),
+            references: OnceCell::new(),
         }
+    }
+
+    /// The ids that it names.
+    pub(super) fn references(&self) -> &[String] {
+        self.references.get_or_init(|| {
+            let in_body = references::named_in(&self.body);
+            self.endpoint.ids().iter().cloned().chain(in_body).collect()
+        })
     }
 
     /// What it has in common with all recorded calls that it can match.
     pub(super) fn shape(&self) -> Shape {
-        Shape { endpoint: self.endpoint.to_string(), turns: self.lineage().turns }
+        Shape { endpoint: self.endpoint.shape().to_owned(), turns: self.lineage().turns }
     }
 
     pub(super) fn key(&self) -> &RequestKey {

@@ -5,10 +5,12 @@
 //! - `tape`, `recorded_body`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
 //! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
+//! - `learn`: masks found by replaying two recordings of one program against each other.
 //! - `answers`: how an answer that was asked for again compares with the recorded one.
 //! - `schedule`, `retry`, `driven`: recorded requests sent again, and what came of it.
 //! - `comparison`: one task, several models, in one table.
 //! - `free_run`: a loop that a model drives by itself, with the recording's tools.
+//! - `references`: requests that point at things by their ids, and which id stands for which.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
 //! - `fork_point`: from where on a replay goes its own way.
 //! - `provenance`: where each answer of a replay came from.
@@ -27,21 +29,26 @@ mod environment;
 pub(crate) mod fields;
 mod fork_point;
 pub mod free_run;
+pub mod learn;
 mod live;
 mod masks;
 mod near;
+mod next_step;
 mod options;
 mod provenance;
 mod recorded_body;
+mod references;
 pub mod refusal;
 mod replayer;
 mod report;
+pub mod report_text;
 pub mod retry;
 pub mod schedule;
 mod side_calls;
 mod summary;
 mod tape;
 mod timeline;
+mod tool_results;
 
 #[cfg(test)]
 mod scenarios;
@@ -53,11 +60,11 @@ pub use environment::{Environment, GitState, LocalDate};
 pub use fork_point::NoSuchStep;
 pub use live::LiveRequest;
 pub use masks::{ConfiguredMask, MaskEntry, MaskEntryError, MaskKind, Masking, Run, UnknownMaskKind};
-pub use options::{Ambiguous, Attempts, EditBudget, ForkAt, Holes, OnMiss, Options, Rung};
+pub use options::{Ambiguous, Attempts, EditBudget, ForkAt, Holes, OnMiss, Options, Rebind, Rung};
 pub use provenance::{AnswerSource, ModelKind, Provenance, WhyAsked, WhyRefused};
 pub use recorded_body::{RecordedBody, RequestBodies};
 pub use replayer::{CannotReplay, Choice, Decision, HasHoles, Replayer, Served};
 pub use report::{DivergenceCode, Nearest, Report};
-pub use side_calls::SideCall;
-pub use summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict, render_text};
+pub use side_calls::{SideCall, SideCallEntry, SideCallEntryError, SideCalls};
+pub use summary::{BillingDifference, MaskUse, Rebound, ServedCounts, Summary, Verdict, render_text};
 pub use tape::{CallLabel, Completeness, EntryId, RecordedCall, RecordedOutcome, Tape};

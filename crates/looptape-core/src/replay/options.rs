@@ -92,6 +92,16 @@ pub struct EditBudget {
     pub words: u32,
 }
 
+/// Whether served answers carry live values in the place of recorded ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rebind {
+    /// The recorded bytes are served.
+    #[default]
+    Off,
+    /// Where a masked id or folder differed, later answers name the live one.
+    On,
+}
+
 /// How to replay.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -101,6 +111,7 @@ pub struct Options {
     pub attempts: Attempts,
     pub ambiguous: Ambiguous,
     pub holes: Holes,
+    pub rebind: Rebind,
     pub on_miss: OnMiss,
     pub fork: ForkAt,
 }
@@ -113,6 +124,7 @@ impl Default for Options {
             attempts: Attempts::default(),
             ambiguous: Ambiguous::default(),
             holes: Holes::default(),
+            rebind: Rebind::default(),
             on_miss: OnMiss::default(),
             fork: ForkAt::default(),
         }

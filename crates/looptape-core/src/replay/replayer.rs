@@ -14,21 +14,24 @@
 //! decisions. The machine does no IO, knows no time, and never invents an answer; the caller holds the
 //! recorded answers and sends them.
 
-use super::cause::Cause;
+use super::cause::{self, Diverged};
 use super::classify::{self, Missed};
 use super::components::{self, Endpoint};
 use super::fork_point::{ForkPoint, NoSuchStep};
 use super::live::{Live, LiveRequest};
 use super::masks::{MaskKind, Mismatch, Pair};
 use super::near;
-use super::options::{Ambiguous, Attempts, Holes, OnMiss, Options, Rung};
+use super::options::{Ambiguous, Attempts, Holes, OnMiss, Options, Rebind, Rung};
 use super::provenance::WhyAsked;
+use super::references::Bound;
 use super::report::{DivergenceCode, Report};
-use super::side_calls::SideCall;
-use super::summary::{BillingDifference, MaskUse, ServedCounts, Summary, Verdict};
+use super::side_calls::{Seen, SideCall, SideCalls};
+use super::summary::{BillingDifference, MaskUse, Rebound, ServedCounts, Summary, Verdict};
 use super::tape::{CallLabel, Completeness, EntryId, RecordedOutcome, Tape};
 use crate::digest::Digest;
+use crate::redact::Rebinding;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// A recording that must not be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +102,8 @@ pub struct Replayer {
     open: BTreeSet<EntryId>,
     /// Which recorded request each live request, byte for byte, turned out to be.
     bound: HashMap<Digest, Digest>,
+    /// Which of its ids stand for which of the recording's.
+    references: Bound,
     /// The live history that each served call answered, if it was not the recorded one byte for byte: its
     /// length and its chain's head.
     answered: HashMap<EntryId, (usize, Digest)>,
@@ -106,13 +111,16 @@ pub struct Replayer {
     stands_for: HashMap<(MaskKind, String), String>,
     /// Where a mask was needed first, and in how many requests.
     masks: BTreeMap<Pair, (CallLabel, u32)>,
-    reports: Vec<Report>,
+    diverged: Vec<Diverged>,
+    /// What later answers name differently, if that is wanted.
+    rebinding: Arc<Rebinding>,
+    rebound: Vec<Rebound>,
     /// The report that each diverged request got.
     reported: HashMap<Digest, usize>,
-    causes: Vec<Cause>,
     served: ServedCounts,
     billing: Vec<BillingDifference>,
     side_calls: u32,
+    optional: SideCalls,
     fork: ForkPoint,
     /// Requests for which a model was to be asked.
     asked: u32,
@@ -151,19 +159,27 @@ impl Replayer {
             cursors: HashMap::new(),
             open: BTreeSet::new(),
             bound: HashMap::new(),
+            references: Bound::default(),
             answered: HashMap::new(),
             stands_for: HashMap::new(),
             masks: BTreeMap::new(),
-            reports: Vec::new(),
+            diverged: Vec::new(),
+            rebinding: Arc::default(),
+            rebound: Vec::new(),
             reported: HashMap::new(),
-            causes: Vec::new(),
             served: ServedCounts::default(),
             billing: Vec::new(),
             side_calls: 0,
+            optional: SideCalls::default(),
             fork,
             asked: 0,
             has_forked: false,
         })
+    }
+
+    /// The same, with the optional calls of the project's settings.
+    pub fn with_optional(self, optional: SideCalls) -> Self {
+        Self { optional, ..self }
     }
 
     pub fn tape(&self) -> &Tape {
@@ -173,23 +189,22 @@ impl Replayer {
     /// Decides about the next request to arrive.
     pub fn next(&mut self, request: &LiveRequest<'_>) -> Decision {
         let live = Live::new(&self.tape, request);
-        match self.search(&live) {
+        let found = self.search(&live);
+        let is_match = matches!(found, Search::Found { .. } | Search::Ambiguous(_));
+        if let Some(answer) = if is_match { None } else { self.neutral_answer(request) } {
+            self.side_calls += 1;
+            return Decision::SideCall(answer);
+        }
+        match found {
             Search::Found { entry, .. } if self.fork.is_before(&self.tape, entry) => self.go_own_way(),
             Search::Ambiguous(ids) if ids.iter().all(|&id| self.fork.is_before(&self.tape, id)) => {
                 self.go_own_way()
             }
-            Search::Missed | Search::Exhausted(_) | Search::Mismatched(..)
-                if self.is_on_own_way() && !self.is_side_call(request) =>
-            {
+            Search::Missed | Search::Exhausted(_) | Search::Mismatched(..) if self.is_on_own_way() => {
                 self.go_own_way()
             }
             Search::Found { rung, entry } => self.serve(&live, rung, entry),
             Search::Ambiguous(candidates) => self.diverge(&live, self.ambiguous(&candidates)),
-            Search::Exhausted(_) | Search::Mismatched(..) | Search::Missed if self.is_side_call(request) => {
-                self.side_calls += 1;
-                SideCall::find(request.method, request.path)
-                    .map_or_else(|| self.missed(&live), Decision::SideCall)
-            }
             Search::Exhausted(matching) => self.diverge(&live, self.exhausted(&matching)),
             Search::Mismatched(entry, mismatch) => {
                 let report = classify::mismatched(&self.tape, &self.missing(&live), entry, &mismatch);
@@ -227,16 +242,20 @@ impl Replayer {
 
     /// Ends the replay.
     pub fn finish(mut self) -> Summary {
-        let unused: Vec<CallLabel> =
-            self.tape.ids().filter(|&id| self.is_left_over(id)).map(|id| self.tape.label(id)).collect();
+        let mut reports = cause::by_recording(std::mem::take(&mut self.diverged));
+        let left: Vec<EntryId> = self.tape.ids().filter(|&id| self.is_left_over(id)).collect();
+        let (optional, needed): (Vec<EntryId>, _) = left.into_iter().partition(|&id| self.is_optional(id));
+        let labels = |ids: Vec<EntryId>| ids.into_iter().map(|id| self.tape.label(id)).collect();
+        let (unused_side_calls, unused): (Vec<CallLabel>, Vec<CallLabel>) =
+            (labels(optional), labels(needed));
         if !unused.is_empty() {
-            let report = unused_recording(&unused, self.reports.is_empty());
-            self.reports.push(report);
+            let report = unused_recording(&unused, reports.is_empty());
+            reports.push(report);
         }
-        self.reports.sort_by_cached_key(Report::reading_order);
+        reports.sort_by_cached_key(Report::reading_order);
         self.billing.sort_by_key(|difference| difference.label.seq);
         Summary {
-            verdict: Verdict::of(&self.reports, self.asked, self.options.on_miss),
+            verdict: Verdict::of(&reports, self.asked, self.options.on_miss),
             asked: self.asked,
             recorded_calls: self.tape.len(),
             served: self.served,
@@ -244,21 +263,29 @@ impl Replayer {
             side_calls: self.side_calls,
             billing_differences: self.billing,
             masks: mask_uses(self.masks),
+            rebound: self.rebound.into_iter().filter(|rebound| rebound.places > 0).collect(),
             unused,
-            divergences: self.reports,
+            unused_side_calls,
+            divergences: reports,
         }
     }
 
-    fn is_side_call(&self, request: &LiveRequest<'_>) -> bool {
-        SideCall::find(request.method, request.path).is_some()
+    /// The answer to an optional call that was not recorded.
+    fn neutral_answer(&self, request: &LiveRequest<'_>) -> Option<&'static SideCall> {
+        let LiveRequest { wire, method, path, body, .. } = *request;
+        self.optional.find(Seen { wire, method, path, body })
     }
 
     fn is_left_over(&self, id: EntryId) -> bool {
-        let call = &self.tape.entry(id).call;
         self.is_unused(id)
             && !self.fork.is_before(&self.tape, id)
-            && call.outcome != RecordedOutcome::InFlight
-            && SideCall::find(&call.method, &call.path).is_none()
+            && self.tape.entry(id).call.outcome != RecordedOutcome::InFlight
+    }
+
+    fn is_optional(&self, id: EntryId) -> bool {
+        let call = &self.tape.entry(id).call;
+        let (method, path) = (call.method.as_str(), call.path.as_str());
+        self.optional.find(Seen { wire: call.wire, method, path, body: &call.body.read() }).is_some()
     }
 
     fn is_unused(&self, id: EntryId) -> bool {
@@ -278,13 +305,20 @@ impl Replayer {
                 Some(at) if rung < Rung::Renamed => {
                     return Search::Found { rung, entry: matching[at] };
                 }
-                Some(at) if rung == Rung::Renamed => {
-                    return self.chosen(live, rung, self.unserved(&matching[at..]));
+                Some(at) => {
+                    let unserved = self.unserved(live, &matching[at..]);
+                    if unserved.is_empty() {
+                        served = served.or(Some(rung));
+                        continue;
+                    }
+                    if rung == Rung::Renamed {
+                        return self.chosen(live, rung, unserved);
+                    }
+                    match self.choose_masked(live, unserved) {
+                        Search::Mismatched(entry, mismatch) => mismatched = Some((entry, mismatch)),
+                        found => return found,
+                    }
                 }
-                Some(at) => match self.choose_masked(live, self.unserved(&matching[at..])) {
-                    Search::Mismatched(entry, mismatch) => mismatched = Some((entry, mismatch)),
-                    found => return found,
-                },
                 None => served = served.or(Some(rung)),
             }
         }
@@ -298,8 +332,17 @@ impl Replayer {
         }
     }
 
-    fn unserved(&self, ids: &[EntryId]) -> Vec<EntryId> {
-        ids.iter().copied().filter(|&id| self.is_unused(id)).collect()
+    /// Those that are left, and whose path names what the live path may stand for. An id of the recording
+    /// stands for itself alone.
+    fn unserved(&self, live: &Live<'_>, ids: &[EntryId]) -> Vec<EntryId> {
+        let named = live.endpoint.ids();
+        let may_stand_for = |id: &EntryId| {
+            let recorded = self.tape.entry(*id).endpoint.ids();
+            let differs = |(live, recorded): (&String, &String)| live != recorded && self.tape.names(live);
+            named == recorded
+                || (!named.iter().zip(recorded).any(differs) && self.references.allows(named, recorded))
+        };
+        ids.iter().copied().filter(|&id| self.is_unused(id)).filter(may_stand_for).collect()
     }
 
     /// The one of `candidates` that lineage leaves, or all that it cannot tell apart.
@@ -355,7 +398,7 @@ impl Replayer {
         if self.options.max_rung < Rung::Near {
             return None;
         }
-        let unserved = self.unserved(self.tape.of_shape(&live.shape()));
+        let unserved = self.unserved(live, self.tape.of_shape(&live.shape()));
         let nearest = near::nearest(&self.tape, live, &unserved, self.options.near);
         match nearest.as_slice() {
             [] => None,
@@ -372,6 +415,7 @@ impl Replayer {
         if self.is_one_request(&candidates) {
             return candidates;
         }
+        let candidates = self.by_references(live, candidates);
         let narrowed = |keep: &dyn Fn(EntryId) -> bool| -> Option<Vec<EntryId>> {
             let kept: Vec<EntryId> = candidates.iter().copied().filter(|&id| keep(id)).collect();
             (!kept.is_empty()).then_some(kept)
@@ -395,6 +439,14 @@ impl Replayer {
         let continuing: Vec<EntryId> =
             kept.iter().copied().filter(|&id| self.continues_what_was_answered(live, id)).collect();
         if continuing.is_empty() { kept } else { continuing }
+    }
+
+    /// Of several, those that name what the live request is known to name; all if that says nothing.
+    fn by_references(&self, live: &Live<'_>, candidates: Vec<EntryId>) -> Vec<EntryId> {
+        let named = live.references();
+        let is_known = |id: &EntryId| self.references.knows(named, self.tape.references(*id));
+        let known: Vec<EntryId> = candidates.iter().copied().filter(is_known).collect();
+        if named.is_empty() || known.is_empty() { candidates } else { known }
     }
 
     /// Whether a recorded call follows one whose answer went to a live request that this one continues.
@@ -439,6 +491,7 @@ impl Replayer {
         }
         if rung > Rung::Bytes {
             self.bound.insert(live.exact, self.tape.key(entry).canonical);
+            self.references.learn(live.references(), self.tape.references(entry));
             let history = &live.key().components.history;
             if let Some(head) = history.last() {
                 self.answered.insert(entry, (history.len(), *head));
@@ -534,10 +587,35 @@ impl Replayer {
         for pair in pairs.unwrap_or_default() {
             let id = (pair.kind, pair.recorded.clone());
             self.stands_for.entry(id).or_insert_with(|| pair.live.clone());
+            self.rebind(&pair);
             let label = self.tape.label(entry);
             let (first, requests) = self.masks.entry(pair).or_insert((label, 0));
             *first = label.min(*first);
             *requests += 1;
+        }
+    }
+
+    fn rebind(&mut self, pair: &Pair) {
+        let Pair { kind, recorded, live, .. } = pair;
+        if self.options.rebind == Rebind::Off || !kind.is_rebindable() {
+            return;
+        }
+        if Arc::make_mut(&mut self.rebinding).add(recorded, live).is_some() {
+            self.rebound.push(Rebound { recorded: recorded.clone(), live: live.clone(), places: 0 });
+        }
+    }
+
+    /// The live values that answers are to name from now on; nothing unless that is wanted.
+    pub fn rebinding(&self) -> Arc<Rebinding> {
+        self.rebinding.clone()
+    }
+
+    /// Notes that values were rebound in an answer: their numbers, and in how many places.
+    pub fn note_rebound(&mut self, places: &[(usize, u32)]) {
+        for (value, places) in places {
+            if let Some(rebound) = self.rebound.get_mut(*value) {
+                rebound.places += places;
+            }
         }
     }
 
@@ -552,6 +630,7 @@ impl Replayer {
             wire: live.request.wire,
             endpoint: &live.endpoint,
             body: live.body_at(loosest),
+            unmasked: &live.body,
             key: live.key_at(loosest),
             loosest,
             lineage: live.lineage(),
@@ -587,14 +666,15 @@ impl Replayer {
 
     fn note_report(&mut self, live: &Live<'_>, mut report: Report) -> Box<Report> {
         if let Some(&known) = self.reported.get(&live.exact) {
-            self.reports[known].requests += 1;
-            return Box::new(self.reports[known].clone());
+            let report = &mut self.diverged[known].report;
+            report.requests += 1;
+            return Box::new(report.clone());
         }
         report.endpoint = live.endpoint.to_string();
-        report.root = !self.causes.iter().any(|cause| cause.explains(live.key_at(self.options.max_rung)));
-        self.causes.push(Cause::new(&report, live.key_at(self.options.max_rung)));
-        self.reported.insert(live.exact, self.reports.len());
-        self.reports.push(report.clone());
+        let diverged = Diverged::new(report, live.key_at(self.options.max_rung), &self.diverged);
+        let report = diverged.report.clone();
+        self.reported.insert(live.exact, self.diverged.len());
+        self.diverged.push(diverged);
         Box::new(report)
     }
 
@@ -602,7 +682,8 @@ impl Replayer {
         let labels: Vec<CallLabel> = candidates.iter().map(|&id| self.tape.label(id)).collect();
         let message =
             format!("{} match this request equally well and hold different answers.", listed(&labels));
-        Report::new(DivergenceCode::Ambiguous, labels.first().copied(), message)
+        let report = Report::new(DivergenceCode::Ambiguous, labels.first().copied(), message);
+        Report { candidates: labels, ..report }
     }
 
     fn exhausted(&self, matching: &[EntryId]) -> Report {
@@ -613,8 +694,8 @@ impl Replayer {
             return Report::new(DivergenceCode::IncompleteRecording, at, message);
         }
         let message = match matching.len() {
-            1 => "This request was recorded once, and its answer has been served.".to_owned(),
-            n => format!("This request was recorded {n} times, and each answer has been served."),
+            1 => format!("{} was recorded once, and its answer has been served.", request_of(at)),
+            n => format!("{} was recorded {n} times, and each answer has been served.", request_of(at)),
         };
         Report::new(DivergenceCode::Exhausted, at, message)
     }
@@ -678,6 +759,10 @@ fn mask_uses(masks: BTreeMap<Pair, (CallLabel, u32)>) -> Vec<MaskUse> {
         .collect();
     uses.sort_by_key(|used| used.label.seq);
     uses
+}
+
+fn request_of(label: Option<CallLabel>) -> String {
+    label.map_or("This request".to_owned(), |label| format!("The request of {label}"))
 }
 
 fn unused_recording(unused: &[CallLabel], is_only_report: bool) -> Report {

@@ -6,9 +6,13 @@ use super::masks::MaskKind;
 use super::options::{OnMiss, Rung};
 use super::replayer::Choice;
 use super::report::{DivergenceCode, Report};
+use super::report_text::{self, push_line};
 use super::tape::CallLabel;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+
+/// Consequences of a divergence that the text lists.
+const CONSEQUENCES_SHOWN: usize = 10;
 
 /// The verdict on a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +83,15 @@ pub struct MaskUse {
     pub requests: u32,
 }
 
+/// A recorded value in whose place served answers carried the live one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebound {
+    pub recorded: String,
+    pub live: String,
+    /// Places in answers.
+    pub places: u32,
+}
+
 /// The result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -96,9 +109,32 @@ pub struct Summary {
     /// The volatile values that differed, in the order of the recording.
     #[serde(default)]
     pub masks: Vec<MaskUse>,
+    /// What was rebound, in the order in which the values were met.
+    #[serde(default)]
+    pub rebound: Vec<Rebound>,
     pub unused: Vec<CallLabel>,
+    /// Recorded optional calls that were not made.
+    #[serde(default)]
+    pub unused_side_calls: Vec<CallLabel>,
     /// The first cause leads.
     pub divergences: Vec<Report>,
+}
+
+impl Summary {
+    /// Adds the connections past the replay that were refused: `host:port`, and how often each was tried.
+    pub fn with_blocked_egress<'a>(mut self, tried: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
+        for (host, requests) in tried {
+            let message = format!("The agent tried to reach {host} past the replay, and was refused.");
+            let endpoint = format!("CONNECT {host}");
+            let report = Report::new(DivergenceCode::LiveEgressBlocked, None, message);
+            self.divergences.push(Report { endpoint, requests, ..report });
+        }
+        if self.divergences.iter().any(|report| report.code == DivergenceCode::LiveEgressBlocked) {
+            self.divergences.sort_by_cached_key(Report::reading_order);
+            self.verdict = Verdict::Diverged;
+        }
+        self
+    }
 }
 
 impl Verdict {
@@ -140,6 +176,21 @@ pub fn render_text(summary: &Summary) -> String {
             &format!("billing differs at {}: {}", difference.label, difference.pointers.join(", ")),
         );
     }
+    if summary.side_calls > 0 {
+        push_line(
+            &mut out,
+            2,
+            &format!(
+                "{} of the agent that were not recorded got a neutral answer",
+                counted(summary.side_calls as usize, "optional call")
+            ),
+        );
+    }
+    if !summary.unused_side_calls.is_empty() {
+        let places: Vec<String> = summary.unused_side_calls.iter().map(CallLabel::to_string).collect();
+        let noun = counted(places.len(), "recorded optional call");
+        push_line(&mut out, 2, &format!("{noun} not made: {}", places.join(", ")));
+    }
     for masked in summary.masks.iter().take(MASKS_SHOWN) {
         let MaskUse { label, pointer, kind, recorded, live, .. } = masked;
         push_line(&mut out, 2, &format!("masked {kind} at {label} {pointer}: {recorded} | {live}"));
@@ -148,15 +199,23 @@ pub fn render_text(summary: &Summary) -> String {
         let rest = summary.masks.len() - MASKS_SHOWN;
         push_line(&mut out, 2, &format!("and {rest} masked values more: --report FILE lists them all"));
     }
+    for Rebound { recorded, live, places } in &summary.rebound {
+        let places = counted(*places as usize, "place");
+        push_line(&mut out, 2, &format!("rebound {recorded} to {live} in {places} of served answers"));
+    }
     for report in summary.divergences.iter().filter(|report| report.root) {
-        push_report(&mut out, report);
+        out.push_str(&report_text::of(report));
     }
     let consequences: Vec<&Report> = summary.divergences.iter().filter(|report| !report.root).collect();
     if !consequences.is_empty() {
         push_line(&mut out, 0, "what follows from it:");
     }
-    for report in consequences {
+    for report in consequences.iter().take(CONSEQUENCES_SHOWN) {
         push_line(&mut out, 2, &format!("{}: {}", report.code, report.message));
+    }
+    if consequences.len() > CONSEQUENCES_SHOWN {
+        let more = consequences.len() - CONSEQUENCES_SHOWN;
+        push_line(&mut out, 2, &format!("and {more} more (`--report FILE` writes them all)"));
     }
     out
 }
@@ -189,48 +248,6 @@ fn served_line(summary: &Summary) -> String {
     line
 }
 
-fn push_report(out: &mut String, report: &Report) {
-    push_line(out, 0, &format!("{}: {}", report.code, report.message));
-    if !report.endpoint.is_empty() {
-        push_line(out, 2, &format!("request   {}", report.endpoint));
-    }
-    if let Some(difference) = &report.difference {
-        if !difference.pointer.is_empty() {
-            push_line(out, 2, &format!("at        {}", difference.pointer));
-        }
-        push_line(out, 2, &format!("recorded  {}", difference.expected.as_deref().unwrap_or("(nothing)")));
-        push_line(out, 2, &format!("sent      {}", difference.actual.as_deref().unwrap_or("(nothing)")));
-        if difference.expected.is_some() && difference.actual.is_some() {
-            push_line(out, 2, &format!("change    {}", difference.diff));
-        }
-    }
-    if let Some(nearest) = &report.nearest {
-        let names = |components: &[super::components::Component]| {
-            components.iter().map(|component| component.as_str()).collect::<Vec<_>>().join(", ")
-        };
-        push_line(
-            out,
-            2,
-            &format!(
-                "nearest   {} (lane {}): {} of {} messages in common; same {}; different {}",
-                nearest.label,
-                nearest.label.lane,
-                nearest.common_messages,
-                nearest.live_messages,
-                names(&nearest.same),
-                names(&nearest.different),
-            ),
-        );
-    }
-    if report.requests > 1 {
-        push_line(out, 2, &format!("met by    {} identical requests", report.requests));
-    }
-}
-
-fn push_line(out: &mut String, indent: usize, line: &str) {
-    out.extend(std::iter::repeat_n(' ', indent));
-    for c in line.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out.push('\n');
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

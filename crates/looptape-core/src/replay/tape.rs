@@ -8,9 +8,11 @@
 //! once, and a request of it costs about what its own size costs.
 
 use super::components::{self, Endpoint, Normalise, RequestKey};
-use super::masks::{MaskedSpan, Masking};
+use super::masks::propose::{Request, propose};
+use super::masks::{MaskEntry, MaskedSpan, Masking};
 use super::options::Rung;
 use super::recorded_body::RecordedBody;
+use super::references;
 use super::timeline::Timeline;
 use crate::digest::Digest;
 use crate::exchange::{Ending, Exchange, Outcome};
@@ -19,7 +21,7 @@ use crate::wire::Wire;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -161,6 +163,8 @@ pub struct Tape {
     entries: Vec<Entry>,
     stored: Index,
     shelves: HashMap<Shape, Shelf>,
+    /// Ids in the paths of the calls.
+    named: HashSet<String>,
     masking: Arc<Masking>,
 }
 
@@ -175,6 +179,7 @@ pub(super) struct Entry {
     /// The next attempt of the same request, if this one failed.
     pub(super) retried_by: Option<EntryId>,
     key: OnceLock<RequestKey>,
+    references: OnceLock<Vec<String>>,
     masked_key: OnceLock<RequestKey>,
 }
 
@@ -217,7 +222,8 @@ impl Tape {
         for id in all {
             shelves.entry(entries[id.0].shape()).or_default().ids.push(id);
         }
-        Self { completeness, normalise, entries, stored, shelves, masking: Arc::default() }
+        let named = entries.iter().flat_map(|entry| entry.endpoint.ids()).cloned().collect();
+        Self { completeness, normalise, entries, stored, shelves, named, masking: Arc::default() }
     }
 
     /// The same tape for a replay whose requests are masked so. To be called before the first request.
@@ -257,6 +263,20 @@ impl Tape {
 
     pub(super) fn ids(&self) -> impl Iterator<Item = EntryId> + use<> {
         (0..self.entries.len()).map(EntryId)
+    }
+
+    /// Whether the path of a recorded call names this id.
+    pub(super) fn names(&self, id: &str) -> bool {
+        self.named.contains(id)
+    }
+
+    /// The ids that a call's request names.
+    pub(super) fn references(&self, id: EntryId) -> &[String] {
+        let entry = self.entry(id);
+        entry.references.get_or_init(|| {
+            let in_body = references::named_in(&entry.call.body.read());
+            entry.endpoint.ids().iter().cloned().chain(in_body).collect()
+        })
     }
 
     pub(super) fn key(&self, id: EntryId) -> &RequestKey {
@@ -338,6 +358,15 @@ impl Tape {
         self.masking.spans(call.wire, &(self.normalise)(&call.body.read()))
     }
 
+    /// The masks with which a live request would match a recorded call, beyond those that apply already.
+    pub(super) fn proposed_masks(&self, id: EntryId, live: Request<'_>) -> Option<Vec<MaskEntry>> {
+        let entry = self.entry(id);
+        let stored = entry.call.body.read();
+        let body = (self.normalise)(&stored);
+        let recorded = Request { wire: entry.call.wire, endpoint: &entry.endpoint, body: &body };
+        propose(&self.masking, recorded, live)
+    }
+
     /// The calls of a shape, in recorded order.
     pub(super) fn of_shape(&self, shape: &Shape) -> &[EntryId] {
         self.shelves.get(shape).map_or(&[], |shelf| &shelf.ids)
@@ -364,7 +393,7 @@ impl Tape {
         const LOOKED_AT: usize = 16;
         const LOOKED_AT_BYTES: u64 = 64 << 20;
         let mut near: Vec<EntryId> =
-            self.ids().filter(|&id| self.entry(id).endpoint.to_string() == shape.endpoint).collect();
+            self.ids().filter(|&id| self.entry(id).endpoint.shape() == shape.endpoint).collect();
         near.sort_by_key(|&id| self.entry(id).call.lineage.turns.abs_diff(shape.turns));
         let mut bytes = 0;
         let enough = near.iter().position(|&id| {
@@ -410,12 +439,13 @@ impl Entry {
             parents: Vec::new(),
             retried_by: None,
             key: OnceLock::new(),
+            references: OnceLock::new(),
             masked_key: OnceLock::new(),
         }
     }
 
     fn shape(&self) -> Shape {
-        Shape { endpoint: self.endpoint.to_string(), turns: self.call.lineage.turns }
+        Shape { endpoint: self.endpoint.shape().to_owned(), turns: self.call.lineage.turns }
     }
 }
 

@@ -87,6 +87,25 @@ impl TryFrom<&MaskEntry> for ConfiguredMask {
     }
 }
 
+impl MaskEntry {
+    /// The entry as it is written in `looptape.toml`.
+    pub fn to_toml(&self) -> String {
+        // A JSON string is a basic string of TOML.
+        let basic = |text: &str| serde_json::Value::from(text).to_string();
+        let quoted = |text: &str| {
+            let is_plain = !text.chars().any(|c| c == '\'' || c.is_control());
+            if is_plain { format!("'{text}'") } else { basic(text) }
+        };
+        let mut toml = format!("[[mask]]\npointer = {}\n", basic(&self.pointer));
+        let fields = [("wire", &self.wire), ("kind", &self.kind), ("pattern", &self.pattern)];
+        for (name, value) in fields.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            let value = if *name == "pattern" { quoted(value) } else { basic(value) };
+            toml.push_str(&format!("{name} = {value}\n"));
+        }
+        toml
+    }
+}
+
 impl ConfiguredMask {
     /// Whether the mask applies to the value at `pointer` of a request.
     pub(super) fn is_for(&self, wire: Option<Wire>, pointer: &str) -> bool {
@@ -125,6 +144,21 @@ mod tests {
         assert!(!mask.is_for(chat, "/messages/12"));
         assert!(!mask.is_for(Some(Wire::AnthropicMessages), "/messages/12/content"));
         assert!(!mask.is_for(None, "/messages/12/content"));
+    }
+
+    #[test]
+    fn entries_are_written_as_people_would() {
+        let entry = |pattern: &str| MaskEntry {
+            pointer: "/messages/*/content".into(),
+            wire: Some("openai.chat".into()),
+            kind: None,
+            pattern: Some(pattern.into()),
+        };
+        assert_eq!(
+            entry(r"build (\d+)").to_toml(),
+            "[[mask]]\npointer = \"/messages/*/content\"\nwire = \"openai.chat\"\npattern = 'build (\\d+)'\n"
+        );
+        assert!(entry("it's (\\d+)").to_toml().ends_with("pattern = \"it's (\\\\d+)\"\n"));
     }
 
     #[test]

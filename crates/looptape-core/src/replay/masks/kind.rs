@@ -103,6 +103,11 @@ impl MaskKind {
         )
     }
 
+    /// Whether a served answer may name the live value instead: names of things, not of times.
+    pub(in crate::replay) fn is_rebindable(self) -> bool {
+        self.is_identity() || matches!(self, Self::WorkingFolder | Self::Home | Self::HostName)
+    }
+
     /// Whether a value counts only if it is the run's own.
     pub(super) fn is_environment(self) -> bool {
         matches!(

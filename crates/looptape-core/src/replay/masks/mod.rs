@@ -4,6 +4,7 @@
 //! - `scan`: one pass over a text; `ids`, `moments`, `places`, `labels`: what it finds by shape.
 //! - `own`: the values of the two runs' environments and clocks.
 //! - `configured`: masks that the project's settings name.
+//! - `propose`: masks that would make two requests match.
 //! - `pairs`: whether the masked values of two requests may stand for each other.
 //!
 //! A mask takes the place of a value in a parsed JSON text; every other character stays. Masks apply to the
@@ -24,6 +25,7 @@ mod moments;
 mod own;
 mod pairs;
 mod places;
+pub(super) mod propose;
 mod scan;
 #[cfg(test)]
 mod tests;

@@ -126,7 +126,9 @@ impl Side {
 fn kind_of(aspect: Aspect) -> MaskKind {
     match aspect {
         Aspect::Date { .. } => MaskKind::Date,
-        Aspect::WorkingFolder => MaskKind::WorkingFolder,
+        Aspect::WorkingFolder | Aspect::WorkingFolderName | Aspect::WorkingFolderBase => {
+            MaskKind::WorkingFolder
+        }
         Aspect::Home => MaskKind::Home,
         Aspect::User => MaskKind::User,
         Aspect::Host => MaskKind::HostName,
@@ -155,6 +157,9 @@ fn stands_alone(value: &Value, text: &[u8], at: usize) -> bool {
             || before == Some(b'-')
             || (before == Some(b'.') && at > 1 && in_word(Some(text[at - 2]))))
     };
+    if value.aspect == Aspect::WorkingFolderBase {
+        return ends && is_in_path(before, after);
+    }
     begins
         && ends
         && (value.text.len() >= SHORTEST_WORD

@@ -11,7 +11,10 @@ fn run(user: &str, day: i8) -> Run {
     Run {
         environment: Some(Environment {
             local_date: LocalDate::new(2026, 11, day),
-            working_folder: Some(format!("/srv/{user}/app")),
+            working_folder: Some(format!(
+                "/srv/{user}/{}-app",
+                if user == "alice" { "first" } else { "second" }
+            )),
             home: Some(format!("/home/{user}")),
             temporary_folder: Some(format!("/scratch/{user}")),
             user: Some(user.into()),
@@ -87,7 +90,9 @@ fn a_volatile_value_may_differ() {
         ("Today is @.", "2026-11-02", "2026-11-09"),
         ("Today is @.", "2026-11-03", "2026-11-10"),
         ("Today is @.", "Monday, November 2, 2026", "Monday, November 9, 2026"),
-        ("cwd: @/src/main.rs", "/srv/alice/app", "/srv/bob/app"),
+        ("cwd: @/src/main.rs", "/srv/alice/first-app", "/srv/bob/second-app"),
+        ("memory at ~/.claude/projects/@/memory", "-srv-alice-first-app", "-srv-bob-second-app"),
+        ("kept in ~/.gemini/tmp/@/x", "first-app", "second-app"),
         ("see @/.ssh", "/home/alice", "/home/bob"),
         ("user @ asks", "alice", "bob"),
         ("user=@", "alice", "bob"),
@@ -134,14 +139,15 @@ fn everything_else_counts() {
         ("call getUserById2FromDatabase", "call getUserById3FromDatabase"),
         ("read /tmp/a/in.txt", "read /tmp/a/out.txt"),
         ("read /tmp/in.txt", "read /tmp/out.txt"),
-        ("/srv/alice/app", "/srv/carol/app"),
-        ("/srv/alice/app", "/home/bob"),
+        ("/srv/alice/first-app", "/srv/carol/app"),
+        ("/srv/alice/first-app", "/home/bob"),
         ("alice", "carol"),
         ("malice", "mbob"),
         ("settings.local.json", "setting.local.json"),
         ("https://a.example.com:443/", "https://b.example.com:443/"),
         ("123e4567-e89b-12d3-a456-426614174000", "a word"),
         ("4711", "99"),
+        ("the first-app is", "the second-app is"),
     ] {
         assert!(!texts_tolerated(&masking, recorded, live), "{recorded} | {live}");
     }
@@ -152,8 +158,8 @@ fn everything_else_counts() {
 fn equal_texts_stay_equal() {
     let masking = masking();
     for text in [
-        "cd /srv/alice/app && make",
-        "cd /srv/bob/app && make",
+        "cd /srv/alice/first-app && make",
+        "cd /srv/bob/second-app && make",
         "hello bob, alice and carol; work-of-bob",
         "on 2026-11-02 and 2026-11-09 at 1795510614 and 1796115414",
         "/tmp/x1/y and 123e4567-e89b-12d3-a456-426614174000",
@@ -306,8 +312,8 @@ fn what_clients_were_seen_to_change() {
         (
             Wire::AnthropicMessages,
             json!({"system": [{"type": "text", "text": "Working directory: @\nToday's date: 2026-11-02"}], "messages": []}),
-            "/srv/alice/app",
-            "/srv/bob/app",
+            "/srv/alice/first-app",
+            "/srv/bob/second-app",
         ),
         (
             Wire::OpenAiChat,
@@ -318,7 +324,7 @@ fn what_clients_were_seen_to_change() {
     ] {
         let with =
             |value: &str| -> Value { serde_json::from_str(&format.to_string().replace('@', value)).unwrap() };
-        let live = if live == "/srv/bob/app" {
+        let live = if live == "/srv/bob/second-app" {
             serde_json::from_str(&with(live).to_string().replace("2026-11-02", "2026-11-09")).unwrap()
         } else {
             with(live)

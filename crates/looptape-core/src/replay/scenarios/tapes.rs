@@ -101,7 +101,11 @@ pub(super) fn tape(calls: &[Call]) -> Tape {
 }
 
 pub(super) fn tape_that_is(calls: &[Call], completeness: Completeness) -> Tape {
-    let recorded = calls.iter().zip(0u32..).map(|(call, seq)| RecordedCall {
+    Tape::new(recorded_calls(calls), completeness, verbatim)
+}
+
+pub(super) fn recorded_calls(calls: &[Call]) -> impl Iterator<Item = RecordedCall> {
+    calls.iter().zip(0u32..).map(|(call, seq)| RecordedCall {
         label: CallLabel { seq, step: Some(seq + 1), lane: 0 },
         wire: Some(Wire::OpenAiChat),
         method: "POST".to_owned(),
@@ -115,8 +119,7 @@ pub(super) fn tape_that_is(calls: &[Call], completeness: Completeness) -> Tape {
             (_, 200) => RecordedOutcome::Answered { content: Digest::of(call.answer.as_bytes()) },
             (_, _) => RecordedOutcome::Failed { content: Digest::of(b"429") },
         },
-    });
-    Tape::new(recorded, completeness, verbatim)
+    })
 }
 
 pub(super) fn replayer(calls: &[Call]) -> Replayer {

@@ -210,3 +210,95 @@ proptest! {
         prop_assert_eq!(replayer.finish(), again.finish());
     }
 }
+
+/// Two runs of a program whose first result holds a number of its own making.
+fn runs_with(first: &str, second: &str) -> [learn::Recording; 2] {
+    let calls = |number: &str| {
+        let root = chat(&["s:Be brief.", "u:how many builds?"]);
+        let result = format!("t:builds {number} in all, {number} green");
+        let next = chat(&["s:Be brief.", "u:how many builds?", "a:I look", &result]);
+        [call(0, root, "I look"), call(1, next, "done")]
+    };
+    [first, second].map(|number| learn::Recording {
+        calls: recorded_calls(&calls(number)).collect(),
+        run: Run::default(),
+    })
+}
+
+#[test]
+fn masks_are_learned_from_two_runs() {
+    let [a, b] = runs_with("4711", "4732");
+    let learn::Lesson::Masks { masks, checks } = learn::learn([&a, &b], &|masking| masking, verbatim) else {
+        panic!("they differ in a number only")
+    };
+    let patterns: Vec<_> = masks.iter().map(|mask| mask.pattern.as_deref().unwrap_or_default()).collect();
+    assert_eq!(patterns, [r"builds (\d+) ", r" in all, (\d+) "]);
+    assert!(checks.iter().all(|check| check.verdict == Verdict::Replayed && check.served.masked == 1));
+    let [a, b] = runs_with("4711", "4711");
+    let same = learn::learn([&a, &b], &|masking| masking, verbatim);
+    assert!(matches!(same, learn::Lesson::Masks { masks, .. } if masks.is_empty()));
+}
+
+#[test]
+fn nothing_is_learned_from_other_words_or_steps() {
+    let [a, b] = runs_with("many", "few");
+    let learn::Lesson::Differs(report) = learn::learn([&a, &b], &|masking| masking, verbatim) else {
+        panic!("words are not volatile")
+    };
+    assert_eq!((report.code, report.step), (DivergenceCode::VolatileToolResult, Some(2)));
+    let [a, mut b] = runs_with("1", "1");
+    b.calls.pop();
+    let learn::Lesson::Differs(report) = learn::learn([&a, &b], &|masking| masking, verbatim) else {
+        panic!("a step is missing")
+    };
+    assert_eq!(report.code, DivergenceCode::UnusedRecording);
+}
+
+#[test]
+fn a_report_offers_the_mask_to_paste() {
+    let [a, b] = runs_with("4711", "4732");
+    let tape = Tape::new(a.calls, Completeness::Complete, verbatim);
+    let mut replayer = Replayer::new(tape, Options::default()).expect("complete");
+    let call = &b.calls[1];
+    let (body, lineage) = (call.body.read(), || call.lineage);
+    let request = LiveRequest { wire: call.wire, method: "POST", path: CHAT, body: &body, lineage: &lineage };
+    let Decision::Diverged(report) = replayer.next(&request) else { panic!("it diverges") };
+    assert_eq!(
+        report.mask.as_deref(),
+        Some(
+            "[[mask]]\npointer = \"/messages/*/content\"\nwire = \"openai.chat\"\npattern = 'builds (\\d+) '\n\n\
+             [[mask]]\npointer = \"/messages/*/content\"\nwire = \"openai.chat\"\npattern = ' in all, (\\d+) '\n"
+        )
+    );
+}
+
+/// A call that names its conversation, as opencode makes it.
+fn title(text: &str) -> Value {
+    chat(&["s:You are a title generator. You output ONLY a thread title.", text])
+}
+
+#[test]
+fn titles_may_come_or_stay_away() {
+    let steps = three_steps();
+    let with_title = [&[call(9, title("u:hi"), "Greetings")], &steps[..]].concat();
+    let mut without = replayer(&with_title);
+    for step in &steps {
+        served(&mut without, &step.body);
+    }
+    let summary = without.finish();
+    assert_eq!((summary.verdict, summary.unused_side_calls.len()), (Verdict::Replayed, 1));
+    assert!(render_text(&summary).contains("1 recorded optional call not made: step 1"));
+
+    let mut with = replayer(&steps);
+    assert!(matches!(ask(&mut with, &title("u:hi")), Decision::SideCall(answer) if answer.status == 422));
+    for step in &steps {
+        served(&mut with, &step.body);
+    }
+    let summary = with.finish();
+    assert_eq!((summary.verdict, summary.side_calls), (Verdict::Replayed, 1));
+
+    // A recorded one is served, and another one in its place fails nothing.
+    assert_eq!(served(&mut replayer(&with_title), &title("u:hi")).rung, Rung::Bytes);
+    let mut other = replayer(&with_title);
+    assert!(matches!(ask(&mut other, &title("u:bye")), Decision::SideCall(_)));
+}
