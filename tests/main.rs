@@ -21,6 +21,7 @@ mod reports;
 mod resend;
 mod secrets;
 mod served_recordings;
+mod sources;
 mod surroundings;
 mod traces;
 mod views;

@@ -6,6 +6,7 @@
 //! a unit test.
 
 pub mod assembly;
+pub mod budget;
 pub mod canonical;
 pub mod chain;
 pub mod cost;

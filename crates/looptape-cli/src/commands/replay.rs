@@ -5,11 +5,13 @@ use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
 use super::report_files::ReportArgs;
 use super::resend::{ResendArgs, Resending};
+use super::sources::{AskedModel, SourceArgs};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
+use crate::money::Money;
 use crate::render;
 use crate::render::junit::Case;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
@@ -32,7 +34,8 @@ use std::time::Duration;
 ///
 /// The agent's requests are answered from the trace: the same bytes in the same pieces, each answer to
 /// the request it belongs to. There is no upstream client and the agent has no key, so nothing can be
-/// spent. A request that was not recorded is refused, and the report says what changed.
+/// spent. A request that was not recorded is refused, and the report says what changed. With `--source` or
+/// `--on-miss` a model answers where the recording does not.
 ///
 /// Without a command, the recorded requests themselves are sent, in recorded order and concurrency, and every
 /// answer is compared with the recorded one: a self-check of the recordings.
@@ -49,9 +52,12 @@ Examples:
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
   looptape replay last --clock recorded --block-egress -- python agent.py
   looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
+  looptape replay last --on-miss live --max-usd 0.50 -- ./agent      pay for what changed
+  looptape replay last --from 4 --source live --model gpt-4o --max-usd 1 -- ./agent
+  looptape replay last --from 4 --source mock --speed 1 -- ./agent   a made-up model, at the recorded pace
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
-0 replayed.")]
+99 live calls were refused because of --max-usd; 0 replayed.")]
 pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
     #[arg(value_name = "TRACE")]
@@ -88,6 +94,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "command")]
     json: bool,
     #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
     resend: ResendArgs,
     #[command(flatten)]
     listen: ListenArgs,
@@ -122,7 +130,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 impl Args {
     fn options(&self) -> Options {
-        self.matching.options(Options {
+        let options = self.matching.options(Options {
             max_rung: match self.max_rung {
                 0 => Rung::Bytes,
                 1 => Rung::Canonical,
@@ -139,7 +147,8 @@ impl Args {
             },
             holes: if self.allow_incomplete { Holes::Allow } else { Holes::Refuse },
             ..Options::default()
-        })
+        });
+        self.sources.options(options)
     }
 
     /// Where this replay is written down.
@@ -160,18 +169,24 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let trace = reader.load(find(&reader, name)?)?;
     let clock = args.surroundings.clock;
     let Ready { server, mut told } = tape::server_at(&reader, &trace, args.options(), &config, clock)?;
+    let plan = args.sources.plan()?;
+    let asked = plan.map(|plan| plan.model(&config, &reader, &trace, args.speed)).transpose()?;
     let started = trace.row.happened_unix_us();
     let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
     told.extend(surroundings.variables());
-    let store = args.store(global, &config)?;
-    let about = About { recording: &trace.row, why: "replay".to_owned(), command: &args.command };
-    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
-    let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
-    let run = AgentRun { trace: &trace, ready: Ready { server, told }, surroundings, store, stored };
-    with_child(global, args, run)
+    let server = server.at_speed(args.speed);
+    let about = AgentRun { trace: &trace, config: &config, surroundings, asked: asked.as_ref() };
+    match &asked {
+        None => with_child(global, args, Ready { server, told }, about),
+        Some(model) => with_child(global, args, Ready { server: server.asking(model.clone()), told }, about),
+    }
 }
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
+    if args.sources.asked()?.is_some() {
+        let say = "a model is asked on behalf of an agent: write its command after `--`";
+        return Err(UsageError(say.to_owned()).into());
+    }
     let resending = |store| Resending {
         global,
         config,
@@ -244,19 +259,29 @@ pub(super) fn replay<M: Model>(
 }
 
 /// An agent's run against a recording, about to begin.
-struct AgentRun<'a, M> {
+struct AgentRun<'a> {
     trace: &'a RecordedTrace,
-    ready: Ready<M>,
+    config: &'a Config,
     surroundings: Surroundings,
-    store: Option<ReplayStore>,
-    stored: Option<ReplayTrace>,
+    /// Who is asked where the recording does not answer.
+    asked: Option<&'a AskedModel>,
 }
 
-fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> anyhow::Result<Exit> {
-    let AgentRun { trace, mut ready, surroundings, store, stored } = run;
+fn with_child<M: Model>(
+    global: &Global,
+    args: &Args,
+    Ready { server, mut told }: Ready<M>,
+    run: AgentRun<'_>,
+) -> anyhow::Result<Exit> {
+    let AgentRun { trace, config, surroundings, asked } = run;
     let id = &trace.row.id;
+    let store = args.store(global, config)?;
+    let about = About { recording: &trace.row, why: args.sources.why(), command: &args.command };
+    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
+    let server = server.leaving(stored.as_ref().map(ReplayTrace::child));
     let own = stored.as_ref().map(|stored| stored.id().clone());
-    ready.told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+    told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+    let ready = Ready { server, told };
     let replayed = replay(id, ready, &args.command, ChildOutput::Inherited);
     if let Some(stored) = stored {
         stored.close(end(&replayed));
@@ -270,8 +295,9 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
         }
     };
     let (summary, guarantees) = surroundings.finish(summary);
-    let guarantee = format!("the replay server has no upstream client; {}", guarantees.sentence());
-    let exit = exit(&summary, child, args.allow_unused);
+    let guarantee = format!("{}; {}", guarantee(asked), guarantees.sentence());
+    let money = Money::of(trace, &summary, asked);
+    let exit = exit(&summary, child, args.allow_unused, &money);
     let report = json!({
         "format": 1,
         "trace": id,
@@ -281,6 +307,7 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
         "exit_code": exit.code(),
         "guarantee": guarantee,
         "guarantees": guarantees,
+        "money": money,
         "replay": summary,
     });
     let case = Case {
@@ -292,9 +319,13 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
         remarks: "",
     };
     args.reports.write(&report, &[case])?;
+    for (remark, times) in asked.map(AskedModel::remarks).unwrap_or_default() {
+        global.say(&format!("looptape: {remark} ({times} ×)"));
+    }
     if !global.quiet || exit != Exit::Success {
         let own = own.as_ref();
-        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps };
+        let money = &money;
+        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
         anstream::eprint!("{}", render::replayed::text(&told));
         anstream::eprintln!("looptape: {guarantee}");
     }
@@ -313,12 +344,22 @@ fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
     }
 }
 
-/// Strongest first: diverged, the child's own code, unused recordings.
-fn exit(summary: &Summary, ended: Ended, allow_unused: bool) -> Exit {
+/// What is true of the replay, whatever the agent did.
+fn guarantee(asked: Option<&AskedModel>) -> &'static str {
+    match asked {
+        None => "the replay server has no upstream client",
+        Some(AskedModel::Mock(_)) => "the replay server asked no provider",
+        Some(AskedModel::Live(_)) => "the replay server asked providers, within the budget",
+    }
+}
+
+/// Strongest first: diverged, the child's own code, unused recordings, calls beyond the budget.
+fn exit(summary: &Summary, ended: Ended, allow_unused: bool, money: &Money) -> Exit {
     match (summary.verdict, ended.exit()) {
         (Verdict::Diverged, _) => Exit::Diverged,
         (_, child) if child != Exit::Success => child,
         (Verdict::Unused, _) if !allow_unused => Exit::Unused,
+        _ if money.is_over() => Exit::Gate,
         _ => Exit::Success,
     }
 }

@@ -257,6 +257,12 @@ impl Replayer {
         Summary {
             verdict: Verdict::of(&reports, self.asked, self.options.on_miss),
             asked: self.asked,
+            served_calls: self
+                .tape
+                .ids()
+                .filter(|id| self.uses[id.0] == Use::Served)
+                .map(|id| self.tape.label(id).seq)
+                .collect(),
             recorded_calls: self.tape.len(),
             served: self.served,
             collapsed_attempts: self.uses.iter().filter(|&&used| used == Use::Collapsed).count(),

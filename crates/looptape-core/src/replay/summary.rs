@@ -103,6 +103,9 @@ pub struct Summary {
     /// Requests for which a model was to be asked, because of a fork or of `--on-miss`.
     #[serde(default)]
     pub asked: u32,
+    /// Places in the recording of the calls whose answers were served.
+    #[serde(skip)]
+    pub served_calls: Vec<u32>,
     /// Optional calls that got a neutral answer.
     pub side_calls: u32,
     pub billing_differences: Vec<BillingDifference>,
