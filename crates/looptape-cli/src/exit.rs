@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Diverged,
     /// A replay left recorded calls unused.
     Unused,
+    /// A gate failed: live calls would have cost more than they may.
+    Gate,
     /// The user interrupted it; what was done until then was told.
     Interrupted,
     /// The child's own code, under `record` and `replay`.
@@ -33,6 +35,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Diverged => 3,
             Self::Unused => 4,
+            Self::Gate => 99,
             Self::Interrupted => 130,
             Self::Child(code) | Self::NotStarted(code) => code,
         }

@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod drive;
 mod exit;
+mod money;
 mod place;
 mod render;
 mod replay_trace;

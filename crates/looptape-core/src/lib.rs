@@ -6,6 +6,7 @@
 //! a unit test.
 
 pub mod assembly;
+pub mod budget;
 pub mod canonical;
 pub mod chain;
 pub mod cost;
@@ -28,6 +29,7 @@ pub mod trace_id;
 pub mod usage;
 pub mod varint;
 pub mod view;
+pub mod visible_text;
 pub mod wire;
 
 pub use digest::Digest;

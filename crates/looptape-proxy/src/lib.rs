@@ -9,12 +9,15 @@ pub mod asking;
 pub mod child_trace;
 pub mod egress;
 pub mod guard;
+pub mod live_model;
+pub mod mock_model;
 pub mod model;
 pub mod reply;
 pub mod server;
 pub mod simulated_server;
 pub mod tape_server;
 pub mod upstream;
+pub mod upstream_keys;
 
 mod control;
 mod flush;

@@ -43,6 +43,14 @@ pub fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     response
 }
 
+/// The same with a body in the client's own wire format.
+pub(crate) fn own_error(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+    let mut response = full(status, "application/json", body);
+    response.headers_mut().insert("x-should-retry", header::HeaderValue::from_static("false"));
+    response.headers_mut().insert("x-looptape-error", header::HeaderValue::from_static("1"));
+    response
+}
+
 /// Whether a request asks for a WebSocket. An offer of HTTP/2 (`h2c`) may be ignored, and is.
 pub(crate) fn wants_websocket(headers: &http::HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|u| u.as_bytes().eq_ignore_ascii_case(b"websocket"))

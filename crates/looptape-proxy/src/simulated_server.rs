@@ -167,7 +167,7 @@ async fn answer(
     Ok(into_http(simulated))
 }
 
-fn into_http(simulated: SimResponse) -> Response<PacedBody> {
+pub(crate) fn into_http(simulated: SimResponse) -> Response<PacedBody> {
     let status = StatusCode::from_u16(simulated.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = Response::new(PacedBody::new(simulated.chunks, simulated.ending));
     *response.status_mut() = status;
@@ -180,7 +180,7 @@ fn into_http(simulated: SimResponse) -> Response<PacedBody> {
 }
 
 /// A body that sends each piece after its delay. A body of one piece has a known length.
-struct PacedBody {
+pub(crate) struct PacedBody {
     pieces: std::vec::IntoIter<SimChunk>,
     /// The piece that is waiting for its time.
     next: Option<(Pin<Box<Sleep>>, Bytes)>,

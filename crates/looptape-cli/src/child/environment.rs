@@ -7,6 +7,7 @@
 use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
 use looptape_proxy::upstream::{Upstream, UpstreamError, Upstreams};
+use looptape_proxy::upstream_keys::DUMMY_KEY;
 
 /// A base-URL variable: its name, its provider, and what follows the provider's prefix by default.
 struct BaseVariable {
@@ -91,9 +92,6 @@ const KEYS_IF_SET: &[&str] = &[
     "XAI_API_KEY",
     "ZAI_API_KEY",
 ];
-
-/// What stands in place of a key.
-pub(crate) const DUMMY_KEY: &str = "looptape-replay-has-no-key";
 
 /// What to set so that the best-known SDKs reach a looptape at `origin`.
 pub(crate) fn base_urls(origin: &str) -> Variables {

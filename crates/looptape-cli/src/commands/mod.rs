@@ -12,10 +12,12 @@ mod matching;
 mod prune;
 mod record;
 mod replay;
+mod report_files;
 mod resend;
 mod selection;
 mod serve;
 mod show;
+mod sources;
 mod stats;
 mod verify;
 
@@ -24,6 +26,7 @@ pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
 pub(crate) use prune::Pruned;
 pub(crate) use show::StepDetail;
+pub(crate) use sources::AskedModel;
 
 use crate::exit::Exit;
 use crate::session::Global;
@@ -50,7 +53,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Record(record::Args),
-    Replay(replay::Args),
+    Replay(Box<replay::Args>),
     Serve(serve::Args),
     Ls(ls::Args),
     Show(show::Args),

@@ -3,18 +3,23 @@
 use super::child_run;
 use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
+use super::report_files::ReportArgs;
 use super::resend::{ResendArgs, Resending};
+use super::sources::{AskedModel, SourceArgs};
 use crate::child::environment::Mode;
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
+use crate::money::Money;
 use crate::render;
+use crate::render::junit::Case;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
 use crate::session::{Global, find, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
+use looptape_core::replay::driven::RunLine;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
@@ -22,7 +27,6 @@ use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +34,8 @@ use std::time::Duration;
 ///
 /// The agent's requests are answered from the trace: the same bytes in the same pieces, each answer to
 /// the request it belongs to. There is no upstream client and the agent has no key, so nothing can be
-/// spent. A request that was not recorded is refused, and the report says what changed.
+/// spent. A request that was not recorded is refused, and the report says what changed. With `--source` or
+/// `--on-miss` a model answers where the recording does not.
 ///
 /// Without a command, the recorded requests themselves are sent, in recorded order and concurrency, and every
 /// answer is compared with the recorded one: a self-check of the recordings.
@@ -39,6 +44,7 @@ use std::time::Duration;
 Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
+  looptape replay 4bf92f35 --junit replay.xml -- node agent.mjs
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
@@ -46,16 +52,18 @@ Examples:
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
   looptape replay last --clock recorded --block-egress -- python agent.py
   looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
+  looptape replay last --on-miss live --max-usd 0.50 -- ./agent      pay for what changed
+  looptape replay last --from 4 --source live --model gpt-4o --max-usd 1 -- ./agent
+  looptape replay last --from 4 --source mock --speed 1 -- ./agent   a made-up model, at the recorded pace
 
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
-0 replayed.")]
+99 live calls were refused because of --max-usd; 0 replayed.")]
 pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
-    /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// How loosely a request may match: 0 the same bytes, 1 the same JSON, 2 with round-trip ids renamed,
     /// 3 with volatile values masked: ids, times, temporary folders, ports, and the run's own folder, user, day
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
@@ -85,6 +93,8 @@ pub(crate) struct Args {
     /// Without a command: print the result as JSON
     #[arg(long, conflicts_with = "command")]
     json: bool,
+    #[command(flatten)]
+    sources: SourceArgs,
     #[command(flatten)]
     resend: ResendArgs,
     #[command(flatten)]
@@ -120,7 +130,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 impl Args {
     fn options(&self) -> Options {
-        self.matching.options(Options {
+        let options = self.matching.options(Options {
             max_rung: match self.max_rung {
                 0 => Rung::Bytes,
                 1 => Rung::Canonical,
@@ -137,7 +147,8 @@ impl Args {
             },
             holes: if self.allow_incomplete { Holes::Allow } else { Holes::Refuse },
             ..Options::default()
-        })
+        });
+        self.sources.options(options)
     }
 
     /// Where this replay is written down.
@@ -158,18 +169,24 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let trace = reader.load(find(&reader, name)?)?;
     let clock = args.surroundings.clock;
     let Ready { server, mut told } = tape::server_at(&reader, &trace, args.options(), &config, clock)?;
+    let plan = args.sources.plan()?;
+    let asked = plan.map(|plan| plan.model(&config, &reader, &trace, args.speed)).transpose()?;
     let started = trace.row.happened_unix_us();
     let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
     told.extend(surroundings.variables());
-    let store = args.store(global, &config)?;
-    let about = About { recording: &trace.row, why: "replay".to_owned(), command: &args.command };
-    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
-    let server = server.at_speed(args.speed).leaving(stored.as_ref().map(ReplayTrace::child));
-    let run = AgentRun { trace: &trace, ready: Ready { server, told }, surroundings, store, stored };
-    with_child(global, args, run)
+    let server = server.at_speed(args.speed);
+    let about = AgentRun { trace: &trace, config: &config, surroundings, asked: asked.as_ref() };
+    match &asked {
+        None => with_child(global, args, Ready { server, told }, about),
+        Some(model) => with_child(global, args, Ready { server: server.asking(model.clone()), told }, about),
+    }
 }
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
+    if args.sources.asked()?.is_some() {
+        let say = "a model is asked on behalf of an agent: write its command after `--`";
+        return Err(UsageError(say.to_owned()).into());
+    }
     let resending = |store| Resending {
         global,
         config,
@@ -182,7 +199,7 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
     };
     if let Some(listen) = args.listen.address() {
         let (exit, report) = library::run((listen, &args.listen), &resending(None))?;
-        write_report(args.report.as_deref(), &report)?;
+        args.reports.write(&report, &[])?;
         return Ok(exit);
     }
     let store = args.store(global, config)?;
@@ -191,8 +208,18 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
     let report = report?;
     let exit = report.tell(args.json)?;
     gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
-    write_report(args.report.as_deref(), &serde_json::to_value(&report)?)?;
+    let runs = &report.figures().runs;
+    let remarks: Vec<String> = runs.iter().map(|run| report.remarks(run)).collect();
+    let cases: Vec<Case<'_>> = runs.iter().zip(&remarks).map(|(run, why)| run_case(run, why)).collect();
+    args.reports.write(&serde_json::to_value(&report)?, &cases)?;
     Ok(exit)
+}
+
+/// A trace whose own requests were sent.
+fn run_case<'a>(run: &'a RunLine, remarks: &'a str) -> Case<'a> {
+    let diverged = run.replay.as_ref().is_some_and(|replay| !replay.divergences.is_empty());
+    let exit = if diverged || !remarks.is_empty() { Exit::Diverged } else { Exit::Success };
+    Case { trace: &run.trace, agent: None, exit, agent_code: None, summary: run.replay.as_ref(), remarks }
 }
 
 /// What came of running an agent against a recording.
@@ -232,19 +259,29 @@ pub(super) fn replay<M: Model>(
 }
 
 /// An agent's run against a recording, about to begin.
-struct AgentRun<'a, M> {
+struct AgentRun<'a> {
     trace: &'a RecordedTrace,
-    ready: Ready<M>,
+    config: &'a Config,
     surroundings: Surroundings,
-    store: Option<ReplayStore>,
-    stored: Option<ReplayTrace>,
+    /// Who is asked where the recording does not answer.
+    asked: Option<&'a AskedModel>,
 }
 
-fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> anyhow::Result<Exit> {
-    let AgentRun { trace, mut ready, surroundings, store, stored } = run;
+fn with_child<M: Model>(
+    global: &Global,
+    args: &Args,
+    Ready { server, mut told }: Ready<M>,
+    run: AgentRun<'_>,
+) -> anyhow::Result<Exit> {
+    let AgentRun { trace, config, surroundings, asked } = run;
     let id = &trace.row.id;
+    let store = args.store(global, config)?;
+    let about = About { recording: &trace.row, why: args.sources.why(), command: &args.command };
+    let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
+    let server = server.leaving(stored.as_ref().map(ReplayTrace::child));
     let own = stored.as_ref().map(|stored| stored.id().clone());
-    ready.told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+    told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+    let ready = Ready { server, told };
     let replayed = replay(id, ready, &args.command, ChildOutput::Inherited);
     if let Some(stored) = stored {
         stored.close(end(&replayed));
@@ -258,8 +295,9 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
         }
     };
     let (summary, guarantees) = surroundings.finish(summary);
-    let guarantee = format!("the replay server has no upstream client; {}", guarantees.sentence());
-    let exit = exit(&summary, child, args.allow_unused);
+    let guarantee = format!("{}; {}", guarantee(asked), guarantees.sentence());
+    let money = Money::of(trace, &summary, asked);
+    let exit = exit(&summary, child, args.allow_unused, &money);
     let report = json!({
         "format": 1,
         "trace": id,
@@ -269,12 +307,25 @@ fn with_child<M: Model>(global: &Global, args: &Args, run: AgentRun<'_, M>) -> a
         "exit_code": exit.code(),
         "guarantee": guarantee,
         "guarantees": guarantees,
+        "money": money,
         "replay": summary,
     });
-    write_report(args.report.as_deref(), &report)?;
+    let case = Case {
+        trace: id.as_str(),
+        agent: trace.row.agent.as_deref(),
+        exit,
+        agent_code: Some(child.code),
+        summary: Some(&summary),
+        remarks: "",
+    };
+    args.reports.write(&report, &[case])?;
+    for (remark, times) in asked.map(AskedModel::remarks).unwrap_or_default() {
+        global.say(&format!("looptape: {remark} ({times} ×)"));
+    }
     if !global.quiet || exit != Exit::Success {
         let own = own.as_ref();
-        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps };
+        let money = &money;
+        let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
         anstream::eprint!("{}", render::replayed::text(&told));
         anstream::eprintln!("looptape: {guarantee}");
     }
@@ -293,18 +344,22 @@ fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
     }
 }
 
-/// Strongest first: diverged, the child's own code, unused recordings.
-fn exit(summary: &Summary, ended: Ended, allow_unused: bool) -> Exit {
+/// What is true of the replay, whatever the agent did.
+fn guarantee(asked: Option<&AskedModel>) -> &'static str {
+    match asked {
+        None => "the replay server has no upstream client",
+        Some(AskedModel::Mock(_)) => "the replay server asked no provider",
+        Some(AskedModel::Live(_)) => "the replay server asked providers, within the budget",
+    }
+}
+
+/// Strongest first: diverged, the child's own code, unused recordings, calls beyond the budget.
+fn exit(summary: &Summary, ended: Ended, allow_unused: bool, money: &Money) -> Exit {
     match (summary.verdict, ended.exit()) {
         (Verdict::Diverged, _) => Exit::Diverged,
         (_, child) if child != Exit::Success => child,
         (Verdict::Unused, _) if !allow_unused => Exit::Unused,
+        _ if money.is_over() => Exit::Gate,
         _ => Exit::Success,
     }
-}
-
-fn write_report(file: Option<&Path>, report: &serde_json::Value) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    std::fs::write(file, text).with_context(|| format!("the report cannot be written to {}", file.display()))
 }

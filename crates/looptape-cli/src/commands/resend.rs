@@ -17,7 +17,7 @@ use anyhow::Context;
 use looptape_core::cost::Usd;
 use looptape_core::replay::Options;
 use looptape_core::replay::driven::{
-    Coverage, DrivenMoney, Exactness, Figures, FreeOutcome, FreeReport, ResentReport,
+    Coverage, DrivenMoney, Exactness, Figures, FreeOutcome, FreeReport, ResentReport, RunLine,
 };
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::Speed;
@@ -224,6 +224,21 @@ impl Report {
             Self::Free(report) => print(&render::freed::text(report))?,
         }
         Ok(self.exit())
+    }
+
+    pub(super) fn figures(&self) -> &Figures {
+        match self {
+            Self::Resent(report) => &report.figures,
+            Self::Free(report) => &report.figures,
+        }
+    }
+
+    /// What one run did other than recorded, a line each; empty if nothing.
+    pub(super) fn remarks(&self, run: &RunLine) -> String {
+        match self {
+            Self::Resent(report) => render::resent::remarks(report, run),
+            Self::Free(report) => render::freed::remarks(report, run),
+        }
     }
 
     fn exit(&self) -> Exit {

@@ -3,8 +3,8 @@
 use super::driven;
 use super::figures::plural;
 use super::terminal_text::escape;
-use looptape_core::replay::driven::{Coverage, FreeLoop, FreeOutcome, FreeReport};
-use looptape_core::replay::free_run::LeftRecording;
+use looptape_core::replay::driven::{Coverage, FreeLoop, FreeOutcome, FreeReport, RunLine};
+use looptape_core::replay::free_run::{FreeRunEnding, LeftRecording};
 
 /// Loops that are shown; all of them are in the JSON.
 const SHOWN: usize = 20;
@@ -23,6 +23,14 @@ pub(crate) fn text(report: &FreeReport) -> String {
     let mut out: String = lines.iter().map(|line| format!("{line}\n")).collect();
     out.push_str(&driven::divergences(figures));
     out
+}
+
+/// What the loops of one run did other than recorded, a line each.
+pub(crate) fn remarks(report: &FreeReport, run: &RunLine) -> String {
+    let of_run = |inner: &&FreeLoop| inner.trace == run.trace && inner.run == run.run;
+    let strayed = |inner: &&FreeLoop| inner.report.ending != FreeRunEnding::AsRecorded;
+    let loops = report.free_loops.iter().filter(of_run).filter(strayed);
+    loops.flat_map(|inner| of_loop(report, inner)).map(|line| format!("{}\n", line.trim_start())).collect()
 }
 
 fn verdict(report: &FreeReport) -> String {

@@ -5,6 +5,7 @@
 //!
 //! What this does not do: compute. Every figure comes from the core's views.
 
+pub(crate) mod annotations;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
@@ -12,6 +13,7 @@ mod driven;
 pub(crate) mod figures;
 pub(crate) mod freed;
 pub(crate) mod imported;
+pub(crate) mod junit;
 pub(crate) mod learned;
 pub(crate) mod ls;
 pub(crate) mod pruned;

@@ -1,6 +1,7 @@
 //! What `replay -- CMD` says when it is done.
 
 use crate::child::process::{Ended, Interruption};
+use crate::money::Money;
 use looptape_core::TraceId;
 use looptape_core::replay::{Summary, render_text};
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ pub(crate) struct Told<'a> {
     /// The replay's own trace.
     pub(crate) own: Option<&'a TraceId>,
     /// What that trace lacks, with how often.
+    pub(crate) money: &'a Money,
     pub(crate) gaps: &'a BTreeMap<String, u64>,
 }
 
@@ -24,6 +26,7 @@ pub(crate) fn text(told: &Told<'_>) -> String {
     if told.requests == 0 && told.summary.recorded_calls > 0 {
         lines.push(NOTHING_CAME.to_owned());
     }
+    lines.extend(told.money.lines());
     lines.extend(told.child.interrupted.map(Interruption::as_str).map(str::to_owned));
     if told.child.code != 0 {
         lines.push(format!("the agent ended with code {}", told.child.code));

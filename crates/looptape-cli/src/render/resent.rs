@@ -3,7 +3,7 @@
 use super::driven;
 use super::figures::plural;
 use super::terminal_text::escape;
-use looptape_core::replay::driven::{Coverage, Exactness, Finding, ResentReport};
+use looptape_core::replay::driven::{Coverage, Exactness, Finding, ResentReport, RunLine};
 
 /// Differences that are shown; all of them are in the JSON.
 const SHOWN: usize = 12;
@@ -25,6 +25,13 @@ pub(crate) fn text(report: &ResentReport) -> String {
     out.push_str(&driven::divergences(&report.figures));
     out.push_str(&format!("diff: {}\n", report.differences.len() + report.figures.divergences()));
     out
+}
+
+/// The differences of one run's answers, a line each.
+pub(crate) fn remarks(report: &ResentReport, run: &RunLine) -> String {
+    let of_run = |finding: &&Finding| finding.trace == run.trace && finding.run == run.run;
+    let line = |finding: &Finding| escape(&format!("{}: {}", finding.label, finding.what)) + "\n";
+    report.differences.iter().filter(of_run).map(line).collect()
 }
 
 fn verdict(report: &ResentReport) -> String {

@@ -111,3 +111,17 @@ fn unlisted_tier(query: &Query<'_>, found: &Found) -> Option<String> {
     let same = || Query { service_tier: None, ..*query }.look_up().is_some_and(|f| f.rates == found.rates);
     (!ordinary && same()).then(|| format!("tier {tier:?} not listed: standard prices"))
 }
+
+/// The models of a provider whose names are most like `model`, at most three.
+pub(super) fn models_like(provider: &str, model: &str) -> Vec<String> {
+    let own = price_file_provider(provider);
+    let near = |other: &String| {
+        let common = other.bytes().zip(model.bytes()).take_while(|(a, b)| a == b).count();
+        (std::cmp::Reverse(common), other.len().abs_diff(model.len()))
+    };
+    let mut models: Vec<String> = rates::model_ids(own).filter(|other| near(other).0.0 >= 3).collect();
+    models.sort_by_cached_key(|other| (near(other), other.clone()));
+    models.dedup();
+    models.truncate(3);
+    models
+}

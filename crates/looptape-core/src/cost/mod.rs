@@ -148,6 +148,21 @@ pub fn price(billed: &Billed<'_>) -> Result<Price, Unpriced> {
     })
 }
 
+/// Whether calls of a model can be priced.
+pub fn has_price(provider: &str, model: &str) -> bool {
+    let usage = TokenUsage { uncached_input: Some(1), input_total: Some(1), ..TokenUsage::default() };
+    let (response_model, service_tier, at_unix_us, stated_usd) = (None, None, None, None);
+    let model = Some(model);
+    let usage = &usage;
+    let billed = Billed { provider, model, response_model, usage, service_tier, at_unix_us, stated_usd };
+    matches!(price(&billed), Ok(_) | Err(Unpriced::LocalModel))
+}
+
+/// The names of models that can be priced and that are most like this one.
+pub fn models_like(provider: &str, model: &str) -> Vec<String> {
+    listed::models_like(provider, model)
+}
+
 impl Price {
     pub fn usd(&self) -> Usd {
         self.by_leaf.total()

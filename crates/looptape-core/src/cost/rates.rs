@@ -186,6 +186,13 @@ impl Found {
     }
 }
 
+/// The ids of the models that the price file has, of one provider or of all.
+pub(super) fn model_ids(provider_id: Option<&str>) -> impl Iterator<Item = String> {
+    let wanted = move |id: &str| provider_id.is_none_or(|wanted| wanted == id);
+    let providers = Calculator::bundled().providers().filter(move |provider| wanted(provider.id()));
+    providers.flat_map(|provider| provider.models()).map(|model| model.id().to_owned())
+}
+
 /// Every provider id that the price file has, in its order.
 pub(super) fn provider_ids() -> impl Iterator<Item = &'static str> {
     Calculator::bundled().providers().map(|provider| provider.id())

@@ -23,6 +23,11 @@ impl Usd {
         (0.0..9e18).contains(&units).then_some(Self(units as i64))
     }
 
+    /// What is left of an amount; nothing, if more is taken than there is.
+    pub fn saturating_sub(self, taken: Self) -> Self {
+        Self(self.0.saturating_sub(taken.0).max(0))
+    }
+
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / PER_DOLLAR
     }

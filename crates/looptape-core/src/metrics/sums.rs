@@ -91,7 +91,7 @@ impl TokenSums {
 }
 
 impl CostSum {
-    pub(crate) fn add(&mut self, cost: &Cost) {
+    pub fn add(&mut self, cost: &Cost) {
         match cost {
             Cost::Known(price) => {
                 self.by_leaf.add(&price.by_leaf);

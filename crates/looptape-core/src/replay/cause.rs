@@ -1,4 +1,7 @@
 //! Root or consequence: what a later divergence is recognised by as following from an earlier one.
+//!
+//! While requests arrive, earlier means that it arrived earlier. The report at the end goes by the recording:
+//! it says the same whatever order concurrent requests arrived in.
 
 use super::components::{Component, RequestKey};
 use super::report::{DivergenceCode, Report};
@@ -6,7 +9,7 @@ use crate::digest::Digest;
 
 /// What later divergences are recognised by as consequences.
 #[derive(Debug)]
-pub(super) struct Cause {
+struct Cause {
     system: Digest,
     /// The diverged request's history, by its chain head and length.
     history: (usize, Digest),
@@ -15,7 +18,7 @@ pub(super) struct Cause {
 }
 
 impl Cause {
-    pub(super) fn new(report: &Report, key: &RequestKey) -> Self {
+    fn new(report: &Report, key: &RequestKey) -> Self {
         use Component::{Model, Parameters, System, Tools};
         let components = &key.components;
         let changed = match report.code {
@@ -45,7 +48,7 @@ impl Cause {
     }
 
     /// Whether a later diverged request shows the same change, or continues the diverged history.
-    pub(super) fn explains(&self, later: &RequestKey) -> bool {
+    fn explains(&self, later: &RequestKey) -> bool {
         let components = &later.components;
         let same_change = self.changed.is_some_and(|(component, digest)| components.get(component) == digest);
         let (messages, head) = self.history;
@@ -54,4 +57,32 @@ impl Cause {
             && components.history.get(messages - 1) == Some(&head);
         same_change || continues
     }
+}
+
+/// A divergence with what its causes and consequences are recognised by.
+#[derive(Debug)]
+pub(super) struct Diverged {
+    pub(super) report: Report,
+    cause: Cause,
+    key: RequestKey,
+}
+
+impl Diverged {
+    /// A divergence of the request with this key, after those `before` it.
+    pub(super) fn new(report: Report, key: &RequestKey, before: &[Self]) -> Self {
+        let root = !before.iter().any(|earlier| earlier.cause.explains(key));
+        let cause = Cause::new(&report, key);
+        Self { report: Report { root, ..report }, cause, key: key.clone() }
+    }
+}
+
+/// The reports in the order of the recording, each a root unless one before it explains it.
+pub(super) fn by_recording(mut diverged: Vec<Diverged>) -> Vec<Report> {
+    diverged.sort_by_cached_key(|diverged| diverged.report.tape_order());
+    for at in 0..diverged.len() {
+        let (before, rest) = diverged.split_at_mut(at);
+        let Some(this) = rest.first_mut() else { break };
+        this.report.root = !before.iter().any(|earlier| earlier.cause.explains(&this.key));
+    }
+    diverged.into_iter().map(|diverged| diverged.report).collect()
 }

@@ -11,6 +11,7 @@ use super::masks::{MaskEntry, Mismatch};
 use super::options::Rung;
 use super::report::{DivergenceCode, Nearest, Report};
 use super::tape::{CallLabel, Completeness, EntryId, Shape, Tape};
+use super::tool_results;
 use crate::canonical::Json;
 use crate::facts::Lineage;
 use crate::wire::Wire;
@@ -50,7 +51,10 @@ pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(Entr
     };
     let difference = component.and_then(|component| locate(tape, missed, nearest, component, common));
     let label = tape.label(nearest);
-    let message = sentence(code, label, missed.endpoint, difference.as_ref());
+    let message = match (code, &difference) {
+        (DivergenceCode::VolatileToolResult, Some(difference)) => result_sentence(missed, label, difference),
+        (code, difference) => sentence(code, label, missed.endpoint, difference.as_ref()),
+    };
     Report {
         endpoint: missed.endpoint.to_string(),
         difference,
@@ -275,6 +279,24 @@ fn sentence(
         _ => format!(
             "The recording holds no request to {endpoint} that begins like this; {nearest} is nearest."
         ),
+    }
+}
+
+/// Names the tool, if the history says which one it was.
+fn result_sentence(missed: &Missed<'_>, nearest: CallLabel, difference: &Difference) -> String {
+    let json = Json::parse(&missed.body);
+    let tool = json.as_ref().and_then(|json| {
+        let split = Split::new(missed.wire, json);
+        tool_results::tool_of(&split.history, &difference.pointer)
+    });
+    match tool {
+        Some(tool) => {
+            let place = &difference.pointer;
+            format!(
+                "The result of {tool} sent at {nearest} is not the recorded one: it first differs at {place}."
+            )
+        }
+        None => sentence(DivergenceCode::VolatileToolResult, nearest, missed.endpoint, Some(difference)),
     }
 }
 

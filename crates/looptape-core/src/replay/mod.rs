@@ -12,7 +12,7 @@
 //! - `free_run`: a loop that a model drives by itself, with the recording's tools.
 //! - `references`: requests that point at things by their ids, and which id stands for which.
 //! - `summary`, `refusal`: what the whole replay came to, and what the refused client is told.
-//! - `fork_point`: from where on a replay goes its own way.
+//! - `fork_point`, `forked_request`: from where on a replay goes its own way, and what it then asks.
 //! - `provenance`: where each answer of a replay came from.
 //!
 //! Everything is pure: no sockets, no clock. The same tape and the same requests give the same decisions
@@ -28,11 +28,13 @@ pub mod driven;
 mod environment;
 pub(crate) mod fields;
 mod fork_point;
+mod forked_request;
 pub mod free_run;
 pub mod learn;
 mod live;
 mod masks;
 mod near;
+mod next_step;
 mod options;
 mod provenance;
 mod recorded_body;
@@ -40,12 +42,14 @@ mod references;
 pub mod refusal;
 mod replayer;
 mod report;
+pub mod report_text;
 pub mod retry;
 pub mod schedule;
 mod side_calls;
 mod summary;
 mod tape;
 mod timeline;
+mod tool_results;
 
 #[cfg(test)]
 mod scenarios;
@@ -55,6 +59,7 @@ pub use components::{Component, Normalise, verbatim};
 pub use difference::Difference;
 pub use environment::{Environment, GitState, LocalDate};
 pub use fork_point::NoSuchStep;
+pub use forked_request::{ForkedRequest, Forking, KnownCall, NotForkable};
 pub use live::LiveRequest;
 pub use masks::{ConfiguredMask, MaskEntry, MaskEntryError, MaskKind, Masking, Run, UnknownMaskKind};
 pub use options::{Ambiguous, Attempts, EditBudget, ForkAt, Holes, OnMiss, Options, Rebind, Rung};

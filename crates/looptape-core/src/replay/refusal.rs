@@ -29,30 +29,46 @@ pub fn error_body(wire: Option<Wire>, report: &Report) -> (Vec<u8>, &'static str
         "pointer": report.difference.as_ref().map(|difference| difference.pointer.as_str()),
         "root": report.root,
     });
-    let body = match wire {
-        Some(Wire::AnthropicMessages) => json!({
-            "type": "error",
-            "error": { "type": "replay_diverged", "message": message },
-            "looptape": facts,
-        }),
-        Some(Wire::GeminiGenerate) => json!({
-            "error": { "code": STATUS, "message": message, "status": "FAILED_PRECONDITION" },
-            "looptape": facts,
-        }),
-        Some(Wire::OllamaChat | Wire::OllamaGenerate) => json!({ "error": message, "looptape": facts }),
-        Some(Wire::CohereChatV1 | Wire::CohereChatV2) => json!({ "message": message, "looptape": facts }),
-        // AWS clients take the kind from a header, else from here; they do not try this one again.
-        Some(Wire::BedrockConverse | Wire::BedrockInvoke) => json!({
-            "__type": "ValidationException",
-            "message": message,
-            "looptape": facts,
-        }),
-        Some(Wire::OpenAiChat | Wire::OpenAiCompletions | Wire::OpenAiResponses) | None => json!({
-            "error": { "message": message, "type": "replay_diverged", "param": Value::Null, "code": report.code },
-            "looptape": facts,
-        }),
-    };
+    let error =
+        OwnError { status: STATUS, kind: "replay_diverged", code: report.code.as_str(), message: &message };
+    let mut body = error.body(wire);
+    body["looptape"] = facts;
     (body.to_string().into_bytes(), "application/json")
+}
+
+/// The body of another error that looptape answers with in a provider's place.
+pub fn own_error_body(wire: Option<Wire>, status: u16, kind: &str, message: &str) -> Vec<u8> {
+    OwnError { status, kind, code: kind, message }.body(wire).to_string().into_bytes()
+}
+
+struct OwnError<'a> {
+    status: u16,
+    kind: &'a str,
+    code: &'a str,
+    message: &'a str,
+}
+
+impl OwnError<'_> {
+    fn body(&self, wire: Option<Wire>) -> Value {
+        let Self { status, kind, code, message } = self;
+        match wire {
+            Some(Wire::AnthropicMessages) => {
+                json!({ "type": "error", "error": { "type": kind, "message": message } })
+            }
+            Some(Wire::GeminiGenerate) => {
+                json!({ "error": { "code": status, "message": message, "status": "FAILED_PRECONDITION" } })
+            }
+            Some(Wire::OllamaChat | Wire::OllamaGenerate) => json!({ "error": message }),
+            Some(Wire::CohereChatV1 | Wire::CohereChatV2) => json!({ "message": message }),
+            // AWS clients take the kind from a header, else from here; they do not try this one again.
+            Some(Wire::BedrockConverse | Wire::BedrockInvoke) => {
+                json!({ "__type": "ValidationException", "message": message })
+            }
+            Some(Wire::OpenAiChat | Wire::OpenAiCompletions | Wire::OpenAiResponses) | None => {
+                json!({ "error": { "message": message, "type": kind, "param": Value::Null, "code": code } })
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! decisions. The machine does no IO, knows no time, and never invents an answer; the caller holds the
 //! recorded answers and sends them.
 
-use super::cause::Cause;
+use super::cause::{self, Diverged};
 use super::classify::{self, Missed};
 use super::components::{self, Endpoint};
 use super::fork_point::{ForkPoint, NoSuchStep};
@@ -111,13 +111,12 @@ pub struct Replayer {
     stands_for: HashMap<(MaskKind, String), String>,
     /// Where a mask was needed first, and in how many requests.
     masks: BTreeMap<Pair, (CallLabel, u32)>,
+    diverged: Vec<Diverged>,
     /// What later answers name differently, if that is wanted.
     rebinding: Arc<Rebinding>,
     rebound: Vec<Rebound>,
-    reports: Vec<Report>,
     /// The report that each diverged request got.
     reported: HashMap<Digest, usize>,
-    causes: Vec<Cause>,
     served: ServedCounts,
     billing: Vec<BillingDifference>,
     side_calls: u32,
@@ -164,11 +163,10 @@ impl Replayer {
             answered: HashMap::new(),
             stands_for: HashMap::new(),
             masks: BTreeMap::new(),
+            diverged: Vec::new(),
             rebinding: Arc::default(),
             rebound: Vec::new(),
-            reports: Vec::new(),
             reported: HashMap::new(),
-            causes: Vec::new(),
             served: ServedCounts::default(),
             billing: Vec::new(),
             side_calls: 0,
@@ -244,20 +242,27 @@ impl Replayer {
 
     /// Ends the replay.
     pub fn finish(mut self) -> Summary {
+        let mut reports = cause::by_recording(std::mem::take(&mut self.diverged));
         let left: Vec<EntryId> = self.tape.ids().filter(|&id| self.is_left_over(id)).collect();
         let (optional, needed): (Vec<EntryId>, _) = left.into_iter().partition(|&id| self.is_optional(id));
         let labels = |ids: Vec<EntryId>| ids.into_iter().map(|id| self.tape.label(id)).collect();
         let (unused_side_calls, unused): (Vec<CallLabel>, Vec<CallLabel>) =
             (labels(optional), labels(needed));
         if !unused.is_empty() {
-            let report = unused_recording(&unused, self.reports.is_empty());
-            self.reports.push(report);
+            let report = unused_recording(&unused, reports.is_empty());
+            reports.push(report);
         }
-        self.reports.sort_by_cached_key(Report::reading_order);
+        reports.sort_by_cached_key(Report::reading_order);
         self.billing.sort_by_key(|difference| difference.label.seq);
         Summary {
-            verdict: Verdict::of(&self.reports, self.asked, self.options.on_miss),
+            verdict: Verdict::of(&reports, self.asked, self.options.on_miss),
             asked: self.asked,
+            served_calls: self
+                .tape
+                .ids()
+                .filter(|id| self.uses[id.0] == Use::Served)
+                .map(|id| self.tape.label(id).seq)
+                .collect(),
             recorded_calls: self.tape.len(),
             served: self.served,
             collapsed_attempts: self.uses.iter().filter(|&&used| used == Use::Collapsed).count(),
@@ -267,7 +272,7 @@ impl Replayer {
             rebound: self.rebound.into_iter().filter(|rebound| rebound.places > 0).collect(),
             unused,
             unused_side_calls,
-            divergences: self.reports,
+            divergences: reports,
         }
     }
 
@@ -667,14 +672,15 @@ impl Replayer {
 
     fn note_report(&mut self, live: &Live<'_>, mut report: Report) -> Box<Report> {
         if let Some(&known) = self.reported.get(&live.exact) {
-            self.reports[known].requests += 1;
-            return Box::new(self.reports[known].clone());
+            let report = &mut self.diverged[known].report;
+            report.requests += 1;
+            return Box::new(report.clone());
         }
         report.endpoint = live.endpoint.to_string();
-        report.root = !self.causes.iter().any(|cause| cause.explains(live.key_at(self.options.max_rung)));
-        self.causes.push(Cause::new(&report, live.key_at(self.options.max_rung)));
-        self.reported.insert(live.exact, self.reports.len());
-        self.reports.push(report.clone());
+        let diverged = Diverged::new(report, live.key_at(self.options.max_rung), &self.diverged);
+        let report = diverged.report.clone();
+        self.reported.insert(live.exact, self.diverged.len());
+        self.diverged.push(diverged);
         Box::new(report)
     }
 
@@ -682,7 +688,8 @@ impl Replayer {
         let labels: Vec<CallLabel> = candidates.iter().map(|&id| self.tape.label(id)).collect();
         let message =
             format!("{} match this request equally well and hold different answers.", listed(&labels));
-        Report::new(DivergenceCode::Ambiguous, labels.first().copied(), message)
+        let report = Report::new(DivergenceCode::Ambiguous, labels.first().copied(), message);
+        Report { candidates: labels, ..report }
     }
 
     fn exhausted(&self, matching: &[EntryId]) -> Report {
@@ -693,8 +700,8 @@ impl Replayer {
             return Report::new(DivergenceCode::IncompleteRecording, at, message);
         }
         let message = match matching.len() {
-            1 => "This request was recorded once, and its answer has been served.".to_owned(),
-            n => format!("This request was recorded {n} times, and each answer has been served."),
+            1 => format!("{} was recorded once, and its answer has been served.", request_of(at)),
+            n => format!("{} was recorded {n} times, and each answer has been served.", request_of(at)),
         };
         Report::new(DivergenceCode::Exhausted, at, message)
     }
@@ -758,6 +765,10 @@ fn mask_uses(masks: BTreeMap<Pair, (CallLabel, u32)>) -> Vec<MaskUse> {
         .collect();
     uses.sort_by_key(|used| used.label.seq);
     uses
+}
+
+fn request_of(label: Option<CallLabel>) -> String {
+    label.map_or("This request".to_owned(), |label| format!("The request of {label}"))
 }
 
 fn unused_recording(unused: &[CallLabel], is_only_report: bool) -> Report {

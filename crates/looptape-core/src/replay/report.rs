@@ -106,12 +106,18 @@ pub struct Report {
     #[serde(flatten)]
     pub difference: Option<Difference>,
     pub nearest: Option<Nearest>,
+    /// Recorded calls that match equally well, where that is the trouble.
+    #[serde(default)]
+    pub candidates: Vec<CallLabel>,
     /// The `[[mask]]` entries, as TOML, with which the request would have matched; only where all that
     /// differs looks volatile.
     #[serde(default)]
     pub mask: Option<String>,
     /// How many identical requests met this divergence.
     pub requests: u32,
+    /// What to do about it, in a sentence or two.
+    #[serde(default)]
+    pub next_step: String,
 }
 
 /// The recorded call that is most like a live request.
@@ -149,15 +155,23 @@ impl Report {
             endpoint: String::new(),
             difference: None,
             nearest: None,
+            candidates: Vec::new(),
             mask: None,
             requests: 1,
+            next_step: code.next_step().to_owned(),
         }
+    }
+
+    /// The order of the recording.
+    pub(super) fn tape_order(&self) -> impl Ord + use<> {
+        let seq = self.nearest.as_ref().map_or(u32::MAX, |nearest| nearest.label.seq);
+        let pointer = self.difference.as_ref().map(|d| d.pointer.clone());
+        let shown = self.difference.as_ref().map(|d| d.diff.to_string());
+        (seq, self.step, self.code, pointer, shown, self.endpoint.clone(), self.message.clone())
     }
 
     /// The order in which reports are read: causes before what follows from them, then by place.
     pub(super) fn reading_order(&self) -> impl Ord + use<> {
-        let seq = self.nearest.as_ref().map_or(u32::MAX, |nearest| nearest.label.seq);
-        let pointer = self.difference.as_ref().map(|d| d.pointer.clone());
-        (!self.root, seq, self.code, pointer, self.message.clone())
+        (!self.root, self.tape_order())
     }
 }

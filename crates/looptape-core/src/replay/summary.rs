@@ -6,9 +6,13 @@ use super::masks::MaskKind;
 use super::options::{OnMiss, Rung};
 use super::replayer::Choice;
 use super::report::{DivergenceCode, Report};
+use super::report_text::{self, push_line};
 use super::tape::CallLabel;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+
+/// Consequences of a divergence that the text lists.
+const CONSEQUENCES_SHOWN: usize = 10;
 
 /// The verdict on a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +103,9 @@ pub struct Summary {
     /// Requests for which a model was to be asked, because of a fork or of `--on-miss`.
     #[serde(default)]
     pub asked: u32,
+    /// Places in the recording of the calls whose answers were served.
+    #[serde(skip)]
+    pub served_calls: Vec<u32>,
     /// Optional calls that got a neutral answer.
     pub side_calls: u32,
     pub billing_differences: Vec<BillingDifference>,
@@ -200,14 +207,18 @@ pub fn render_text(summary: &Summary) -> String {
         push_line(&mut out, 2, &format!("rebound {recorded} to {live} in {places} of served answers"));
     }
     for report in summary.divergences.iter().filter(|report| report.root) {
-        push_report(&mut out, report);
+        out.push_str(&report_text::of(report));
     }
     let consequences: Vec<&Report> = summary.divergences.iter().filter(|report| !report.root).collect();
     if !consequences.is_empty() {
         push_line(&mut out, 0, "what follows from it:");
     }
-    for report in consequences {
+    for report in consequences.iter().take(CONSEQUENCES_SHOWN) {
         push_line(&mut out, 2, &format!("{}: {}", report.code, report.message));
+    }
+    if consequences.len() > CONSEQUENCES_SHOWN {
+        let more = consequences.len() - CONSEQUENCES_SHOWN;
+        push_line(&mut out, 2, &format!("and {more} more (`--report FILE` writes them all)"));
     }
     out
 }
@@ -242,54 +253,4 @@ fn served_line(summary: &Summary) -> String {
 
 fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
-fn push_report(out: &mut String, report: &Report) {
-    push_line(out, 0, &format!("{}: {}", report.code, report.message));
-    if !report.endpoint.is_empty() {
-        push_line(out, 2, &format!("request   {}", report.endpoint));
-    }
-    if let Some(difference) = &report.difference {
-        if !difference.pointer.is_empty() {
-            push_line(out, 2, &format!("at        {}", difference.pointer));
-        }
-        push_line(out, 2, &format!("recorded  {}", difference.expected.as_deref().unwrap_or("(nothing)")));
-        push_line(out, 2, &format!("sent      {}", difference.actual.as_deref().unwrap_or("(nothing)")));
-        if difference.expected.is_some() && difference.actual.is_some() {
-            push_line(out, 2, &format!("change    {}", difference.diff));
-        }
-    }
-    if let Some(nearest) = &report.nearest {
-        let names = |components: &[super::components::Component]| {
-            components.iter().map(|component| component.as_str()).collect::<Vec<_>>().join(", ")
-        };
-        push_line(
-            out,
-            2,
-            &format!(
-                "nearest   {} (lane {}): {} of {} messages in common; same {}; different {}",
-                nearest.label,
-                nearest.label.lane,
-                nearest.common_messages,
-                nearest.live_messages,
-                names(&nearest.same),
-                names(&nearest.different),
-            ),
-        );
-    }
-    if let Some(mask) = &report.mask {
-        push_line(out, 2, "if this may differ from run to run, add to looptape.toml:");
-        mask.lines().for_each(|line| push_line(out, 4, line));
-    }
-    if report.requests > 1 {
-        push_line(out, 2, &format!("met by    {} identical requests", report.requests));
-    }
-}
-
-fn push_line(out: &mut String, indent: usize, line: &str) {
-    out.extend(std::iter::repeat_n(' ', indent));
-    for c in line.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out.push('\n');
 }

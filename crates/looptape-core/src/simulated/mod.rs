@@ -12,6 +12,7 @@
 //! It does not model latency beyond a fixed [`Pace`], nor limits beyond the rejections that a script
 //! names, nor faults; it does not check keys.
 
+mod after_recording;
 mod anthropic;
 mod conversation;
 mod errors;
@@ -23,6 +24,7 @@ mod response_headers;
 mod script;
 mod stream;
 
+pub use after_recording::{AfterRecording, PlayedCall, SimTime};
 pub use script::{Pace, PlannedCall, PromptCache, Rejection, Script, Turn};
 
 use conversation::Conversation;

@@ -1,5 +1,6 @@
 //! Whole replays against hand-written tapes: one test a rule here, properties over interleavings beside it.
 
+mod arrival;
 mod forks;
 mod interleavings;
 mod references;
@@ -364,7 +365,9 @@ fn leftovers_are_a_verdict_of_their_own() {
     assert_eq!(
         render_text(&summary),
         "recorded calls left unused: 1 of 3 recorded calls served (1 byte for byte)\n\
-         UNUSED_RECORDING: 2 recorded calls were never asked for: step 2 and step 3.\n"
+         UNUSED_RECORDING: 2 recorded calls were never asked for: step 2 and step 3.\n  \
+         next      The program did less than it did then: look at these calls (`looptape show TRACE --step N`). \
+         --allow-unused accepts it.\n"
     );
 }
 
@@ -383,8 +386,8 @@ fn a_report_reads_well() {
       at        /messages/3/content
       recorded  12 degrees
       sent      13 degrees\u{1b}[2J
-      change    [-12 degrees-]{+13 degrees\u{1b}[2J+}
-      nearest   step 2 (lane 0): 2 of 3 messages in common; same endpoint, model, system, tools, parameters; different history
+      nearest   step 2: 2 of 3 messages in common; same endpoint, model, system, tools, parameters; different history
+      next      Make the tool give what it gave then: the same files, a fixed clock, a fixture. If the marked words are to differ from run to run, mask them in looptape.toml; if the tool was changed on purpose, record the run again.
     what follows from it:
       UNUSED_RECORDING: 2 recorded calls were never asked for: step 2 and step 3.
     ");

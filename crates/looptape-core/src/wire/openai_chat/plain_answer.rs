@@ -53,6 +53,8 @@ struct PlainMessage<'a> {
     reasoning: Option<Text<'a>>,
     #[serde(default)]
     tool_calls: Option<Vec<Value>>,
+    #[serde(default, rename = "refusal")]
+    _refusal: (),
     #[serde(default, rename = "function_call")]
     _function_call: (),
     #[serde(default, rename = "executed_tools")]

@@ -1,0 +1,294 @@
+//! Where the answers of a replay come from: the recording, the provider, the simulated provider. Common to the
+//! verbs that replay.
+
+use super::record;
+use crate::config::Config;
+use crate::exit::UsageError;
+use anyhow::Context;
+use looptape_core::budget::{Spending, UnpricedCalls};
+use looptape_core::cost::{self, Usd};
+use looptape_core::derive;
+use looptape_core::exchange::{Exchange, Outcome};
+use looptape_core::facts::{CallFacts, CallKind};
+use looptape_core::provider::Provider;
+use looptape_core::replay::{ForkAt, Forking, KnownCall, ModelKind, OnMiss, Options};
+use looptape_core::simulated::{AfterRecording, PlayedCall};
+use looptape_core::wire::{Wire, route};
+use looptape_proxy::live_model::{LiveModel, LiveOptions, SharedBudget};
+use looptape_proxy::mock_model::MockModel;
+use looptape_proxy::model::{Asked, Model, ModelCall};
+use looptape_proxy::tape_server::Speed;
+use looptape_proxy::upstream_keys::UpstreamKeys;
+use looptape_store::{Reader, RecordedTrace};
+use std::sync::Arc;
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Where answers come from")]
+pub(crate) struct SourceArgs {
+    /// Who answers
+    #[arg(long, value_enum, default_value = "cached")]
+    source: SourceArg,
+    /// What a request gets to which the recording has no answer
+    #[arg(long, value_enum, default_value = "fail", value_name = "WHAT")]
+    on_miss: OnMissArg,
+    /// With --source live or mock: the recording answers before step N, the model from there [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    from: Option<u32>,
+    /// Ask this model instead of the recorded one
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// The most that live calls may cost, in US dollars: a call that could cost more than what is left is not
+    /// sent. Live calls need it
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    max_usd: Option<Usd>,
+    /// Send live calls of which no price is known; they are not counted
+    #[arg(long)]
+    allow_unpriced: bool,
+    /// Where a provider's live calls go; repeatable
+    #[arg(long = "upstream", value_name = "NAME=URL")]
+    upstreams: Vec<String>,
+    /// Of mock answers: another seed, other choices and waits
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum SourceArg {
+    /// The recording: no network, no key, no cost
+    Cached,
+    /// The provider, with the key in looptape's own environment
+    Live,
+    /// The simulated provider, which takes after the recording
+    Mock,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OnMissArg {
+    /// It is refused, and the replay has diverged
+    Fail,
+    /// The provider is asked
+    Live,
+    /// The simulated provider is asked
+    Mock,
+}
+
+fn usd(text: &str) -> Result<Usd, String> {
+    let dollars = text.trim_start_matches('$').parse().ok().and_then(Usd::from_f64);
+    dollars.ok_or_else(|| "an amount is a number of US dollars, such as 0.50".to_owned())
+}
+
+/// Whoever is asked where the recording does not answer.
+#[derive(Clone, Debug)]
+pub(crate) enum AskedModel {
+    Live(Arc<LiveModel>),
+    Mock(Arc<MockModel>),
+}
+
+impl Model for AskedModel {
+    fn kind(&self) -> ModelKind {
+        match self {
+            Self::Live(model) => model.kind(),
+            Self::Mock(model) => model.kind(),
+        }
+    }
+
+    async fn ask(&self, call: ModelCall) -> Asked {
+        match self {
+            Self::Live(model) => model.ask(call).await,
+            Self::Mock(model) => model.ask(call).await,
+        }
+    }
+}
+
+impl AskedModel {
+    /// What live calls came to.
+    pub(crate) fn spending(&self) -> Option<Spending> {
+        match self {
+            Self::Live(model) => Some(model.spending()),
+            Self::Mock(_) => None,
+        }
+    }
+
+    /// What whoever started the replay should know, and how often.
+    pub(crate) fn remarks(&self) -> Vec<(String, u64)> {
+        match self {
+            Self::Live(model) => model.remarks(),
+            Self::Mock(_) => Vec::new(),
+        }
+    }
+}
+
+impl SourceArgs {
+    /// Who is to be asked, if anybody; mistakes are named before anything runs.
+    pub(crate) fn asked(&self) -> anyhow::Result<Option<ModelKind>> {
+        let by_source = match self.source {
+            SourceArg::Cached => None,
+            SourceArg::Live => Some(ModelKind::Live),
+            SourceArg::Mock => Some(ModelKind::Mock),
+        };
+        let by_miss = match self.on_miss {
+            OnMissArg::Fail => None,
+            OnMissArg::Live => Some(ModelKind::Live),
+            OnMissArg::Mock => Some(ModelKind::Mock),
+        };
+        let wrong = |message: &str| Err(UsageError(message.to_owned()).into());
+        if by_source.is_some() && by_miss.is_some() && by_source != by_miss {
+            return wrong("--source and --on-miss name different models: a replay asks one of them");
+        }
+        if self.from.is_some() && by_source.is_none() {
+            return wrong("--from N says from where a model answers: add --source live or --source mock");
+        }
+        let asked = by_source.or(by_miss);
+        if self.model.is_some() && asked != Some(ModelKind::Live) {
+            return wrong("--model NAME is asked live: add --source live or --on-miss live");
+        }
+        if asked == Some(ModelKind::Live) && self.max_usd.is_none() {
+            return wrong(
+                "live calls cost money: say how much they may cost at most, for example --max-usd 0.50",
+            );
+        }
+        if asked != Some(ModelKind::Live) && (self.max_usd.is_some() || self.allow_unpriced) {
+            return wrong(
+                "--max-usd and --allow-unpriced are about live calls: add --source live or --on-miss live",
+            );
+        }
+        Ok(asked)
+    }
+
+    /// The options with what is decided here.
+    pub(crate) fn options(&self, options: Options) -> Options {
+        let fork = match self.source {
+            SourceArg::Cached => ForkAt::Never,
+            SourceArg::Live | SourceArg::Mock => ForkAt::Step(self.from.unwrap_or(1)),
+        };
+        let on_miss = if self.on_miss == OnMissArg::Fail { OnMiss::Refuse } else { OnMiss::Ask };
+        Options { fork, on_miss, ..options }
+    }
+
+    /// How the replay is made from its recording, in words.
+    pub(crate) fn why(&self) -> String {
+        let mut why = match (self.source, self.from) {
+            (SourceArg::Cached, _) => "replay".to_owned(),
+            (SourceArg::Live, Some(step)) => format!("live replay from step {step}"),
+            (SourceArg::Live, None) => "live replay".to_owned(),
+            (SourceArg::Mock, Some(step)) => format!("mock replay from step {step}"),
+            (SourceArg::Mock, None) => "mock replay".to_owned(),
+        };
+        match self.on_miss {
+            OnMissArg::Live if self.source == SourceArg::Cached => why.push_str(", misses live,"),
+            OnMissArg::Mock if self.source == SourceArg::Cached => why.push_str(", misses mocked,"),
+            _ => {}
+        }
+        if let Some(model) = &self.model {
+            why.push_str(&format!(" with {model}"));
+        }
+        why
+    }
+
+    /// Who is to be asked, and how much that may cost; `None` if nobody is.
+    pub(crate) fn plan(&self) -> anyhow::Result<Option<ModelPlan<'_>>> {
+        let unpriced = if self.allow_unpriced { UnpricedCalls::Allowed } else { UnpricedCalls::Refused };
+        let budget = SharedBudget::new(self.max_usd.unwrap_or_default(), unpriced);
+        let plan = |kind| ModelPlan { args: self, kind, budget, model: self.model.clone() };
+        Ok(self.asked()?.map(plan))
+    }
+}
+
+/// A model to be asked about one trace after the other, all within one budget.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelPlan<'a> {
+    args: &'a SourceArgs,
+    kind: ModelKind,
+    budget: SharedBudget,
+    /// Asked instead of the recorded one.
+    model: Option<String>,
+}
+
+impl ModelPlan<'_> {
+    /// Whoever is to be asked about `trace`.
+    pub(crate) fn model(
+        &self,
+        config: &Config,
+        reader: &Reader,
+        trace: &RecordedTrace,
+        speed: Speed,
+    ) -> anyhow::Result<AskedModel> {
+        let exchange = |call: &CallFacts| Ok(reader.exchange(trace.row.key, call.seq)?);
+        let exchanges: Vec<Exchange> = trace.facts.iter().map(exchange).collect::<anyhow::Result<_>>()?;
+        Ok(match self.kind {
+            ModelKind::Mock => AskedModel::Mock(Arc::new(self.mock(&exchanges, speed))),
+            ModelKind::Live => AskedModel::Live(Arc::new(self.live(config, trace, &exchanges)?)),
+        })
+    }
+
+    fn mock(&self, exchanges: &[Exchange], speed: Speed) -> MockModel {
+        let plain: Vec<_> = exchanges.iter().map(plain_request).collect();
+        let played = exchanges.iter().zip(&plain).filter_map(|(exchange, request)| {
+            let Outcome::Answered(answer) = &exchange.outcome else { return None };
+            let (wire, path, sent_us) = (wire(exchange)?, exchange.path.as_str(), exchange.sent_us);
+            Some(PlayedCall { wire, path, request, sent_us, answer })
+        });
+        MockModel::new(AfterRecording::new(played, self.args.seed), speed)
+    }
+
+    fn live(
+        &self,
+        config: &Config,
+        trace: &RecordedTrace,
+        exchanges: &[Exchange],
+    ) -> anyhow::Result<LiveModel> {
+        let calls = trace.facts.iter().filter(|call| matches!(call.kind, CallKind::Llm(_)));
+        let mut providers: Vec<Provider> = calls.map(|call| call.provider.clone()).collect();
+        providers.sort();
+        providers.dedup();
+        if let (Some(model), false) = (&self.model, self.args.allow_unpriced) {
+            providers.iter().try_for_each(|provider| must_have_price(provider, model))?;
+        }
+        let plain: Vec<_> =
+            exchanges.iter().map(|exchange| (plain_request(exchange), plain_answer(exchange))).collect();
+        let known = exchanges.iter().zip(&plain).map(|(exchange, (request, answer))| KnownCall {
+            wire: wire(exchange),
+            method: &exchange.method,
+            path: &exchange.path,
+            request,
+            answer,
+        });
+        let options = LiveOptions {
+            upstreams: record::upstreams(config, &self.args.upstreams)?,
+            keys: UpstreamKeys::of(&providers, &|name| std::env::var(name).ok()),
+            budget: self.budget.clone(),
+            forking: Forking::new(self.model.clone(), known),
+        };
+        let model = LiveModel::new(options).context("the upstream client cannot be set up")?;
+        model.is_ready_for(&providers)?;
+        Ok(model)
+    }
+}
+
+fn must_have_price(provider: &Provider, model: &str) -> anyhow::Result<()> {
+    if cost::has_price(provider.as_str(), model) {
+        return Ok(());
+    }
+    let nearest = cost::models_like(provider.as_str(), model);
+    let nearest =
+        if nearest.is_empty() { String::new() } else { format!(" Nearest: {}.", nearest.join(", ")) };
+    let message = format!(
+        "no price is known for `{model}` at {provider}, so no budget holds.{nearest} --allow-unpriced asks it all the same"
+    );
+    Err(UsageError(message).into())
+}
+
+fn wire(exchange: &Exchange) -> Option<Wire> {
+    route::identify(&exchange.provider, &exchange.method, &exchange.path)
+}
+
+fn plain_request(exchange: &Exchange) -> bytes::Bytes {
+    derive::decode_body(&exchange.request_headers, &exchange.request_body, &[]).bytes
+}
+
+fn plain_answer(exchange: &Exchange) -> bytes::Bytes {
+    match &exchange.outcome {
+        Outcome::Answered(answer) => derive::decode_body(&answer.headers, &answer.body, &[]).bytes,
+        Outcome::InFlight | Outcome::NoResponse { .. } => bytes::Bytes::new(),
+    }
+}
