@@ -25,7 +25,7 @@ const MOST_IDS: usize = 100_000;
 pub(crate) struct ContentCache {
     encoder: Encoder,
     pack: OpenPack,
-    last: LastIds,
+    last: LastId,
     blobs: HashMap<Digest, Blob>,
     nodes: HashMap<(NodeId, BlobId), NodeId>,
     generation: i64,
@@ -40,14 +40,19 @@ pub(crate) enum Recurrence {
     Unlikely,
 }
 
-/// The last ids that were given out. Their rows may be gone: an id is never given out twice.
+/// What one row of `settings` each says, as far as content goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LastIds {
-    blob: i64,
-    node: i64,
-    pack: i64,
-    /// As they stand in the database.
-    stored: [i64; 3],
+struct ContentSettings {
+    generation: i64,
+    last_id: LastId,
+}
+
+/// The last id that a blob, a node or a pack was given. Its row may be gone: an id is never given out twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastId {
+    given: i64,
+    /// As it stands in the database.
+    stored: i64,
 }
 
 /// A body as it was stored: where it is, and its runs of pieces, so that the next body of its conversation
@@ -106,7 +111,7 @@ impl ContentCache {
         Ok(Self {
             encoder: Encoder::new()?,
             pack: OpenPack::default(),
-            last: LastIds::default(),
+            last: LastId::default(),
             blobs: HashMap::default(),
             nodes: HashMap::default(),
             generation: -1,
@@ -122,10 +127,9 @@ impl ContentCache {
 
     /// To be called at the start of each transaction: whether ids remembered elsewhere are still good.
     pub(crate) fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<Freshness> {
-        let now: i64 = connection
-            .prepare_cached("SELECT value FROM settings WHERE name = 'content_generation'")?
-            .query_row([], |r| r.get(0))?;
-        self.last = LastIds::load(connection)?;
+        let settings = ContentSettings::load(connection)?;
+        let now = settings.generation;
+        self.last = settings.last_id;
         if self.blobs.len() + self.nodes.len() > MOST_IDS {
             self.forget();
         }
@@ -139,14 +143,12 @@ impl ContentCache {
 
     /// Writes what is gathered, and which ids were given out.
     pub(crate) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if !self.pack.is_empty() {
-            self.write_pack(connection)?;
-        }
+        self.write_pack(connection)?;
         self.last.store(connection)
     }
 
     fn write_pack(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.pack.write(connection, &mut self.encoder, &mut self.last)
+        self.pack.write(connection, &mut self.encoder)
     }
 
     /// Stores content, or finds it stored.
@@ -195,12 +197,13 @@ impl ContentCache {
             Some((like.blob, splice.encode()))
         });
         let depth = splice.as_ref().map_or(0, |(base, _)| base.depth + 1);
-        let blob = Blob { id: BlobId(self.last.blob + 1), depth };
+        // Of content that is there already, the id is not used.
+        let blob = Blob { id: BlobId(self.last.take()), depth };
         let row = BlobRow { blob, digest, size: content.len(), recurrence };
         let is_new = match splice {
             Some((base, bytes)) => insert_row(connection, row, (codec::SPLICE, Some(base.id)), &bytes)?,
             None if (codec::SMALLEST_WORTH..=packs::LONGEST_PART).contains(&content.len()) => {
-                let is_new = insert_part(connection, row, (self.last.next_pack(), self.pack.place()))?;
+                let is_new = insert_part(connection, row, self.pack.next_part(&mut self.last))?;
                 if is_new {
                     self.pack.add(content);
                 }
@@ -211,9 +214,6 @@ impl ContentCache {
                 insert_row(connection, row, (codec, None), packed.as_deref().unwrap_or(content))?
             }
         };
-        if is_new {
-            self.last.blob = blob.id.0;
-        }
         if self.pack.is_full() {
             self.write_pack(connection)?;
         }
@@ -276,59 +276,66 @@ impl ContentCache {
         if let Some(&id) = self.nodes.get(&(parent, blob)) {
             return Ok(id);
         }
+        let new = self.last.take();
         let written = connection
             .prepare_cached(
                 "INSERT INTO nodes (id, parent, blob) VALUES (?1, ?2, ?3) ON CONFLICT (parent, blob) DO NOTHING",
             )?
-            .execute([self.last.node + 1, parent.0, blob.0])?;
+            .execute([new, parent.0, blob.0])?;
         let id = match written {
             0 => connection
                 .prepare_cached("SELECT id FROM nodes WHERE parent = ?1 AND blob = ?2")?
                 .query_row([parent.0, blob.0], |r| r.get(0))?,
-            _ => {
-                self.last.node += 1;
-                self.last.node
-            }
+            _ => new,
         };
         self.nodes.insert((parent, blob), NodeId(id));
         Ok(NodeId(id))
     }
 }
 
-impl LastIds {
-    pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let stored = connection
-            .prepare_cached(
-                "SELECT (SELECT value FROM settings WHERE name = 'last_blob'), \
-                 (SELECT value FROM settings WHERE name = 'last_node'), \
-                 (SELECT value FROM settings WHERE name = 'last_pack')",
-            )?
-            .query_row([], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?]))?;
-        let [blob, node, pack] = stored;
-        Ok(Self { blob, node, pack, stored })
-    }
-
-    pub(crate) fn store(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let now = [self.blob, self.node, self.pack];
-        let mut statement = connection.prepare_cached("UPDATE settings SET value = ?2 WHERE name = ?1")?;
-        for (name, at) in [("last_blob", 0), ("last_node", 1), ("last_pack", 2)] {
-            if now[at] != self.stored[at] {
-                statement.execute(params![name, now[at]])?;
+impl ContentSettings {
+    fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut statement = connection.prepare_cached("SELECT name, value FROM settings")?;
+        let mut rows = statement.query([])?;
+        let mut settings = Self::default();
+        while let Some(row) = rows.next()? {
+            let value = row.get(1)?;
+            match row.get_ref(0)?.as_bytes()? {
+                b"content_generation" => settings.generation = value,
+                // Each had a count of its own; the highest goes on.
+                b"last_blob" | b"last_node" | b"last_pack" => settings.last_id.raise_to(value),
+                _ => {}
             }
         }
-        self.stored = now;
+        Ok(settings)
+    }
+}
+
+impl LastId {
+    pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        Ok(ContentSettings::load(connection)?.last_id)
+    }
+
+    fn raise_to(&mut self, stored: i64) {
+        self.stored = self.stored.max(stored);
+        self.given = self.stored;
+    }
+
+    /// Gives out the next.
+    pub(crate) fn take(&mut self) -> i64 {
+        self.given += 1;
+        self.given
+    }
+
+    /// To be called before the transaction ends.
+    pub(crate) fn store(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.given != self.stored {
+            connection
+                .prepare_cached("UPDATE settings SET value = ?1 WHERE name = 'last_blob'")?
+                .execute([self.given])?;
+            self.stored = self.given;
+        }
         Ok(())
-    }
-
-    /// The id that the pack being filled will have.
-    pub(crate) fn next_pack(&self) -> PackId {
-        PackId(self.pack + 1)
-    }
-
-    /// The same, given out.
-    pub(crate) fn take_pack(&mut self) -> PackId {
-        self.pack += 1;
-        PackId(self.pack)
     }
 }
 

@@ -8,7 +8,7 @@
 //! Long contents are compressed alone (`codec`): who reads a short one shall not have to decode them.
 
 use crate::codec::{self, Encoder};
-use crate::content::LastIds;
+use crate::content::LastId;
 use crate::ids::PackId;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -24,13 +24,14 @@ const FULL_BYTES: usize = 64 << 10;
 /// A pack that is being filled.
 #[derive(Default)]
 pub(crate) struct OpenPack {
+    id: Option<PackId>,
     contents: Vec<u8>,
 }
 
 impl OpenPack {
-    /// Where the next content will begin.
-    pub(crate) fn place(&self) -> usize {
-        self.contents.len()
+    /// In which pack the next content will be, and where it will begin.
+    pub(crate) fn next_part(&mut self, last: &mut LastId) -> (PackId, usize) {
+        (*self.id.get_or_insert_with(|| PackId(last.take())), self.contents.len())
     }
 
     pub(crate) fn add(&mut self, content: &[u8]) {
@@ -47,21 +48,17 @@ impl OpenPack {
 
     /// Drops what is in it.
     pub(crate) fn forget(&mut self) {
+        self.id = None;
         self.contents.clear();
     }
 
     /// Writes it, and is empty again.
-    pub(crate) fn write(
-        &mut self,
-        connection: &Connection,
-        encoder: &mut Encoder,
-        last: &mut LastIds,
-    ) -> rusqlite::Result<()> {
-        let id = last.take_pack();
+    pub(crate) fn write(&mut self, connection: &Connection, encoder: &mut Encoder) -> rusqlite::Result<()> {
+        let Some(id) = self.id.filter(|_| !self.is_empty()) else { return Ok(()) };
         connection
             .prepare_cached("INSERT INTO packs (id, size, data) VALUES (?1, ?2, ?3)")?
             .execute(params![id.0, self.contents.len() as i64, encoder.compress(&self.contents)])?;
-        self.contents.clear();
+        self.forget();
         Ok(())
     }
 }
@@ -117,7 +114,7 @@ pub(crate) fn keep_only_parts(connection: &Connection) -> rusqlite::Result<()> {
     let left = parts_left(connection)?;
     let mut encoder =
         Encoder::new().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let mut last = LastIds::load(connection)?;
+    let mut last = LastId::load(connection)?;
     let mut open = OpenPack::default();
     let mut delete = connection.prepare("DELETE FROM packs WHERE id = ?1")?;
     let mut put = connection.prepare("UPDATE blobs SET pack = ?2, place = ?3 WHERE id = ?1")?;
@@ -132,18 +129,17 @@ pub(crate) fn keep_only_parts(connection: &Connection) -> rusqlite::Result<()> {
                 continue;
             }
             for (blob, part) in parts {
-                put.execute([*blob, last.next_pack().0, open.place() as i64])?;
+                let (pack, place) = open.next_part(&mut last);
+                put.execute([*blob, pack.0, place as i64])?;
                 open.add(&contents[part.clone()]);
                 if open.is_full() {
-                    open.write(connection, &mut encoder, &mut last)?;
+                    open.write(connection, &mut encoder)?;
                 }
             }
         }
         delete.execute([id])?;
     }
-    if !open.is_empty() {
-        open.write(connection, &mut encoder, &mut last)?;
-    }
+    open.write(connection, &mut encoder)?;
     last.store(connection)
 }
 

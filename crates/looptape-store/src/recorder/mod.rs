@@ -59,7 +59,7 @@ impl RecorderOptions {
             database,
             durability: Durability::Relaxed,
             patterns,
-            queue_bytes: 96 << 20,
+            queue_bytes: 192 << 20,
             idle_end: Duration::from_secs(600),
             most_unnamed: 8192,
             lock_wait: Duration::from_secs(30),

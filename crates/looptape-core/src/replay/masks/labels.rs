@@ -53,27 +53,28 @@ pub(super) fn labelled(text: &[u8], token: std::ops::Range<usize>, site: Site) -
     if word.len() > LABEL_BYTES {
         return None;
     }
+    // Most words have no digit behind them: they are done with here.
+    let at = separators(text, token.end)?;
+    if !text[at].is_ascii_digit() {
+        let is_id = word.eq_ignore_ascii_case(b"id") && text[at].is_ascii_hexdigit();
+        return if is_id { id_label(text, &token, at, site) } else { None };
+    }
     let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
-    let value = || value_after(text, token.end);
-    let measured = || duration(text, value()?).map(|end| (value().unwrap_or(end)..end, MaskKind::Duration));
-    match word.first()?.to_ascii_lowercase() {
-        b'p' | b't' if is(PID) => value().and_then(|at| integer(text, at, MaskKind::Pid)),
-        b'p' if is(PORT) => {
-            let at = value()?;
-            Some((at..at + port_digits(&text[at..])?, MaskKind::Port))
-        }
-        b'i' if is(&["id"]) => id_label(text, &token, site),
-        b'i' | b'a' if is(AFTER) => {
-            let at = value()?;
-            let end = duration(text, at)?;
-            is_measurement(&text[at..end]).then_some((at..end, MaskKind::Duration))
-        }
-        _ if is(MEASURED) => measured(),
-        _ if site == Site::ToolResult && (names_its_unit(text, &token) || is(JOINED)) => {
-            let at = value()?;
-            Some((at..at + number(&text[at..])?, MaskKind::Duration))
-        }
-        _ => None,
+    let measured = |end: usize| (at..end, MaskKind::Duration);
+    if is(PID) {
+        integer(text, at, MaskKind::Pid)
+    } else if is(PORT) {
+        Some((at..at + port_digits(&text[at..])?, MaskKind::Port))
+    } else if is(&["id"]) {
+        id_label(text, &token, at, site)
+    } else if is(AFTER) {
+        duration(text, at).filter(|&end| is_measurement(&text[at..end])).map(measured)
+    } else if is(MEASURED) {
+        duration(text, at).map(measured)
+    } else if site == Site::ToolResult && (names_its_unit(text, &token) || is(JOINED)) {
+        Some(measured(at + number(&text[at..])?))
+    } else {
+        None
     }
 }
 
@@ -97,9 +98,8 @@ pub(super) fn accounting(text: &[u8]) -> Option<Vec<Part>> {
 }
 
 /// `process id 4711`, and codex's `Chunk ID: 1515fe`.
-fn id_label(text: &[u8], token: &std::ops::Range<usize>, site: Site) -> Option<Part> {
+fn id_label(text: &[u8], token: &std::ops::Range<usize>, at: usize, site: Site) -> Option<Part> {
     let before = &text[..token.start];
-    let at = value_after(text, token.end).or_else(|| hex_after(text, token.end))?;
     let follows = |word: &[u8]| {
         let Some(word_at) = before.len().checked_sub(word.len() + 1) else { return false };
         before[word_at..before.len() - 1].eq_ignore_ascii_case(word)
@@ -114,15 +114,6 @@ fn id_label(text: &[u8], token: &std::ops::Range<usize>, site: Site) -> Option<P
         return (length > 0 && ends).then_some((at..at + length, MaskKind::Harness));
     }
     None
-}
-
-/// Where the value begins behind a label's separators; it begins with a digit.
-fn value_after(text: &[u8], label_end: usize) -> Option<usize> {
-    separators(text, label_end).filter(|&at| text[at].is_ascii_digit())
-}
-
-fn hex_after(text: &[u8], label_end: usize) -> Option<usize> {
-    separators(text, label_end).filter(|&at| text[at].is_ascii_hexdigit())
 }
 
 /// Where the separators behind a label end; there is at least one, and something behind them.

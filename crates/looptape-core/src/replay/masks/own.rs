@@ -27,7 +27,9 @@ pub(super) struct OwnValues {
     recorded: Side,
     live: Side,
     /// Both sides' values by their first byte, the longest first.
-    by_first_byte: std::collections::HashMap<u8, Vec<Value>>,
+    values: Vec<Value>,
+    /// Where those with each first byte stand among `values`.
+    by_first_byte: Option<Box<[std::ops::Range<usize>; 256]>>,
     temporary_folders: Vec<String>,
 }
 
@@ -68,18 +70,23 @@ impl OwnValues {
     }
 
     fn index(&mut self) {
+        let mut values: Vec<Value> = Vec::new();
         for (text, aspects) in self.recorded.texts.iter().chain(&self.live.texts) {
-            let (Some(&first), Some(&aspect)) = (text.as_bytes().first(), aspects.iter().min()) else {
-                continue;
-            };
-            let known = self.by_first_byte.entry(first).or_default();
-            if !known.iter().any(|value| value.text == *text) {
-                known.push(Value { text: text.clone(), aspect });
+            let Some(&aspect) = aspects.iter().min() else { continue };
+            let known = values.iter_mut().find(|value| value.text == *text);
+            match known {
+                Some(value) => value.aspect = value.aspect.min(aspect),
+                None => values.push(Value { text: text.clone(), aspect }),
             }
         }
-        for values in self.by_first_byte.values_mut() {
-            values.sort_by(|a, b| (b.text.len(), &a.text).cmp(&(a.text.len(), &b.text)));
-        }
+        let first = |value: &Value| value.text.as_bytes().first().copied();
+        values.sort_by(|a, b| (first(a), b.text.len(), &a.text).cmp(&(first(b), a.text.len(), &b.text)));
+        let place = |byte: usize| {
+            let start = values.partition_point(|value| first(value).is_some_and(|f| usize::from(f) < byte));
+            start..values.partition_point(|value| first(value).is_some_and(|f| usize::from(f) <= byte))
+        };
+        self.by_first_byte = (!values.is_empty()).then(|| Box::new(std::array::from_fn(place)));
+        self.values = values;
     }
 
     pub(super) fn temporary_folders(&self) -> &[String] {
@@ -88,7 +95,8 @@ impl OwnValues {
 
     /// The longest own value that stands at `at`, within its boundaries.
     pub(super) fn starting_at(&self, text: &[u8], at: usize) -> Option<Part> {
-        let values = self.by_first_byte.get(&text[at])?;
+        let place = self.by_first_byte.as_ref()?[usize::from(text[at])].clone();
+        let values = &self.values[place];
         let found = values
             .iter()
             .find(|value| text[at..].starts_with(value.text.as_bytes()) && stands_alone(value, text, at))?;
@@ -238,7 +246,11 @@ mod tests {
         for (text, expected) in [
             (
                 "cd /home/alice/app && ls",
-                vec![("/home/alice/app", MaskKind::WorkingFolder), ("alice", MaskKind::User)],
+                vec![
+                    ("/home/alice/app", MaskKind::WorkingFolder),
+                    ("alice", MaskKind::User),
+                    ("app", MaskKind::WorkingFolder),
+                ],
             ),
             ("in /home/alice/app2", vec![("/home/alice", MaskKind::Home), ("alice", MaskKind::User)]),
             ("file:///home/alice.", vec![("/home/alice", MaskKind::Home), ("alice", MaskKind::User)]),
