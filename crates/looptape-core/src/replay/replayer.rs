@@ -244,7 +244,11 @@ impl Replayer {
     pub fn finish(mut self) -> Summary {
         let mut reports = cause::by_recording(std::mem::take(&mut self.diverged));
         let left: Vec<EntryId> = self.tape.ids().filter(|&id| self.is_left_over(id)).collect();
-        let (optional, needed): (Vec<EntryId>, _) = left.into_iter().partition(|&id| self.is_optional(id));
+        let carried_on: BTreeSet<EntryId> =
+            self.tape.ids().flat_map(|id| &self.tape.entry(id).parents).copied().collect();
+        // Nobody carries on from a side call; so a long loop's bodies are not read to see that it is none.
+        let is_side_call = |&id: &EntryId| !carried_on.contains(&id) && self.is_optional(id);
+        let (optional, needed): (Vec<EntryId>, _) = left.into_iter().partition(is_side_call);
         let labels = |ids: Vec<EntryId>| ids.into_iter().map(|id| self.tape.label(id)).collect();
         let (unused_side_calls, unused): (Vec<CallLabel>, Vec<CallLabel>) =
             (labels(optional), labels(needed));
