@@ -101,7 +101,7 @@ fn a_replay_without_divergence_passes() {
     let ran = env.looptape(&["replay", &id, "--no-record", "--junit", junit.to_str().unwrap()]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(
-        read(&junit).contains(&format!(r#"<testcase name="{id}" classname="replay">"#)),
+        read(&junit).contains(&format!(r#"<testcase name="{id}" classname="replay"/>"#)),
         "{}",
         read(&junit)
     );

@@ -142,8 +142,13 @@ impl Clients {
 
     /// An environment whose providers are all at `url`, with a list to count.
     pub(super) fn env(&self, client: &Client, url: &str) -> TestEnv {
+        self.env_in("work", client, url)
+    }
+
+    /// The same with another name for the working folder.
+    pub(super) fn env_in(&self, folder: &str, client: &Client, url: &str) -> TestEnv {
         let mut env = TestEnv::new();
-        let list = env.work_in("work").join("list.txt");
+        let list = env.work_in(folder).join("list.txt");
         std::fs::write(list, "one\ntwo\nthree\n").unwrap();
         env.set(ENV, &self.installed.to_string_lossy());
         env.set("XDG_CACHE_HOME", &self.installed.join("cache").to_string_lossy());

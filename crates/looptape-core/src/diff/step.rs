@@ -10,8 +10,10 @@ use super::report::{Both, Difference, Weight};
 use super::side::{Seen, SeenTool};
 use super::tolerance::Tolerance;
 use super::values;
+use crate::replay::AnswerSource;
 use crate::text_diff::{Extent, InlineDiff};
 use crate::usage::TokenUsage;
+use crate::view::EntryView;
 use serde_json::{Map, Value};
 
 /// Finds what differs between two steps.
@@ -250,7 +252,10 @@ impl<'s> StepComparison<'s, '_> {
                 }
             }
         }
-        if let (Some(a), Some(b)) = (&self.a.entry.cost, &self.b.entry.cost) {
+        // What a replay was not charged for is no difference of the runs: the summary has the sums.
+        let was_paid = |entry: &EntryView| entry.source.is_none_or(|source| source == AnswerSource::Live);
+        let paid = was_paid(self.a.entry) && was_paid(self.b.entry);
+        if let (true, Some(a), Some(b)) = (paid, &self.a.entry.cost, &self.b.entry.cost) {
             self.word(Field::Cost, "", Some(&a.usd.to_string()), Some(&b.usd.to_string()));
         }
     }

@@ -39,10 +39,10 @@ pub struct ErrorCounts(pub BTreeMap<String, u32>);
 impl TokenSums {
     /// Adds an attempt, unless it is known to have used nothing.
     pub(super) fn add(&mut self, fact: &CallFacts, cost: &Cost) {
-        if *cost == Cost::NotBilled {
+        let usage = &fact.usage;
+        if *cost == Cost::NotBilled && usage.input_total.is_none() && usage.output_total.is_none() {
             return;
         }
-        let usage = &fact.usage;
         let whole = usage.input_total.is_some() && usage.output_total.is_some();
         let cut_off = fact.state != AttemptState::Complete;
         self.at_least |= !whole || cut_off;
