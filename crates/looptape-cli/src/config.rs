@@ -7,7 +7,7 @@ use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind, SideCallEntry, 
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The file's content. Unknown keys are errors, so that a typing mistake is noticed.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -24,6 +24,9 @@ pub(crate) struct Config {
     pub(crate) side_call: Vec<SideCallEntry>,
     #[serde(skip)]
     pub(crate) path: Option<PathBuf>,
+    /// What `redact` comes to, once it was asked for.
+    #[serde(skip)]
+    compiled: OnceLock<Arc<Patterns>>,
 }
 
 /// `[masks]`: which kinds of volatile values are not masked.
@@ -81,8 +84,12 @@ impl Config {
 
     /// The secret patterns to look for.
     pub(crate) fn patterns(&self) -> anyhow::Result<Arc<Patterns>> {
+        if let Some(compiled) = self.compiled.get() {
+            return Ok(compiled.clone());
+        }
         let place = || self.path.as_ref().map_or("the built-in patterns".into(), |p| p.display().to_string());
-        Patterns::new(&self.redact).map(Arc::new).with_context(|| format!("[redact] in {}", place()))
+        let patterns = Patterns::new(&self.redact).with_context(|| format!("[redact] in {}", place()))?;
+        Ok(self.compiled.get_or_init(|| Arc::new(patterns)).clone())
     }
 }
 

@@ -156,7 +156,7 @@ fn first_messages(trace: &RecordedTrace, bytes: &TraceBytes) -> impl Iterator<It
 
 /// How people know each call: by its step.
 pub(crate) fn labels(trace: &RecordedTrace) -> HashMap<u32, CallLabel> {
-    let assembly = trace.measure().assembly;
+    let assembly = trace.assemble();
     let of_step = |step: &looptape_core::assembly::Step| {
         let (number, lane) = (step.number.0, step.lane.0);
         let seqs: Vec<u32> = step.attempts.iter().map(|a| trace.facts[a.call.0].seq).collect();

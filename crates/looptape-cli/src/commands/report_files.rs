@@ -20,6 +20,11 @@ pub(crate) struct ReportArgs {
 }
 
 impl ReportArgs {
+    /// Whether the report is wanted as JSON.
+    pub(crate) fn has_json(&self) -> bool {
+        self.report.is_some()
+    }
+
     /// Writes what was asked for.
     pub(crate) fn write(&self, report: &Value, cases: &[Case<'_>]) -> anyhow::Result<()> {
         if let Some(file) = &self.report {

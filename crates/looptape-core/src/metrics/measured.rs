@@ -2,7 +2,7 @@
 
 use super::{TraceMetrics, trace};
 use crate::assembly::{Assembly, TraceSpan, assemble};
-use crate::cost::{Cost, costs};
+use crate::cost::{Cost, cost};
 use crate::facts::CallFacts;
 
 /// A trace, assembled, priced and measured.
@@ -31,9 +31,11 @@ impl Measured {
         was_paid: impl Fn(u32) -> bool,
     ) -> Self {
         let assembly = assemble(facts, &span);
-        let mut costs = costs(facts, started_unix_us);
-        let unpaid = costs.iter_mut().zip(facts).filter(|(_, call)| !was_paid(call.seq));
-        unpaid.for_each(|(cost, _)| *cost = Cost::NotBilled);
+        let price = |call: &CallFacts| match was_paid(call.seq) {
+            true => cost(call, started_unix_us),
+            false => Cost::NotBilled,
+        };
+        let costs: Vec<Cost> = facts.iter().map(price).collect();
         let metrics = trace(facts, &assembly, &span, &costs);
         Self { span, assembly, costs, metrics }
     }

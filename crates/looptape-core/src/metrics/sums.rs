@@ -40,7 +40,8 @@ impl TokenSums {
     /// Adds an attempt, unless it is known to have used nothing.
     pub(super) fn add(&mut self, fact: &CallFacts, cost: &Cost) {
         let usage = &fact.usage;
-        if *cost == Cost::NotBilled && usage.input_total.is_none() && usage.output_total.is_none() {
+        let answered = fact.state == AttemptState::Complete && fact.status.is_some_and(|status| status < 400);
+        if *cost == Cost::NotBilled && !answered && !usage.is_known() {
             return;
         }
         let whole = usage.input_total.is_some() && usage.output_total.is_some();

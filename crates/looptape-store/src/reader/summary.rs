@@ -7,7 +7,7 @@ use super::load::load_facts;
 use super::{ReadError, Reader, RecordedTrace, TraceRow, TraceStatus, replayed};
 use crate::ids::TraceKey;
 use looptape_core::TraceId;
-use looptape_core::assembly::{LoopOutcome, Timing, TraceEnding, TraceSpan};
+use looptape_core::assembly::{Assembly, LoopOutcome, Timing, TraceEnding, TraceSpan, assemble};
 use looptape_core::cost::Usd;
 use looptape_core::facts::DERIVATION;
 use looptape_core::metrics::{Measured, Ms, TraceMetrics};
@@ -70,6 +70,11 @@ impl TraceRow {
 }
 
 impl RecordedTrace {
+    /// Steps, loops and lanes alone: prices and figures take longer.
+    pub fn assemble(&self) -> Assembly {
+        assemble(&self.facts, &self.row.span())
+    }
+
     /// Assembles, prices and measures the trace.
     pub fn measure(&self) -> Measured {
         replayed::measured(&self.row, &self.facts, &self.provenance)
