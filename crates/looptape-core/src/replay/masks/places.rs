@@ -81,7 +81,15 @@ fn is_made_up(stem: &[u8], is_folder: bool) -> bool {
     let tail = stem.rsplit(|byte| matches!(byte, b'-' | b'_' | b'.')).next().unwrap_or(stem);
     let mixes = has(tail, u8::is_ascii_digit) && has(tail, u8::is_ascii_alphabetic);
     let mixes_case = tail.iter().skip(1).any(u8::is_ascii_uppercase) && has(tail, u8::is_ascii_lowercase);
-    (tail.len() >= 6 && (mixes || mixes_case)) || (is_folder && has(stem, u8::is_ascii_digit))
+    (tail.len() >= 6 && (mixes || mixes_case))
+        || (is_folder && (has(stem, u8::is_ascii_digit) || ends_as_python_does(stem)))
+}
+
+/// Eight of `a-z0-9_` behind a prefix: what Python's `mkdtemp` appends need not hold a digit.
+fn ends_as_python_does(stem: &[u8]) -> bool {
+    let Some((prefix, tail)) = stem.split_last_chunk::<8>() else { return false };
+    let is_drawn = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
+    tail.iter().all(is_drawn) && matches!(prefix.last(), Some(b'-' | b'_' | b'.'))
 }
 
 /// What of the address is masked with which the text begins; `after_slashes` is what stands before it
@@ -157,6 +165,9 @@ mod tests {
             ("/tmp/tmpab12cd_x.txt", "/tmp/tmpab12cd_x"),
             ("/tmp/tmp.X8fKq2mVbZ", "/tmp/tmp.X8fKq2mVbZ"),
             ("/tmp/agent-x8f3Kd", "/tmp/agent-x8f3Kd"),
+            ("/tmp/agent-jylsh_zt", "/tmp/agent-jylsh_zt"),
+            ("/tmp/agent-jylshazt and", "/tmp/agent-jylshazt"),
+            ("/tmp/agent-notes.txt", "/tmp"),
             ("/tmp/run1.", "/tmp/run1"),
             ("/tmp/work and", "/tmp"),
             ("/tmp", "/tmp"),
