@@ -108,6 +108,9 @@ async fn another_machine_and_another_run_replay() {
         let used = masks.iter().find(|mask| mask["kind"] == kind);
         assert!(used.is_some_and(|m| m["recorded"] != m["live"]), "{kind}: {result:#}");
     }
+    let compared = run(&env, &["diff", &trace, "last-replay", "--exit-code"]).await;
+    assert_eq!(compared.code, Some(0), "the replay ran elsewhere, and is the same run: {compared:?}");
+    assert!(compared.stdout.starts_with("same run"), "{compared:?}");
 
     let other_task = replayed(replay(&[]), "list", "3").await;
     assert_eq!(other_task.code, Some(3), "{other_task:?}");

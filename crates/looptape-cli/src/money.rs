@@ -61,7 +61,8 @@ impl Money {
                     .push(format!("{} of them have no known price and are not counted", live.unpriced_calls));
             }
             if live.refused_calls > 0 {
-                lines.push(format!("{} were refused because of --max-usd", live.refused_calls));
+                let calls = if live.refused_calls == 1 { "call was" } else { "calls were" };
+                lines.push(format!("{} {calls} refused because of --max-usd", live.refused_calls));
             }
             if let Some(saved) = self.saved_usd {
                 let at_least = if self.saved_at_least { "at least " } else { "" };

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::session::{Global, new_trace_id};
 use looptape_core::TraceId;
 use looptape_core::redact::Credentials;
+use looptape_core::replay::Environment;
 use looptape_proxy::child_trace::ChildTrace;
 use looptape_store::{Durability, Moment, Recorder, RecorderThread, Source, TraceRow, TraceSpec};
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ pub(crate) struct About<'a> {
     pub(crate) why: String,
     /// The agent's command line; empty if the recorded requests themselves are sent.
     pub(crate) command: &'a [OsString],
+    /// Where what sends the requests runs or ran, if that is known.
+    pub(crate) environment: Option<Environment>,
 }
 
 /// Where replays are written down. Dropping it leaves traces that say they were broken off.
@@ -66,10 +69,13 @@ impl ReplayStore {
     }
 
     /// Opens a trace for a replay.
-    pub(crate) fn open(&self, about: &About<'_>) -> anyhow::Result<ReplayTrace> {
+    pub(crate) fn open(&self, about: About<'_>) -> anyhow::Result<ReplayTrace> {
         let id = new_trace_id()?;
         let recorder = self.recorder.clone();
-        recorder.open_trace(spec(&id, about));
+        recorder.open_trace(spec(&id, &about));
+        if let Some(environment) = about.environment {
+            recorder.describe_environment(id.clone(), environment);
+        }
         let recording = about.recording.key;
         let child = ChildTrace::new(recorder.clone(), id.clone(), recording, self.known.clone());
         Ok(ReplayTrace { id, recorder, child })

@@ -12,8 +12,8 @@ use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::redact;
 use looptape_core::replay::learn::Recording;
 use looptape_core::replay::{
-    CallLabel, CannotReplay, Completeness, Masking, Options, RecordedBody, RecordedCall, RecordedOutcome,
-    Replayer, RequestBodies, Run, Tape,
+    CallLabel, CannotReplay, Completeness, Environment, Masking, Options, RecordedBody, RecordedCall,
+    RecordedOutcome, Replayer, RequestBodies, Run, Tape,
 };
 use looptape_core::wire::Wire;
 use looptape_proxy::guard::Guard;
@@ -32,6 +32,8 @@ pub(crate) struct Ready<M = NoModel> {
     pub(crate) server: TapeServer<M>,
     /// What the recorded agent was told by its environment, and has to be told again.
     pub(crate) told: Variables,
+    /// Where an agent that is run now runs, if that is known of the recorded one.
+    pub(crate) environment: Option<Environment>,
 }
 
 /// A server that answers from `trace`.
@@ -54,8 +56,13 @@ pub(crate) fn server_at(
 ) -> anyhow::Result<Ready> {
     let bytes = Arc::new(TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key));
     let outlines = reader.outlines(trace.row.key)?;
+    let recorded = recorded_run(reader, trace)?;
+    let live = live_run(&recorded, clock);
+    let masking = Masking::between(&recorded, &live)
+        .without(config.masks.disable.iter().copied())
+        .with(config.configured_masks()?);
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
-        .masked_by(masking(reader, trace, config, clock)?);
+        .masked_by(masking);
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
         CannotReplay::HasHoles(holes) => anyhow::Error::new(holes)
             .context("replay what there is with --allow-incomplete, or record the run again"),
@@ -68,7 +75,7 @@ pub(crate) fn server_at(
     let told = claude_code::as_recorded(first_messages(trace, &bytes));
     let providers = outlines.into_iter().map(|call| call.provider).collect();
     let server = TapeServer::reading(replayer, bytes, providers, config.patterns()?, guard, key);
-    Ok(Ready { server, told })
+    Ok(Ready { server, told, environment: live.environment })
 }
 
 /// A recorded trace, to be compared with another.
@@ -82,15 +89,13 @@ fn recorded_run(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Run> {
     Ok(Run { environment: reader.environment(trace.row.key)?, started_unix_us: trace.row.happened_unix_us() })
 }
 
-/// How requests of a run here and now are masked against those of `trace`.
-fn masking(reader: &Reader, trace: &RecordedTrace, config: &Config, clock: Clock) -> anyhow::Result<Masking> {
-    let recorded = recorded_run(reader, trace)?;
+/// A run here and now, to be masked against `recorded`.
+fn live_run(recorded: &Run, clock: Clock) -> Run {
     let started_unix_us = match clock {
         Clock::Real => Some(now_unix_us()),
         Clock::Recorded => recorded.started_unix_us,
     };
-    let mut live = Run { environment: None, started_unix_us };
-    if let Some(then) = &recorded.environment {
+    let environment = recorded.environment.as_ref().map(|then| {
         let now = run_environment::capture();
         let status_matters = then.git.as_ref().is_some_and(|git| git.status.is_some());
         let status = if status_matters { PendingStatus::of(&now) } else { None };
@@ -99,11 +104,9 @@ fn masking(reader: &Reader, trace: &RecordedTrace, config: &Config, clock: Clock
         if clock == Clock::Recorded {
             environment.local_date = then.local_date;
         }
-        live.environment = Some(environment);
-    }
-    Ok(Masking::between(&recorded, &live)
-        .without(config.masks.disable.iter().copied())
-        .with(config.configured_masks()?))
+        environment
+    });
+    Run { environment, started_unix_us }
 }
 
 /// How long a replay waits for what git has to say.

@@ -131,7 +131,8 @@ fn record_agent(
 /// Runs the agent from the recording; yields what it wrote, and how its requests were answered.
 fn replay_agent(id: &TraceId, ready: Ready, command: &[OsString]) -> anyhow::Result<(String, Summary)> {
     let mut output = tempfile::tempfile().context("no temporary file can be made")?;
-    match replay::replay(id, ready, command, ChildOutput::To(output.try_clone()?))? {
+    let Ready { server, told, .. } = ready;
+    match replay::replay(id, server, told, command, ChildOutput::To(output.try_clone()?))? {
         Ok(Replayed { summary, .. }) => Ok((read_back(&mut output)?, summary)),
         Err(not_started) => bail!("{}", not_started.message),
     }

@@ -7,7 +7,7 @@ use super::models::{self, ModelRun, ModelsArgs};
 use super::report_files::ReportArgs;
 use super::resend::{Report, ResendArgs, Resending};
 use super::sources::{AskedModel, ModelPlan, SourceArgs};
-use crate::child::environment::Mode;
+use crate::child::environment::{Mode, Variables};
 use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
 use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
@@ -25,7 +25,7 @@ use looptape_core::replay::driven::RunLine;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
-use looptape_proxy::tape_server::Speed;
+use looptape_proxy::tape_server::{Speed, TapeServer};
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
 use std::ffi::OsString;
@@ -82,7 +82,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "by-arrival")]
     ambiguous: AmbiguousArg,
     /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
-    #[arg(long, value_name = "N", default_value = "0", value_parser = speed)]
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, value_parser = speed)]
     speed: Speed,
     #[command(flatten)]
     surroundings: SurroundingsArgs,
@@ -310,7 +310,8 @@ pub(super) struct Replayed {
 /// Runs an agent against a server that answers from the trace `id`.
 pub(super) fn replay<M: Model>(
     id: &TraceId,
-    Ready { server, told }: Ready<M>,
+    server: TapeServer<M>,
+    told: Variables,
     command: &[OsString],
     output: ChildOutput,
 ) -> anyhow::Result<Result<Replayed, NotStarted>> {
@@ -359,7 +360,8 @@ impl AgentReplay<'_> {
     fn run(&self, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<AgentRan> {
         let Self { args, config, reader, trace, .. } = *self;
         let clock = args.surroundings.clock;
-        let Ready { server, mut told } = tape::server_at(reader, trace, args.options(), config, clock)?;
+        let Ready { server, mut told, environment } =
+            tape::server_at(reader, trace, args.options(), config, clock)?;
         let started = trace.row.happened_unix_us();
         let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
         told.extend(surroundings.variables());
@@ -367,17 +369,17 @@ impl AgentReplay<'_> {
         let why = plan.map_or_else(|| args.sources.why(), ModelPlan::why);
         let model = plan.map(|plan| plan.model(config, reader, trace, args.speed)).transpose()?;
         match model {
-            None => self.run_against(Ready { server, told }, surroundings, None, why),
+            None => self.run_against(Ready { server, told, environment }, surroundings, None, why),
             Some(model) => {
                 let server = server.asking(model.clone());
-                self.run_against(Ready { server, told }, surroundings, Some(&model), why)
+                self.run_against(Ready { server, told, environment }, surroundings, Some(&model), why)
             }
         }
     }
 
     fn run_against<M: Model>(
         &self,
-        Ready { server, mut told }: Ready<M>,
+        Ready { server, mut told, environment }: Ready<M>,
         surroundings: Surroundings,
         asked: Option<&AskedModel>,
         why: String,
@@ -385,13 +387,13 @@ impl AgentReplay<'_> {
         let Self { global, args, config, trace, .. } = *self;
         let id = &trace.row.id;
         let store = args.store(global, config)?;
-        let about = About { recording: &trace.row, why, command: &args.command };
-        let stored = store.as_ref().map(|store| store.open(&about)).transpose()?;
+        let recording = &trace.row;
+        let about = || About { recording, why, command: &args.command, environment };
+        let stored = store.as_ref().map(|store| store.open(about())).transpose()?;
         let server = server.leaving(stored.as_ref().map(ReplayTrace::child));
         let own = stored.as_ref().map(|stored| stored.id().clone());
         told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
-        let ready = Ready { server, told };
-        let replayed = replay(id, ready, &args.command, ChildOutput::Inherited);
+        let replayed = replay(id, server, told, &args.command, ChildOutput::Inherited);
         if let Some(stored) = stored {
             stored.close(end(&replayed));
         }

@@ -249,8 +249,9 @@ impl Resending<'_> {
         model: Option<AskedModel>,
         stop: &Stop,
     ) -> anyhow::Result<Answering> {
-        let about = About { recording: &trace.row, why: self.why(), command: &[] };
-        let stored = self.store.map(|store| store.open(&about)).transpose()?;
+        let environment = self.reader.environment(trace.row.key)?;
+        let about = || About { recording: &trace.row, why: self.why(), command: &[], environment };
+        let stored = self.store.map(|store| store.open(about())).transpose()?;
         let server = server.at_speed(self.speed).leaving(stored.as_ref().map(ReplayTrace::child));
         let server = Arc::new(server);
         let running = Server::start(tape::listen().await?, server.clone());

@@ -47,9 +47,9 @@ pub(crate) struct SourceArgs {
     /// Where a provider's live calls go; repeatable
     #[arg(long = "upstream", value_name = "NAME=URL")]
     upstreams: Vec<String>,
-    /// Of mock answers: another seed, other choices and waits
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// Of mock answers: another seed, other choices and waits [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -151,6 +151,9 @@ impl SourceArgs {
             return wrong(
                 "--max-usd and --allow-unpriced are about live calls: add --source live or --on-miss live",
             );
+        }
+        if asked != Some(ModelKind::Mock) && self.seed.is_some() {
+            return wrong("--seed is about mock answers: add --source mock or --on-miss mock");
         }
         Ok(asked)
     }
@@ -255,7 +258,7 @@ impl ModelPlan<'_> {
             let (wire, path, sent_us) = (wire(exchange)?, exchange.path.as_str(), exchange.sent_us);
             Some(PlayedCall { wire, path, request, sent_us, answer })
         });
-        MockModel::new(AfterRecording::new(played, self.args.seed), speed)
+        MockModel::new(AfterRecording::new(played, self.args.seed.unwrap_or_default()), speed)
     }
 
     fn live(

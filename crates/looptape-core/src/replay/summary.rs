@@ -128,9 +128,8 @@ impl Summary {
     pub fn with_blocked_egress<'a>(mut self, tried: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
         for (host, requests) in tried {
             let message = format!("The agent tried to reach {host} past the replay, and was refused.");
-            let endpoint = format!("CONNECT {host}");
             let report = Report::new(DivergenceCode::LiveEgressBlocked, None, message);
-            self.divergences.push(Report { endpoint, requests, ..report });
+            self.divergences.push(Report { endpoint: host.to_owned(), requests, ..report });
         }
         if self.divergences.iter().any(|report| report.code == DivergenceCode::LiveEgressBlocked) {
             self.divergences.sort_by_cached_key(Report::reading_order);

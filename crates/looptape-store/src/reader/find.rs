@@ -7,6 +7,10 @@ use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::{TraceId, view};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+fn number(count: u32) -> String {
+    if count == 1 { "is one".to_owned() } else { format!("are {count}") }
+}
+
 /// Why a selector names no single trace.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
@@ -14,7 +18,7 @@ pub enum FindError {
     Empty,
     #[error("there is no replay yet: `looptape replay last -- CMD…` leaves one")]
     NoReplay,
-    #[error("there are only {count} traces: `{wanted}` is too far back. `looptape ls` lists them")]
+    #[error("`{wanted}` is too far back: of such traces there {}. `looptape ls` lists them", number(*count))]
     TooFarBack { wanted: Selector, count: u32 },
     #[error("there is no trace `{wanted}`.{} `looptape ls` lists them", nearest_hint(nearest))]
     Unknown { wanted: Selector, nearest: Vec<String> },
