@@ -326,6 +326,15 @@ async fn a_disk_that_fills_up() {
             trace.row.status
         );
         assert!((1..40).contains(&trace.facts.len()), "{} of 40", trace.facts.len());
+        if let TraceStatus::Incomplete(reasons) = &trace.row.status {
+            let replay = |more: &[&str]| env.command(&[&["replay", "full"], more, &["--", "true"]].concat());
+            let refused = finished(replay(&[])).await;
+            assert_eq!(refused.code, Some(1), "{refused:?}");
+            assert!(refused.stderr.contains("the recording has holes"), "{refused:?}");
+            assert!(reasons.iter().all(|reason| refused.stderr.contains(reason)), "{reasons:?}: {refused:?}");
+            let allowed = finished(replay(&["--allow-incomplete", "--allow-unused"])).await;
+            assert_eq!(allowed.code, Some(0), "{allowed:?}");
+        }
         for facts in &trace.facts {
             let exchange = reader.exchange(trace.row.key, facts.seq).unwrap();
             if let Outcome::Answered(answer) = &exchange.outcome {

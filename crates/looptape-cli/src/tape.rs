@@ -64,8 +64,9 @@ pub(crate) fn server_at(
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
         .masked_by(masking);
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
-        CannotReplay::HasHoles(holes) => anyhow::Error::new(holes)
-            .context("replay what there is with --allow-incomplete, or record the run again"),
+        CannotReplay::HasHoles(holes) => {
+            anyhow::anyhow!("{holes}. Record the run again, or replay what there is with --allow-incomplete")
+        }
         CannotReplay::NoSuchStep(step) => UsageError(format!("--from: {step}")).into(),
     })?;
     let replayer = replayer.with_optional(config.side_calls()?);
