@@ -239,7 +239,7 @@ fn traces_are_found_by_prefix_position_and_run() {
     assert_eq!(lab.find("last~3").unwrap().id, id("abc1"));
     assert!(lab.find("ab").unwrap_err().to_string().contains("abc1, abd2"));
     assert!(lab.find("abx").unwrap_err().to_string().contains("Nearest: "));
-    assert!(lab.find("last~9").unwrap_err().to_string().contains("only 4 traces"));
+    assert!(lab.find("last~9").unwrap_err().to_string().contains("of such traces there are 4"));
     assert!(matches!(lab.find("zz"), Err(FindError::Unknown { .. })));
 }
 
@@ -674,7 +674,7 @@ fn recordings_and_replays_are_told_apart() {
     }
     let name = |selector: &str| lab.find(selector).map(|row| row.id.to_string()).map_err(|e| e.to_string());
     assert_eq!(name("last"), Ok("t1".to_owned()));
-    assert!(name("last~1").unwrap_err().contains("only 1"));
+    assert!(name("last~1").unwrap_err().contains("of such traces there is one"));
     assert_eq!((name("last-replay"), name("last-replay~1")), (Ok("r2".to_owned()), Ok("r1".to_owned())));
     let listed = |origin| {
         let rows = lab.reader().traces(&TraceFilter { origin, ..TraceFilter::default() }).unwrap();
