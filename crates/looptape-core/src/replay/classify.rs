@@ -1,8 +1,8 @@
 //! Why a live request has no match: the nearest recorded call, and the first component that differs.
 //!
 //! The nearest call is the one on the same endpoint that shares the longest history; of several, one not
-//! yet served, then the one with most components in common, then the one with least history left over,
-//! then the earliest. All of it is a function of the tape, of what was served, and of the request.
+//! yet served, then the one with most components in common, then the one whose history is most nearly as
+//! long, then the earliest. All of it is a function of the tape, of what was served, and of the request.
 
 use super::components::{Component, Components, Endpoint, RequestKey, Split};
 use super::difference::{self, Difference};
@@ -132,7 +132,8 @@ fn nearest(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(EntryId) -> bool
         let recorded = &tape.key_at(missed.loosest, id).components;
         let common = live.common_messages(recorded);
         let same = Component::ALL.iter().filter(|&&c| live.get(c) == recorded.get(c)).count();
-        (Reverse(common), !is_unused(id), Reverse(same), recorded.history.len() - common, id)
+        let other_length = recorded.history.len().abs_diff(live.history.len());
+        (Reverse(common), !is_unused(id), Reverse(same), other_length, id)
     })
 }
 
@@ -148,7 +149,8 @@ fn judge(
         return (DivergenceCode::NeverRecorded, Some(Component::Parameters));
     }
     let is_root = missed.lineage.echo.is_none();
-    if is_root && common == 0 && !live.history.is_empty() {
+    let says_nothing = live.history.is_empty() && recorded.history.is_empty();
+    if is_root && common == 0 && !says_nothing {
         return (DivergenceCode::NeverRecorded, Some(Component::History));
     }
     if goes_beyond(tape, missed, nearest, common) {
@@ -180,7 +182,8 @@ fn goes_beyond(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize
             split.history.get(common).is_some_and(|message| is_answer(message.json))
         })
     };
-    echoes_last_answer || (extends && next_is_answer())
+    let ended_there = || !tape.ids().any(|id| tape.entry(id).parents.contains(&nearest));
+    echoes_last_answer || (extends && ended_there() && next_is_answer())
 }
 
 fn judge_history(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize) -> DivergenceCode {

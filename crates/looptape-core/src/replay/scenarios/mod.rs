@@ -346,7 +346,9 @@ fn the_same_drift_in_every_request_has_one_root() {
 
 #[test]
 fn side_calls_are_optional() {
-    let mut replayer = replayer(&[]);
+    let calls = three_steps();
+    let mut replayer = replayer(&calls);
+    calls.iter().for_each(|call| drop(served(&mut replayer, &call.body)));
     let lineage = Lineage::default;
     let hello = LiveRequest { wire: None, method: "HEAD", path: "/api/hello", body: b"", lineage: &lineage };
     assert!(matches!(replayer.next(&hello), Decision::SideCall(call) if call.status == 200));
@@ -368,6 +370,54 @@ fn leftovers_are_a_verdict_of_their_own() {
          UNUSED_RECORDING: 2 recorded calls were never asked for: step 2 and step 3.\n  \
          next      The program did less than it did then: look at these calls (`looptape show TRACE --step N`). \
          --allow-unused accepts it.\n"
+    );
+}
+
+#[test]
+fn a_replay_that_used_nothing_is_no_success() {
+    let mut unanswered = three_steps();
+    unanswered.iter_mut().for_each(|call| call.to_us = None);
+    for calls in [Vec::new(), unanswered] {
+        let tape = tape_that_is(&calls, Completeness::Prefix);
+        let nothing = Replayer::new(tape, Options::default()).expect_err("nothing can be compared");
+        assert_eq!(
+            nothing.to_string(),
+            "the recording holds no answered call: a replay of it would prove nothing"
+        );
+    }
+    // Not even where every recorded call is optional.
+    let title = chat(&["s:You are a title generator. You output ONLY a thread title.", "u:hi"]);
+    let summary = replayer(&[call(0, title, "Greetings")]).finish();
+    assert_eq!((summary.verdict, summary.unused.len()), (Verdict::Unused, 1));
+}
+
+#[test]
+fn reports_come_in_the_order_of_the_recording() {
+    let calls = three_steps();
+    let mut replayer = replayer(&calls);
+    let mut changed = calls[2].body.clone();
+    changed["messages"][4]["content"] = json!("another");
+    diverged(&mut replayer, &changed);
+    served(&mut replayer, &calls[0].body);
+    diverged(&mut replayer, &calls[0].body);
+    let codes: Vec<DivergenceCode> = replayer.finish().divergences.iter().map(|r| r.code).collect();
+    assert_eq!(
+        codes,
+        [DivergenceCode::Exhausted, DivergenceCode::HistoryRewrite, DivergenceCode::UnusedRecording]
+    );
+}
+
+#[test]
+fn a_body_that_is_no_json_is_no_other_model() {
+    let calls = three_steps();
+    let mut replayer = replayer(&calls);
+    let Decision::Diverged(report) = ask_text(&mut replayer, "{not json", &calls[0].body) else {
+        panic!("it was not recorded")
+    };
+    assert_eq!(report.code, DivergenceCode::NeverRecorded);
+    assert_eq!(
+        report.message,
+        "The recording holds no request to POST /v1/chat/completions that begins like this; step 1 is nearest."
     );
 }
 
