@@ -10,6 +10,7 @@ fn meta() -> TraceMeta {
         id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
         name: None,
         agent: Some("weather".to_owned()),
+        agent_version: Some("1.4".to_owned()),
         tags: vec!["team=a".to_owned()],
         started_unix_us: Some(1_793_491_200_000_000),
         status: TraceStatus::Complete,

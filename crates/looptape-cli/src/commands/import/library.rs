@@ -158,8 +158,8 @@ fn spec(id: &TraceId, path: &Path, cassette: &Cassette, schedule: &Schedule) -> 
     spec.timing = schedule.timing;
     spec.happened_unix_us = schedule.timing.knows_starts().then_some(schedule.started.unix_us);
     spec.name = text(path.file_name());
-    spec.agent = text(path.file_stem());
-    spec.tags = BTreeMap::from([("container".to_owned(), word(cassette.container).to_owned())]);
+    spec.labels.agent = text(path.file_stem());
+    spec.labels.tags.insert("container".to_owned(), word(cassette.container).to_owned());
     spec.byte_exact = cassette.interactions.iter().all(|i| i.request_exact && i.response_exact);
     spec
 }

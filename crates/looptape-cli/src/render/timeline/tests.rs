@@ -114,6 +114,7 @@ fn view(facts: &[CallFacts], span: TraceSpan) -> TraceView {
         id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
         name: None,
         agent: Some("weather\x1b]0;x\x07".to_owned()),
+        agent_version: Some("1.4\x1b".to_owned()),
         tags: vec!["demo".to_owned()],
         started_unix_us,
         status: TraceStatus::Complete,
