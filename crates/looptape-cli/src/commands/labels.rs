@@ -27,7 +27,9 @@ impl LabelArgs {
         self.tags.iter().for_each(|tag| labels.add_tag(tag.clone()));
         let listed = std::env::var("LOOPTAPE_TAGS").unwrap_or_default();
         for tag in Tag::parse_list(&listed) {
-            labels.add_tag(tag.map_err(|e| UsageError(format!("LOOPTAPE_TAGS=`{listed}`: a tag is wrong: {e}")))?);
+            labels.add_tag(
+                tag.map_err(|e| UsageError(format!("LOOPTAPE_TAGS=`{listed}`: a tag is wrong: {e}")))?,
+            );
         }
         Ok(labels)
     }

@@ -98,7 +98,12 @@ impl Selection {
     /// Whether anything is asked for at all.
     pub(super) fn is_empty(&self) -> bool {
         let Self { agent, agent_version, model, since, tags, status, replays: _ } = self;
-        agent.is_none() && agent_version.is_none() && model.is_none() && since.is_none() && tags.is_empty() && status.is_none()
+        agent.is_none()
+            && agent_version.is_none()
+            && model.is_none()
+            && since.is_none()
+            && tags.is_empty()
+            && status.is_none()
     }
 }
 

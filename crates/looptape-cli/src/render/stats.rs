@@ -5,7 +5,9 @@ use super::style::{Style, Tone};
 use super::terminal_text::{escape, fit, fit_right};
 use jiff::Timestamp;
 use looptape_core::cost::Usd;
-use looptape_core::metrics::{Distribution, Health, HealthReport, Ms, Percentile, Stats, Window, WindowBasis};
+use looptape_core::metrics::{
+    Distribution, Health, HealthReport, Ms, Percentile, Stats, Window, WindowBasis,
+};
 
 /// One figure a line: name, value, what it means.
 pub(crate) fn text(stats: &Stats, health: &HealthReport, style: Style) -> String {
@@ -217,9 +219,15 @@ mod tests {
             retry_wasted_usd: Some(Usd::ZERO),
             amplification: Some(64.0 / 12.0),
             steps_per_loop: Distribution::of_counts([5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 9, 9]),
-            step_latency_ms: Distribution::of_ms(
-                (0..60).map(|n| Ms::from_us(if n < 56 { 420_000 } else if n < 59 { 1_800_000 } else { 2_400_000 })),
-            ),
+            step_latency_ms: Distribution::of_ms((0..60).map(|n| {
+                Ms::from_us(if n < 56 {
+                    420_000
+                } else if n < 59 {
+                    1_800_000
+                } else {
+                    2_400_000
+                })
+            })),
             cost_usd: Usd::from_f64(0.42),
             cost_at_least: true,
             error_rate: Some(4.0 / 64.0),

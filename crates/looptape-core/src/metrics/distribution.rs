@@ -174,7 +174,10 @@ impl Sampler {
             raw.sort_unstable();
         }
         let Self { scale, values, sum, unknown } = self;
-        Distribution { scale, values, sum, unknown }
+        match &values {
+            Values::Raw(raw) if raw.is_empty() => Distribution { unknown, ..Distribution::default() },
+            _ => Distribution { scale, values, sum, unknown },
+        }
     }
 }
 
@@ -187,8 +190,7 @@ impl Hdr {
     }
 
     fn add(&mut self, value: u64) {
-        // It grows by itself: there is no value that does not fit.
-        self.histogram.saturating_record(value);
+        self.histogram.record(value).expect("a histogram that grows takes any value");
         (self.min, self.max) = (self.min.min(value), self.max.max(value));
     }
 

@@ -47,9 +47,8 @@ impl Health {
 impl HealthReport {
     /// Steps per loop are judged at their p95, latency at its p99.
     pub fn of(stats: &super::Stats) -> Self {
-        let tail = |of: &Distribution, tail: Option<Percentile>| {
-            Some(Health::of_tail(of.p50()?.value, tail?.value))
-        };
+        let tail =
+            |of: &Distribution, tail: Option<Percentile>| Some(Health::of_tail(of.p50()?.value, tail?.value));
         Self {
             retry_rate: stats.retry_rate.map(Health::of_retry_rate),
             steps_per_loop: tail(&stats.steps_per_loop, stats.steps_per_loop.p95()),

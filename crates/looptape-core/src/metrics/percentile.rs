@@ -78,7 +78,10 @@ mod tests {
     #[test]
     fn nearest_rank() {
         let at = |p: Percent| p.rank(20).unwrap();
-        assert_eq!([at(Percent::P50), at(Percent::P90), at(Percent::P95), at(Percent::P99)], [10, 18, 19, 20]);
+        assert_eq!(
+            [at(Percent::P50), at(Percent::P90), at(Percent::P95), at(Percent::P99)],
+            [10, 18, 19, 20]
+        );
         assert_eq!((Percent::P99.rank(1), Percent::new(0.0).unwrap().rank(5)), (Some(1), Some(1)));
         assert_eq!(Percent::P50.rank(0), None);
     }

@@ -5,11 +5,11 @@
 //! be searched, so it is not stored.
 
 use super::event::{BeginCall, TraceSpec};
-use looptape_core::labels::Labels;
 use bytes::Bytes;
 use looptape_core::derive::decode_body;
 use looptape_core::exchange::Chunk;
 use looptape_core::headers::{REDACTED, RedactedHeaders, latin1_to_string, string_to_latin1};
+use looptape_core::labels::Labels;
 use looptape_core::redact::{
     Credentials, Patterns, StoredForm, Vault, VaultKey, is_clean, redact_answer, redact_body, redact_path,
 };

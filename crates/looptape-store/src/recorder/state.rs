@@ -15,7 +15,9 @@ use super::known::KnownCalls;
 use super::open_trace::{
     Closing, ClosingCause, OpenCall, OpenCalls, OpenRequest, OpenTrace, OpenTraces, Origin, TraceNumber,
 };
-use super::rows::{insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace, relabel, store_environment};
+use super::rows::{
+    insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace, relabel, store_environment,
+};
 use super::scrub::Scrubber;
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
@@ -321,12 +323,7 @@ impl State {
         store_environment(connection, key, &clean)
     }
 
-    fn begin(
-        &mut self,
-        connection: &Connection,
-        call: CallId,
-        mut begin: BeginCall,
-    ) -> rusqlite::Result<()> {
+    fn begin(&mut self, connection: &Connection, call: CallId, mut begin: BeginCall) -> rusqlite::Result<()> {
         let incoming = self.intake.read(&begin);
         let (number, origin) = self.trace_of(&begin, &incoming.facts);
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };

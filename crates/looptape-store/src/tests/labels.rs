@@ -69,7 +69,10 @@ fn a_cohort_is_the_newest_runs_of_the_same_agent() {
         let filter = TraceFilter { tags, agent_version, ..TraceFilter::default() };
         names(&lab.reader().traces(&filter).unwrap()).len()
     };
-    assert_eq!([filtered(&["env=x"], None), filtered(&["env"], None), filtered(&["nightly="], None)], [4, 5, 1]);
+    assert_eq!(
+        [filtered(&["env=x"], None), filtered(&["env"], None), filtered(&["nightly="], None)],
+        [4, 5, 1]
+    );
     assert_eq!([filtered(&["env", "nightly"], Some("2")), filtered(&["en"], None)], [1, 0]);
 }
 
@@ -79,7 +82,11 @@ fn calls_add_what_their_run_left_open() {
     lab.record(|r| {
         run(r, "t", labels(None, None, &["env=x"]));
         says(r, TraceHint::Named(id("t")), labels(Some("refund"), Some("1.4"), &["env=y", "team=z"]));
-        says(r, TraceHint::Named(id("t")), labels(Some("other"), None, &["key=sk-proj-abcdefghijklmnopqrstuvwxyz012345"]));
+        says(
+            r,
+            TraceHint::Named(id("t")),
+            labels(Some("other"), None, &["key=sk-proj-abcdefghijklmnopqrstuvwxyz012345"]),
+        );
         run(r, "silent", Labels::default());
         says(r, TraceHint::Named(id("silent")), Labels::default());
     });

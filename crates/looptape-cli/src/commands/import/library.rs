@@ -15,7 +15,6 @@ use looptape_store::{
     Durability, FindError, Maintenance, Moment, Reader, RecordedTrace, Recorder, RecorderThread, Selector,
     Source, TraceSpec, TraceStatus,
 };
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What may wait in the recorder's queue. It drops what it cannot take, for agents must not wait; an
