@@ -25,6 +25,7 @@ use crate::liveness::Process;
 use crate::{Retention, facts_row, reader};
 use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
+use looptape_core::cost::PriceBook;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
 use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
@@ -40,6 +41,7 @@ mod repeats;
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
     cache: ContentCache,
+    prices: PriceBook,
     intake: Intake,
     labels: Labels,
     process: Process,
@@ -89,9 +91,10 @@ pub(super) enum CallsUnderWay {
 
 impl State {
     /// `labels`: of traces that calls open, beside what the calls say.
-    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, labels: Labels) -> Self {
+    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, prices: PriceBook, labels: Labels) -> Self {
         Self {
             cache,
+            prices,
             labels,
             intake: Intake::new(scrubber),
             process: Process::current(),
@@ -491,7 +494,7 @@ impl State {
             self.gaps.add_many(number, reason, trace.open_calls as u64);
         }
         insert_end(connection, key, trace, &closing)?;
-        reader::store_trace_facts(connection, &reader::trace_row(connection, key)?)?;
+        reader::store_trace_facts(connection, &reader::trace_row(connection, key)?, &self.prices)?;
         self.batch.closed.push(number);
         Ok(())
     }

@@ -116,9 +116,9 @@ fn a_gateway_labels_the_traces_that_calls_open() {
     assert_eq!(of("b"), ("own".into(), "7".into(), "test".into()));
 }
 
-/// Version 6 as it was, with a trace in it.
+/// Version 7 as it was, with a trace in it.
 #[test]
-fn a_database_of_version_6_is_upgraded() {
+fn a_database_of_version_7_is_upgraded() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old.db");
     let old = rusqlite::Connection::open(&path).unwrap();
@@ -129,6 +129,7 @@ fn a_database_of_version_6_is_upgraded() {
         include_str!("../../../../migrations/0004_packs.sql"),
         include_str!("../../../../migrations/0005_replays.sql"),
         include_str!("../../../../migrations/0006_recurring_content.sql"),
+        include_str!("../../../../migrations/0007_price_books.sql"),
     ] {
         old.execute_batch(migration).unwrap();
     }
@@ -137,7 +138,7 @@ fn a_database_of_version_6_is_upgraded() {
          INSERT INTO traces (id, run, recorder, source, agent, tags, command, started_unix_us, started_mono_us)
            VALUES ('old', 1, 1, 'record', 'a', '{\"env\":\"x\"}', '[]', 10, 10);
          INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0);
-         PRAGMA user_version = 6",
+         PRAGMA user_version = 7",
     )
     .unwrap();
     drop(old);
