@@ -40,6 +40,9 @@ pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(Entr
     };
     let recorded = &tape.key_at(missed.loosest, nearest).components;
     let live = &missed.key.components;
+    if recorded == live {
+        return too_loose(tape, missed, nearest);
+    }
     let common = live.common_messages(recorded);
     let (code, component) = judge(tape, missed, nearest, common);
     let code = match code {
@@ -61,6 +64,27 @@ pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(Entr
         nearest: Some(describe(label, recorded, live, common)),
         mask: proposal(tape, missed, nearest),
         ..Report::new(code, Some(label), message)
+    }
+}
+
+/// The report for a request that is a recorded one, at a looser rung than is allowed.
+fn too_loose(tape: &Tape, missed: &Missed<'_>, nearest: EntryId) -> Report {
+    let (label, components) = (tape.label(nearest), &missed.key.components);
+    let (rung, but_for) = match tape.key(nearest).canonical == missed.key.canonical {
+        true => (Rung::Canonical, "its layout, or fields that say who asks and how it is paid"),
+        false => (Rung::Renamed, "ids that only point at each other"),
+    };
+    let (rung, allowed) = (rung.number(), missed.loosest.number());
+    let message =
+        format!("The request is that of {label} but for {but_for}: --max-rung {allowed} refuses that.");
+    let recorded = tape.body_at(missed.loosest, nearest);
+    let texts = [&recorded, &*missed.body].map(String::from_utf8_lossy);
+    Report {
+        endpoint: missed.endpoint.to_string(),
+        difference: Some(Difference::of_texts(String::new(), Some(&texts[0]), Some(&texts[1]))),
+        nearest: Some(describe(label, components, components, components.history.len())),
+        next_step: format!("Let the program send the recorded bytes, or replay with --max-rung {rung}."),
+        ..Report::new(DivergenceCode::NeverRecorded, Some(label), message)
     }
 }
 

@@ -84,7 +84,29 @@ fn renamed_ids_are_rung_two_and_can_be_forbidden() {
     assert_eq!(served(&mut replayer(&calls), &with_id("b")).rung, Rung::Renamed);
     let strict = Options { max_rung: Rung::Canonical, ..Options::default() };
     let report = diverged(&mut replayer_with(&calls, strict), &with_id("b"));
-    assert_ne!(report.code, DivergenceCode::Exhausted);
+    assert_eq!(
+        report.message,
+        "The request is that of step 1 but for ids that only point at each other: --max-rung 1 refuses that."
+    );
+    assert!(report.next_step.ends_with("replay with --max-rung 2."));
+}
+
+#[test]
+fn a_request_that_is_the_same_as_json_is_told_so_where_bytes_are_wanted() {
+    let body = chat(&["u:hi"]);
+    let strict = Options { max_rung: Rung::Bytes, ..Options::default() };
+    let mut replayer = replayer_with(&[call(0, body.clone(), "one")], strict);
+    let text = r#"{"messages": [ {"content": "hi", "role": "user"} ], "temperature": 0, "model": "m"}"#;
+    let Decision::Diverged(report) = ask_text(&mut replayer, text, &body) else { panic!("other bytes") };
+    assert_eq!(
+        (report.code, report.message.as_str()),
+        (
+            DivergenceCode::NeverRecorded,
+            "The request is that of step 1 but for its layout, or fields that say who asks and how it is paid: \
+             --max-rung 0 refuses that."
+        )
+    );
+    assert!(report.difference.is_some_and(|difference| difference.expected != difference.actual));
 }
 
 #[test]
