@@ -10,6 +10,9 @@
 //!   for each other before. If that leaves several with different answers, the verdict is AMBIGUOUS; there
 //!   is no first-in-first-out.
 //!
+//! A request that is a recorded one byte for byte or as JSON, or that has been answered as one, is that request
+//! and no look-alike with another id: once its answers are served it is exhausted.
+//!
 //! Each recorded answer is served at most once. The same tape and the same requests give the same
 //! decisions. The machine does no IO, knows no time, and never invents an answer; the caller holds the
 //! recorded answers and sends them.
@@ -104,7 +107,7 @@ pub struct Replayer {
     /// Served calls whose answers are still being sent.
     open: BTreeSet<EntryId>,
     /// Which recorded request each live request, byte for byte, turned out to be.
-    bound: HashMap<Digest, Digest>,
+    bound: HashMap<Digest, EntryId>,
     /// Which of its ids stand for which of the recording's.
     references: Bound,
     /// The live history that each served call answered, if it was not the recorded one byte for byte: its
@@ -324,6 +327,7 @@ impl Replayer {
     fn search(&mut self, live: &Live<'_>) -> Search {
         let mut served: Option<Rung> = None;
         let mut mismatched = None;
+        let mut known = self.bound.get(&live.exact).copied();
         let by_digest = [Rung::Bytes, Rung::Canonical, Rung::Renamed, Rung::Masked];
         for rung in by_digest.into_iter().filter(|&rung| rung <= self.options.max_rung) {
             let matching = matching(&self.tape, live, rung);
@@ -335,7 +339,8 @@ impl Replayer {
                     return Search::Found { rung, entry: matching[at] };
                 }
                 Some(at) => {
-                    let unserved = self.unserved(live, &matching[at..]);
+                    let mut unserved = self.unserved(live, &matching[at..]);
+                    unserved.retain(|&id| known.is_none_or(|known| self.is_one_but_for_moments(known, id)));
                     if unserved.is_empty() {
                         served = served.or(Some(rung));
                         continue;
@@ -348,7 +353,12 @@ impl Replayer {
                         found => return found,
                     }
                 }
-                None => served = served.or(Some(rung)),
+                None => {
+                    served = served.or(Some(rung));
+                    if rung < Rung::Renamed {
+                        known = known.or(matching.first().copied());
+                    }
+                }
             }
         }
         if let Some(rung) = served {
@@ -361,17 +371,27 @@ impl Replayer {
         }
     }
 
-    /// Those that are left, and whose path names what the live path may stand for. An id of the recording
-    /// stands for itself alone.
+    /// Those that are left, and that name what the live request may stand for. An id of the recording stands
+    /// for itself alone.
     fn unserved(&self, live: &Live<'_>, ids: &[EntryId]) -> Vec<EntryId> {
-        let named = live.endpoint.ids();
+        let named = live.references();
         let may_stand_for = |id: &EntryId| {
-            let recorded = self.tape.entry(*id).endpoint.ids();
+            let recorded = self.tape.references(*id);
             let differs = |(live, recorded): (&String, &String)| live != recorded && self.tape.names(live);
             named == recorded
                 || (!named.iter().zip(recorded).any(differs) && self.references.allows(named, recorded))
         };
         ids.iter().copied().filter(|&id| self.is_unused(id)).filter(may_stand_for).collect()
+    }
+
+    /// Whether two recorded calls differ in nothing but when they were made: in times and the like, not in an
+    /// id. A request that is the one of them is never answered with what belongs to another id.
+    fn is_one_but_for_moments(&self, known: EntryId, other: EntryId) -> bool {
+        let rung = self.options.max_rung.min(Rung::Masked);
+        let canonical = |id: EntryId| self.tape.key_at(rung, id).canonical;
+        known == other
+            || (canonical(known) == canonical(other)
+                && (rung < Rung::Masked || self.tape.identities(known).eq(&self.tape.identities(other))))
     }
 
     /// The one of `candidates` that lineage leaves, or all that it cannot tell apart.
@@ -450,7 +470,9 @@ impl Replayer {
             (!kept.is_empty()).then_some(kept)
         };
         let before = self.bound.get(&live.exact);
-        let same_as_before = before.and_then(|bound| narrowed(&|id| self.tape.key(id).canonical == *bound));
+        let same_as_before = before.and_then(|&before| {
+            narrowed(&|id| self.tape.key(id).canonical == self.tape.key(before).canonical)
+        });
         let echoed = || {
             let (echo, last_turn) = (live.lineage().echo?, live.lineage().last_turn);
             let follows = |id: EntryId| {
@@ -519,7 +541,7 @@ impl Replayer {
             return self.diverge(live, unanswerable::unanswered(&self.tape, entry));
         }
         if rung > Rung::Bytes {
-            self.bound.insert(live.exact, self.tape.key(entry).canonical);
+            self.bound.insert(live.exact, entry);
             self.references.learn(live.references(), self.tape.references(entry));
             let history = &live.key().components.history;
             if let Some(head) = history.last() {

@@ -213,6 +213,27 @@ fn after_renaming_there_is_no_first_in_first_out() {
     assert_eq!(seq_of(&mut replayer(&same), &look_alike("p", "one")), 2);
 }
 
+/// Asked more often than recorded, a request gets nothing that belongs to another id.
+#[test]
+fn a_request_that_was_answered_is_no_look_alike() {
+    let uuid = |run: usize| chat(&[&format!("u:run 123e4567-e89b-12d3-a456-42661417400{run}")]);
+    let time = |second: usize| chat(&[&format!("u:it is 2026-11-22T08:56:0{second}Z")]);
+    for [one, other, fresh] in [["x", "y", "p"].map(|id| look_alike(id, "one")), [1, 2, 3].map(uuid)] {
+        let mut asked = replayer(&[call(0, one.clone(), "first"), call(1, other.clone(), "second")]);
+        assert_eq!(seq_of(&mut asked, &one), 0);
+        assert_eq!(diverged(&mut asked, &one).code, DivergenceCode::Exhausted);
+        assert_eq!(seq_of(&mut asked, &other), 1);
+
+        // Nor does one that was answered as a recorded one.
+        let mut asked = replayer(&[call(0, one, "same"), call(1, other, "same")]);
+        assert_eq!(seq_of(&mut asked, &fresh), 0);
+        assert_eq!(diverged(&mut asked, &fresh).code, DivergenceCode::Exhausted);
+    }
+    // A moment is no name: with the recorded clock two calls may come in one second.
+    let mut asked = replayer(&[call(0, time(1), "first"), call(1, time(2), "second")]);
+    assert_eq!([0, 1], [0; 2].map(|_| seq_of(&mut asked, &time(1))));
+}
+
 #[test]
 fn a_retried_request_keeps_its_recorded_twin() {
     let calls = [
@@ -370,7 +391,9 @@ fn the_same_drift_in_every_request_has_one_root() {
 fn side_calls_are_optional() {
     let calls = three_steps();
     let mut replayer = replayer(&calls);
-    calls.iter().for_each(|call| drop(served(&mut replayer, &call.body)));
+    for call in &calls {
+        served(&mut replayer, &call.body);
+    }
     let lineage = Lineage::default;
     let hello = LiveRequest { wire: None, method: "HEAD", path: "/api/hello", body: b"", lineage: &lineage };
     assert!(matches!(replayer.next(&hello), Decision::SideCall(call) if call.status == 200));
