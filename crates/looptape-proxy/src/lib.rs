@@ -24,6 +24,7 @@ mod admission;
 mod control;
 mod flush;
 mod hold;
+mod labels;
 mod observed;
 mod passing_headers;
 mod recording;

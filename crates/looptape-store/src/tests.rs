@@ -1,5 +1,7 @@
 //! The store as a whole: what goes in comes out, through the same doors as everybody uses.
 
+mod labels;
+
 use crate::*;
 use bytes::Bytes;
 use looptape_core::assembly::Timing;
@@ -7,6 +9,7 @@ use looptape_core::budget::{Change, Counted, Day};
 use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::headers::RedactedHeaders;
+use looptape_core::labels::Labels;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Patterns};
 use looptape_core::replay::{Environment, LocalDate};
@@ -35,6 +38,24 @@ impl Lab {
         thread.finish()
     }
 
+    /// An empty database as that version made it.
+    fn of_version(&self, version: usize) -> rusqlite::Connection {
+        let migrations = [
+            include_str!("../../../migrations/0001_traces.sql"),
+            include_str!("../../../migrations/0002_import_times.sql"),
+            include_str!("../../../migrations/0003_trace_environment.sql"),
+            include_str!("../../../migrations/0004_packs.sql"),
+            include_str!("../../../migrations/0005_replays.sql"),
+            include_str!("../../../migrations/0006_recurring_content.sql"),
+            include_str!("../../../migrations/0007_price_books.sql"),
+            include_str!("../../../migrations/0008_agent_versions.sql"),
+        ];
+        let old = rusqlite::Connection::open(&self.database).unwrap();
+        old.execute_batch(&migrations[..version].concat()).unwrap();
+        old.pragma_update(None, "user_version", version as i64).unwrap();
+        old
+    }
+
     fn reader(&self) -> Reader {
         Reader::open(&self.database).unwrap()
     }
@@ -59,7 +80,7 @@ fn begin(trace: &str, body: &[u8]) -> BeginCall {
         body: Bytes::copy_from_slice(body),
         loop_hint: None,
         import_index: None,
-        agent: None,
+        labels: Labels::default(),
         credentials: Credentials::none(),
     }
 }
@@ -737,23 +758,12 @@ fn the_recorder_sums_up_by_its_prices() {
 #[test]
 fn costs_of_version_6_are_made_anew() {
     let lab = Lab::new();
-    let old = rusqlite::Connection::open(&lab.database).unwrap();
-    for migration in [
-        include_str!("../../../migrations/0001_traces.sql"),
-        include_str!("../../../migrations/0002_import_times.sql"),
-        include_str!("../../../migrations/0003_trace_environment.sql"),
-        include_str!("../../../migrations/0004_packs.sql"),
-        include_str!("../../../migrations/0005_replays.sql"),
-        include_str!("../../../migrations/0006_recurring_content.sql"),
-    ] {
-        old.execute_batch(migration).unwrap();
-    }
+    let old = lab.of_version(6);
     old.execute_batch(
         "INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
          INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
            VALUES ('t1', 1, 1, 'record', '{}', '[]', 10, 10);
-         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0);
-         PRAGMA user_version = 6",
+         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0);",
     )
     .unwrap();
     old.execute(
@@ -824,17 +834,17 @@ fn what_is_spent_is_kept_by_day_and_trace() {
     assert_eq!(usd(reader.spent_on(today.day, nobody)), 6.875);
     let before = Retention { started_before_unix_us: Some(86_400_000_000), max_bytes: None };
     Maintenance::open(&lab.database).unwrap().prune(&before).unwrap();
-    assert_eq!((usd(reader.spent_on(yesterday.day, nobody)), usd(reader.spent_on(today.day, nobody))), (0.0, 6.875));
+    assert_eq!(
+        (usd(reader.spent_on(yesterday.day, nobody)), usd(reader.spent_on(today.day, nobody))),
+        (0.0, 6.875)
+    );
 }
 
 /// A database of before there were budgets has spent nothing, and takes them.
 #[test]
 fn version_8_gets_books() {
     let lab = Lab::new();
-    lab.record(|r| call(r, "t1", b"{}"));
-    let old = rusqlite::Connection::open(&lab.database).unwrap();
-    old.execute_batch("DROP TABLE spending; PRAGMA user_version = 8").unwrap();
-    drop(old);
+    drop(lab.of_version(8));
     assert_eq!(lab.reader().spent_on(counted("t1", 1).day, Spender::new()).unwrap(), Usd::ZERO);
     lab.record(|r| r.note_spending(Spender::new(), [(counted("t1", 1), spent(1.0))].into()));
     assert_eq!(lab.reader().spent_on(counted("t1", 1).day, Spender::new()).unwrap().as_f64(), 1.0);
