@@ -194,7 +194,7 @@ impl Intake {
     ) -> rusqlite::Result<(BlobId, BlobId)> {
         let side = (Side::Answer, provider);
         let headers = self.last_headers.put(side, connection, cache, &answer.headers)?;
-        Ok((headers, cache.put_blob(connection, &answer.body, Recurrence::Unlikely)?))
+        Ok((headers, cache.put_blob(connection, &answer.body, Recurrence::Never)?))
     }
 }
 

@@ -72,7 +72,7 @@ impl LastHeaders {
         let encoded = headers.encode();
         let recurrence = match side {
             Side::Request => Recurrence::Likely,
-            Side::Answer => Recurrence::Unlikely,
+            Side::Answer => Recurrence::Never,
         };
         let Some(last) = self.0.get_mut(&(side, provider.clone())) else {
             return cache.put_blob(connection, &encoded, recurrence);

@@ -5,6 +5,7 @@
 //! are being recorded notices neither.
 
 mod bodies;
+mod call_rows;
 mod event;
 mod gaps;
 mod handle;

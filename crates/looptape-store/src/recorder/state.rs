@@ -4,6 +4,7 @@
 //! the written half back ([`State::rolled_back`]) and never reaches some events ([`State::lose`]); their
 //! memory half happens all the same, so that a trace is ended by its end even if the disk was full then.
 
+use super::call_rows::{AnsweredRow, CallRows, EndRow, RequestRow, encode_chunks};
 use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold, Source,
     TraceHint, TraceSpec,
@@ -15,12 +16,12 @@ use super::known::KnownCalls;
 use super::open_trace::{
     Closing, ClosingCause, OpenCall, OpenCalls, OpenRequest, OpenTrace, OpenTraces, Origin, TraceNumber,
 };
-use super::rows::{insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace, store_environment};
+use super::rows::{insert_end, insert_gaps, insert_trace, store_environment};
 use super::scrub::Scrubber;
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
-use crate::{Retention, facts_row, reader};
+use crate::{Retention, reader};
 use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
@@ -57,6 +58,7 @@ pub(super) struct State {
 
 #[derive(Default)]
 pub(super) struct Batch {
+    rows: CallRows,
     opened: Vec<TraceNumber>,
     registered: bool,
     begun: Vec<CallId>,
@@ -305,7 +307,19 @@ impl State {
         let hint = begin.loop_hint.clone();
         facts.loop_hint = hint.map(|hint| scrubber.text(&mut trace.vault, &begin.credentials, hint));
         let stored = self.intake.put(connection, &mut self.cache, &begin, clean.content)?;
-        insert_exchange(connection, (key, &facts), &begin, &clean.path, &stored)?;
+        let row = RequestRow {
+            trace: key,
+            seq: facts.seq,
+            sent_us: facts.sent_us,
+            sent_unix_us: begin.at.unix_us,
+            provider: begin.provider,
+            method: begin.method,
+            path: clean.path,
+            loop_hint: facts.loop_hint.clone(),
+            import_index: begin.import_index,
+            stored,
+        };
+        self.batch.rows.begin(call, row);
 
         trace.next_seq += 1;
         trace.last_activity_mono_us = begin.at.mono_us;
@@ -372,19 +386,28 @@ impl State {
             }
         };
         trace.last_activity_mono_us = Moment::now().mono_us;
-        let content = match &outcome {
+        let (end_us, ending, answered) = match &outcome {
+            Outcome::NoResponse { end_us, ending } => (*end_us, ending.clone(), None),
             Outcome::Answered(answer) => {
                 let (provider, _) = open.request.sender();
-                Some(self.intake.put_answer(connection, &mut self.cache, provider, answer)?)
+                let (headers, body) =
+                    self.intake.put_answer(connection, &mut self.cache, provider, answer)?;
+                let chunks = encode_chunks(answer.head_us, &answer.chunks);
+                let row =
+                    AnsweredRow { status: answer.status, head_us: answer.head_us, headers, body, chunks };
+                (answer.end_us, answer.ending.clone(), Some(row))
             }
-            Outcome::NoResponse { .. } | Outcome::InFlight => None,
+            Outcome::InFlight => return Ok(()),
         };
-        insert_answer(connection, (key, open.seq), &outcome, content)?;
+        let place = (key, open.seq);
+        let row = |facts| EndRow { end_us, ending, answered, facts };
         self.batch.ended += 1;
         // The facts of a repeated call whose answer was not the recorded one are made when it is read.
-        let OpenRequest::Read { facts: request, live, .. } = &open.request else { return Ok(()) };
+        let OpenRequest::Read { facts: request, live, .. } = &open.request else {
+            self.batch.rows.end(call, place, row(None));
+            return Ok(());
+        };
         let facts = derive::call(request, &outcome);
-        facts_row::insert(connection, key, &facts)?;
         let echo = match live {
             Some(live) => derive::answer_echo(live, &outcome),
             None => facts.lineage.answer_history,
@@ -394,6 +417,7 @@ impl State {
             Origin::Unnamed(placed) => self.known.failed(open.trace, &facts, placed),
             Origin::Named => {}
         }
+        self.batch.rows.end(call, place, row(Some(facts)));
         Ok(())
     }
 
@@ -423,9 +447,20 @@ impl State {
         }
     }
 
-    /// Writes content that is still gathered.
+    /// Writes what is still gathered.
     pub(super) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.batch.rows.write(connection)?;
         self.cache.seal(connection)
+    }
+
+    /// What waits to be compressed.
+    pub(super) fn uncompressed_bytes(&self) -> usize {
+        self.cache.uncompressed_bytes()
+    }
+
+    /// Compresses some of it, in a transaction of its own.
+    pub(super) fn compress_some(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.cache.compress_some(connection)
     }
 
     /// Writes the closing rows of traces that take no more calls.
@@ -434,6 +469,9 @@ impl State {
         connection: &Connection,
         under_way: CallsUnderWay,
     ) -> rusqlite::Result<()> {
+        if !self.closing.is_empty() {
+            self.batch.rows.write(connection)?;
+        }
         for number in self.closing.clone() {
             let open_calls = self.traces.get(number).map_or(0, |t| t.open_calls);
             if open_calls == 0 || under_way == CallsUnderWay::GivenUp {
