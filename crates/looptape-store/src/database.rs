@@ -21,8 +21,8 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0004_packs.sql")),
     M::up(include_str!("../../../migrations/0005_replays.sql")),
     M::up(include_str!("../../../migrations/0006_recurring_content.sql")),
-    M::up(include_str!("../../../migrations/0007_calls.sql")),
-    M::up(include_str!("../../../migrations/0008_bundles.sql")),
+    M::up(include_str!("../../../migrations/0009_calls.sql")),
+    M::up(include_str!("../../../migrations/0010_bundles.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.
