@@ -61,7 +61,8 @@ impl Writer {
             .map_err(|source| OpenError::Sqlite { path: options.database.clone(), source })?;
         let cache = ContentCache::new()
             .map_err(|source| OpenError::Create { path: options.database.clone(), source })?;
-        let state = State::new(cache, Scrubber::new(options.patterns.clone()));
+        let scrubber = Scrubber::new(options.patterns.clone());
+        let state = State::new(cache, scrubber, options.prices.clone(), options.labels.clone());
         let now = Instant::now();
         Ok(Self {
             connection,
