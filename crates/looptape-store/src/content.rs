@@ -9,9 +9,9 @@ use crate::bundles::{self, Form, NewContent, OpenBundle, RecentBundles, uncompre
 use crate::codec::Encoder;
 use crate::ids::{BlobId, NodeId};
 use crate::old_content;
+use bytes::Bytes;
 use foldhash::HashMap;
 use looptape_core::chain::{self, Shared, SharedCut, Split};
-use looptape_core::derive::reading::Reading;
 use looptape_core::{Digest, varint};
 use rusqlite::Connection;
 use std::ops::Range;
@@ -99,12 +99,12 @@ pub(crate) struct Like<'a> {
 }
 
 /// An earlier body, and what a new one shares with it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Earlier<'a> {
-    pub(crate) body: &'a [u8],
-    pub(crate) split: &'a Split,
-    pub(crate) stored: &'a StoredBody,
-    pub(crate) shared: &'a Shared,
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    pub(crate) body: Bytes,
+    pub(crate) split: Split,
+    pub(crate) stored: StoredBody,
+    pub(crate) shared: Shared,
 }
 
 impl StoredBody {
@@ -269,15 +269,17 @@ impl ContentCache {
         &mut self,
         connection: &Connection,
         body: &[u8],
-        reading: &Reading,
-        earlier: Option<Earlier<'_>>,
+        split: &Split,
+        mut earlier: Option<Earlier>,
     ) -> rusqlite::Result<StoredBody> {
-        let split = reading.split();
-        let skeleton = self.put_blob(connection, &split.skeleton.encode(), Recurrence::Likely)?;
+        let skeleton = match &earlier {
+            Some(earlier) if earlier.shared.has_same_skeleton() => earlier.stored.skeleton,
+            _ => self.put_blob(connection, &split.skeleton.encode(), Recurrence::Likely)?,
+        };
         let mut heads = Vec::with_capacity(split.cuts.len());
         let mut runs = Vec::with_capacity(split.cuts.len());
         for (at, cut) in split.cuts.iter().enumerate() {
-            let same = earlier.and_then(|earlier| EarlierCut::of(&earlier, at));
+            let same = earlier.as_mut().and_then(|earlier| EarlierCut::of(earlier, at));
             let chain = self.put_chain(connection, body, &cut.pieces, same)?;
             heads.push(chain.last().map_or(NodeId::EMPTY, |run| run.node));
             runs.push(chain);
@@ -292,10 +294,11 @@ impl ContentCache {
         ranges: &[std::ops::Range<usize>],
         same: Option<EarlierCut<'_>>,
     ) -> rusqlite::Result<Vec<StoredRun>> {
-        let mut chain = match &same {
-            Some(same) => same.leading_runs().to_vec(),
-            None => Vec::new(),
+        let (mut chain, other) = match same {
+            Some(same) => same.part(),
+            None => (Vec::new(), None),
         };
+        let shared = chain.len();
         let mut from = chain.last().map_or(0, |run| run.end);
         // What goes on with a known chain is new. A long history is one that was forgotten here, and will be again.
         let rest = ranges.last().map_or(0, |last| last.end) - ranges.get(from).map_or(0, |next| next.start);
@@ -306,7 +309,7 @@ impl ContentCache {
         while from < ranges.len() {
             let end = run_from(ranges, from);
             let content = &body[ranges[from].start..ranges[end - 1].end];
-            let like = same.as_ref().and_then(|same| same.run(chain.len()));
+            let like = other.as_ref().and_then(|other| other.run(chain.len() - shared));
             let parent = chain.last().map_or(NodeId::EMPTY, |run: &StoredRun| run.node);
             let (blob, node) = self.put_piece(connection, parent, content, like, recurrence)?;
             chain.push(StoredRun { end, blob, node });
@@ -402,33 +405,45 @@ impl LastId {
 struct EarlierCut<'a> {
     body: &'a [u8],
     pieces: &'a [Range<usize>],
-    runs: &'a [StoredRun],
-    shared: &'a SharedCut,
+    runs: Vec<StoredRun>,
+    /// How many pieces the new body has too, from the first on.
+    leading: usize,
+}
+
+/// The runs of an earlier body that the new one does not have as they are.
+struct OtherRuns<'a> {
+    body: &'a [u8],
+    pieces: &'a [Range<usize>],
+    runs: Vec<StoredRun>,
+    /// The piece with which the first begins.
+    first: usize,
 }
 
 impl<'a> EarlierCut<'a> {
-    /// The one that shares pieces with cut number `at` of the new body.
-    fn of(earlier: &Earlier<'a>, at: usize) -> Option<Self> {
-        let shared = &earlier.shared.cuts[at];
+    /// The one that shares pieces with cut number `at` of the new body. Its runs are taken.
+    fn of(earlier: &'a mut Earlier, at: usize) -> Option<Self> {
+        let shared: &SharedCut = &earlier.shared.cuts[at];
         let of = shared.of?;
-        Some(Self {
-            body: earlier.body,
-            pieces: &earlier.split.cuts.get(of)?.pieces,
-            runs: earlier.stored.runs.get(of)?,
-            shared,
-        })
+        let pieces = &earlier.split.cuts.get(of)?.pieces;
+        let runs = std::mem::take(earlier.stored.runs.get_mut(of)?);
+        Some(Self { body: &earlier.body, pieces, runs, leading: shared.leading() })
     }
 
-    /// The runs that the new body has as they are.
-    fn leading_runs(&self) -> &'a [StoredRun] {
-        let shared = self.shared.leading();
-        &self.runs[..self.runs.partition_point(|run| run.end <= shared)]
+    /// The runs that the new body has as they are, and the others.
+    fn part(mut self) -> (Vec<StoredRun>, Option<OtherRuns<'a>>) {
+        let count = self.runs.partition_point(|run| run.end <= self.leading);
+        let others = self.runs.split_off(count);
+        let first = self.runs.last().map_or(0, |run| run.end);
+        let others = OtherRuns { body: self.body, pieces: self.pieces, runs: others, first };
+        (self.runs, Some(others))
     }
+}
 
+impl<'a> OtherRuns<'a> {
     /// A run, from which that at the same place may differ little.
     fn run(&self, at: usize) -> Option<Like<'a>> {
         let run = self.runs.get(at)?;
-        let first = at.checked_sub(1).map_or(0, |before| self.runs[before].end);
+        let first = at.checked_sub(1).map_or(self.first, |before| self.runs[before].end);
         let content = self.pieces.get(first)?.start..self.pieces.get(run.end - 1)?.end;
         Some(Like { blob: run.blob, content: &self.body[content] })
     }

@@ -6,11 +6,11 @@
 use super::scrub::Scrubber;
 use crate::content::{Blob, ContentCache, Like, Recurrence};
 use crate::ids::BlobId;
+use foldhash::HashMap;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Vault};
 use rusqlite::Connection;
-use std::collections::HashMap;
 
 /// Requests' and answers' headers are apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

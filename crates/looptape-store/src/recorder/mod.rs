@@ -10,6 +10,7 @@ mod event;
 mod gaps;
 mod handle;
 mod intake;
+mod kept_facts;
 mod known;
 mod last_headers;
 mod open_trace;

@@ -4,8 +4,8 @@
 
 use super::event::TraceSpec;
 use super::gaps::Reasons;
-use super::open_trace::{Closing, ClosingCause, OpenTrace};
 use crate::ids::TraceKey;
+use crate::reader::TraceEnd;
 use looptape_core::assembly::LoopOutcome;
 use rusqlite::{Connection, params};
 
@@ -67,8 +67,8 @@ pub(super) fn store_environment(
 pub(super) fn insert_end(
     connection: &Connection,
     key: TraceKey,
-    trace: &OpenTrace,
-    closing: &Closing,
+    end: &TraceEnd,
+    aborted: Option<&str>,
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -77,11 +77,11 @@ pub(super) fn insert_end(
         )?
         .execute(params![
             key.0,
-            trace.ended_us(closing),
-            closing.cause == ClosingCause::Idle,
-            closing.exit_code,
-            closing.aborted,
-            trace.outcome.map(LoopOutcome::as_str),
+            end.ended_us,
+            end.idle,
+            end.exit_code,
+            aborted,
+            end.outcome.map(LoopOutcome::as_str),
         ])?;
     Ok(())
 }

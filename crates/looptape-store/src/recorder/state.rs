@@ -12,6 +12,7 @@ use super::event::{
 use super::gaps::Gaps;
 use super::handle::RecorderReport;
 use super::intake::Intake;
+use super::kept_facts::KeptFacts;
 use super::known::KnownCalls;
 use super::open_trace::{
     Closing, ClosingCause, OpenCall, OpenCalls, OpenRequest, OpenTrace, OpenTraces, Origin, TraceNumber,
@@ -54,6 +55,7 @@ pub(super) struct State {
     ended_early: HashSet<CallId>,
     gaps: Gaps,
     known: KnownCalls,
+    kept_facts: KeptFacts,
     /// Calls whose end is on disk.
     ended: u64,
     /// What the transaction under way has made: undone if it fails.
@@ -101,10 +103,11 @@ impl State {
             recorder: None,
             traces: OpenTraces::default(),
             closing: BTreeSet::new(),
-            calls: OpenCalls::new(),
+            calls: OpenCalls::default(),
             ended_early: HashSet::new(),
             gaps: Gaps::default(),
             known: KnownCalls::default(),
+            kept_facts: KeptFacts::default(),
             ended: 0,
             batch: Batch::default(),
         }
@@ -454,6 +457,7 @@ impl State {
             Origin::Unnamed(placed) => self.known.failed(open.trace, &facts, placed),
             Origin::Named => {}
         }
+        let facts = self.kept_facts.add(open.trace, facts);
         self.batch.rows.end(call, place, row(Some(facts)));
         Ok(())
     }
@@ -529,8 +533,16 @@ impl State {
             let reason = "calls had not ended when the recording stopped";
             self.gaps.add_many(number, reason, trace.open_calls as u64);
         }
-        insert_end(connection, key, trace, &closing)?;
-        reader::store_trace_facts(connection, &reader::trace_row(connection, key)?, &self.prices)?;
+        let end = trace.end(&closing);
+        insert_end(connection, key, &end, closing.aborted.as_deref())?;
+        let spec = &trace.spec;
+        match self.kept_facts.all_of(number, trace.next_seq).filter(|_| spec.source != Source::Replay) {
+            Some(facts) => {
+                let span = end.span(spec.timing);
+                reader::sum_up(connection, key, facts, (span, spec.happened_unix_us()), &self.prices)?;
+            }
+            None => reader::sum_up_rows(connection, &reader::trace_row(connection, key)?, &self.prices)?,
+        }
         self.batch.closed.push(number);
         Ok(())
     }
@@ -577,6 +589,7 @@ impl State {
         self.gaps.written(|number| traces.get(number).is_none_or(|t| t.key.is_some()));
         for number in batch.closed {
             self.closing.remove(&number);
+            self.kept_facts.forget(number);
             if self.traces.remove(number).is_some_and(|t| t.open_calls > 0) {
                 self.calls.retain(|_, c| c.trace != number);
             }
