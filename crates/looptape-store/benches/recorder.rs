@@ -165,7 +165,7 @@ fn run(name: &str, calls: Calls) {
             ending: Ending::Complete,
             cut: None,
         });
-        if n % 32 == 31 {
+        if n % 128 == 127 {
             recorder.flush();
         }
     }

@@ -21,8 +21,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// What comes within this time of a batch's first event comes with it. Meanwhile nobody who hands an event
-/// over has to wake the writer, which costs more than handing it over. With strict durability somebody waits.
-const GATHER_TIME: Duration = Duration::from_millis(2);
+/// over has to wake the writer, which costs more than handing it over, and each commit writes some pages whatever it
+/// holds. With strict durability somebody waits.
+const GATHER_TIME: Duration = Duration::from_millis(8);
 /// A batch is committed when it has this many events …
 const BATCH_EVENTS: usize = 512;
 /// … or this long after its first event, whichever is first; at once if the queue is empty.
