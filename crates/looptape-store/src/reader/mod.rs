@@ -9,6 +9,7 @@ mod load;
 mod outline;
 mod replayed;
 mod summary;
+mod taped;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;

@@ -21,7 +21,7 @@ pub use event::{
     BeginCall, CallEnd, EndOfTrace, Moment, RecordedCallRef, RepeatedCall, RepeatedEnd, Source, TraceHint,
     TraceSpec,
 };
-pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket};
+pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket, RestoreError};
 
 use looptape_core::redact::Patterns;
 use std::{path::PathBuf, sync::Arc, time::Duration};

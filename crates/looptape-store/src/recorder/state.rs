@@ -5,8 +5,8 @@
 //! memory half happens all the same, so that a trace is ended by its end even if the disk was full then.
 
 use super::event::{
-    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold, Source,
-    TraceHint, TraceSpec,
+    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold,
+    Restore, Source, TraceHint, TraceSpec,
 };
 use super::gaps::Gaps;
 use super::handle::RecorderReport;
@@ -33,6 +33,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
 mod repeats;
+mod restore;
 
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
@@ -51,6 +52,8 @@ pub(super) struct State {
     known: KnownCalls,
     /// Calls whose end is on disk.
     ended: u64,
+    /// A cassette's trace, while it is written.
+    restoring: Option<restore::Restoring>,
     /// What the transaction under way has made: undone if it fails.
     batch: Batch,
 }
@@ -71,6 +74,7 @@ pub(super) struct Waiting {
     pub(super) committed: Vec<Committed>,
     pub(super) ended: Vec<(EndTold, EndOfTrace)>,
     pub(super) prunes: Vec<(Retention, PruneTold)>,
+    pub(super) restores: Vec<Restore>,
     pub(super) flushes: Vec<SyncSender<()>>,
 }
 
@@ -97,6 +101,7 @@ impl State {
             gaps: Gaps::default(),
             known: KnownCalls::default(),
             ended: 0,
+            restoring: None,
             batch: Batch::default(),
         }
     }
@@ -228,6 +233,7 @@ impl State {
             Event::Gap(gap) => self.gap(gap),
             Event::Flush(done) => waiting.flushes.push(done),
             Event::Prune { retention, told } => waiting.prunes.push((retention, told)),
+            Event::Restore(restore) => waiting.restores.push(*restore),
             // Without it, masks by environment are left out: nothing is missing of what passed.
             Event::Environment { .. } => {}
             Event::OpenTrace(_)

@@ -1,0 +1,183 @@
+//! Cassettes as a whole: what goes in comes out, what people see of it, and what is refused.
+
+mod hostile;
+mod round_trip;
+
+use super::*;
+use crate::TraceId;
+use crate::assembly::{LoopOutcome, Timing};
+use crate::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
+use crate::headers::RedactedHeaders;
+use crate::provider::Provider;
+use crate::replay::Environment;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+fn headers(pairs: &[(&str, &str)]) -> RedactedHeaders {
+    RedactedHeaders::redact(pairs.iter().map(|(name, value)| (*name, value.as_bytes())))
+}
+
+const STARTED_UNIX_US: i64 = 1_795_751_506_743_003;
+
+fn trace() -> TapedTrace {
+    TapedTrace {
+        id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
+        source: "record".into(),
+        name: None,
+        agent: Some("refund.py".into()),
+        tags: BTreeMap::from([("env".into(), "ci".into())]),
+        command: vec!["python".into(), "refund.py".into()],
+        parent: None,
+        started_unix_us: STARTED_UNIX_US,
+        timing: Timing::Measured,
+        happened_unix_us: None,
+        byte_exact: true,
+        environment: Some(Environment {
+            working_folder: Some("/srv/agents/refund".into()),
+            ..Environment::default()
+        }),
+        end: Some(TapedEnd {
+            ended_us: 2_000_000,
+            idle: false,
+            exit_code: Some(0),
+            aborted: None,
+            outcome: Some(LoopOutcome::Success),
+        }),
+        gaps: BTreeMap::new(),
+    }
+}
+
+fn call(seq: u32, body: &Value, events: &[String]) -> TapedCall {
+    let sent_us = i64::from(seq) * 900_000;
+    let lens: Vec<u32> = events.iter().map(|event| event.len() as u32).collect();
+    let chunks = (1..).zip(lens).map(|(n, len)| Chunk { at_us: sent_us + 130_000 + n * 20_000, len });
+    let answer = Answer {
+        status: 200,
+        headers: headers(&[
+            ("content-type", "text/event-stream"),
+            ("date", "Sun, 22 Nov 2026 03:51:46 GMT"),
+            ("x-request-id", &format!("req_{seq}")),
+        ]),
+        body: Bytes::from(events.concat()),
+        chunks: chunks.collect(),
+        head_us: sent_us + 130_000,
+        end_us: sent_us + 800_000,
+        ending: Ending::Complete,
+    };
+    TapedCall {
+        exchange: Exchange {
+            seq,
+            sent_us,
+            sent_unix_us: STARTED_UNIX_US + sent_us + 3,
+            provider: Provider::OPENAI,
+            method: "POST".into(),
+            path: "/v1/chat/completions".into(),
+            request_headers: headers(&[("authorization", "Bearer x"), ("user-agent", "OpenAI/Python 2.3")]),
+            request_body: Bytes::from(serde_json::to_vec(body).unwrap()),
+            outcome: Outcome::Answered(answer),
+        },
+        loop_hint: None,
+        import_index: None,
+        provenance: None,
+    }
+}
+
+fn event(id: &str, created: i64, delta: &str) -> String {
+    let event = json!({"id": id, "object": "chat.completion.chunk", "created": created,
+        "choices": [{"index": 0, "delta": {"content": delta}}]});
+    format!("data: {event}\n\n")
+}
+
+/// Two calls of a loop, as one run makes them.
+fn calls(salt: &str, at: i64) -> Vec<TapedCall> {
+    let id = format!("chatcmpl-{salt}8f3a0c1d2e4b5a69");
+    let tool = format!("call_{salt}9pw1qnScqSBvVRrYtJmEXQGl");
+    let system = json!({"role": "system", "content": "You refund orders.\nBe brief.\n"});
+    let user = json!({"role": "user", "content": format!("Refund order 17 in /srv/agents/refund, request {salt}0af7651916cd43dd8448eb211c80319c.")});
+    let asked = json!({"role": "assistant", "tool_calls": [{"id": tool, "type": "function",
+        "function": {"name": "refund", "arguments": "{\"order\":17}"}}]});
+    let result = json!({"role": "tool", "tool_call_id": tool, "content": "refunded"});
+    let tools =
+        json!([{"type": "function", "function": {"name": "refund", "description": "Refunds an order."}}]);
+    let body = |messages: Value| json!({"model": "gpt-4o-mini", "messages": messages, "tools": tools, "stream": true, "stop": ["END"]});
+    vec![
+        call(
+            0,
+            &body(json!([system, user])),
+            &[event(&id, at, "Let"), event(&id, at, " me"), "data: [DONE]\n\n".into()],
+        ),
+        call(1, &body(json!([system, user, asked, result])), &[event(&format!("{id}2"), at + 1, "Done.")]),
+    ]
+}
+
+fn written(trace: &TapedTrace, calls: &[TapedCall]) -> Files {
+    let mut writer = Writer::new(trace.clone());
+    calls.iter().for_each(|call| writer.add(call));
+    writer.finish()
+}
+
+fn text<'f>(files: &'f Files, name: &str) -> &'f str {
+    let file = &files[&FileName::parse(name).unwrap_or_else(|| panic!("{name}"))];
+    std::str::from_utf8(file).unwrap()
+}
+
+fn read(files: Files) -> Result<(TapedTrace, Vec<TapedCall>), CassetteError> {
+    let cassette = Cassette::open(files)?;
+    let calls = cassette.calls().collect::<Result<_, _>>()?;
+    Ok((cassette.trace().clone(), calls))
+}
+
+#[test]
+fn what_people_review() {
+    let files = written(&trace(), &calls("a", 1_795_751_507));
+    let names: Vec<&str> = files.keys().map(FileName::as_str).collect();
+    insta::assert_snapshot!(names.join("\n"), @"");
+    insta::assert_snapshot!(text(&files, "manifest.json"), @"");
+    insta::assert_snapshot!(text(&files, "calls/0001.json"), @"");
+    insta::assert_snapshot!(text(&files, "calls/0001.sse"), @"");
+    insta::assert_snapshot!(text(&files, "calls/0002.json"), @"");
+    insta::assert_snapshot!(text(&files, "timings.json"), @"");
+    let contents = files.iter().filter(|(name, _)| name.is_content());
+    let contents: Vec<&str> = contents.map(|(_, file)| std::str::from_utf8(file).unwrap()).collect();
+    insta::assert_snapshot!(contents.concat(), @"");
+}
+
+#[test]
+fn a_second_recording_differs_in_few_files() {
+    let first = written(&trace(), &calls("a", 1_795_751_507));
+    let later = TapedTrace { started_unix_us: STARTED_UNIX_US + 3_600_000_000, ..trace() };
+    let mut again = calls("b", 1_795_755_107);
+    again[1].exchange.sent_us += 77;
+    let second = written(&later, &again);
+    let names = |files: &Files| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&first), names(&second), "no file comes or goes");
+    let changed = first.iter().filter(|(name, file)| second[*name] != **file);
+    let changed: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(changed, ["checksums.txt", "manifest.json", "timings.json"]);
+}
+
+/// A message that changes is one new content, and one line where it first stands.
+#[test]
+fn a_changed_prompt_is_one_line() {
+    let first = written(&trace(), &calls("a", 1_795_751_507));
+    let mut other = calls("a", 1_795_751_507);
+    for call in &mut other {
+        let body = String::from_utf8(call.exchange.request_body.to_vec()).unwrap();
+        call.exchange.request_body = Bytes::from(body.replace("Be brief.", "Be kind."));
+    }
+    let second = written(&trace(), &other);
+    assert_eq!(text(&first, "calls/0002.json"), text(&second, "calls/0002.json"));
+    let lines = |files| text(files, "calls/0001.json").lines().map(str::to_owned).collect::<Vec<_>>();
+    let differ = lines(&first).iter().zip(&lines(&second)).filter(|(a, b)| a != b).count();
+    assert_eq!(differ, 1);
+}
+
+#[test]
+fn one_file_and_many_are_the_same() {
+    let files = written(&trace(), &calls("a", 1_795_751_507));
+    let archive = pack(&files, &trace().id);
+    assert!(is_archive(&archive));
+    assert_eq!(archive, pack(&files, &trace().id));
+    assert_eq!(unpack(&archive).unwrap(), files);
+}
