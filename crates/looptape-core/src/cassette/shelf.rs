@@ -52,7 +52,7 @@ pub(super) struct Shelf {
 #[derive(Clone, Debug)]
 enum Stored {
     /// In these styles the value is the content.
-    Value { reference: Reference, styles: Styles },
+    Value { file: Bytes, styles: Styles },
     /// No style gives its bytes again.
     NoValue,
 }
@@ -75,7 +75,10 @@ impl Shelf {
     /// Puts a content that stands in a body of this style.
     pub(super) fn put(&mut self, content: &[u8], style: Style, found: &mut Collector) -> Reference {
         match self.value(content, found) {
-            Stored::Value { reference, styles } if styles.holds(style) => reference.clone(),
+            Stored::Value { file, styles } if styles.holds(style) => {
+                let file = file.clone();
+                self.store(file, "")
+            }
             _ => self.put_raw(content, found),
         }
     }
@@ -87,8 +90,8 @@ impl Shelf {
             return known.clone();
         }
         let (file, ending) = match std::str::from_utf8(content) {
-            Ok(text) => (found.template(text).into_bytes(), ".txt"),
-            Err(_) => (content.to_vec(), ".bin"),
+            Ok(text) => (Bytes::from(found.template(text)), ".txt"),
+            Err(_) => (Bytes::copy_from_slice(content), ".bin"),
         };
         let reference = self.store(file, ending);
         self.raw.insert(digest, reference.clone());
@@ -98,26 +101,26 @@ impl Shelf {
     fn value(&mut self, content: &[u8], found: &mut Collector) -> &Stored {
         let digest = Digest::of(content);
         if !self.values.contains_key(&digest) {
-            let stored = self.new_value(content, found).unwrap_or(Stored::NoValue);
+            let stored = Self::new_value(content, found).unwrap_or(Stored::NoValue);
             self.values.insert(digest, stored);
         }
         &self.values[&digest]
     }
 
-    fn new_value(&mut self, content: &[u8], found: &mut Collector) -> Option<Stored> {
+    fn new_value(content: &[u8], found: &mut Collector) -> Option<Stored> {
         let value: Value = serde_json::from_slice(content).ok()?;
         let styles = Styles::of(content, &value);
         if styles == Styles::NONE {
             return None;
         }
-        let laid_out = laid_out(&value, found)?;
-        Some(Stored::Value { reference: self.store(file_text(&laid_out), ""), styles })
+        let file = Bytes::from(file_text(&laid_out(&value, found)?));
+        Some(Stored::Value { file, styles })
     }
 
-    fn store(&mut self, file: Vec<u8>, ending: &str) -> Reference {
+    fn store(&mut self, file: Bytes, ending: &str) -> Reference {
         let reference = format!("{}{ending}", short_name(&file));
         let name = FileName::of_content(&reference).expect("a hash is the name of a content");
-        self.files.insert(name, Bytes::from(file));
+        self.files.entry(name).or_insert(file);
         reference.into()
     }
 

@@ -89,11 +89,11 @@ fn what_makes_no_sense_is_refused_by_name() {
     insta::assert_snapshot!(replace("calls/0001.json", "\"0001.sse\"", "\"../../etc/passwd\""), @"calls/0001.json cannot be understood: `../../etc/passwd` is no name of a file");
     insta::assert_snapshot!(replace("calls/0001.json", "\"0001.sse\"", "\"0009.sse\""), @"calls/0009.sse is missing: restore it, for example with `git checkout`, or export the trace again");
     insta::assert_snapshot!(replace("calls/0001.json", "\"complete\"", "\"splendid\""), @"calls/0001.json cannot be understood: `splendid` is no ending");
-    insta::assert_snapshot!(replace("calls/0002.json", "\"call\": 1", "\"call\": 7"), @"");
-    insta::assert_snapshot!(replace("calls/0001.sse", "⟦0001.epoch⟧", "⟦0007.epoch⟧"), @"");
-    insta::assert_snapshot!(replace("timings.json", "\"chunks\":[[", "\"chunks\":[[7,1],["), @"");
-    insta::assert_snapshot!(replace("calls/0001.json", "user-agent: ", "user-agent:"), @"");
-    insta::assert_snapshot!(resealed(|files| { files.insert(name("calls/0001.json"), Bytes::from_static(b"[")); }), @"");
+    insta::assert_snapshot!(replace("calls/0002.json", "\"call\": 1", "\"call\": 7"), @"the file of call 2 cannot be understood: its messages follow those of call 7, which has no such list");
+    insta::assert_snapshot!(replace("calls/0001.sse", "⟦0001.epoch⟧", "⟦0007.epoch⟧"), @"calls/0001.sse cannot be understood: the manifest names no value `0007.epoch`");
+    insta::assert_snapshot!(replace("timings.json", "\"chunks\":[[", "\"chunks\":[[7,1],["), @"timings.json cannot be understood: the pieces of calls/0001.json have 315 bytes, its body 308");
+    insta::assert_snapshot!(replace("calls/0001.json", "user-agent: ", "user-agent:"), @"calls/0001.json cannot be understood: `user-agent:OpenAI/Python 2.3` is no header: write `name: value`");
+    insta::assert_snapshot!(resealed(|files| { files.insert(name("calls/0001.json"), Bytes::from_static(b"[")); }), @"calls/0001.json cannot be understood: EOF while parsing a list at line 1 column 1");
 }
 
 /// A header that somebody wrote in by hand is redacted like any other.

@@ -132,15 +132,230 @@ fn read(files: Files) -> Result<(TapedTrace, Vec<TapedCall>), CassetteError> {
 fn what_people_review() {
     let files = written(&trace(), &calls("a", 1_795_751_507));
     let names: Vec<&str> = files.keys().map(FileName::as_str).collect();
-    insta::assert_snapshot!(names.join("\n"), @"");
-    insta::assert_snapshot!(text(&files, "manifest.json"), @"");
-    insta::assert_snapshot!(text(&files, "calls/0001.json"), @"");
-    insta::assert_snapshot!(text(&files, "calls/0001.sse"), @"");
-    insta::assert_snapshot!(text(&files, "calls/0002.json"), @"");
-    insta::assert_snapshot!(text(&files, "timings.json"), @"");
+    insta::assert_snapshot!(names.join("\n"), @r#"
+    .gitattributes
+    calls/0001.json
+    calls/0001.sse
+    calls/0002.json
+    calls/0002.sse
+    checksums.txt
+    content/45035e15262f2b71aace2118517f54a6.json
+    content/541ea4f961b94cd95706bd05a86a13fe.json
+    content/7723f43f2d3bce4b4a8939ec81023aa4.json
+    content/b8ea39308bfe29589a7f306052e8a30d.json
+    content/fd7d08296d1ca68ef47f38b9ddf86c6d.json
+    manifest.json
+    timings.json
+    "#);
+    insta::assert_snapshot!(text(&files, "manifest.json"), @r#"
+    {
+      "calls": 2,
+      "format": "looptape cassette",
+      "root": "f84210894a89a78b97c4162eaf1b87f0634f4f4a309f90e7791ef4791e0e37ec",
+      "trace": {
+        "agent": "refund.py",
+        "byte_exact": true,
+        "command": [
+          "python",
+          "refund.py"
+        ],
+        "end": {
+          "exit_code": 0,
+          "idle": false,
+          "outcome": "success"
+        },
+        "environment": {
+          "git": null,
+          "home": null,
+          "host": null,
+          "kernel": null,
+          "local_date": null,
+          "temporary_folder": null,
+          "user": null,
+          "working_folder": "/srv/agents/refund"
+        },
+        "id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "name": null,
+        "source": "record",
+        "started": "2026-11-27T03:51:46.743003Z",
+        "tags": {
+          "env": "ci"
+        },
+        "timing": "measured"
+      },
+      "values": {
+        "0001.date": "Sun, 22 Nov 2026 03:51:46 GMT",
+        "0001.epoch": "1795751507",
+        "0001.id": "a0af7651916cd43dd8448eb211c80319c",
+        "0001.id.2": "a8f3a0c1d2e4b5a69",
+        "0001.x-request-id": "req_0",
+        "0002.date": "Sun, 22 Nov 2026 03:51:46 GMT",
+        "0002.epoch": "1795751508",
+        "0002.id": "a9pw1qnScqSBvVRrYtJmEXQGl",
+        "0002.id.2": "a8f3a0c1d2e4b5a692",
+        "0002.x-request-id": "req_1",
+        "working_folder": "/srv/agents/refund"
+      },
+      "version": 1,
+      "written_by": "looptape 0.1.0"
+    }
+    "#);
+    insta::assert_snapshot!(text(&files, "calls/0001.json"), @r#"
+    {
+      "call": 1,
+      "provider": "openai",
+      "request": {
+        "body": {
+          "by_reference": [
+            "messages",
+            "tools"
+          ],
+          "json": {
+            "model": "gpt-4o-mini",
+            "messages": [
+              "45035e15262f2b71aace2118517f54a6",
+              "541ea4f961b94cd95706bd05a86a13fe"
+            ],
+            "tools": [
+              "b8ea39308bfe29589a7f306052e8a30d"
+            ],
+            "stream": true,
+            "stop": [
+              "END"
+            ]
+          },
+          "style": "compact"
+        },
+        "headers": [
+          "authorization: [redacted]",
+          "user-agent: OpenAI/Python 2.3"
+        ],
+        "method": "POST",
+        "path": "/v1/chat/completions"
+      },
+      "response": {
+        "body": {
+          "file": "0001.sse"
+        },
+        "ending": "complete",
+        "headers": [
+          "content-type: text/event-stream",
+          "date: ⟦0001.date⟧",
+          "x-request-id: ⟦0001.x-request-id⟧"
+        ],
+        "status": 200
+      }
+    }
+    "#);
+    insta::assert_snapshot!(text(&files, "calls/0001.sse"), @r#"
+    data: {"id":"chatcmpl-⟦0001.id.2⟧","object":"chat.completion.chunk","created":⟦0001.epoch⟧,"choices":[{"index":0,"delta":{"content":"Let"}}]}
+
+    data: {"id":"chatcmpl-⟦0001.id.2⟧","object":"chat.completion.chunk","created":⟦0001.epoch⟧,"choices":[{"index":0,"delta":{"content":" me"}}]}
+
+    data: [DONE]
+    "#);
+    insta::assert_snapshot!(text(&files, "calls/0002.json"), @r#"
+    {
+      "call": 2,
+      "provider": "openai",
+      "request": {
+        "body": {
+          "by_reference": [
+            "messages",
+            "tools"
+          ],
+          "json": {
+            "model": "gpt-4o-mini",
+            "messages": {
+              "call": 1,
+              "then": [
+                "fd7d08296d1ca68ef47f38b9ddf86c6d",
+                "7723f43f2d3bce4b4a8939ec81023aa4"
+              ]
+            },
+            "tools": {
+              "call": 1
+            },
+            "stream": true,
+            "stop": [
+              "END"
+            ]
+          },
+          "style": "compact"
+        },
+        "headers": [
+          "authorization: [redacted]",
+          "user-agent: OpenAI/Python 2.3"
+        ],
+        "method": "POST",
+        "path": "/v1/chat/completions"
+      },
+      "response": {
+        "body": {
+          "file": "0002.sse"
+        },
+        "ending": "complete",
+        "headers": [
+          "content-type: text/event-stream",
+          "date: ⟦0002.date⟧",
+          "x-request-id: ⟦0002.x-request-id⟧"
+        ],
+        "status": 200
+      }
+    }
+    "#);
+    insta::assert_snapshot!(text(&files, "timings.json"), @r#"
+    {
+      "calls": [
+        {"call":1,"chunks":[[147,20000],[147,20000],[14,20000]],"drift_us":3,"end_us":800000,"head_us":130000,"sent_us":0},
+        {"call":2,"chunks":[[150,20000]],"drift_us":3,"end_us":1700000,"head_us":1030000,"sent_us":900000}
+      ],
+      "ended_us": 2000000
+    }
+    "#);
     let contents = files.iter().filter(|(name, _)| name.is_content());
     let contents: Vec<&str> = contents.map(|(_, file)| std::str::from_utf8(file).unwrap()).collect();
-    insta::assert_snapshot!(contents.concat(), @"");
+    insta::assert_snapshot!(contents.concat(), @r#"
+    {
+      "role": "system",
+      "content": {
+        "$lines": [
+          "You refund orders.",
+          "Be brief.",
+          ""
+        ]
+      }
+    }
+    {
+      "role": "user",
+      "content": "Refund order 17 in ⟦working_folder⟧, request ⟦0001.id⟧."
+    }
+    {
+      "role": "tool",
+      "tool_call_id": "call_⟦0002.id⟧",
+      "content": "refunded"
+    }
+    {
+      "type": "function",
+      "function": {
+        "name": "refund",
+        "description": "Refunds an order."
+      }
+    }
+    {
+      "role": "assistant",
+      "tool_calls": [
+        {
+          "id": "call_⟦0002.id⟧",
+          "type": "function",
+          "function": {
+            "name": "refund",
+            "arguments": "{\"order\":17}"
+          }
+        }
+      ]
+    }
+    "#);
 }
 
 #[test]
