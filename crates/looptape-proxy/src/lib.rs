@@ -21,6 +21,7 @@ pub mod upstream_keys;
 
 mod control;
 mod flush;
+mod hand_out;
 mod hold;
 mod observed;
 mod passing_headers;

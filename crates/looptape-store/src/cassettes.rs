@@ -5,7 +5,8 @@
 
 use looptape_core::TraceId;
 use looptape_core::cassette::{
-    self, Cassette, CassetteError, FileName, Files, MANIFEST, MAX_TOTAL_BYTES, is_manifest,
+    self, CHECKSUMS, Cassette, CassetteError, FileName, Files, MANIFEST, MAX_TOTAL_BYTES, TIMINGS,
+    is_manifest,
 };
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -20,6 +21,8 @@ pub const FILE_ENDING: &str = "looptape";
 pub enum CassetteFileError {
     #[error("{}: {source}", path.display())]
     Cassette { path: PathBuf, source: CassetteError },
+    #[error("there is no cassette at {}", path.display())]
+    NotThere { path: PathBuf },
     #[error("{} cannot be read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} cannot be written: {source}", path.display())]
@@ -38,7 +41,11 @@ pub enum CassetteFileError {
 /// Whether a path leads to a cassette, as far as a look at its beginning says.
 pub fn is_cassette(path: &Path) -> bool {
     match path.is_dir() {
-        true => is_manifest_file(&path.join(MANIFEST)),
+        // One whose manifest is damaged is a cassette too: its other files say so.
+        true => {
+            is_manifest_file(&path.join(MANIFEST))
+                || [CHECKSUMS, TIMINGS].iter().all(|name| path.join(name).is_file())
+        }
         false => {
             let mut head = [0; 4];
             // Opening a pipe would wait for whoever writes to it.
@@ -57,6 +64,9 @@ fn is_manifest_file(path: &Path) -> bool {
 
 /// Reads a cassette and checks every file of it.
 pub fn read(path: &Path) -> Result<Cassette, CassetteFileError> {
+    if !path.exists() {
+        return Err(CassetteFileError::NotThere { path: path.into() });
+    }
     let files = match path.is_dir() {
         true => read_folder(path)?,
         false => read_file(path)?,

@@ -4,6 +4,7 @@ mod child_run;
 mod demo;
 mod diff;
 mod doctor;
+mod export;
 mod import;
 mod learn;
 mod library;
@@ -11,6 +12,7 @@ mod ls;
 mod matching;
 mod models;
 mod prune;
+mod pull;
 mod record;
 mod replay;
 mod report_files;
@@ -23,9 +25,11 @@ mod stats;
 mod verify;
 
 pub(crate) use doctor::{Finding, Level};
+pub(crate) use export::{Exported, FormatArg};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
 pub(crate) use prune::Pruned;
+pub(crate) use pull::Pulled;
 pub(crate) use show::StepDetail;
 pub(crate) use sources::AskedModel;
 
@@ -43,7 +47,7 @@ Examples:
   looptape show last                           what it did, step by step
   looptape replay last -- python agent.py      run it again from the recording, offline
 
-A trace is named by its id, any unique prefix of it, `last`, or `last~2`.")]
+A trace is named by its id, any unique prefix of it, `last`, or `last~2`, or by the path of a cassette.")]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -61,6 +65,8 @@ enum Verb {
     Diff(diff::Args),
     Stats(stats::Args),
     Import(import::Args),
+    Export(export::Args),
+    Pull(pull::Args),
     Learn(learn::Args),
     Verify(verify::Args),
     Prune(prune::Args),
@@ -81,6 +87,8 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
+        Verb::Export(args) => export::run(global, &args),
+        Verb::Pull(args) => pull::run(global, &args),
         Verb::Learn(args) => learn::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),
         Verb::Prune(args) => prune::run(global, &args),

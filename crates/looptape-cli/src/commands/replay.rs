@@ -13,10 +13,11 @@ use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::money::Money;
+use crate::named_traces::{Home, NamedTraces};
 use crate::render;
 use crate::render::junit::Case;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
-use crate::session::{Global, find, runtime, style};
+use crate::session::{Global, runtime, style};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
@@ -47,6 +48,7 @@ Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
   looptape replay 4bf92f35 --junit replay.xml -- node agent.mjs
+  looptape replay tests/cassettes/refund --no-record -- ./agent      from a cassette, without a database
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
@@ -64,7 +66,8 @@ Examples:
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
 99 live calls were refused because of --max-usd; 0 replayed.")]
 pub(crate) struct Args {
-    /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
+    /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path; without a command there may be
+    /// several
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
     #[command(flatten)]
@@ -161,15 +164,15 @@ impl Args {
     /// This replay as one without a command.
     fn resending<'a>(
         &'a self,
-        (global, config, reader): (&'a Global, &'a Config, &'a Reader),
+        (global, config, named): (&'a Global, &'a Config, &'a NamedTraces),
         store: Option<&'a ReplayStore>,
         plan: Option<&'a ModelPlan<'a>>,
     ) -> Resending<'a> {
         Resending {
             global,
             config,
-            reader,
-            traces: &self.traces,
+            reader: &named.reader,
+            traces: &named.names,
             args: &self.resend,
             options: self.options(),
             speed: self.speed,
@@ -177,6 +180,13 @@ impl Args {
             why: plan.map_or_else(|| self.sources.why(), ModelPlan::why),
             store,
         }
+    }
+
+    /// The traces that were named. A replay that is stored lies beside its recording.
+    fn named(&self, global: &Global, config: &Config) -> anyhow::Result<NamedTraces> {
+        let leaves_nothing = self.no_record || self.listen.address().is_some();
+        let home = if leaves_nothing { Home::Nowhere } else { Home::Database };
+        NamedTraces::open(global, config, &self.traces, home)
     }
 
     /// Where this replay is written down.
@@ -187,16 +197,16 @@ impl Args {
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = args.matching.settings(Config::load()?);
-    let reader = global.reader()?;
+    let named = args.named(global, &config)?;
     if args.command.is_empty() {
-        return without_child(global, args, &reader, &config);
+        return without_child(global, args, &named, &config);
     }
-    let [name] = args.traces.as_slice() else {
+    if named.names.len() != 1 {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
-    };
-    let trace = reader.load(find(&reader, name)?)?;
+    }
+    let trace = named.reader.load(named.row(0)?)?;
     let plan = args.sources.plan()?;
-    let replay = AgentReplay { global, args, config: &config, reader: &reader, trace: &trace };
+    let replay = AgentReplay { global, args, config: &config, reader: &named.reader, trace: &trace };
     if !args.models.models.is_empty() {
         return with_models(&replay, plan.as_ref());
     }
@@ -224,9 +234,9 @@ fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow
 
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
 
-fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
+fn without_child(global: &Global, args: &Args, named: &NamedTraces, config: &Config) -> anyhow::Result<Exit> {
     let plan = args.sources.plan()?;
-    let over = (global, config, reader);
+    let over = (global, config, named);
     if let Some(listen) = args.listen.address() {
         if plan.is_some() {
             return Err(UsageError(
@@ -240,7 +250,7 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
     }
     if !args.models.models.is_empty() {
         let plan = plan.as_ref().context(NO_MODELS)?;
-        return with_free_models(global, args, reader, |model| {
+        return with_free_models(global, args, named, |model| {
             let (store, plan) = (args.store(global, config)?, plan.of_model(model));
             let report = args.resending(over, store.as_ref(), Some(&plan)).run();
             store.map(ReplayStore::finish);
@@ -267,18 +277,18 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
 fn with_free_models(
     global: &Global,
     args: &Args,
-    reader: &Reader,
+    named: &NamedTraces,
     run: impl Fn(&str) -> anyhow::Result<Report>,
 ) -> anyhow::Result<Exit> {
-    let [name] = args.traces.as_slice() else {
+    if named.names.len() != 1 {
         return Err(UsageError("models are compared on one trace: name it".to_owned()).into());
-    };
+    }
     if !args.resend.is_free_run() {
         let say = "--models needs somebody to drive: an agent's command after `--`, or --free-run";
         return Err(UsageError(say.to_owned()).into());
     }
-    let of = (find(reader, name)?.label(), args.sources.first_step());
-    let comparison = models::compare(global, &args.models, of, reader, |model| {
+    let of = (named.row(0)?.label(), args.sources.first_step());
+    let comparison = models::compare(global, &args.models, of, &named.reader, |model| {
         let Report::Free(report) = run(model)? else { anyhow::bail!("a free run was asked for") };
         let endings: Vec<String> = report.free_loops.iter().map(|one| one.what.clone()).collect();
         let child = report.figures.runs.first().and_then(|run| run.child.as_deref());

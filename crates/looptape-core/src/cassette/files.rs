@@ -12,8 +12,8 @@ pub type Files = BTreeMap<FileName, Bytes>;
 pub const MAX_TOTAL_BYTES: u64 = 1 << 30;
 
 pub const MANIFEST: &str = "manifest.json";
-pub(super) const CHECKSUMS: &str = "checksums.txt";
-pub(super) const TIMINGS: &str = "timings.json";
+pub const CHECKSUMS: &str = "checksums.txt";
+pub const TIMINGS: &str = "timings.json";
 pub(super) const GIT_ATTRIBUTES: &str = ".gitattributes";
 const CALLS: &str = "calls";
 const CONTENT: &str = "content";

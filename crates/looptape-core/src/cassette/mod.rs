@@ -38,7 +38,7 @@ mod write;
 
 pub use archive::{is_archive, pack, unpack};
 pub use error::CassetteError;
-pub use files::{FileName, Files, MANIFEST, MAX_TOTAL_BYTES};
+pub use files::{CHECKSUMS, FileName, Files, MANIFEST, MAX_TOTAL_BYTES, TIMINGS};
 pub use manifest::{VERSION, is_manifest};
 pub use read::Cassette;
 pub use recording::{TapedCall, TapedEnd, TapedParent, TapedTrace};
