@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cassettes;
 mod clients;
 mod corpus;
 mod crashes;
@@ -16,6 +17,7 @@ mod lab;
 mod model_driven;
 mod offline;
 mod passthrough;
+mod prices;
 mod private;
 mod replays;
 mod reports;

@@ -53,7 +53,13 @@ impl NamedTraces {
             Home::Database => None,
         };
         let options = match &folder {
-            Some(folder) => RecorderOptions::new(folder.path().join("cassettes.db"), config.patterns()?),
+            Some(folder) => {
+                let database = folder.path().join("cassettes.db");
+                RecorderOptions {
+                    prices: config.price_book()?,
+                    ..RecorderOptions::new(database, config.patterns()?)
+                }
+            }
             None => global.recorder_options(config, Durability::Relaxed)?,
         };
         let database = options.database.clone();
@@ -65,7 +71,7 @@ impl NamedTraces {
         };
         let shelf = Shelf { database, recorder, thread };
         let placed = names.iter().map(|name| shelf.place(global, name, home)).collect::<anyhow::Result<_>>();
-        let reader = shelf.finish()?;
+        let reader = shelf.finish()?.priced_by(config.price_book()?);
         Ok(Self { reader, names: placed?, _folder: folder })
     }
 

@@ -19,6 +19,7 @@ pub mod facts;
 pub mod fingerprint;
 pub mod headers;
 pub mod import;
+pub mod labels;
 pub mod lineage;
 pub mod metrics;
 pub mod provider;

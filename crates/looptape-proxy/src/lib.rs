@@ -23,6 +23,7 @@ mod control;
 mod flush;
 mod hand_out;
 mod hold;
+mod labels;
 mod observed;
 mod passing_headers;
 mod recording;

@@ -154,8 +154,8 @@ fn read_bounded(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, CassetteFileEr
     if bytes.len() as u64 > limit_bytes { Err(too_large()) } else { Ok(bytes) }
 }
 
-/// Writes a cassette as one file.
-pub fn write_file(files: &Files, trace: &TraceId, path: &Path) -> Result<(), CassetteFileError> {
+/// Writes a cassette as one file; its size in bytes.
+pub fn write_file(files: &Files, trace: &TraceId, path: &Path) -> Result<u64, CassetteFileError> {
     if path.is_dir() {
         return Err(CassetteFileError::OtherKind { path: path.into(), found: "folder", wanted: "file" });
     }
@@ -165,17 +165,20 @@ pub fn write_file(files: &Files, trace: &TraceId, path: &Path) -> Result<(), Cas
     }
     let aside = beside(path);
     let mut file = create(&aside).map_err(fail)?;
-    let written = file.write_all(&cassette::pack(files, trace)).and_then(|()| file.sync_all());
+    let archive = cassette::pack(files, trace);
+    let written = file.write_all(&archive).and_then(|()| file.sync_all());
     let moved = written.and_then(|()| fs::rename(&aside, path));
     if moved.is_err() {
         // What could not be written is not left behind, if that can be helped.
         let _ = fs::remove_file(&aside);
     }
-    moved.map_err(fail)
+    moved.map_err(fail)?;
+    Ok(archive.len() as u64)
 }
 
-/// Writes a cassette as a folder. One that is there is replaced, if it is nothing but a cassette.
-pub fn write_folder(files: &Files, folder: &Path) -> Result<(), CassetteFileError> {
+/// Writes a cassette as a folder; the size of its files in bytes. One that is there is replaced, if it is nothing
+/// but a cassette.
+pub fn write_folder(files: &Files, folder: &Path) -> Result<u64, CassetteFileError> {
     let fail = |source| CassetteFileError::Write { path: folder.into(), source };
     let is_there = folder.exists();
     if is_there && !folder.is_dir() {
@@ -192,7 +195,8 @@ pub fn write_folder(files: &Files, folder: &Path) -> Result<(), CassetteFileErro
     if swapped.is_err() {
         let _ = fs::remove_dir_all(&aside);
     }
-    swapped.map_err(fail)
+    swapped.map_err(fail)?;
+    Ok(files.values().map(|file| file.len() as u64).sum())
 }
 
 fn write_all(files: &Files, folder: &Path) -> io::Result<()> {

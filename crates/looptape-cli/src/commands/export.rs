@@ -57,8 +57,8 @@ pub(crate) struct Exported {
     pub(crate) format: FormatArg,
     pub(crate) calls: usize,
     pub(crate) files: usize,
-    /// Of all files together, unpacked.
-    pub(crate) bytes: usize,
+    /// On the disk.
+    pub(crate) bytes: u64,
     pub(crate) root: String,
     /// What the recording lacks.
     pub(crate) missing: Vec<String>,
@@ -108,17 +108,17 @@ pub(super) fn write(cassette: Cassette, path: &Path, format: Option<FormatArg>) 
     let format = format.unwrap_or_else(|| format_of(path));
     let (trace, calls, root) = (cassette.trace().clone(), cassette.len(), cassette.root());
     let files = cassette.into_files();
-    match format {
+    let bytes = match format {
         FormatArg::Folder => write_folder(&files, path)?,
         FormatArg::File => write_file(&files, &trace.id, path)?,
-    }
+    };
     Ok(Exported {
         trace: trace.id.to_string(),
         path: path.to_owned(),
         format,
         calls,
         files: files.len(),
-        bytes: files.values().map(bytes::Bytes::len).sum(),
+        bytes,
         root,
         missing: trace.gaps.into_keys().collect(),
     })

@@ -6,11 +6,13 @@ mod diff;
 mod doctor;
 mod export;
 mod import;
+mod labels;
 mod learn;
 mod library;
 mod ls;
 mod matching;
 mod models;
+mod prices;
 mod prune;
 mod pull;
 mod record;
@@ -28,6 +30,7 @@ pub(crate) use doctor::{Finding, Level};
 pub(crate) use export::{Exported, FormatArg};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
+pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
 pub(crate) use pull::Pulled;
 pub(crate) use show::StepDetail;
@@ -64,6 +67,7 @@ enum Verb {
     Show(show::Args),
     Diff(diff::Args),
     Stats(stats::Args),
+    Prices(prices::Args),
     Import(import::Args),
     Export(export::Args),
     Pull(pull::Args),
@@ -86,6 +90,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Show(args) => show::run(global, &args),
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
+        Verb::Prices(args) => prices::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Export(args) => export::run(global, &args),
         Verb::Pull(args) => pull::run(global, &args),

@@ -1,6 +1,7 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
 use super::child_run;
+use super::labels::LabelArgs;
 use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
 use super::models::{self, ModelRun, ModelsArgs};
@@ -109,6 +110,8 @@ pub(crate) struct Args {
     resend: ResendArgs,
     #[command(flatten)]
     listen: ListenArgs,
+    #[command(flatten)]
+    labels: LabelArgs,
     /// The agent's command line
     #[arg(last = true, value_name = "CMD", help_heading = "Arguments")]
     command: Vec<OsString>,
@@ -191,7 +194,7 @@ impl Args {
 
     /// Where this replay is written down.
     fn store(&self, global: &Global, config: &Config) -> anyhow::Result<Option<ReplayStore>> {
-        if self.no_record { Ok(None) } else { ReplayStore::start(global, config) }
+        if self.no_record { Ok(None) } else { ReplayStore::start(global, config, self.labels.labels()?) }
     }
 }
 
@@ -205,7 +208,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     }
     let trace = named.reader.load(named.row(0)?)?;
-    let plan = args.sources.plan()?;
+    let plan = args.sources.plan(named.reader.prices())?;
     let replay = AgentReplay { global, args, config: &config, reader: &named.reader, trace: &trace };
     if !args.models.models.is_empty() {
         return with_models(&replay, plan.as_ref());
@@ -235,7 +238,7 @@ fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
 
 fn without_child(global: &Global, args: &Args, named: &NamedTraces, config: &Config) -> anyhow::Result<Exit> {
-    let plan = args.sources.plan()?;
+    let plan = args.sources.plan(named.reader.prices())?;
     let over = (global, config, named);
     if let Some(listen) = args.listen.address() {
         if plan.is_some() {

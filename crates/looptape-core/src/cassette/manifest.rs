@@ -11,6 +11,7 @@ use super::recording::{TapedEnd, TapedParent, TapedTrace};
 use super::shelf;
 use super::values::Named;
 use crate::assembly::{LoopOutcome, Timing};
+use crate::labels::Labels;
 use crate::replay::Environment;
 use crate::{Digest, TraceId};
 use bytes::Bytes;
@@ -53,6 +54,8 @@ struct TraceFile {
     name: Option<String>,
     #[serde(default)]
     agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    agent_version: Option<String>,
     #[serde(default)]
     command: Vec<String>,
     #[serde(default)]
@@ -268,8 +271,7 @@ impl ManifestFile {
             id: file.id,
             source: file.source,
             name: file.name,
-            agent: file.agent,
-            tags: file.tags,
+            labels: Labels { agent: file.agent, agent_version: file.agent_version, tags: file.tags },
             command: file.command,
             parent: file.parent.map(|ParentFile { trace, why }| TapedParent { trace, why }),
             started_unix_us: file.started.0,
@@ -299,9 +301,10 @@ impl TraceFile {
             timing: trace.timing.as_str().to_owned(),
             byte_exact: trace.byte_exact,
             name: trace.name,
-            agent: trace.agent,
+            agent: trace.labels.agent,
+            agent_version: trace.labels.agent_version,
             command: trace.command,
-            tags: trace.tags,
+            tags: trace.labels.tags,
             parent: trace.parent.map(|TapedParent { trace, why }| ParentFile { trace, why }),
             environment: trace.environment,
             end: trace.end.map(|end| EndFile {

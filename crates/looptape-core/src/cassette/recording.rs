@@ -3,6 +3,7 @@
 use crate::TraceId;
 use crate::assembly::{LoopOutcome, Timing};
 use crate::exchange::Exchange;
+use crate::labels::Labels;
 use crate::replay::{Environment, Provenance};
 use std::collections::BTreeMap;
 
@@ -13,8 +14,7 @@ pub struct TapedTrace {
     /// What brought it into being: record, serve, import, replay.
     pub source: String,
     pub name: Option<String>,
-    pub agent: Option<String>,
-    pub tags: BTreeMap<String, String>,
+    pub labels: Labels,
     pub command: Vec<String>,
     /// The trace that it was made from.
     pub parent: Option<TapedParent>,

@@ -50,6 +50,7 @@ pub fn trace_view(
             id: meta.id,
             name: meta.name,
             agent: meta.agent,
+            agent_version: meta.agent_version,
             tags: meta.tags,
             status: meta.status,
             status_reasons: meta.status_reasons,
@@ -67,6 +68,7 @@ pub fn ls_row(meta: TraceMeta, metrics: &TraceMetrics) -> LsRow {
         id: meta.id,
         name: meta.name,
         agent: meta.agent,
+        agent_version: meta.agent_version,
         status: meta.status,
         steps: metrics.steps,
         llm_calls: metrics.attempts,
@@ -231,7 +233,7 @@ impl Source<'_> {
         Some(CostView {
             usd: sum.usd()?,
             price_source: last_price.map_or(NOT_BILLED, |price| price.source.as_str()).to_owned(),
-            price_version: last_price.and_then(|price| price.version),
+            price_version: last_price.and_then(|price| price.version.clone()),
             at_least: sum.at_least(),
         })
     }

@@ -21,6 +21,7 @@ use crate::usage::TokenUsage;
 use crate::wire::{Message, ToolCall};
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 
 pub use build::{ls_row, trace_view};
 
@@ -33,6 +34,7 @@ pub struct TraceMeta {
     pub id: TraceId,
     pub name: Option<String>,
     pub agent: Option<String>,
+    pub agent_version: Option<String>,
     pub tags: Vec<String>,
     /// `None` for an import that holds no times.
     pub started_unix_us: Option<i64>,
@@ -98,6 +100,7 @@ pub struct TraceHead {
     pub id: TraceId,
     pub name: Option<String>,
     pub agent: Option<String>,
+    pub agent_version: Option<String>,
     pub tags: Vec<String>,
     /// RFC 3339, UTC.
     pub started_at: Option<String>,
@@ -171,7 +174,7 @@ pub struct ReplayedView {
 pub struct CostView {
     pub usd: Usd,
     pub price_source: String,
-    pub price_version: Option<&'static str>,
+    pub price_version: Option<Cow<'static, str>>,
     /// The true cost may be larger: some attempt's is not known in full.
     pub at_least: bool,
 }
@@ -227,6 +230,7 @@ pub struct LsRow {
     pub id: TraceId,
     pub name: Option<String>,
     pub agent: Option<String>,
+    pub agent_version: Option<String>,
     pub started_at: Option<String>,
     pub status: TraceStatus,
     pub steps: u32,

@@ -20,8 +20,8 @@ impl Reader {
         Ok(writer.finish())
     }
 
-    /// The trace of a cassette, if it is there: the same id, begun at the same time, with the same calls at the
-    /// same times. What was redacted since then makes no other trace of it.
+    /// The trace of a cassette, if it is there: the same id, begun and ended at the same times, with the same calls
+    /// at the same times. What was redacted since then makes no other trace of it.
     pub fn find_taped(&self, cassette: &Cassette) -> Result<Option<TraceRow>, ReadError> {
         let taped = cassette.trace();
         let mut statement = self
@@ -33,7 +33,9 @@ impl Reader {
         for key in keys {
             let trace = self.load(self.row(key)?)?;
             let intervals = trace.facts.iter().map(|facts| (facts.seq, facts.sent_us, facts.end_us));
-            if intervals.eq(cassette.intervals()) {
+            let ended_us = trace.row.end.as_ref().map(|end| end.ended_us);
+            let is_same_end = ended_us == taped.end.as_ref().map(|end| end.ended_us);
+            if is_same_end && intervals.eq(cassette.intervals()) {
                 return Ok(Some(trace.row));
             }
         }
@@ -59,8 +61,7 @@ impl Reader {
             id: row.id.clone(),
             source: row.source.clone(),
             name: row.name.clone(),
-            agent: row.agent.clone(),
-            tags: row.tags.clone(),
+            labels: row.labels(),
             command: row.command.clone(),
             parent,
             started_unix_us: row.started_unix_us,

@@ -23,6 +23,8 @@ pub use event::{
 };
 pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket, RestoreError};
 
+use looptape_core::cost::PriceBook;
+use looptape_core::labels::Labels;
 use looptape_core::redact::Patterns;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -33,6 +35,8 @@ pub struct RecorderOptions {
     pub durability: Durability,
     /// Secrets that are looked for inside bodies, paths and header values.
     pub patterns: Arc<Patterns>,
+    /// By which a trace that ends is summed up.
+    pub prices: PriceBook,
     /// Bytes that may wait in the queue; beyond them calls are dropped and counted.
     pub queue_bytes: usize,
     /// A trace that the gateway opened by itself ends after this long without a call.
@@ -40,6 +44,8 @@ pub struct RecorderOptions {
     /// Of traces that nobody named, so many may wait for somebody to carry on; beyond it those end first
     /// that nobody has carried on from.
     pub most_unnamed: usize,
+    /// Of traces that calls open, beside what their headers say.
+    pub labels: Labels,
     /// How long a commit waits for another process's transaction before it is given up.
     pub lock_wait: Duration,
 }
@@ -59,9 +65,11 @@ impl RecorderOptions {
             database,
             durability: Durability::Relaxed,
             patterns,
+            prices: PriceBook::listed(),
             queue_bytes: 192 << 20,
             idle_end: Duration::from_secs(600),
             most_unnamed: 8192,
+            labels: Labels::default(),
             lock_wait: Duration::from_secs(30),
         }
     }

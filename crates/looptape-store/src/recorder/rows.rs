@@ -23,17 +23,17 @@ pub(super) fn insert_trace(
     connection
         .prepare_cached(
             "INSERT INTO traces (id, run, recorder, source, name, agent, tags, command, parent, parent_why, \
-             started_unix_us, started_mono_us, byte_exact, timing, happened_unix_us) \
+             started_unix_us, started_mono_us, byte_exact, timing, happened_unix_us, agent_version) \
              VALUES (?1, (SELECT coalesce(max(run), 0) + 1 FROM traces WHERE id = ?1), \
-             ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             spec.id.as_str(),
             recorder,
             spec.source.as_str(),
             spec.name,
-            spec.agent,
-            to_json(serde_json::to_string(&spec.tags)),
+            spec.agent(),
+            to_json(serde_json::to_string(&spec.labels.tags)),
             to_json(serde_json::to_string(&spec.command)),
             spec.parent.as_ref().map(|(key, _)| key.0),
             spec.parent.as_ref().map(|(_, why)| why),
@@ -42,6 +42,7 @@ pub(super) fn insert_trace(
             spec.byte_exact,
             spec.timing.as_str(),
             spec.happened_unix_us,
+            spec.labels.agent_version,
         ])?;
     Ok(TraceKey(connection.last_insert_rowid()))
 }
@@ -56,6 +57,15 @@ pub(super) fn store_parent(
     connection
         .prepare_cached("UPDATE traces SET parent_id = ?2, parent_why = ?3 WHERE key = ?1")?
         .execute(params![trace.0, parent.as_str(), why])?;
+    Ok(())
+}
+
+/// What a trace whose row is there is called now.
+pub(super) fn relabel(connection: &Connection, key: TraceKey, spec: &TraceSpec) -> rusqlite::Result<()> {
+    let tags = serde_json::to_string(&spec.labels.tags).expect("maps of strings are JSON");
+    connection
+        .prepare_cached("UPDATE traces SET agent = ?2, agent_version = ?3, tags = ?4 WHERE key = ?1")?
+        .execute(params![key.0, spec.agent(), spec.labels.agent_version, tags])?;
     Ok(())
 }
 

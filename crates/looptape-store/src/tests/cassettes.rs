@@ -5,6 +5,7 @@ use crate::cassettes::{is_cassette, read, write_file, write_folder};
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cassette::{Cassette, Files, TapedCall, TapedEnd, TapedParent, TapedTrace, Writer};
 use looptape_core::exchange::{Answer, Exchange};
+use looptape_core::labels::Labels;
 use looptape_core::replay::{DivergenceCode, Provenance, WhyRefused};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -54,8 +55,11 @@ fn answered_with(headers: &[(&str, &[u8])], pieces: &[&[u8]], ending: Ending) ->
 /// A recording with every kind of call.
 fn every_kind(recorder: &Recorder) {
     let mut spec = TraceSpec::new(id("t1"), Source::Record, Moment::now());
-    spec.agent = Some("agent.py".into());
-    spec.tags = BTreeMap::from([("env".into(), "ci".into()), ("nightly".into(), String::new())]);
+    spec.labels = Labels {
+        agent: Some("agent.py".into()),
+        agent_version: Some("1.2".into()),
+        tags: BTreeMap::from([("env".into(), "ci".into()), ("nightly".into(), String::new())]),
+    };
     spec.command = vec!["python".into(), "agent.py".into()];
     recorder.open_trace(spec);
     let environment = Environment {
@@ -161,8 +165,7 @@ fn taped(name: &str) -> TapedTrace {
         id: id(name),
         source: "serve".into(),
         name: None,
-        agent: None,
-        tags: BTreeMap::new(),
+        labels: Labels::default(),
         command: Vec::new(),
         parent: Some(TapedParent { trace: id("parent"), why: "fork".into() }),
         started_unix_us: 1_795_751_506_743_003,

@@ -8,6 +8,7 @@ use crate::TraceId;
 use crate::assembly::{LoopOutcome, Timing};
 use crate::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
 use crate::headers::RedactedHeaders;
+use crate::labels::Labels;
 use crate::provider::Provider;
 use crate::replay::Environment;
 use bytes::Bytes;
@@ -25,8 +26,11 @@ fn trace() -> TapedTrace {
         id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
         source: "record".into(),
         name: None,
-        agent: Some("refund.py".into()),
-        tags: BTreeMap::from([("env".into(), "ci".into())]),
+        labels: Labels {
+            agent: Some("refund.py".into()),
+            agent_version: None,
+            tags: BTreeMap::from([("env".into(), "ci".into())]),
+        },
         command: vec!["python".into(), "refund.py".into()],
         parent: None,
         started_unix_us: STARTED_UNIX_US,

@@ -227,8 +227,7 @@ fn any_trace() -> impl Strategy<Value = TapedTrace> {
             ];
             TapedTrace {
                 name,
-                agent,
-                tags,
+                labels: Labels { agent_version: agent.clone(), agent, tags },
                 command,
                 parent: why.map(|why| TapedParent { trace: trace().id, why }),
                 // Also times that no calendar has.

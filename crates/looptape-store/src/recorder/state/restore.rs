@@ -13,6 +13,7 @@ use crate::recorder::rows::{insert_gaps, insert_trace, store_parent};
 use looptape_core::TraceId;
 use looptape_core::cassette::{Cassette, TapedCall, TapedEnd, TapedTrace};
 use looptape_core::exchange::{Exchange, Outcome};
+use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use rusqlite::Connection;
 
@@ -84,7 +85,7 @@ impl State {
             body: exchange.request_body,
             loop_hint,
             import_index,
-            agent: None,
+            labels: Labels::default(),
             credentials: Credentials::none(),
         };
         self.begin(connection, id, begin)?;
@@ -132,8 +133,8 @@ fn spec(taped: &TapedTrace, source: Source) -> TraceSpec {
         id: taped.id.clone(),
         source,
         name: taped.name.clone(),
-        agent: taped.agent.clone(),
-        tags: taped.tags.clone(),
+        labels: taped.labels.clone(),
+        program: None,
         command: taped.command.clone(),
         parent: None,
         started,
