@@ -33,7 +33,7 @@ pub use reader::{
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
     RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, RestoreError,
-    Source, TraceHint, TraceSpec,
+    Source, Spender, TraceHint, TraceSpec,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};
