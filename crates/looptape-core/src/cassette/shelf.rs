@@ -100,11 +100,8 @@ impl Shelf {
 
     fn value(&mut self, content: &[u8], found: &mut Collector) -> &Stored {
         let digest = Digest::of(content);
-        if !self.values.contains_key(&digest) {
-            let stored = Self::new_value(content, found).unwrap_or(Stored::NoValue);
-            self.values.insert(digest, stored);
-        }
-        &self.values[&digest]
+        let new = || Self::new_value(content, found).unwrap_or(Stored::NoValue);
+        self.values.entry(digest).or_insert_with(new)
     }
 
     fn new_value(content: &[u8], found: &mut Collector) -> Option<Stored> {

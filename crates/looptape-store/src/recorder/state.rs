@@ -498,6 +498,7 @@ impl State {
 
     fn close_trace(&mut self, connection: &Connection, number: TraceNumber) -> rusqlite::Result<()> {
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+        let is_restoring = self.is_restoring(number);
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
         let Some(closing) = trace.closing.clone() else { return Ok(()) };
         if trace.opened_by_call {
@@ -508,7 +509,8 @@ impl State {
             self.gaps.add_many(number, reason, trace.open_calls as u64);
         }
         insert_end(connection, key, trace, &closing)?;
-        if closing.cause != ClosingCause::RecorderEnds {
+        // What a restored trace cost was paid elsewhere.
+        if closing.cause != ClosingCause::RecorderEnds && !is_restoring {
             self.spending.close(&trace.spec.id, closing.at);
         }
         reader::store_trace_facts(connection, &reader::trace_row(connection, key)?, &self.prices)?;

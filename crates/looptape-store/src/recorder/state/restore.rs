@@ -116,6 +116,10 @@ impl State {
         self.close(connection, CallsUnderWay::Awaited)
     }
 
+    pub(super) fn is_restoring(&self, number: TraceNumber) -> bool {
+        self.restoring.as_ref().is_some_and(|restoring| restoring.number == number)
+    }
+
     /// The trace is on disk, or given up: nothing more belongs to it.
     pub(in crate::recorder) fn end_restoring(&mut self) {
         let Some(Restoring { number, id, instead_of }) = self.restoring.take() else { return };
