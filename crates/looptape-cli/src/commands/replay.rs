@@ -24,7 +24,7 @@ use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::comparison::ModelEnd;
 use looptape_core::replay::driven::RunLine;
-use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
+use looptape_core::replay::{Ambiguous, Attempts, Holes, ModelKind, Options, Rung, Summary, Verdict};
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::{Speed, TapeServer};
@@ -219,7 +219,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 /// Runs the agent once with each model; all of them draw on one budget.
 fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Exit> {
     let AgentReplay { global, args, reader, trace, .. } = *replay;
-    let plan = plan.context(NO_MODELS)?;
+    let plan = several(plan, args, trace)?;
     let of = (trace.row.label(), args.sources.first_step());
     let comparison = models::compare(global, &args.models, of, reader, |model| {
         let ran = replay.run(Some(&plan.of_model(model)))?;
@@ -233,6 +233,18 @@ fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow
     // Standard output is the agent's.
     anstream::eprint!("{}", render::models::table(&comparison, style()));
     Ok(models::exit(&comparison))
+}
+
+/// The plan by which several models are asked; mistakes are named before the first one runs.
+fn several<'p, 'a>(
+    plan: Option<&'p ModelPlan<'a>>,
+    args: &Args,
+    trace: &RecordedTrace,
+) -> anyhow::Result<&'p ModelPlan<'a>> {
+    let is_live = |plan: &&ModelPlan<'_>| plan.kind() == ModelKind::Live;
+    let plan = plan.filter(is_live).ok_or_else(|| UsageError(NO_MODELS.to_owned()))?;
+    args.models.models.iter().try_for_each(|model| plan.of_model(model).has_price(trace))?;
+    Ok(plan)
 }
 
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
@@ -252,11 +264,10 @@ fn without_child(global: &Global, args: &Args, named: &NamedTraces, config: &Con
         return Ok(exit);
     }
     if !args.models.models.is_empty() {
-        let plan = plan.as_ref().context(NO_MODELS)?;
-        return with_free_models(global, args, named, |model| {
-            let (store, plan) = (args.store(global, config)?, plan.of_model(model));
+        return with_free_models((global, args, named), plan.as_ref(), |plan| {
+            let store = args.store(global, config)?;
             plan.kept_by(store.as_ref())?;
-            let report = args.resending(over, store.as_ref(), Some(&plan)).run();
+            let report = args.resending(over, store.as_ref(), Some(plan)).run();
             store.map(ReplayStore::finish);
             report
         });
@@ -282,10 +293,9 @@ fn without_child(global: &Global, args: &Args, named: &NamedTraces, config: &Con
 
 /// Lets each model drive the recorded loops of one trace.
 fn with_free_models(
-    global: &Global,
-    args: &Args,
-    named: &NamedTraces,
-    run: impl Fn(&str) -> anyhow::Result<Report>,
+    (global, args, named): (&Global, &Args, &NamedTraces),
+    plan: Option<&ModelPlan<'_>>,
+    run: impl Fn(&ModelPlan<'_>) -> anyhow::Result<Report>,
 ) -> anyhow::Result<Exit> {
     if named.names.len() != 1 {
         return Err(UsageError("models are compared on one trace: name it".to_owned()).into());
@@ -294,9 +304,13 @@ fn with_free_models(
         let say = "--models needs somebody to drive: an agent's command after `--`, or --free-run";
         return Err(UsageError(say.to_owned()).into());
     }
-    let of = (named.row(0)?.label(), args.sources.first_step());
+    let trace = named.reader.load(named.row(0)?)?;
+    let plan = several(plan, args, &trace)?;
+    let of = (trace.row.label(), args.sources.first_step());
     let comparison = models::compare(global, &args.models, of, &named.reader, |model| {
-        let Report::Free(report) = run(model)? else { anyhow::bail!("a free run was asked for") };
+        let Report::Free(report) = run(&plan.of_model(model))? else {
+            anyhow::bail!("a free run was asked for")
+        };
         let endings: Vec<String> = report.free_loops.iter().map(|one| one.what.clone()).collect();
         let child = report.figures.runs.first().and_then(|run| run.child.as_deref());
         let trace = child.and_then(|id| TraceId::parse(id).ok());
@@ -320,8 +334,6 @@ fn run_case<'a>(run: &'a RunLine, remarks: &'a str, all: Exit) -> Case<'a> {
 pub(super) struct Replayed {
     pub(super) child: Ended,
     pub(super) summary: Summary,
-    /// Requests that reached the tape server.
-    pub(super) requests: u64,
 }
 
 /// Runs an agent against a server that answers from the trace `id`.
@@ -350,7 +362,7 @@ pub(super) fn replay<M: Model>(
     if let Some(trouble) = server.trouble() {
         anyhow::bail!(trouble);
     }
-    Ok(Ok(Replayed { child, summary, requests: server.requests() }))
+    Ok(Ok(Replayed { child, summary }))
 }
 
 /// Runs of one agent against one recording.
@@ -421,12 +433,9 @@ impl AgentReplay<'_> {
             stored.close(end(&replayed));
         }
         let gaps = store.map(ReplayStore::finish).unwrap_or_default();
-        let Replayed { child, summary, requests } = match replayed? {
+        let Replayed { child, summary } = match replayed? {
             Ok(replayed) => replayed,
-            Err(not_started) => {
-                anstream::eprintln!("looptape: {}", not_started.message);
-                return Ok(AgentRan { exit: not_started.exit, child_exit_code: None, own: None });
-            }
+            Err(not_started) => return self.not_started(&not_started),
         };
         let (summary, guarantees) = surroundings.finish(summary);
         let guarantee = format!("{}; {}", guarantee(asked), guarantees.sentence());
@@ -460,11 +469,37 @@ impl AgentReplay<'_> {
         }
         if !global.quiet || exit != Exit::Success {
             let (own, money) = (own.as_ref(), &money);
-            let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
+            let told = render::replayed::Told { summary: &summary, child, own, gaps: &gaps, money };
             anstream::eprint!("{}", render::replayed::text(&told));
             anstream::eprintln!("looptape: {guarantee}");
         }
         Ok(AgentRan { exit, child_exit_code: Some(child.code), own })
+    }
+}
+
+impl AgentReplay<'_> {
+    /// Says that there was no agent, in the reports too: those of an earlier run would pass for this one's.
+    fn not_started(&self, NotStarted { message, exit }: &NotStarted) -> anyhow::Result<AgentRan> {
+        let row = &self.trace.row;
+        anstream::eprintln!("looptape: {message}");
+        let report = json!({
+            "format": 1,
+            "trace": row.id,
+            "child_exit_code": null,
+            "exit_code": exit.code(),
+            "not_started": message,
+            "replay": null,
+        });
+        let case = Case {
+            trace: row.id.as_str(),
+            agent: row.agent.as_deref(),
+            exit: *exit,
+            agent_code: None,
+            summary: None,
+            remarks: message,
+        };
+        self.args.reports.write(&report, &[case])?;
+        Ok(AgentRan { exit: *exit, child_exit_code: None, own: None })
     }
 }
 
