@@ -23,8 +23,10 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0006_recurring_content.sql")),
     M::up(include_str!("../../../migrations/0007_price_books.sql")),
     M::up(include_str!("../../../migrations/0008_agent_versions.sql")),
-    M::up(include_str!("../../../migrations/0009_calls.sql")),
-    M::up(include_str!("../../../migrations/0010_bundles.sql")),
+    M::up(include_str!("../../../migrations/0009_spending.sql")),
+    M::up(include_str!("../../../migrations/0010_parent_elsewhere.sql")),
+    M::up(include_str!("../../../migrations/0011_calls.sql")),
+    M::up(include_str!("../../../migrations/0012_bundles.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.

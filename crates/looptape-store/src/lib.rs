@@ -8,6 +8,7 @@
 //! waits for its turn. Rows are only added while recording; only pruning deletes.
 
 mod bundles;
+pub mod cassettes;
 mod codec;
 mod content;
 mod database;
@@ -32,8 +33,8 @@ pub use reader::{
 };
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
-    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, Source,
-    TraceHint, TraceSpec,
+    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, RestoreError,
+    Source, Spender, TraceHint, TraceSpec,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

@@ -1,4 +1,4 @@
-//! Content and nodes as looptape stored them up to schema 9: each a row, short contents in packs. It is read,
+//! Content and nodes as looptape stored them up to schema 11: each a row, short contents in packs. It is read,
 //! checked and pruned; nothing is added to it.
 
 use crate::codec::{self, Encoder};

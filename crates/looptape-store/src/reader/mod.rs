@@ -9,7 +9,9 @@ mod load;
 mod models;
 mod outline;
 mod replayed;
+mod spending;
 mod summary;
+mod taped;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;

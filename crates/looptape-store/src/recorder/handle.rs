@@ -2,14 +2,18 @@
 
 use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Gap, GapOf, Moment, RepeatedCall, RepeatedEnd,
-    TraceHint, TraceSpec,
+    Restore, Source, TraceHint, TraceSpec,
 };
+use super::spending::{Spender, Spent};
 use super::writer::Writer;
 use super::{Durability, RecorderOptions};
 use crate::OpenError;
 use crate::gc::{PruneError, PruneReport, Retention};
+use crate::ids::TraceKey;
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
+use looptape_core::budget::{Change, Counted};
+use looptape_core::cassette::{Cassette, CassetteError};
 use looptape_core::exchange::Ending;
 use looptape_core::replay::{Environment, Provenance};
 use std::collections::BTreeMap;
@@ -35,6 +39,8 @@ pub(super) struct Shared {
     durability: Durability,
     /// Gaps that could not even be queued; the writer collects them.
     pub(super) overflow: Mutex<Vec<Gap>>,
+    /// What was spent since the writer looked the last time.
+    pub(super) spent: Mutex<Spent>,
 }
 
 /// The writer thread; consumed by [`RecorderThread::finish`].
@@ -42,6 +48,19 @@ pub(super) struct Shared {
 pub struct RecorderThread {
     shared: Arc<Shared>,
     thread: JoinHandle<RecorderReport>,
+}
+
+/// Why a cassette's trace was not written down.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error(transparent)]
+    Cassette(#[from] CassetteError),
+    #[error("its trace came about by `{0}`, which this looptape does not know: update looptape")]
+    UnknownSource(String),
+    #[error("the database did not take it: {0}")]
+    Database(#[source] rusqlite::Error),
+    #[error("the database is not written any more")]
+    NoWriter,
 }
 
 /// What the writer says at its end.
@@ -76,6 +95,7 @@ impl Recorder {
             next_call: AtomicU64::new(1),
             durability: options.durability,
             overflow: Mutex::default(),
+            spent: Mutex::default(),
         });
         let writer = Writer::open(options, shared.clone())?;
         let thread = std::thread::Builder::new()
@@ -133,6 +153,14 @@ impl Recorder {
         RepeatTicket(CallTicket { shared: self.shared.clone(), call, hint, lost, open: true })
     }
 
+    /// Calls under a budget cost something, or hold something back: it is written down with the writer's next batch,
+    /// within a second. Never blocks for longer than an addition takes, and loses nothing while the disk is full.
+    pub fn note_spending(&self, spender: Spender, changes: BTreeMap<Counted, Change>) {
+        if let Ok(mut spent) = self.shared.spent.lock() {
+            spent.add(spender, changes);
+        }
+    }
+
     /// Waits until everything handed over so far is committed or given up.
     pub fn flush(&self) {
         let (done, wait) = mpsc::sync_channel(1);
@@ -150,6 +178,21 @@ impl Recorder {
         told: impl FnOnce(EndOfTrace) + Send + 'static,
     ) {
         self.shared.try_send(Event::EndTrace { id, at, outcome, told: Box::new(told) }, 0);
+    }
+
+    /// Writes a cassette's trace down as it is, and waits until it is on disk: all of it or nothing.
+    pub fn restore(&self, cassette: Cassette) -> Result<TraceKey, RestoreError> {
+        let source = Source::parse(&cassette.trace().source)
+            .ok_or_else(|| RestoreError::UnknownSource(cassette.trace().source.clone()))?;
+        // Everything that can be wrong with it is found before the writer is busy with it.
+        cassette.calls().try_for_each(|call| call.map(|_| ()))?;
+        let (tell, told) = mpsc::sync_channel(1);
+        let told_by = Box::new(move |stored| {
+            // Nobody waits any more if this thread was ended.
+            let _ = tell.send(stored);
+        });
+        self.shared.send_waiting(Event::Restore(Box::new(Restore { cassette, source, told: told_by })));
+        told.recv().map_err(|_| RestoreError::NoWriter)?.map_err(RestoreError::Database)
     }
 
     /// Deletes what `retention` does not keep, in the writer's turn: no call is written meanwhile, and what
@@ -221,6 +264,12 @@ impl CallTicket {
     /// The call says how its trace turned out; it stands unless a later one says otherwise. Never blocks.
     pub fn state_outcome(&self, outcome: LoopOutcome) {
         self.shared.try_send(Event::Outcome { call: self.call, outcome }, 0);
+    }
+
+    /// Tells to which trace the call belongs, as soon as that is decided; `told` is dropped uncalled if the queue is
+    /// full. Never blocks.
+    pub fn tell_trace(&self, told: impl FnOnce(Option<TraceId>) + Send + 'static) {
+        self.shared.try_send(Event::TellTrace { call: self.call, told: Box::new(told) }, 0);
     }
 
     /// Where the answer comes from, in a replay. Never blocks.

@@ -16,6 +16,7 @@ mod last_headers;
 mod open_trace;
 mod rows;
 mod scrub;
+mod spending;
 mod state;
 mod writer;
 
@@ -23,7 +24,8 @@ pub use event::{
     BeginCall, CallEnd, EndOfTrace, Moment, RecordedCallRef, RepeatedCall, RepeatedEnd, Source, TraceHint,
     TraceSpec,
 };
-pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket};
+pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket, RestoreError};
+pub use spending::Spender;
 
 use looptape_core::cost::PriceBook;
 use looptape_core::labels::Labels;

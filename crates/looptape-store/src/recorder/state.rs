@@ -6,8 +6,8 @@
 
 use super::call_rows::{AnsweredRow, CallRows, EndRow, RequestRow, encode_chunks};
 use super::event::{
-    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold, Source,
-    TraceHint, TraceSpec,
+    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold,
+    Restore, Source, TraceHint, TraceSpec,
 };
 use super::gaps::Gaps;
 use super::handle::RecorderReport;
@@ -19,6 +19,7 @@ use super::open_trace::{
 };
 use super::rows::{insert_end, insert_gaps, insert_trace, relabel, store_environment};
 use super::scrub::Scrubber;
+use super::spending::{Spent, UnwrittenSpending};
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
@@ -37,6 +38,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
 mod repeats;
+mod restore;
 
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
@@ -54,10 +56,13 @@ pub(super) struct State {
     /// Calls of which it is known that no end will come, before their beginning has.
     ended_early: HashSet<CallId>,
     gaps: Gaps,
+    spending: UnwrittenSpending,
     known: KnownCalls,
     kept_facts: KeptFacts,
     /// Calls whose end is on disk.
     ended: u64,
+    /// A cassette's trace, while it is written.
+    restoring: Option<restore::Restoring>,
     /// What the transaction under way has made: undone if it fails.
     batch: Batch,
 }
@@ -79,6 +84,7 @@ pub(super) struct Waiting {
     pub(super) committed: Vec<Committed>,
     pub(super) ended: Vec<(EndTold, EndOfTrace)>,
     pub(super) prunes: Vec<(Retention, PruneTold)>,
+    pub(super) restores: Vec<Restore>,
     pub(super) flushes: Vec<SyncSender<()>>,
 }
 
@@ -106,9 +112,11 @@ impl State {
             calls: OpenCalls::default(),
             ended_early: HashSet::new(),
             gaps: Gaps::default(),
+            spending: UnwrittenSpending::default(),
             known: KnownCalls::default(),
             kept_facts: KeptFacts::default(),
             ended: 0,
+            restoring: None,
             batch: Batch::default(),
         }
     }
@@ -237,9 +245,11 @@ impl State {
                 waiting.ended.push((told, self.end_trace(&id, at, outcome)));
             }
             Event::Outcome { call, outcome } => self.outcome(call, outcome),
+            Event::TellTrace { call, told } => told(self.trace_of_call(call)),
             Event::Gap(gap) => self.gap(gap),
             Event::Flush(done) => waiting.flushes.push(done),
             Event::Prune { retention, told } => waiting.prunes.push((retention, told)),
+            Event::Restore(restore) => waiting.restores.push(*restore),
             // Without it, masks by environment are left out: nothing is missing of what passed.
             Event::Environment { .. } => {}
             Event::OpenTrace(_)
@@ -475,6 +485,10 @@ impl State {
         if open_calls > 0 { EndOfTrace::WhenCallsEnd } else { EndOfTrace::Ended }
     }
 
+    fn trace_of_call(&self, call: CallId) -> Option<TraceId> {
+        Some(self.traces.get(self.calls.get(&call)?.trace)?.spec.id.clone())
+    }
+
     fn outcome(&mut self, call: CallId, outcome: LoopOutcome) {
         if let Some(trace) = self.calls.get(&call).and_then(|c| self.traces.get_mut(c.trace)) {
             trace.outcome = Some(outcome);
@@ -524,6 +538,7 @@ impl State {
 
     fn close_trace(&mut self, connection: &Connection, number: TraceNumber) -> rusqlite::Result<()> {
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+        let is_restoring = self.is_restoring(number);
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
         let Some(closing) = trace.closing.clone() else { return Ok(()) };
         if trace.opened_by_call {
@@ -532,6 +547,10 @@ impl State {
         if trace.open_calls > 0 {
             let reason = "calls had not ended when the recording stopped";
             self.gaps.add_many(number, reason, trace.open_calls as u64);
+        }
+        // What a restored trace cost was paid elsewhere.
+        if closing.cause != ClosingCause::RecorderEnds && !is_restoring {
+            self.spending.close(&trace.spec.id, closing.at);
         }
         let end = trace.end(&closing);
         insert_end(connection, key, &end, closing.aborted.as_deref())?;
@@ -573,7 +592,22 @@ impl State {
         }
     }
 
-    pub(super) fn write_gaps(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// What calls under a budget cost, to be written with the next transaction that succeeds.
+    pub(super) fn add_spending(&mut self, spent: Spent) {
+        self.spending.add(spent);
+    }
+
+    pub(super) fn has_unwritten_spending(&self) -> bool {
+        !self.spending.is_empty()
+    }
+
+    /// Writes what belongs to no single event: gaps, and what was spent.
+    pub(super) fn write_sums(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.spending.write(connection)?;
+        self.write_gaps(connection)
+    }
+
+    fn write_gaps(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         for (number, reasons) in self.gaps.iter() {
             let Some(key) = self.traces.get(number).and_then(|t| t.key) else { continue };
             insert_gaps(connection, key, reasons)?;
@@ -587,6 +621,7 @@ impl State {
         self.ended += batch.ended;
         let traces = &self.traces;
         self.gaps.written(|number| traces.get(number).is_none_or(|t| t.key.is_some()));
+        self.spending.written();
         for number in batch.closed {
             self.closing.remove(&number);
             self.kept_facts.forget(number);
@@ -603,6 +638,7 @@ impl State {
         tracing::warn!(%error, "a batch of recordings could not be written");
         self.cache.forget();
         self.intake.forget();
+        self.spending.not_written();
         if batch.registered {
             self.recorder = None;
         }

@@ -4,7 +4,7 @@
 //! from it are forgotten, and the next batch is tried as if nothing had happened. So a full disk costs
 //! what came while it was full, and says so.
 
-use super::event::{Event, Moment};
+use super::event::{Event, Moment, Restore, Source};
 use super::handle::{RecorderReport, Shared};
 use super::open_trace::{Closing, ClosingCause, TraceNumber};
 use super::scrub::Scrubber;
@@ -12,7 +12,9 @@ use super::state::{CallsUnderWay, State, Waiting, cause};
 use super::{Durability, RecorderOptions};
 use crate::content::ContentCache;
 use crate::database::{OpenError, open_to_write};
+use crate::ids::TraceKey;
 use crate::{PruneError, gc};
+use looptape_core::cassette::Cassette;
 use rusqlite::{Connection, TransactionBehavior};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -91,14 +93,18 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => self.take_overflow(&mut batch),
                 Err(RecvTimeoutError::Disconnected) => finishing = true,
             }
+            self.take_spent();
             finishing |= batch.iter().any(|e| matches!(e, Event::Finish));
             match batch.is_empty() {
                 true => self.tidy(),
                 false => self.process(batch),
             }
+            self.write_spent();
             self.close_idle();
         }
         self.close_all();
+        self.take_spent();
+        self.write_spent();
         self.tidy_up();
         self.state.into_report()
     }
@@ -122,6 +128,21 @@ impl Writer {
         }
     }
 
+    fn take_spent(&mut self) {
+        if let Ok(mut spent) = self.shared.spent.lock()
+            && !spent.is_empty()
+        {
+            self.state.add_spending(std::mem::take(&mut spent));
+        }
+    }
+
+    /// Writes what was spent, if no batch has done so. Failure leaves it to the next one.
+    fn write_spent(&mut self) {
+        if self.state.has_unwritten_spending() {
+            let _ = self.transaction(|_, _| Ok(()));
+        }
+    }
+
     fn process(&mut self, batch: Vec<Event>) {
         let mut rest = VecDeque::from(batch);
         let mut waiting = Waiting::default();
@@ -141,6 +162,9 @@ impl Writer {
         }
         for (retention, told) in waiting.prunes {
             told(gc::prune(&mut self.connection, &retention).map_err(PruneError));
+        }
+        for Restore { cassette, source, told } in waiting.restores {
+            told(self.restore(&cassette, source));
         }
         for done in waiting.flushes {
             // Whoever waited may have gone.
@@ -195,6 +219,17 @@ impl Writer {
         tx.commit()
     }
 
+    /// Writes a cassette's trace down, in a transaction of its own.
+    fn restore(&mut self, cassette: &Cassette, source: Source) -> rusqlite::Result<TraceKey> {
+        let mut stored = Err(rusqlite::Error::QueryReturnedNoRows);
+        let outcome = self.transaction(|connection, state| {
+            stored = Ok(state.restore(connection, cassette, source)?);
+            Ok(())
+        });
+        self.state.end_restoring();
+        outcome.and(stored)
+    }
+
     /// Runs `work` in one transaction and mends the memory if it fails.
     fn transaction(
         &mut self,
@@ -206,7 +241,7 @@ impl Writer {
                 state.start_batch(&tx)?;
                 work(&tx, state)?;
                 state.seal(&tx)?;
-                state.write_gaps(&tx)?;
+                state.write_sums(&tx)?;
                 tx.commit()
             });
         match &outcome {
