@@ -19,7 +19,7 @@ use library::Library;
 use looptape_core::TraceId;
 use looptape_core::import::{self, Refused};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Import other tools' recordings as traces
 ///
@@ -91,6 +91,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     library.finish();
     progress.finish_and_clear();
     outcome.report(global, args)
+}
+
+/// The trace of one recording, made if it is not there.
+pub(super) fn one(global: &Global, config: &Config, path: &Path) -> anyhow::Result<ImportedTrace> {
+    let mut library = Library::new(global, config);
+    let imported = import_file(&mut library, Source::Named(path.to_owned()));
+    library.finish();
+    let imported = imported?.map(|import| import.result);
+    imported.unwrap_or_else(|| Err("it is no recording".to_owned())).map_err(|why| anyhow::anyhow!(why))
 }
 
 /// A bar on stderr, if that is a terminal and there is something to wait for.

@@ -1,10 +1,13 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
+mod agent_replay;
 mod child_run;
 mod demo;
 mod diff;
 mod doctor;
+mod gates;
 mod import;
+mod judge;
 mod labels;
 mod learn;
 mod library;
@@ -22,15 +25,17 @@ mod serve;
 mod show;
 mod sources;
 mod stats;
+mod test;
 mod verify;
 
 pub(crate) use doctor::{Finding, Level};
+pub(crate) use gates::Score;
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
 pub(crate) use show::StepDetail;
-pub(crate) use sources::AskedModel;
+pub(crate) use sources::{AskedModel, SourceArgs};
 
 use crate::exit::Exit;
 use crate::session::Global;
@@ -63,6 +68,7 @@ enum Verb {
     Show(show::Args),
     Diff(diff::Args),
     Stats(stats::Args),
+    Test(test::Args),
     Prices(prices::Args),
     Import(import::Args),
     Learn(learn::Args),
@@ -84,6 +90,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Show(args) => show::run(global, &args),
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
+        Verb::Test(args) => test::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Learn(args) => learn::run(global, &args),

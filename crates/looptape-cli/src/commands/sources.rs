@@ -5,6 +5,7 @@ use super::record;
 use crate::config::Config;
 use crate::exit::UsageError;
 use anyhow::Context;
+use clap::ValueEnum;
 use looptape_core::budget::{Spending, UnpricedCalls};
 use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::derive;
@@ -119,6 +120,31 @@ impl AskedModel {
 }
 
 impl SourceArgs {
+    /// What an entry of `looptape.toml` says.
+    pub(crate) fn of_entry(
+        (source, on_miss): (Option<&str>, Option<&str>),
+        (from, model, max_usd, seed): (Option<u32>, Option<String>, Option<f64>, Option<u64>),
+    ) -> Result<Self, String> {
+        let read = |word: &str| SourceArg::from_str(word, false);
+        let source = source.map_or(Ok(SourceArg::Cached), read);
+        let on_miss = on_miss.map_or(Ok(OnMissArg::Fail), |word| OnMissArg::from_str(word, false));
+        let max_usd =
+            max_usd.map(|dollars| Usd::from_f64(dollars).ok_or("`max_usd` is no amount of dollars"));
+        if from == Some(0) {
+            return Err("`from` counts steps from 1".to_owned());
+        }
+        Ok(Self {
+            source: source.map_err(|_| "`source` is cached, live or mock")?,
+            on_miss: on_miss.map_err(|_| "`on_miss` is fail, live or mock")?,
+            from,
+            model,
+            max_usd: max_usd.transpose()?,
+            allow_unpriced: false,
+            upstreams: Vec::new(),
+            seed,
+        })
+    }
+
     /// Who is to be asked, if anybody; mistakes are named before anything runs.
     pub(crate) fn asked(&self) -> anyhow::Result<Option<ModelKind>> {
         let by_source = match self.source {
