@@ -3,7 +3,8 @@
 use crate::place::nearest_project;
 use crate::test_entry::{self, Test, TestEntry};
 use anyhow::Context;
-use looptape_core::cost::{PriceBook, PriceEntry};
+use looptape_core::budget::Limits;
+use looptape_core::cost::{PriceBook, PriceEntry, Usd};
 use looptape_core::gates::{ConditionError, Gate, MaxRegression};
 use looptape_core::redact::{Patterns, RedactConfig};
 use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind, SideCallEntry, SideCalls};
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) max_regression: ConfiguredRegressions,
     /// `[[test]]`: what `looptape test` runs.
     pub(crate) test: Vec<TestEntry>,
+    /// `[budgets]`: what calls to providers may cost.
+    pub(crate) budgets: BudgetsConfig,
     /// `[[prices]]`: prices of one's own, in place of the listed ones.
     pub(crate) prices: Vec<PriceEntry>,
     #[serde(skip)]
@@ -47,6 +50,30 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MasksConfig {
     pub(crate) disable: Vec<MaskKind>,
+}
+
+/// `[budgets]`: limits in US dollars.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BudgetsConfig {
+    run: Option<f64>,
+    trace: Option<f64>,
+    day: Option<f64>,
+    pub(crate) allow_unpriced: bool,
+}
+
+impl BudgetsConfig {
+    pub(crate) fn limits(&self) -> anyhow::Result<Limits> {
+        let usd = |name: &str, dollars: Option<f64>| {
+            let wrong = |dollars| format!("[budgets] {name} = {dollars}: write an amount of US dollars");
+            dollars.map(|dollars| Usd::from_f64(dollars).with_context(|| wrong(dollars))).transpose()
+        };
+        Ok(Limits {
+            run_usd: usd("run", self.run)?,
+            trace_usd: usd("trace", self.trace)?,
+            day_usd: usd("day", self.day)?,
+        })
+    }
 }
 
 /// `[retention]`: what `serve` and `prune` keep.
@@ -158,7 +185,7 @@ impl Config {
     /// The tests of `[[test]]`, checked.
     pub(crate) fn tests(&self) -> anyhow::Result<Vec<Test>> {
         let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
-        test_entry::check(&self.test, folder)
+        test_entry::check(self, folder)
             .map_err(|why| anyhow::anyhow!(why))
             .with_context(|| self.is_not_valid())
     }
@@ -166,6 +193,11 @@ impl Config {
     /// The listed prices with those of `[[prices]]`, checked.
     pub(crate) fn price_book(&self) -> anyhow::Result<PriceBook> {
         PriceBook::with(&self.prices).with_context(|| self.is_not_valid())
+    }
+
+    /// An error about something in this file.
+    pub(crate) fn not_valid(&self, error: anyhow::Error) -> anyhow::Error {
+        error.context(self.is_not_valid())
     }
 
     fn is_not_valid(&self) -> String {

@@ -4,7 +4,7 @@
 
 use crate::child::surroundings::Clock;
 use crate::commands::SourceArgs;
-use crate::config::parse_duration;
+use crate::config::{Config, parse_duration};
 use looptape_core::gates::Gate;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,11 +158,11 @@ impl TestRecording {
 }
 
 /// Checks all entries of a file in this folder; what is wrong with one names it.
-pub(crate) fn check(entries: &[TestEntry], folder: &Path) -> Result<Vec<Test>, String> {
+pub(crate) fn check(config: &Config, folder: &Path) -> Result<Vec<Test>, String> {
     let mut tests: Vec<Test> = Vec::new();
-    for (place, entry) in (1..).zip(entries) {
+    for (place, entry) in (1..).zip(&config.test) {
         let name = entry.name().unwrap_or_else(|| format!("number {place}"));
-        let test = entry.check(folder).map_err(|why| format!("[[test]] {name}: {why}"))?;
+        let test = entry.check(config, folder).map_err(|why| format!("[[test]] {name}: {why}"))?;
         if tests.iter().any(|other| other.name == test.name) {
             return Err(format!(
                 "[[test]] {name}: there are two tests of that name; give each its own `name`"
@@ -179,7 +179,7 @@ impl TestEntry {
         self.name.clone().or_else(of_cassette).or_else(|| self.trace.clone())
     }
 
-    fn check(&self, folder: &Path) -> Result<Test, String> {
+    fn check(&self, config: &Config, folder: &Path) -> Result<Test, String> {
         let recording = match (&self.cassette, &self.trace) {
             (Some(written), None) => {
                 TestRecording::Cassette { path: folder.join(written), written: written.clone() }
@@ -204,7 +204,7 @@ impl TestEntry {
             max_rung,
             allow_unused: self.allow_unused,
             allow_incomplete: self.allow_incomplete,
-            sources: self.sources()?,
+            sources: self.sources(config)?,
             gates: self.gates.clone(),
             verify: self.verify.clone(),
             tags: self.tags.clone(),
@@ -249,12 +249,12 @@ impl TestEntry {
         }
     }
 
-    fn sources(&self) -> Result<SourceArgs, String> {
+    fn sources(&self, config: &Config) -> Result<SourceArgs, String> {
         let sources = SourceArgs::of_entry(
             (self.source.as_deref(), self.on_miss.as_deref()),
             (self.from, self.model.clone(), self.max_usd, self.seed),
         )?;
-        sources.asked().map_err(|error| error.to_string())?;
+        sources.asked(config).map_err(|error| format!("of its sources: {error}"))?;
         Ok(sources)
     }
 }
@@ -286,11 +286,10 @@ fn can_be_kept(tool: &str, policy: ToolPolicy, mode: Mode) -> Result<(), String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     fn checked(text: &str) -> Result<Vec<Test>, String> {
         let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
-        check(&config.test, Path::new("/project"))
+        check(&config, Path::new("/project"))
     }
 
     #[test]

@@ -121,6 +121,15 @@ impl AgentRan {
 pub(super) struct Record {
     pub(super) store: Option<ReplayStore>,
     pub(super) why: String,
+    /// Where it is written down what live calls cost.
+    pub(super) books: Books,
+}
+
+/// Who counts what live calls cost, for limits that outlive a run.
+pub(super) enum Books {
+    /// The store that the replay is written down in.
+    WithTheReplay,
+    Elsewhere(ReplayStore),
 }
 
 impl AgentReplay<'_> {
@@ -160,19 +169,31 @@ impl AgentReplay<'_> {
         surroundings: Surroundings,
         program: Program<'_>,
         asked: Option<&AskedModel>,
-        Record { store, why }: Record,
+        Record { store, why, books }: Record,
     ) -> anyhow::Result<Result<AgentRan, NotStarted>> {
         let Self { trace, .. } = *self;
+        if let Some(asked) = asked {
+            asked.kept_by(match &books {
+                Books::WithTheReplay => store.as_ref(),
+                Books::Elsewhere(store) => Some(store),
+            })?;
+        }
         let about = || About { recording: &trace.row, why, command: program.command, environment };
         let stored = store.as_ref().map(|store| store.open(about())).transpose()?;
         let server = server.leaving(stored.as_ref().map(ReplayTrace::child));
         let own = stored.as_ref().map(|stored| stored.id().clone());
+        if let (Some(asked), Some(own)) = (asked, &own) {
+            asked.counts_to(own);
+        }
         told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
         let replayed = replay(&trace.row.id, server, told, program);
         if let Some(stored) = stored {
             stored.close(end(&replayed));
         }
         let gaps = store.map(ReplayStore::finish).unwrap_or_default();
+        if let Books::Elsewhere(store) = books {
+            store.finish();
+        }
         let Replayed { child, summary, requests } = match replayed? {
             Ok(replayed) => replayed,
             Err(not_started) => return Ok(Err(not_started)),

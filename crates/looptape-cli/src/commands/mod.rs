@@ -1,6 +1,7 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
 mod agent_replay;
+mod budget;
 mod child_run;
 mod demo;
 mod diff;
@@ -28,6 +29,7 @@ mod stats;
 mod test;
 mod verify;
 
+pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use gates::Score;
 pub(crate) use import::{FileImport, Novelty};

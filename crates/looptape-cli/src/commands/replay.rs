@@ -1,6 +1,6 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
-use super::agent_replay::{self, AgentRan, AgentReplay, Prices, Record};
+use super::agent_replay::{self, AgentRan, AgentReplay, Books, Prices, Record};
 use super::gates::{ConfigGatesArg, GateArgs, Judged, Score, billed, observations};
 use super::judge;
 use super::labels::LabelArgs;
@@ -204,7 +204,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     };
     let trace = reader.load(find(&reader, name)?)?;
-    let plan = args.sources.plan(reader.prices())?;
+    let plan = args.sources.plan(&config, &reader)?;
     let conditions = &conditions;
     let replay =
         ReplayWithAgent { global, args, config: &config, conditions, reader: &reader, trace: &trace };
@@ -241,7 +241,7 @@ fn without_child(
     conditions: &Conditions,
 ) -> anyhow::Result<Exit> {
     let (global, config, reader) = over;
-    let plan = args.sources.plan(reader.prices())?;
+    let plan = args.sources.plan(config, reader)?;
     if let Some(listen) = args.listen.address() {
         if plan.is_some() {
             return Err(UsageError(
@@ -257,12 +257,16 @@ fn without_child(
         let plan = plan.as_ref().context(NO_MODELS)?;
         return with_free_models(global, args, reader, |model| {
             let (store, plan) = (args.store(global, config)?, plan.of_model(model));
+            plan.kept_by(store.as_ref())?;
             let report = args.resending(over, store.as_ref(), Some(&plan)).run();
             store.map(ReplayStore::finish);
             report
         });
     }
     let store = args.store(global, config)?;
+    if let Some(plan) = &plan {
+        plan.kept_by(store.as_ref())?;
+    }
     let resending = args.resending(over, store.as_ref(), plan.as_ref());
     let report = resending.run();
     let ended = report.as_ref().map(|report| report.exit(&resending));
@@ -360,7 +364,7 @@ impl ReplayWithAgent<'_> {
             prices: if args.reports.has_json() { Prices::Wanted } else { Prices::OnlyOfLiveCalls },
         };
         let why = plan.map_or_else(|| args.sources.why(), ModelPlan::why);
-        let record = Record { store: args.store(global, config)?, why };
+        let record = Record { store: args.store(global, config)?, why, books: Books::WithTheReplay };
         let program = Program::new(&args.command, ChildOutput::Inherited);
         match replay.run(program, Variables::new(), plan, record)? {
             Ok(ran) => self.tell(ran),

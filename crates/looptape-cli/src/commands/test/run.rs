@@ -6,7 +6,7 @@ use super::place::{Opened, TestPlace, Writes};
 use crate::child::environment::Variables;
 use crate::child::process::{ChildOutput, Interruption, Program};
 use crate::child::surroundings::SurroundingsArgs;
-use crate::commands::agent_replay::{self, AgentRan, AgentReplay, Prices, Record};
+use crate::commands::agent_replay::{self, AgentRan, AgentReplay, Books, Prices, Record};
 use crate::commands::gates::{Score, billed, observations};
 use crate::commands::judge::{Judged, judged};
 use crate::commands::resend::{Report, ResendArgs, Resending};
@@ -20,7 +20,7 @@ use crate::test_report::{Ran, TestVerdict};
 use looptape_core::gates::Conditions;
 use looptape_core::labels::Labels;
 use looptape_core::replay::comparison::Verdict as Judgement;
-use looptape_core::replay::{Holes, Options, Rung, Summary};
+use looptape_core::replay::{Holes, ModelKind, Options, Rung, Summary};
 use looptape_proxy::tape_server::Speed;
 
 /// What every run needs.
@@ -59,12 +59,20 @@ impl Bench<'_> {
             let verdict = TestVerdict::ProvesNothing("the recording holds no calls".to_owned());
             return Ok(OneRun { verdict, ran: Ran::default(), recorded_unix_us });
         }
-        let plan = test.sources.plan(opened.reader.prices())?;
+        let books = match test.sources.asked(self.config)? {
+            Some(ModelKind::Live) => ReplayStore::start(self.global, self.config, Labels::default())?,
+            Some(ModelKind::Mock) | None => None,
+        };
+        // What was spent before is in the user's database.
+        let plan = match &books {
+            Some(_) => test.sources.plan(self.config, &self.global.reader()?)?,
+            None => test.sources.plan(self.config, &opened.reader)?,
+        };
         let run = RunOfTest { bench: self, test, place: &place, opened: &opened, plan: plan.as_ref() };
         let (verdict, ran) = match &test.drive {
-            Drive::Agent(agent) => run.with_agent(agent)?,
-            Drive::TeacherForced => run.without_agent(&ResendArgs::once())?,
-            Drive::Free => run.without_agent(&ResendArgs::once_freely())?,
+            Drive::Agent(agent) => run.with_agent(agent, books)?,
+            Drive::TeacherForced => run.without_agent(&ResendArgs::once(), books)?,
+            Drive::Free => run.without_agent(&ResendArgs::once_freely(), books)?,
         };
         let (verdict, ran) = self.by_gates(test, verdict, ran);
         Ok(OneRun { verdict, ran, recorded_unix_us })
@@ -118,7 +126,7 @@ impl RunOfTest<'_> {
         }
     }
 
-    fn with_agent(&self, agent: &Agent) -> anyhow::Result<(TestVerdict, Ran)> {
+    fn with_agent(&self, agent: &Agent, books: Option<ReplayStore>) -> anyhow::Result<(TestVerdict, Ran)> {
         let Self { test, place, opened, .. } = *self;
         let replay = AgentReplay {
             config: self.bench.config,
@@ -138,7 +146,8 @@ impl RunOfTest<'_> {
         };
         let mut variables: Variables = agent.env.clone().into_iter().collect();
         variables.push(("TMPDIR".to_owned(), place.temporary_folder().display().to_string()));
-        let record = Record { store: self.store()?, why: self.why() };
+        let books = books.map_or(Books::WithTheReplay, Books::Elsewhere);
+        let record = Record { store: self.store()?, why: self.why(), books };
         match replay.run(program, variables, self.plan, record)? {
             Err(not_started) => Ok((TestVerdict::Broken(not_started.message), Ran::default())),
             Ok(ran) => self.agent_ran(agent, ran),
@@ -205,7 +214,11 @@ impl RunOfTest<'_> {
         })
     }
 
-    fn without_agent(&self, args: &ResendArgs) -> anyhow::Result<(TestVerdict, Ran)> {
+    fn without_agent(
+        &self,
+        args: &ResendArgs,
+        books: Option<ReplayStore>,
+    ) -> anyhow::Result<(TestVerdict, Ran)> {
         let Self { opened, .. } = *self;
         let store = self.store()?;
         let resending = Resending {
@@ -220,10 +233,13 @@ impl RunOfTest<'_> {
             why: self.why(),
             store: store.as_ref(),
         };
+        if let Some(plan) = self.plan {
+            plan.kept_by(books.as_ref().or(store.as_ref()))?;
+        }
         let report = resending.run();
         let exit = report.as_ref().map_or(Exit::Failure, |report| report.exit(&resending));
         drop(resending);
-        store.map(ReplayStore::finish);
+        [store, books].into_iter().flatten().for_each(|store| drop(store.finish()));
         let report = report?;
         let [run] = &report.figures().runs[..] else {
             anyhow::bail!("the recording was not sent once: this is a bug")
