@@ -11,7 +11,7 @@ use super::report_files::ReportArgs;
 use super::resend::{Report, ResendArgs, Resending};
 use super::sources::{ModelPlan, SourceArgs};
 use crate::child::environment::Variables;
-use crate::child::process::{ChildOutput, Interruption, Program};
+use crate::child::process::{ChildOutput, Interruption, NotStarted, Program};
 use crate::child::surroundings::SurroundingsArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
@@ -20,12 +20,11 @@ use crate::render::junit::Case;
 use crate::replay_trace::ReplayStore;
 use crate::session::{Global, find, style};
 use crate::tape::Place;
-use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::gates::Conditions;
 use looptape_core::replay::comparison::{ModelEnd, Verdict as Judgement};
 use looptape_core::replay::driven::RunLine;
-use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung};
+use looptape_core::replay::{Ambiguous, Attempts, Holes, ModelKind, Options, Rung};
 use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
@@ -217,7 +216,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 /// Runs the agent once with each model; all of them draw on one budget.
 fn with_models(replay: &ReplayWithAgent<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Exit> {
     let ReplayWithAgent { global, args, reader, trace, .. } = *replay;
-    let plan = plan.context(NO_MODELS)?;
+    let plan = several(plan, args, trace)?;
     let of = (trace.row.label(), args.sources.first_step());
     let comparison = models::compare(global, &args.models, of, reader, |model| {
         let ran = replay.run(Some(&plan.of_model(model)))?;
@@ -231,6 +230,18 @@ fn with_models(replay: &ReplayWithAgent<'_>, plan: Option<&ModelPlan<'_>>) -> an
     // Standard output is the agent's.
     anstream::eprint!("{}", render::models::table(&comparison, style()));
     Ok(models::exit(&comparison))
+}
+
+/// The plan by which several models are asked; mistakes are named before the first one runs.
+fn several<'p, 'a>(
+    plan: Option<&'p ModelPlan<'a>>,
+    args: &Args,
+    trace: &RecordedTrace,
+) -> anyhow::Result<&'p ModelPlan<'a>> {
+    let is_live = |plan: &&ModelPlan<'_>| plan.kind() == ModelKind::Live;
+    let plan = plan.filter(is_live).ok_or_else(|| UsageError(NO_MODELS.to_owned()))?;
+    args.models.models.iter().try_for_each(|model| plan.of_model(model).has_price(trace))?;
+    Ok(plan)
 }
 
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
@@ -254,11 +265,10 @@ fn without_child(
         return Ok(exit);
     }
     if !args.models.models.is_empty() {
-        let plan = plan.as_ref().context(NO_MODELS)?;
-        return with_free_models(global, args, reader, |model| {
-            let (store, plan) = (args.store(global, config)?, plan.of_model(model));
+        return with_free_models((global, args, reader), plan.as_ref(), |plan| {
+            let store = args.store(global, config)?;
             plan.kept_by(store.as_ref())?;
-            let report = args.resending(over, store.as_ref(), Some(&plan)).run();
+            let report = args.resending(over, store.as_ref(), Some(plan)).run();
             store.map(ReplayStore::finish);
             report
         });
@@ -287,10 +297,9 @@ fn without_child(
 
 /// Lets each model drive the recorded loops of one trace.
 fn with_free_models(
-    global: &Global,
-    args: &Args,
-    reader: &Reader,
-    run: impl Fn(&str) -> anyhow::Result<Report>,
+    (global, args, reader): (&Global, &Args, &Reader),
+    plan: Option<&ModelPlan<'_>>,
+    run: impl Fn(&ModelPlan<'_>) -> anyhow::Result<Report>,
 ) -> anyhow::Result<Exit> {
     let [name] = args.traces.as_slice() else {
         return Err(UsageError("models are compared on one trace: name it".to_owned()).into());
@@ -299,9 +308,13 @@ fn with_free_models(
         let say = "--models needs somebody to drive: an agent's command after `--`, or --free-run";
         return Err(UsageError(say.to_owned()).into());
     }
-    let of = (find(reader, name)?.label(), args.sources.first_step());
+    let trace = reader.load(find(reader, name)?)?;
+    let plan = several(plan, args, &trace)?;
+    let of = (trace.row.label(), args.sources.first_step());
     let comparison = models::compare(global, &args.models, of, reader, |model| {
-        let Report::Free(report) = run(model)? else { anyhow::bail!("a free run was asked for") };
+        let Report::Free(report) = run(&plan.of_model(model))? else {
+            anyhow::bail!("a free run was asked for")
+        };
         let endings: Vec<String> = report.free_loops.iter().map(|one| one.what.clone()).collect();
         let child = report.figures.runs.first().and_then(|run| run.child.as_deref());
         let trace = child.and_then(|id| TraceId::parse(id).ok());
@@ -368,10 +381,7 @@ impl ReplayWithAgent<'_> {
         let program = Program::new(&args.command, ChildOutput::Inherited);
         match replay.run(program, Variables::new(), plan, record)? {
             Ok(ran) => self.tell(ran),
-            Err(not_started) => {
-                anstream::eprintln!("looptape: {}", not_started.message);
-                Ok(Told { exit: not_started.exit, child_exit_code: None, own: None })
-            }
+            Err(not_started) => self.not_started(&not_started),
         }
     }
 
@@ -381,7 +391,7 @@ impl ReplayWithAgent<'_> {
         let verified = self.verified(&ran, exit)?;
         let judged = self.judged(&ran, &verified)?;
         let exit = judged.exit(after_verify(exit, &verified));
-        let AgentRan { child, summary, requests, own, gaps, guarantees, guarantee, money, remarks } = ran;
+        let AgentRan { child, summary, own, gaps, guarantees, guarantee, money, remarks, .. } = ran;
         let report = json!({
             "format": 1,
             "trace": trace.row.id,
@@ -412,7 +422,7 @@ impl ReplayWithAgent<'_> {
         }
         if !global.quiet || exit != Exit::Success {
             let (own, money) = (own.as_ref(), &money);
-            let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
+            let told = render::replayed::Told { summary: &summary, child, own, gaps: &gaps, money };
             anstream::eprint!("{}", render::replayed::text(&told));
             anstream::eprintln!("looptape: {guarantee}");
             if verified != Judgement::NotAsked {
@@ -423,6 +433,32 @@ impl ReplayWithAgent<'_> {
         anstream::eprint!("{}", render::gates::text(&judged.gates, style()));
         Ok(Told { exit, child_exit_code: Some(child.code), own })
     }
+
+    /// Says that there was no agent, in the reports too: those of an earlier run would pass for this one's.
+    fn not_started(&self, NotStarted { message, exit }: &NotStarted) -> anyhow::Result<Told> {
+        let row = &self.trace.row;
+        anstream::eprintln!("looptape: {message}");
+        let report = json!({
+            "format": 1,
+            "trace": row.id,
+            "child_exit_code": null,
+            "exit_code": exit.code(),
+            "not_started": message,
+            "replay": null,
+        });
+        let case = Case {
+            trace: row.id.as_str(),
+            agent: row.agent.as_deref(),
+            exit: *exit,
+            agent_code: None,
+            summary: None,
+            remarks: message,
+            test: None,
+        };
+        self.args.reports.write(&report, &[case])?;
+        Ok(Told { exit: *exit, child_exit_code: None, own: None })
+    }
+
     /// What --verify says of a run that went well so far. Of several models it is asked elsewhere.
     fn verified(&self, ran: &AgentRan, exit: Exit) -> anyhow::Result<Judgement> {
         let Self { global, args, trace, .. } = *self;

@@ -132,6 +132,7 @@ fn status(case: &Case<'_>) -> TestCaseStatus {
             }
             (Some(verdict), _) => (NonSuccessKind::Failure, verdict.word()),
             (None, Some(_)) => (NonSuccessKind::Error, "agent"),
+            (None, None) if case.summary.is_none() => (NonSuccessKind::Error, "agent"),
             (None, None) => (NonSuccessKind::Failure, "answers"),
         };
         let mut status = TestCaseStatus::non_success(kind);
