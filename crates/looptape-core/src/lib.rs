@@ -8,6 +8,7 @@
 pub mod assembly;
 pub mod budget;
 pub mod canonical;
+pub mod cassette;
 pub mod chain;
 pub mod cost;
 pub mod derive;

@@ -15,10 +15,11 @@ use crate::child::process::{ChildOutput, Interruption, NotStarted, Program};
 use crate::child::surroundings::SurroundingsArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
+use crate::named_traces::{Home, NamedTraces};
 use crate::render;
 use crate::render::junit::Case;
 use crate::replay_trace::ReplayStore;
-use crate::session::{Global, find, style};
+use crate::session::{Global, style};
 use crate::tape::Place;
 use looptape_core::TraceId;
 use looptape_core::gates::Conditions;
@@ -45,6 +46,7 @@ Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
   looptape replay 4bf92f35 --junit replay.xml -- node agent.mjs
+  looptape replay tests/cassettes/refund --no-record -- ./agent      from a cassette, without a database
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
@@ -64,7 +66,8 @@ Examples:
 Exit codes, strongest first: 3 diverged; the agent's own code; 1 --verify says no; 4 recorded calls were left
 unused; 99 a gate failed, or live calls were refused because of --max-usd; 0 replayed.")]
 pub(crate) struct Args {
-    /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
+    /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path; without a command there may be
+    /// several
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
     #[command(flatten)]
@@ -164,15 +167,15 @@ impl Args {
     /// This replay as one without a command.
     fn resending<'a>(
         &'a self,
-        (global, config, reader): (&'a Global, &'a Config, &'a Reader),
+        (global, config, named): (&'a Global, &'a Config, &'a NamedTraces),
         store: Option<&'a ReplayStore>,
         plan: Option<&'a ModelPlan<'a>>,
     ) -> Resending<'a> {
         Resending {
             global,
             config,
-            reader,
-            traces: &self.traces,
+            reader: &named.reader,
+            traces: &named.names,
             args: &self.resend,
             options: self.options(),
             speed: self.speed,
@@ -180,6 +183,13 @@ impl Args {
             why: plan.map_or_else(|| self.sources.why(), ModelPlan::why),
             store,
         }
+    }
+
+    /// The traces that were named. A replay that is stored lies beside its recording.
+    fn named(&self, global: &Global, config: &Config) -> anyhow::Result<NamedTraces> {
+        let leaves_nothing = self.no_record || self.listen.address().is_some();
+        let home = if leaves_nothing { Home::Nowhere } else { Home::Database };
+        NamedTraces::open(global, config, &self.traces, home)
     }
 
     /// Where this replay is written down.
@@ -195,18 +205,17 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let say = "gates judge one replay: leave --models and --listen out, or the gates";
         return Err(UsageError(say.to_owned()).into());
     }
-    let reader = global.reader()?;
+    let named = args.named(global, &config)?;
     if args.command.is_empty() {
-        return without_child((global, &config, &reader), args, &conditions);
+        return without_child((global, &config, &named), args, &conditions);
     }
-    let [name] = args.traces.as_slice() else {
+    if named.names.len() != 1 {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
-    };
-    let trace = reader.load(find(&reader, name)?)?;
-    let plan = args.sources.plan(&config, &reader)?;
-    let conditions = &conditions;
-    let replay =
-        ReplayWithAgent { global, args, config: &config, conditions, reader: &reader, trace: &trace };
+    }
+    let trace = named.reader.load(named.row(0)?)?;
+    let plan = args.sources.plan(&config, &named.reader)?;
+    let (conditions, reader) = (&conditions, &named.reader);
+    let replay = ReplayWithAgent { global, args, config: &config, conditions, reader, trace: &trace };
     if !args.models.models.is_empty() {
         return with_models(&replay, plan.as_ref());
     }
@@ -247,12 +256,12 @@ fn several<'p, 'a>(
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
 
 fn without_child(
-    over: (&Global, &Config, &Reader),
+    (global, config, named): (&Global, &Config, &NamedTraces),
     args: &Args,
     conditions: &Conditions,
 ) -> anyhow::Result<Exit> {
-    let (global, config, reader) = over;
-    let plan = args.sources.plan(config, reader)?;
+    let plan = args.sources.plan(config, &named.reader)?;
+    let over = (global, config, named);
     if let Some(listen) = args.listen.address() {
         if plan.is_some() {
             return Err(UsageError(
@@ -265,7 +274,7 @@ fn without_child(
         return Ok(exit);
     }
     if !args.models.models.is_empty() {
-        return with_free_models((global, args, reader), plan.as_ref(), |plan| {
+        return with_free_models((global, args, named), plan.as_ref(), |plan| {
             let store = args.store(global, config)?;
             plan.kept_by(store.as_ref())?;
             let report = args.resending(over, store.as_ref(), Some(plan)).run();
@@ -297,21 +306,21 @@ fn without_child(
 
 /// Lets each model drive the recorded loops of one trace.
 fn with_free_models(
-    (global, args, reader): (&Global, &Args, &Reader),
+    (global, args, named): (&Global, &Args, &NamedTraces),
     plan: Option<&ModelPlan<'_>>,
     run: impl Fn(&ModelPlan<'_>) -> anyhow::Result<Report>,
 ) -> anyhow::Result<Exit> {
-    let [name] = args.traces.as_slice() else {
+    if named.names.len() != 1 {
         return Err(UsageError("models are compared on one trace: name it".to_owned()).into());
-    };
+    }
     if !args.resend.is_free_run() {
         let say = "--models needs somebody to drive: an agent's command after `--`, or --free-run";
         return Err(UsageError(say.to_owned()).into());
     }
-    let trace = reader.load(find(reader, name)?)?;
+    let trace = named.reader.load(named.row(0)?)?;
     let plan = several(plan, args, &trace)?;
     let of = (trace.row.label(), args.sources.first_step());
-    let comparison = models::compare(global, &args.models, of, reader, |model| {
+    let comparison = models::compare(global, &args.models, of, &named.reader, |model| {
         let Report::Free(report) = run(&plan.of_model(model))? else {
             anyhow::bail!("a free run was asked for")
         };

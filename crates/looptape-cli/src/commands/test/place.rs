@@ -68,7 +68,7 @@ impl TestPlace {
             TestRecording::Cassette { path, .. } => {
                 let imported = import::one(&self.global, config, path)
                     .with_context(|| format!("the cassette {}", path.display()))?;
-                (self.global.clone(), imported.id.as_str().to_owned(), Writes::Replays)
+                (self.global.clone(), imported.label, Writes::Replays)
             }
             TestRecording::Trace(name) => {
                 (Global { quiet: true, ..global.clone() }, name.clone(), Writes::Nothing)
