@@ -7,6 +7,8 @@
 //! Several processes may record into one database at once: transactions are short and every connection
 //! waits for its turn. Rows are only added while recording; only pruning deletes.
 
+mod bundles;
+pub mod cassettes;
 mod codec;
 mod content;
 mod database;
@@ -14,7 +16,7 @@ mod facts_row;
 mod gc;
 mod ids;
 mod liveness;
-mod packs;
+mod old_content;
 mod reader;
 mod recorder;
 #[cfg(test)]
@@ -31,8 +33,8 @@ pub use reader::{
 };
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
-    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, Source,
-    Spender, TraceHint, TraceSpec,
+    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, RestoreError,
+    Source, Spender, TraceHint, TraceSpec,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

@@ -104,7 +104,7 @@ impl TagFilter {
 
 const COLUMNS: &str = "t.key, t.id, t.run, t.source, t.name, t.agent, t.tags, t.command, t.parent_why, \
      t.started_unix_us, t.byte_exact, t.recorder, e.ended_us, e.idle, e.exit_code, e.aborted, \
-     (SELECT p.id FROM traces p WHERE p.key = t.parent), \
+     coalesce((SELECT p.id FROM traces p WHERE p.key = t.parent), t.parent_id), \
      EXISTS (SELECT 1 FROM traces n WHERE n.id = t.id AND n.run > t.run), e.outcome, \
      t.timing, t.happened_unix_us, t.agent_version";
 
@@ -142,7 +142,7 @@ impl Reader {
         let sql = format!(
             "SELECT {COLUMNS} FROM traces t LEFT JOIN trace_ends e ON e.trace = t.key \
              WHERE t.started_unix_us >= ?1 AND (?2 IS NULL OR t.agent = ?2) \
-             AND (?3 IS NULL OR EXISTS (SELECT 1 FROM facts f WHERE f.trace = t.key AND (f.model = ?3 OR f.response_model = ?3))) \
+             AND (?3 IS NULL OR EXISTS (SELECT 1 FROM calls c WHERE c.trace = t.key AND (c.model = ?3 OR c.response_model = ?3))) \
              AND NOT EXISTS (SELECT 1 FROM json_each(?4) w WHERE NOT EXISTS (SELECT 1 FROM json_each(t.tags) k \
                  WHERE k.key = w.value ->> 0 AND (w.value ->> 1 IS NULL OR k.value = w.value ->> 1))) \
              AND CASE ?5 WHEN 'complete' THEN e.trace IS NOT NULL AND e.aborted IS NULL \

@@ -1,8 +1,10 @@
 //! What the recorder is told.
 
+use crate::TraceKey;
 use crate::gc::{PruneError, PruneReport, Retention};
 use bytes::Bytes;
 use looptape_core::assembly::{LoopOutcome, Timing};
+use looptape_core::cassette::Cassette;
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
@@ -51,6 +53,13 @@ impl Source {
             Self::Replay => "replay",
         }
     }
+
+    /// `None` for a word of a later time.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Record, Self::Serve, Self::Import, Self::Replay]
+            .into_iter()
+            .find(|source| source.as_str() == word)
+    }
 }
 
 /// A trace to be opened.
@@ -79,6 +88,14 @@ impl TraceSpec {
     /// The agent's name: stated, or the program's.
     pub(super) fn agent(&self) -> Option<&str> {
         self.labels.agent.as_deref().or(self.program.as_deref())
+    }
+
+    /// When its calls were made, as far as that is known.
+    pub(super) fn happened_unix_us(&self) -> Option<i64> {
+        match self.timing {
+            Timing::Measured => Some(self.started.unix_us),
+            _ => self.happened_unix_us,
+        }
     }
 
     pub fn new(id: TraceId, source: Source, started: Moment) -> Self {
@@ -285,8 +302,20 @@ pub(super) enum Event {
         retention: Retention,
         told: PruneTold,
     },
+    /// The same for a cassette's trace.
+    Restore(Box<Restore>),
     Finish,
 }
+
+/// A trace to be written down as its cassette holds it.
+pub(super) struct Restore {
+    pub(super) cassette: Cassette,
+    pub(super) source: Source,
+    pub(super) told: RestoreTold,
+}
+
+/// Told under which key the trace is stored.
+pub(super) type RestoreTold = Box<dyn FnOnce(rusqlite::Result<TraceKey>) + Send>;
 
 /// Told what became of a request to end a trace.
 pub(super) type EndTold = Box<dyn FnOnce(EndOfTrace) + Send>;

@@ -5,10 +5,12 @@
 //! are being recorded notices neither.
 
 mod bodies;
+mod call_rows;
 mod event;
 mod gaps;
 mod handle;
 mod intake;
+mod kept_facts;
 mod known;
 mod last_headers;
 mod open_trace;
@@ -22,7 +24,7 @@ pub use event::{
     BeginCall, CallEnd, EndOfTrace, Moment, RecordedCallRef, RepeatedCall, RepeatedEnd, Source, TraceHint,
     TraceSpec,
 };
-pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket};
+pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket, RestoreError};
 pub use spending::Spender;
 
 use looptape_core::cost::PriceBook;
