@@ -420,7 +420,7 @@ impl State {
                 })
             }
         };
-        trace.last_activity_mono_us = Moment::now().mono_us;
+        trace.last_activity_mono_us = Moment::mono_us_now();
         let content = match &outcome {
             Outcome::Answered(answer) => {
                 let (provider, _) = open.request.sender();
