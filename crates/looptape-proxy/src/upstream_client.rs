@@ -71,8 +71,9 @@ impl UpstreamClient {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials);
         }
         // Only TLS negotiates HTTP/2.
-        for _ in 0..DECLINED_SENDS {
-            let Some(again) = copy(&request).filter(|r| r.uri().scheme_str() == Some("https")) else { break };
+        let declined_sends = if request.uri().scheme_str() == Some("https") { DECLINED_SENDS } else { 0 };
+        for _ in 0..declined_sends {
+            let Some(again) = copy(&request) else { break };
             match self.connections.send(std::mem::replace(&mut request, again)).await {
                 Err(error) if was_declined(&error) => {}
                 answer => return answer,
