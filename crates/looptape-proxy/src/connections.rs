@@ -1,8 +1,8 @@
 //! Connections to upstreams that wait for their next call, and how new ones are opened.
 //!
-//! An HTTP/1.1 connection serves one call at a time. It comes back when the answer's body has been read to its
-//! end; a body that is dropped before closes it, and the upstream sees the call broken off. An HTTP/2 connection
-//! is shared by all calls to its upstream. A request that was not sent because its connection had been closed
+//! An HTTP/1.1 connection serves one call at a time. It comes back when the body of the answer has been read to its
+//! end. A body that is dropped before closes it, and the upstream sees the call broken off, unless no more of the
+//! body was to come than had arrived. An HTTP/2 connection is shared by all calls to its upstream. A request that was not sent because its connection had been closed
 //! meanwhile is sent on another one; one that may have been sent is never sent again.
 //!
 //! No call waits for another call's connection, and nothing here limits their number.
@@ -300,6 +300,16 @@ impl Answer {
     fn release(&mut self) {
         if let Some(Lease { connection, place, of }) = self.lease.take() {
             of.give_back(connection, place);
+        }
+    }
+}
+
+impl Drop for Answer {
+    /// Many clients hang up at the event that ends a stream for them, just before its end. Whether the connection
+    /// can be used again shows when it is looked for.
+    fn drop(&mut self) {
+        if let Some(Lease { connection, place, of }) = self.lease.take() {
+            of.0.kept().put(place, connection);
         }
     }
 }
