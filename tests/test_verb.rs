@@ -150,7 +150,7 @@ trace = "0000"
         tests.find(|test| test["name"] == name).unwrap()["why"].as_str().unwrap_or_default().to_owned()
     };
     assert!(by_name("does not end").contains("within 1 s"));
-    assert_eq!(by_name("costs too much"), "cost_usd: max<0.0002");
+    assert_eq!(by_name("costs too much"), "a gate failed: cost_usd: max<0.0002");
     for (name, code) in
         [("makes no call", 1), ("costs too much", 99), ("fails", 1), ("the recording itself", 0)]
     {

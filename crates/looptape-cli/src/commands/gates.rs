@@ -81,8 +81,8 @@ fn regressions(file: &PathBuf, allowed: Vec<MaxRegression>) -> anyhow::Result<Re
     Ok(Regressions { baseline, allowed })
 }
 
-/// Figures, and what gates say of them.
-#[derive(Clone, Debug, Serialize)]
+/// Figures, and what gates say of them; nothing, if nobody asked.
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Judged {
     pub(super) gates: GateReport,
     /// A later run can take them for its baseline.
@@ -96,13 +96,6 @@ pub(super) struct WithGates<'a, T> {
     report: &'a T,
     #[serde(flatten)]
     judged: &'a Judged,
-}
-
-impl Default for Judged {
-    /// Nobody asked.
-    fn default() -> Self {
-        Self { gates: GateReport { passed: true, gates: Vec::new() }, figures: BTreeMap::new() }
-    }
 }
 
 impl Judged {

@@ -63,8 +63,8 @@ Examples:
   looptape replay last --gate 'cost_usd: max<0.10' --gate 'steps_per_loop: max<=12' -- ./agent
   looptape replay last --verify ./check.sh --gate 'score: value>=0.9' -- ./agent
 
-Exit codes, strongest first: 3 diverged; the agent's own code; 1 --verify says no; 4 recorded calls were left
-unused; 99 a gate failed, or live calls were refused because of --max-usd; 0 replayed.")]
+Exit codes, strongest first: 3 diverged; the agent's own code; 1 --verify says no; 4 recorded calls were
+left unused; 99 a gate failed, or live calls were refused because of --max-usd; 0 replayed.")]
 pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path; without a command there may be
     /// several

@@ -50,8 +50,8 @@ In looptape.toml:
   command = [\"python3\", \"agent.py\"]
   gates = [\"steps_per_loop: max<=12\"]
 
-Exit codes, strongest first: 130 interrupted; 3 a run diverged; 1 a test failed in another way; 4 recorded calls were
-left unused; 99 a gate failed; 0 all passed.")]
+Exit codes, strongest first: 130 interrupted; 3 a run diverged; 1 a test failed in another way;
+4 recorded calls were left unused; 99 a gate failed; 0 all passed.")]
 pub(crate) struct Args {
     #[command(flatten)]
     choice: Choice,

@@ -4,7 +4,7 @@ use super::metric::Unit;
 use serde::{Serialize, Serializer};
 
 /// All conditions, in the order in which they were given.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GateReport {
     /// Whether none of them failed.
     pub passed: bool,
@@ -65,6 +65,13 @@ impl GateResult {
     pub fn margin_share(&self) -> Option<f64> {
         let limit = self.limit.filter(|limit| *limit != 0.0)?;
         Some(self.margin? / limit.abs())
+    }
+}
+
+impl Default for GateReport {
+    /// Nothing had to hold.
+    fn default() -> Self {
+        Self::of(Vec::new())
     }
 }
 

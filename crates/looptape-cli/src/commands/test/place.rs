@@ -8,6 +8,7 @@ use crate::tape::Place;
 use crate::test_entry::{Test, TestRecording};
 use anyhow::{Context, bail};
 use looptape_core::cassette::Cassette;
+use looptape_store::cassettes::is_cassette;
 use looptape_store::{Reader, RecordedTrace};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -61,6 +62,9 @@ impl TestPlace {
                     "there is no cassette at {}: `looptape test --record-missing` records it",
                     path.display()
                 )
+            }
+            TestRecording::Cassette { path, .. } if path.is_dir() && !is_cassette(path) => {
+                bail!("{} is a folder, but no cassette: it has no manifest.json", path.display())
             }
             TestRecording::Cassette { path, .. } => import::one(&self.global, config, path)
                 .with_context(|| format!("the cassette {}", path.display()))?,

@@ -94,7 +94,10 @@ impl Bench<'_> {
         ran.gates = own.judge(&observations);
         let failed: Vec<String> = ran.gates.failures().map(|gate| gate.gate.clone()).collect();
         let verdict = match verdict {
-            TestVerdict::Passed if !failed.is_empty() => TestVerdict::GateFailed(failed.join(", ")),
+            TestVerdict::Passed if !failed.is_empty() => {
+                let gates = if failed.len() == 1 { "a gate" } else { "gates" };
+                TestVerdict::GateFailed(format!("{gates} failed: {}", failed.join(", ")))
+            }
             verdict => verdict,
         };
         (verdict, ran)
