@@ -6,15 +6,18 @@
 //! a unit test.
 
 pub mod assembly;
+pub mod audit;
 pub mod budget;
 pub mod canonical;
 pub mod chain;
+pub mod composition;
 pub mod cost;
 pub mod derive;
 pub mod diff;
 pub mod digest;
 pub mod exchange;
 pub mod facts;
+pub mod figures;
 pub mod fingerprint;
 pub mod headers;
 pub mod import;

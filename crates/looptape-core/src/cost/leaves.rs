@@ -56,7 +56,7 @@ impl LeafCosts {
         self.leaves().into_iter().sum()
     }
 
-    pub(super) fn leaves(&self) -> [Usd; 8] {
+    pub(crate) fn leaves(&self) -> [Usd; 8] {
         [
             self.uncached_input,
             self.cache_read,

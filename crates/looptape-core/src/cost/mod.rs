@@ -19,7 +19,7 @@ use crate::usage::TokenUsage;
 use serde::Serialize;
 
 pub use leaves::LeafCosts;
-pub use usd::Usd;
+pub use usd::{Usd, UsdDelta};
 
 /// The price file's version: it is embedded in the crate of this version and has none of its own.
 pub const PRICE_VERSION: &str = "genai-prices 0.2.1";
