@@ -16,6 +16,7 @@ mod lab;
 mod model_driven;
 mod offline;
 mod passthrough;
+mod prices;
 mod private;
 mod replays;
 mod reports;

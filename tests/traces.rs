@@ -1,6 +1,7 @@
 //! The recordings of `traces/`: they are read, and what is read out of them is what the agents did.
 
 use looptape_core::assembly::{RetryLayer, Timing, TraceEnding, TraceSpan};
+use looptape_core::cost::PriceBook;
 use looptape_core::derive;
 use looptape_core::exchange::{Answer, Chunk, Ending, Outcome};
 use looptape_core::facts::{CallFacts, CallKind};
@@ -100,7 +101,7 @@ fn the_recordings_hold_what_the_agents_did() {
 
         let ending = TraceEnding::Closed { at_us: facts.len() as i64 * 2 };
         let span = TraceSpan { started_us: 0, ending, timing: Timing::OrderOnly, stated_outcome: None };
-        let measured = Measured::of(&facts, span, None);
+        let measured = Measured::of(&facts, span, None, &PriceBook::listed());
         let (metrics, steps) = (&measured.metrics, &measured.assembly.steps);
         assert_eq!(steps.iter().map(|s| s.attempts.len()).collect::<Vec<_>>(), attempts, "{file}: attempts");
         assert_eq!(steps.iter().map(|s| s.tools.len()).collect::<Vec<_>>(), [2, 1, 0], "{file}: tool calls");

@@ -2,6 +2,7 @@
 
 use crate::place::nearest_project;
 use anyhow::Context;
+use looptape_core::cost::{PriceBook, PriceEntry};
 use looptape_core::redact::{Patterns, RedactConfig};
 use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind, SideCallEntry, SideCalls};
 use serde::Deserialize;
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) mask: Vec<MaskEntry>,
     /// `[[side_call]]`: calls that may come or stay away.
     pub(crate) side_call: Vec<SideCallEntry>,
+    /// `[[prices]]`: prices of one's own, in place of the listed ones.
+    pub(crate) prices: Vec<PriceEntry>,
     #[serde(skip)]
     pub(crate) path: Option<PathBuf>,
     /// What `redact` comes to, once it was asked for.
@@ -75,6 +78,11 @@ impl Config {
     /// The optional calls of `[[side_call]]` and those that are known, checked.
     pub(crate) fn side_calls(&self) -> anyhow::Result<SideCalls> {
         SideCalls::with(&self.side_call).with_context(|| self.is_not_valid())
+    }
+
+    /// The listed prices with those of `[[prices]]`, checked.
+    pub(crate) fn price_book(&self) -> anyhow::Result<PriceBook> {
+        PriceBook::with(&self.prices).with_context(|| self.is_not_valid())
     }
 
     fn is_not_valid(&self) -> String {

@@ -47,7 +47,7 @@ impl Global {
     }
 
     pub(crate) fn reader(&self) -> anyhow::Result<Reader> {
-        Ok(Reader::open(&self.database()?)?)
+        Ok(Reader::open(&self.database()?)?.priced_by(Config::load()?.price_book()?))
     }
 
     pub(crate) fn recorder(
@@ -68,6 +68,7 @@ impl Global {
         place::prepare(&database)?;
         let mut options = RecorderOptions::new(database, config.patterns()?);
         options.durability = durability;
+        options.prices = config.price_book()?;
         Ok(options)
     }
 

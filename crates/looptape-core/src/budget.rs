@@ -9,7 +9,7 @@
 //! A call of which no price is known cannot be bounded: it is refused, unless it was said that such calls may
 //! pass. Money is counted, not time; nothing here knows what a provider really bills.
 
-use crate::cost::{self, Billed, Unpriced, Usd};
+use crate::cost::{Billed, PriceBook, Unpriced, Usd};
 use crate::provider::Provider;
 use crate::usage::TokenUsage;
 use crate::wire::{Wire, route};
@@ -189,17 +189,17 @@ impl Budget {
 }
 
 /// The most that a call could cost.
-pub fn worst_case(prospect: &Prospect<'_>) -> WorstCase {
+pub fn worst_case(prospect: &Prospect<'_>, prices: &PriceBook) -> WorstCase {
     let path = prospect.path.split('?').next().unwrap_or_default();
     let wire = route::identify(prospect.provider, prospect.method, prospect.path);
     let body: Option<Value> = serde_json::from_slice(prospect.body).ok();
     let is_embedding = ["/embeddings", "/embed", ":embedContent", ":batchEmbedContents"];
     let is_embedding = is_embedding.iter().any(|end| path.ends_with(end));
     match (wire, body) {
-        (Some(wire), Some(body)) => of_model_call(prospect, wire, path, &body),
+        (Some(wire), Some(body)) => of_model_call((prospect, prices), wire, path, &body),
         (None, Some(body)) if is_embedding => {
             let model = body["model"].as_str().map(str::to_owned);
-            priced(prospect, model, &body, 0)
+            priced((prospect, prices), model, &body, 0)
         }
         (None, _) if is_free(prospect.method, path) => WorstCase::Free,
         (_, _) => WorstCase::Unknown { model: None, why: Unpriced::NoModel },
@@ -212,15 +212,23 @@ fn is_free(method: &str, path: &str) -> bool {
         || ["/count_tokens", ":countTokens", "/files", "/cancel"].iter().any(|end| path.ends_with(end))
 }
 
-fn of_model_call(prospect: &Prospect<'_>, wire: Wire, path: &str, body: &Value) -> WorstCase {
+/// A call, and what it is priced by.
+type Priceable<'a> = (&'a Prospect<'a>, &'a PriceBook);
+
+fn of_model_call(call: Priceable<'_>, wire: Wire, path: &str, body: &Value) -> WorstCase {
     let view = wire.decode_request(path, body);
     let choices = body["n"].as_u64().or(body["generationConfig"]["candidateCount"].as_u64()).unwrap_or(1);
     let output_tokens =
         view.max_output_tokens.unwrap_or(PRESUMED_OUTPUT_TOKENS).saturating_mul(choices.max(1));
-    priced(prospect, view.model, body, output_tokens)
+    priced(call, view.model, body, output_tokens)
 }
 
-fn priced(prospect: &Prospect<'_>, model: Option<String>, body: &Value, output_tokens: u64) -> WorstCase {
+fn priced(
+    (prospect, prices): Priceable<'_>,
+    model: Option<String>,
+    body: &Value,
+    output_tokens: u64,
+) -> WorstCase {
     let input_tokens = prospect.body.len() as u64;
     let uncached = TokenUsage {
         uncached_input: Some(input_tokens),
@@ -235,7 +243,7 @@ fn priced(prospect: &Prospect<'_>, model: Option<String>, body: &Value, output_t
     }
     let tier = body["service_tier"].as_str();
     let price = |usage: &TokenUsage| {
-        cost::price(&Billed {
+        prices.price(&Billed {
             provider: prospect.provider.as_str(),
             model: model.as_deref(),
             response_model: None,
@@ -271,8 +279,12 @@ mod tests {
         Prospect { provider, method: "POST", path, body: body.as_bytes(), at_unix_us: NOW }
     }
 
+    fn bound(prospect: &Prospect<'_>) -> WorstCase {
+        worst_case(prospect, &PriceBook::listed())
+    }
+
     fn chat(body: &str) -> WorstCase {
-        worst_case(&prospect(&Provider::OPENAI, "/v1/chat/completions", body))
+        bound(&prospect(&Provider::OPENAI, "/v1/chat/completions", body))
     }
 
     fn at_most(most: WorstCase) -> (Usd, u64, u64) {
@@ -300,7 +312,7 @@ mod tests {
                 r#"{{"model":"claude-sonnet-4-5","max_tokens":1,"messages":[],"{mark}":{{"type":"ephemeral"}}}}"#
             )
         };
-        let cost = |body: &str| at_most(worst_case(&prospect(&Provider::ANTHROPIC, "/v1/messages", body))).0;
+        let cost = |body: &str| at_most(bound(&prospect(&Provider::ANTHROPIC, "/v1/messages", body))).0;
         let (plain, marked) = (body("other_control"), body("cache_control"));
         assert_eq!(plain.len(), marked.len());
         assert!(cost(&marked) > cost(&plain));
@@ -310,13 +322,13 @@ mod tests {
     fn what_is_free_and_what_is_unknown() {
         let of = |method, path| {
             let body = b"{}";
-            worst_case(&Prospect { provider: &Provider::OPENAI, method, path, body, at_unix_us: NOW })
+            bound(&Prospect { provider: &Provider::OPENAI, method, path, body, at_unix_us: NOW })
         };
         assert_eq!(of("GET", "/v1/models"), WorstCase::Free);
         assert_eq!(of("POST", "/v1/messages/count_tokens?beta=true"), WorstCase::Free);
         assert!(matches!(of("POST", "/v1/images/generations"), WorstCase::Unknown { .. }));
         let ollama = Provider::parse("ollama").unwrap();
-        assert_eq!(worst_case(&prospect(&ollama, "/api/chat", r#"{"model":"llama3"}"#)), WorstCase::Free);
+        assert_eq!(bound(&prospect(&ollama, "/api/chat", r#"{"model":"llama3"}"#)), WorstCase::Free);
         let unknown = chat(r#"{"model":"no-such-model","messages":[]}"#);
         assert!(
             matches!(&unknown, WorstCase::Unknown { model: Some(m), why: Unpriced::UnknownModel } if m == "no-such-model")
@@ -329,7 +341,7 @@ mod tests {
             "/v1/embeddings",
             r#"{"model":"text-embedding-3-small","input":"x"}"#,
         );
-        assert_eq!(at_most(worst_case(&embedding)).2, 0);
+        assert_eq!(at_most(bound(&embedding)).2, 0);
     }
 
     #[test]

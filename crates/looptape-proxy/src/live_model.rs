@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use looptape_core::budget::{self, Budget, Prospect, Reservation, Settlement, Spending, UnpricedCalls};
-use looptape_core::cost::{Bound, Cost, Usd, cost};
+use looptape_core::cost::{Bound, Cost, PriceBook, Usd};
 use looptape_core::derive::{self, RequestFacts};
 use looptape_core::exchange::{Answer, Ending, Outcome};
 use looptape_core::headers::RedactedHeaders;
@@ -39,19 +39,25 @@ pub struct LiveOptions {
 
 /// A budget that several models may draw on at once.
 #[derive(Clone, Debug)]
-pub struct SharedBudget(
+pub struct SharedBudget {
     /// A std mutex: held for one sum, never across an await.
-    Arc<Mutex<Budget>>,
-);
+    budget: Arc<Mutex<Budget>>,
+    prices: PriceBook,
+}
 
 impl SharedBudget {
-    pub fn new(limit: Usd, unpriced: UnpricedCalls) -> Self {
-        Self(Arc::new(Mutex::new(Budget::new(limit, unpriced))))
+    pub fn new(limit: Usd, unpriced: UnpricedCalls, prices: PriceBook) -> Self {
+        Self { budget: Arc::new(Mutex::new(Budget::new(limit, unpriced))), prices }
     }
 
     /// What was spent so far.
     pub fn spending(&self) -> Spending {
-        lock(&self.0).spending()
+        lock(&self.budget).spending()
+    }
+
+    /// By which calls are priced.
+    pub fn prices(&self) -> &PriceBook {
+        &self.prices
     }
 }
 
@@ -177,14 +183,15 @@ impl Model for LiveModel {
                 "with the upstream's base URL the path is too long",
             );
         };
-        let most = budget::worst_case(&Prospect {
+        let prospect = Prospect {
             provider: &call.provider,
             method: call.method.as_str(),
             path: &ready.path,
             body: &ready.plain,
             at_unix_us: Moment::now().unix_us,
-        });
-        let reserved = lock(&self.budget.0).reserve(&most);
+        };
+        let most = budget::worst_case(&prospect, &self.budget.prices);
+        let reserved = lock(&self.budget.budget).reserve(&most);
         let mut held = match reserved {
             Ok(reservation) => {
                 Held { budget: self.budget.clone(), reservation, settlement: Settlement::AtLeast(Usd::ZERO) }
@@ -236,7 +243,8 @@ impl Held {
             end_us: 0,
             ending: seen.ending,
         });
-        self.settlement = match cost(&derive::call(request, &outcome), Some(Moment::now().unix_us)) {
+        let call = derive::call(request, &outcome);
+        self.settlement = match self.budget.prices.cost(&call, Some(Moment::now().unix_us)) {
             Cost::Known(price) if price.bound == Bound::Exact => Settlement::Exactly(price.usd()),
             Cost::Known(price) => Settlement::AtLeast(price.usd()),
             Cost::NotBilled => Settlement::Nothing,
@@ -247,7 +255,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        lock(&self.budget.0).settle(self.reservation, self.settlement);
+        lock(&self.budget.budget).settle(self.reservation, self.settlement);
     }
 }
 

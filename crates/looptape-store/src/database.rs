@@ -21,6 +21,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0004_packs.sql")),
     M::up(include_str!("../../../migrations/0005_replays.sql")),
     M::up(include_str!("../../../migrations/0006_recurring_content.sql")),
+    M::up(include_str!("../../../migrations/0007_price_books.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.

@@ -26,8 +26,8 @@ pub use database::{OpenError, open_private};
 pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
 pub use reader::{
-    CallOutline, FindError, OutlineEnd, ReadError, Reader, RecordedTrace, RequestTail, Response, TraceFilter,
-    TraceOrigin, TraceRow, TraceStatus,
+    CallOutline, FindError, ModelInUse, OutlineEnd, ReadError, Reader, RecordedTrace, RequestTail, Response,
+    TraceFilter, TraceOrigin, TraceRow, TraceStatus,
 };
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,

@@ -3,6 +3,7 @@
 use crate::*;
 use bytes::Bytes;
 use looptape_core::assembly::Timing;
+use looptape_core::cost::PriceBook;
 use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
@@ -683,4 +684,105 @@ fn recordings_and_replays_are_told_apart() {
     assert_eq!(listed(TraceOrigin::Recordings), ["t1"]);
     assert_eq!(listed(TraceOrigin::Replays), ["r2", "r1"]);
     assert_eq!(listed(TraceOrigin::All), ["r2", "r1", "t1"]);
+}
+
+const PRICED_REQUEST: &[u8] = br#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}"#;
+const PRICED_ANSWER: &[u8] = br#"{"object":"chat.completion","model":"gpt-4o-mini","choices":[],"usage":{"prompt_tokens":1000000,"completion_tokens":0}}"#;
+
+fn listed_usd(reader: &Reader) -> Option<f64> {
+    let row = reader.find(&Selector::parse("t1")).unwrap();
+    reader.ls_row(row).unwrap().cost_usd.map(|usd| usd.as_f64())
+}
+
+fn dollar_book() -> PriceBook {
+    let entry = serde_json::json!({"model": "gpt-4o*", "input": 1.0, "output": 2.0});
+    PriceBook::with(&[serde_json::from_value(entry).unwrap()]).unwrap()
+}
+
+/// A list shows what a trace costs at the prices of today's configuration, whatever it was summed up by.
+#[test]
+fn a_cost_is_made_anew_at_other_prices() {
+    let lab = Lab::new();
+    lab.record(|r| r.begin(begin("t1", PRICED_REQUEST)).finish(answered(&[PRICED_ANSWER])));
+    assert_eq!(listed_usd(&lab.reader()), Some(0.15));
+    let own = lab.reader().priced_by(dollar_book());
+    assert_eq!(listed_usd(&own), Some(1.0));
+    assert_eq!(listed_usd(&own.another().unwrap()), Some(1.0), "another reader has the same prices");
+    let trace = own.load(own.find(&Selector::parse("t1")).unwrap()).unwrap();
+    assert_eq!(trace.measure().metrics.cost_usd.map(|usd| usd.as_f64()), Some(1.0));
+    // Summed up by that book, it is not made anew: the kept figure is the one that is read.
+    let raw = rusqlite::Connection::open(&lab.database).unwrap();
+    raw.execute("UPDATE trace_facts SET prices = ?1, cost_usd = 7", [dollar_book().version()]).unwrap();
+    assert_eq!((listed_usd(&own), listed_usd(&lab.reader())), (Some(7.0), Some(0.15)));
+}
+
+#[test]
+fn the_recorder_sums_up_by_its_prices() {
+    let lab = Lab::new();
+    let mut options = RecorderOptions::new(lab.database.clone(), Arc::new(Patterns::builtin()));
+    options.prices = dollar_book();
+    let (recorder, thread) = Recorder::start(options).unwrap();
+    recorder.begin(begin("t1", PRICED_REQUEST)).finish(answered(&[PRICED_ANSWER]));
+    drop(recorder);
+    thread.finish();
+    let raw = rusqlite::Connection::open(&lab.database).unwrap();
+    let kept: (f64, String) = raw
+        .query_row("SELECT cost_usd, prices FROM trace_facts", [], |r| Ok((r.get(0)?, r.get(1)?)))
+        .unwrap();
+    assert_eq!(kept, (1.0, dollar_book().version().to_owned()));
+}
+
+/// Costs that version 6 kept do not say by which prices they were made.
+#[test]
+fn costs_of_version_6_are_made_anew() {
+    let lab = Lab::new();
+    let old = rusqlite::Connection::open(&lab.database).unwrap();
+    for migration in [
+        include_str!("../../../migrations/0001_traces.sql"),
+        include_str!("../../../migrations/0002_import_times.sql"),
+        include_str!("../../../migrations/0003_trace_environment.sql"),
+        include_str!("../../../migrations/0004_packs.sql"),
+        include_str!("../../../migrations/0005_replays.sql"),
+        include_str!("../../../migrations/0006_recurring_content.sql"),
+    ] {
+        old.execute_batch(migration).unwrap();
+    }
+    old.execute_batch(
+        "INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
+         INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
+           VALUES ('t1', 1, 1, 'record', '{}', '[]', 10, 10);
+         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0);
+         PRAGMA user_version = 6",
+    )
+    .unwrap();
+    old.execute(
+        "INSERT INTO trace_facts VALUES (1, ?1, 1, 1, 0, 1, 0, 7, 99.0, 0)",
+        [looptape_core::facts::DERIVATION],
+    )
+    .unwrap();
+    drop(old);
+    assert_eq!(listed_usd(&lab.reader()), None, "it has no calls");
+}
+
+#[test]
+fn models_in_use_are_those_that_were_called() {
+    let lab = Lab::new();
+    lab.record(|r| {
+        r.begin(begin("t1", PRICED_REQUEST)).finish(answered(&[PRICED_ANSWER]));
+        r.begin(begin("t2", PRICED_REQUEST)).finish(answered(&[PRICED_ANSWER]));
+        r.begin(begin("t2", br#"{"model":"nobody-knows","messages":[]}"#)).finish(answered(&[b"{}"]));
+    });
+    let t1 = lab.find("t1").unwrap().key;
+    lab.record(|r| {
+        open_replay(r, "child", t1);
+        let at = Moment::now().mono_us;
+        r.repeat(repeated("child", RecordedCallRef { trace: t1, seq: 0 })).finish_as_recorded(RepeatedEnd {
+            head_mono_us: at,
+            end_mono_us: at,
+            chunks: Vec::new(),
+        });
+    });
+    let models = lab.reader().models_in_use().unwrap();
+    let got: Vec<_> = models.iter().map(|m| (m.called.as_deref(), m.calls, m.input_tokens)).collect();
+    assert_eq!(got, [(Some("gpt-4o-mini"), 2, Some(2_000_000)), (Some("nobody-knows"), 1, None)]);
 }

@@ -10,6 +10,7 @@ mod library;
 mod ls;
 mod matching;
 mod models;
+mod prices;
 mod prune;
 mod record;
 mod replay;
@@ -25,6 +26,7 @@ mod verify;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
+pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
 pub(crate) use show::StepDetail;
 pub(crate) use sources::AskedModel;
@@ -60,6 +62,7 @@ enum Verb {
     Show(show::Args),
     Diff(diff::Args),
     Stats(stats::Args),
+    Prices(prices::Args),
     Import(import::Args),
     Learn(learn::Args),
     Verify(verify::Args),
@@ -80,6 +83,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Show(args) => show::run(global, &args),
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
+        Verb::Prices(args) => prices::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Learn(args) => learn::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),

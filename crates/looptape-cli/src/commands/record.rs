@@ -15,7 +15,7 @@ use looptape_proxy::guard::Guard;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
-use looptape_store::{Durability, Moment, Reader, Recorder, RecorderReport, Selector, Source, TraceSpec};
+use looptape_store::{Durability, Moment, Recorder, RecorderReport, Selector, Source, TraceSpec};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -234,7 +234,7 @@ fn finish(global: &Global, id: &TraceId, run: &Recorded) -> anyhow::Result<Exit>
 }
 
 fn summary(global: &Global, id: &TraceId) -> anyhow::Result<String> {
-    let reader = Reader::open(&global.database()?)?;
+    let reader = global.reader()?;
     let row = reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?;
     Ok(render::recorded::summary(&reader.load(row)?))
 }

@@ -195,7 +195,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     };
     let trace = reader.load(find(&reader, name)?)?;
-    let plan = args.sources.plan()?;
+    let plan = args.sources.plan(reader.prices())?;
     let replay = AgentReplay { global, args, config: &config, reader: &reader, trace: &trace };
     if !args.models.models.is_empty() {
         return with_models(&replay, plan.as_ref());
@@ -225,7 +225,7 @@ fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let plan = args.sources.plan()?;
+    let plan = args.sources.plan(reader.prices())?;
     let over = (global, config, reader);
     if let Some(listen) = args.listen.address() {
         if plan.is_some() {

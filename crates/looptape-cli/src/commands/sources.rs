@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::exit::UsageError;
 use anyhow::Context;
 use looptape_core::budget::{Spending, UnpricedCalls};
-use looptape_core::cost::{self, Usd};
+use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::facts::{CallFacts, CallKind};
@@ -194,9 +194,9 @@ impl SourceArgs {
     }
 
     /// Who is to be asked, and how much that may cost; `None` if nobody is.
-    pub(crate) fn plan(&self) -> anyhow::Result<Option<ModelPlan<'_>>> {
+    pub(crate) fn plan(&self, prices: &PriceBook) -> anyhow::Result<Option<ModelPlan<'_>>> {
         let unpriced = if self.allow_unpriced { UnpricedCalls::Allowed } else { UnpricedCalls::Refused };
-        let budget = SharedBudget::new(self.max_usd.unwrap_or_default(), unpriced);
+        let budget = SharedBudget::new(self.max_usd.unwrap_or_default(), unpriced, prices.clone());
         let plan = |kind| ModelPlan { args: self, kind, budget, model: self.model.clone() };
         Ok(self.asked()?.map(plan))
     }
@@ -272,7 +272,8 @@ impl ModelPlan<'_> {
         providers.sort();
         providers.dedup();
         if let (Some(model), false) = (&self.model, self.args.allow_unpriced) {
-            providers.iter().try_for_each(|provider| must_have_price(provider, model))?;
+            let prices = self.budget.prices();
+            providers.iter().try_for_each(|provider| must_have_price(prices, provider, model))?;
         }
         let plain: Vec<_> =
             exchanges.iter().map(|exchange| (plain_request(exchange), plain_answer(exchange))).collect();
@@ -295,11 +296,11 @@ impl ModelPlan<'_> {
     }
 }
 
-fn must_have_price(provider: &Provider, model: &str) -> anyhow::Result<()> {
-    if cost::has_price(provider.as_str(), model) {
+fn must_have_price(prices: &PriceBook, provider: &Provider, model: &str) -> anyhow::Result<()> {
+    if prices.has_price(provider.as_str(), model) {
         return Ok(());
     }
-    let nearest = cost::models_like(provider.as_str(), model);
+    let nearest = prices.models_like(provider.as_str(), model);
     let nearest =
         if nearest.is_empty() { String::new() } else { format!(" Nearest: {}.", nearest.join(", ")) };
     let message = format!(

@@ -5,7 +5,7 @@ use super::client::Client;
 use super::{Recording, Sent, Stop};
 use anyhow::Context;
 use indicatif::ProgressBar;
-use looptape_core::cost::{Cost, Usd};
+use looptape_core::cost::{Cost, PriceBook, Usd};
 use looptape_core::metrics::{CostSum, Sample, TraceMetrics, Window, WindowBasis, stats};
 use looptape_core::replay::Summary;
 use looptape_core::replay::driven::{self, DrivenRun, RefusedTrace};
@@ -108,7 +108,7 @@ where
             let client = Client::new(http.clone(), format!("http://{}", server.running.address()));
             let sending = job(client.clone(), recording.clone(), stop.clone());
             let label = recording.label.clone();
-            under_way.spawn(one(server, client, (place, label, run), sending));
+            under_way.spawn(one(server, client, (place, label, run), reader.prices().clone(), sending));
         }
     }
     while let Some(one) = under_way.join_next().await {
@@ -148,6 +148,7 @@ async fn one<T>(
     server: Answering,
     client: Client,
     (place, trace, run): (usize, String, u32),
+    prices: PriceBook,
     sending: impl Future<Output = anyhow::Result<Sent<T>>>,
 ) -> anyhow::Result<Ended<T>> {
     let sent = sending.await;
@@ -161,7 +162,7 @@ async fn one<T>(
         run,
         child,
         coverage,
-        metrics: driven::measure(facts, ended_us, started_unix_us),
+        metrics: driven::measure(facts, ended_us, started_unix_us, &prices),
         started_unix_us,
         ended_unix_us: started_unix_us.saturating_add(ended_us),
         replay,

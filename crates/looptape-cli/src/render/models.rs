@@ -2,7 +2,8 @@
 
 use super::figures::{count, duration};
 use super::style::{Style, Tone};
-use super::terminal_text::{escape, fit, fit_right, width};
+use super::table;
+use super::terminal_text::escape;
 use looptape_core::metrics::Ms;
 use looptape_core::replay::comparison::{ModelComparison, ModelFigures, ModelRow, Verdict};
 
@@ -10,31 +11,18 @@ const TITLES: [&str; 9] =
     ["model", "verdict", "ended", "steps", "tokens in", "out", "cost", "time", "loops/min"];
 /// Columns that are read from the left; figures are read from the right.
 const WORDS: usize = 3;
-/// What a model's name or a way to end may take.
-const WIDEST: usize = 40;
 
 /// A line for each model, in the order in which they were named.
 pub(crate) fn table(comparison: &ModelComparison, style: Style) -> String {
     let rows: Vec<[String; 9]> = comparison.models.iter().map(cells).collect();
-    let column = |at: usize| rows.iter().map(move |row| width(&row[at])).max().unwrap_or(0);
-    let widths: Vec<usize> =
-        TITLES.iter().enumerate().map(|(at, title)| column(at).max(width(title)).min(WIDEST)).collect();
-    let line = |cells: &[String]| {
-        let cell = |(at, text): (usize, &String)| match at < WORDS {
-            true => fit(text, widths[at]),
-            false => fit_right(text, widths[at]),
-        };
-        let cells: Vec<String> = cells.iter().enumerate().map(cell).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    let mut out = style.paint(Tone::Quiet, &line(&TITLES.map(str::to_owned))) + "\n";
-    for (row, model) in rows.iter().zip(&comparison.models) {
+    let mut lines = table::lines(TITLES, WORDS, &rows).into_iter();
+    let mut out = style.paint(Tone::Quiet, &lines.next().unwrap_or_default()) + "\n";
+    for (line, model) in lines.zip(&comparison.models) {
         let tone = match model.verdict {
             Verdict::Pass { .. } => Some(Tone::Good),
             Verdict::Fail { .. } | Verdict::Broken { .. } => Some(Tone::Bad),
             Verdict::NotAsked => None,
         };
-        let line = line(row);
         out += &tone.map_or(line.clone(), |tone| style.paint(tone, &line));
         out.push('\n');
     }

@@ -12,13 +12,14 @@ mod tests;
 mod wording;
 
 use super::figures::{duration, percent, plural};
+use super::prices::why_unpriced;
 use super::style::{Style, Tone};
 use super::terminal_text::{escape, fit, fit_right};
 use crate::trace_view::Shown;
 use bar::Bar;
 use column::{Column, NARROW_FIGURES, WIDE_FIGURES};
 use looptape_core::assembly::LoopOutcome;
-use looptape_core::cost::{Unpriced, Usd};
+use looptape_core::cost::Usd;
 use looptape_core::metrics::{Ms, TimeSplit};
 use looptape_core::view::{AttemptView, EntryKind, EntryView, TraceStatus, TraceView};
 use wording::{ending, indented, mark, number, what};
@@ -133,21 +134,10 @@ fn footer(view: &TraceView, style: Style) -> Vec<String> {
     }
     lines.extend(metrics.cost_unknown.iter().map(|unknown| {
         let model = unknown.model.as_deref().map_or("no model named".to_owned(), escape);
-        let why = unpriced(unknown.why);
+        let why = why_unpriced(unknown.why);
         style.paint(Tone::Warning, &format!("cost unknown: step {} ({model}): {why}", unknown.step.0))
     }));
     lines
-}
-
-fn unpriced(why: Unpriced) -> &'static str {
-    match why {
-        Unpriced::NoUsage => "the provider reported no usage",
-        Unpriced::NoModel => "neither request nor answer names a model",
-        Unpriced::UnknownModel => "the price list does not have this model",
-        Unpriced::AmbiguousModel => "several providers offer it, at different prices",
-        Unpriced::LocalModel => "it runs on this machine, without a price",
-        Unpriced::OtherModalities => "audio or image tokens are billed apart",
-    }
 }
 
 /// Where the time went: the parts sum to the trace's duration.

@@ -1,14 +1,15 @@
 //! What calls would have cost, had they used other tokens or another model.
 
 use super::bill::Bill;
-use crate::cost::{Cost, LeafCosts, Usd, cost};
+use crate::cost::{Cost, LeafCosts, PriceBook, Usd};
 use crate::facts::{AttemptState, CallFacts};
-use crate::usage::{LeafTokens, TokenUsage};
+use crate::usage::LeafTokens;
 use serde_json::Value;
 
 /// Prices of the time of a trace.
 #[derive(Clone, Copy, Debug)]
 pub struct Pricing<'a> {
+    pub book: &'a PriceBook,
     /// The wall-clock time of the trace's 0, by which prices are dated.
     pub started_unix_us: Option<i64>,
     pub facts: &'a [CallFacts],
@@ -18,12 +19,12 @@ impl Pricing<'_> {
     /// A call's list price for these tokens; `None` if it is not known.
     pub(super) fn list_price(&self, fact: &CallFacts, tokens: LeafTokens) -> Option<LeafCosts> {
         let hypothetical = CallFacts {
-            usage: TokenUsage { ..tokens.to_usage(without_billed_units(fact.usage.raw.as_ref())) },
+            usage: tokens.to_usage(without_billed_units(fact.usage.raw.as_ref())),
             stated_cost_usd: None,
             state: AttemptState::Complete,
             ..fact.clone()
         };
-        match cost(&hypothetical, self.started_unix_us) {
+        match self.book.cost(&hypothetical, self.started_unix_us) {
             Cost::Known(price) => Some(price.by_leaf),
             Cost::NotBilled | Cost::Unknown(_) => None,
         }

@@ -1,63 +1,68 @@
 //! Finding the listed price of a call: at its provider, or else by the model's name alone.
 
+use super::entries::is_ordinary;
 use super::leaves::input_total;
-use super::rates::{self, Found, Query};
-use super::{Billed, Unpriced};
+use super::rates::{self, Found, Query, Rates};
+use super::{Billed, PRICE_VERSION, Unpriced};
+use std::borrow::Cow;
 
 /// Later than every dated price in the file.
 const NEWEST_UNIX_US: i64 = 4_102_444_800_000_000;
 
-/// A listed price, and what should be known about how it was found.
-pub(super) struct Listed {
-    pub(super) found: Found,
-    pub(super) notes: Vec<String>,
+/// The rates that hold for a call, and where they come from.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Applied {
+    pub(super) rates: Rates,
+    /// In words.
+    pub(super) source: String,
+    pub(super) version: Cow<'static, str>,
 }
 
-impl Listed {
-    pub(super) fn find(billed: &Billed<'_>) -> Result<Self, Unpriced> {
-        let own = price_file_provider(billed.provider);
-        let mut models = [billed.response_model, billed.model];
-        if own == Some("aws") {
-            // What is invoked has its price by region; the answer names the model without it.
-            models.reverse();
-        }
-        let models = models.into_iter().flatten().map(|model| model.trim_start_matches("models/"));
-        let models: Vec<&str> = models.collect();
-        let (first, rest) = models.split_first().ok_or(Unpriced::NoModel)?;
-        let mut notes = Vec::new();
-        if billed.at_unix_us.is_none() {
-            notes.push("undated: newest prices".to_owned());
-        }
-        let query = Query {
-            provider_id: None,
-            model: first,
-            service_tier: billed.service_tier,
-            at_unix_us: billed.at_unix_us.unwrap_or(NEWEST_UNIX_US),
-            input_tokens: input_total(billed.usage),
-        };
-        let with_model = |model| Query { model, ..query };
-        let all = || std::iter::once(first).chain(rest);
-        let at_provider = own.and_then(|id| {
-            all().find_map(|model| Query { provider_id: Some(id), ..with_model(model) }.look_up_with_query())
-        });
-        let (found, query) = match at_provider {
-            Some(found) => found,
-            None if billed.provider == "ollama" => return Err(Unpriced::LocalModel),
-            None => {
-                let found = all().map(|model| by_name(&with_model(model))).reduce(Result::or);
-                notes.push("by model name".to_owned());
-                found.unwrap_or(Err(Unpriced::NoModel))?
-            }
-        };
-        notes.extend(unlisted_tier(&query, &found));
-        Ok(Self { found, notes })
+/// The listed rates for a call.
+pub(super) fn find(billed: &Billed<'_>) -> Result<Applied, Unpriced> {
+    let own = price_file_provider(billed.provider);
+    let mut models: Vec<&str> = billed.models().collect();
+    if own == Some("aws") {
+        // What is invoked has its price by region; the answer names the model without it.
+        models.reverse();
     }
-
-    /// Where the price comes from, in words.
-    pub(super) fn source(&self) -> String {
-        let notes: String = self.notes.iter().map(|note| format!(", {note}")).collect();
-        format!("genai-prices ({}/{}{notes})", self.found.provider_id, self.found.model_id)
+    let (first, rest) = models.split_first().ok_or(Unpriced::NoModel)?;
+    let mut notes = Vec::new();
+    if billed.at_unix_us.is_none() {
+        notes.push("undated: newest prices".to_owned());
     }
+    let query = Query {
+        provider_id: None,
+        model: first,
+        service_tier: billed.service_tier,
+        at_unix_us: billed.at_unix_us.unwrap_or(NEWEST_UNIX_US),
+        input_tokens: input_total(billed.usage),
+    };
+    let with_model = |model| Query { model, ..query };
+    let all = || std::iter::once(first).chain(rest);
+    let at_provider = own.and_then(|id| {
+        all().find_map(|model| Query { provider_id: Some(id), ..with_model(model) }.look_up_with_query())
+    });
+    let (found, query) = match at_provider {
+        Some(found) => found,
+        None if billed.provider == "ollama" => return Err(Unpriced::LocalModel),
+        None => {
+            let found = all().map(|model| by_name(&with_model(model))).reduce(Result::or);
+            notes.push("by model name".to_owned());
+            found.unwrap_or(Err(Unpriced::NoModel))?
+        }
+    };
+    notes.extend(unlisted_tier(&query, &found));
+    let mut rates = found.rates;
+    if let Some(rate) = found.one_hour_write_by_rule() {
+        rates.cache_write_1h = rate;
+        if billed.usage.cache_write_1h.is_some_and(|tokens| tokens > 0) {
+            notes.push("1 h cache writes at 2 x input".to_owned());
+        }
+    }
+    let notes: String = notes.iter().map(|note| format!(", {note}")).collect();
+    let source = format!("genai-prices ({}/{}{notes})", found.provider_id, found.model_id);
+    Ok(Applied { rates, source, version: Cow::Borrowed(PRICE_VERSION) })
 }
 
 impl<'a> Query<'a> {
@@ -90,6 +95,13 @@ fn by_name<'a>(query: &Query<'a>) -> Result<(Found, Query<'a>), Unpriced> {
     }
 }
 
+/// The providers that the price file lists a model under.
+pub(super) fn offered_by(model: &str, at_unix_us: i64) -> Vec<String> {
+    let model = model.trim_start_matches("models/");
+    let query = |id| Query { provider_id: Some(id), model, service_tier: None, at_unix_us, input_tokens: 1 };
+    rates::provider_ids().filter(|id| query(id).look_up().is_some()).map(str::to_owned).collect()
+}
+
 /// The price file's id for one of looptape's provider names.
 fn price_file_provider(name: &str) -> Option<&'static str> {
     let id = match name {
@@ -107,9 +119,8 @@ fn price_file_provider(name: &str) -> Option<&'static str> {
 /// other names are the ordinary price.
 fn unlisted_tier(query: &Query<'_>, found: &Found) -> Option<String> {
     let tier = query.service_tier?;
-    let ordinary = matches!(tier, "default" | "standard" | "on_demand" | "auto");
     let same = || Query { service_tier: None, ..*query }.look_up().is_some_and(|f| f.rates == found.rates);
-    (!ordinary && same()).then(|| format!("tier {tier:?} not listed: standard prices"))
+    (!is_ordinary(tier) && same()).then(|| format!("tier {tier:?} not listed: standard prices"))
 }
 
 /// The models of a provider whose names are most like `model`, at most three.

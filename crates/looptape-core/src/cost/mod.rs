@@ -1,24 +1,32 @@
 //! Cost: what a call cost in US dollars, by token leaf, with where the price comes from.
 //!
 //! Invariants: the leaves sum to the total exactly; a cost that is not known is [`Cost::Unknown`] with its
-//! reason, never 0; a provider's own figure (OpenRouter) beats a computed one; every computed price carries
-//! [`PRICE_VERSION`]. Prices are those of the day of the call.
+//! reason, never 0; a provider's own figure (OpenRouter) beats a computed one; every computed price carries its
+//! source and version. Prices are those of the day of the call. Whoever prices is given a [`PriceBook`].
 //!
-//! What this does not do: read overrides, fetch prices, or guess an open-weights model's price at a host
-//! that the price file does not know.
+//! What this does not do: read files, fetch prices, or guess an open-weights model's price at a host that the
+//! price file does not know.
 
+#[cfg(test)]
+mod bills;
+mod book;
+mod entries;
 mod leaves;
 mod listed;
+mod quote;
 mod rates;
 #[cfg(test)]
 mod tests;
 mod usd;
 
-use crate::facts::{AttemptState, CallFacts, CallKind};
 use crate::usage::TokenUsage;
 use serde::Serialize;
+use std::borrow::Cow;
 
+pub use book::PriceBook;
+pub use entries::{PriceEntry, PriceEntryError, TierEntry};
 pub use leaves::LeafCosts;
+pub use quote::{LeafRates, Quote, Quoted, RateStep, TierQuote};
 pub use usd::{Usd, UsdDelta};
 
 /// The price file's version: it is embedded in the crate of this version and has none of its own.
@@ -41,8 +49,9 @@ pub struct Price {
     pub bound: Bound,
     /// Where the price comes from, in words: `genai-prices (openai/gpt-4o-mini)`.
     pub source: String,
-    /// [`PRICE_VERSION`]; `None` where the provider stated the cost.
-    pub version: Option<&'static str>,
+    /// [`PRICE_VERSION`], or that of the book where it has a price of the user's own; `None` where the provider
+    /// stated the cost.
+    pub version: Option<Cow<'static, str>>,
 }
 
 /// Whether a figure is all of it.
@@ -61,7 +70,7 @@ pub enum Unpriced {
     NoUsage,
     /// Neither request nor answer names a model.
     NoModel,
-    /// The price file does not know this model.
+    /// The price file does not know this model, and no entry of the user's own states its input and output.
     UnknownModel,
     /// Several providers offer this model at different prices, and this provider is not one of them.
     AmbiguousModel,
@@ -85,82 +94,26 @@ pub struct Billed<'a> {
     pub stated_usd: Option<f64>,
 }
 
-/// The cost of every call; `started_unix_us` is the wall-clock time of the trace's 0, if it is known.
-pub fn costs(facts: &[CallFacts], started_unix_us: Option<i64>) -> Vec<Cost> {
-    facts.iter().map(|fact| cost(fact, started_unix_us)).collect()
-}
-
-/// The cost of one call, failed ones included: an attempt that used tokens is paid whatever became of it.
-/// Only model calls are priced; for others the cost is unknown.
-pub fn cost(fact: &CallFacts, started_unix_us: Option<i64>) -> Cost {
-    let used = fact.usage.is_known() || fact.stated_cost_usd.is_some();
-    let refused = fact.status.is_some_and(|status| status >= 400);
-    if !used && (refused || fact.state == AttemptState::UpstreamUnreachable) {
-        return Cost::NotBilled;
-    }
-    if fact.kind == CallKind::Other && fact.stated_cost_usd.is_none() {
-        return Cost::Unknown(Unpriced::NoUsage);
-    }
-    let price = price(&Billed {
-        provider: fact.provider.as_str(),
-        model: fact.model.as_deref(),
-        response_model: fact.response_model.as_deref(),
-        usage: &fact.usage,
-        service_tier: fact.service_tier.as_deref(),
-        at_unix_us: started_unix_us.map(|start| start.saturating_add(fact.sent_us)),
-        stated_usd: fact.stated_cost_usd,
-    });
-    match price {
-        Ok(mut price) => {
-            if fact.state != AttemptState::Complete {
-                price.bound = Bound::AtLeast;
-            }
-            Cost::Known(price)
+impl<'a> Billed<'a> {
+    /// A usage at the newest prices.
+    pub fn undated(provider: &'a str, model: &'a str, usage: &'a TokenUsage) -> Self {
+        let model = Some(model);
+        Self {
+            provider,
+            model,
+            response_model: None,
+            usage,
+            service_tier: None,
+            at_unix_us: None,
+            stated_usd: None,
         }
-        Err(why) => Cost::Unknown(why),
     }
-}
 
-/// The price of one usage.
-pub fn price(billed: &Billed<'_>) -> Result<Price, Unpriced> {
-    if let Some(other) = billed.stated_usd.and_then(Usd::from_f64) {
-        let by_leaf = LeafCosts { other, ..LeafCosts::default() };
-        let source = format!("stated by {}", billed.provider);
-        return Ok(Price { by_leaf, bound: Bound::Exact, source, version: None });
+    /// Names under which a price is looked for: the answer's before the request's.
+    fn models(&self) -> impl DoubleEndedIterator<Item = &'a str> {
+        let models = [self.response_model, self.model];
+        models.into_iter().flatten().map(|model| model.trim_start_matches("models/"))
     }
-    if !billed.usage.is_known() {
-        return Err(Unpriced::NoUsage);
-    }
-    if leaves::has_other_modalities(billed.usage.raw.as_ref()) {
-        return Err(Unpriced::OtherModalities);
-    }
-    let mut listed = listed::Listed::find(billed)?;
-    let one_hour_tokens = billed.usage.cache_write_1h.unwrap_or(0);
-    if let Some(rate) = listed.found.one_hour_write_by_rule().filter(|_| one_hour_tokens > 0) {
-        listed.found.rates.cache_write_1h = rate;
-        listed.notes.push("1 h cache writes at 2 x input".to_owned());
-    }
-    Ok(Price {
-        by_leaf: LeafCosts::of(billed.usage, &listed.found.rates),
-        bound: leaves::bound(billed.usage),
-        source: listed.source(),
-        version: Some(PRICE_VERSION),
-    })
-}
-
-/// Whether calls of a model can be priced.
-pub fn has_price(provider: &str, model: &str) -> bool {
-    let usage = TokenUsage { uncached_input: Some(1), input_total: Some(1), ..TokenUsage::default() };
-    let (response_model, service_tier, at_unix_us, stated_usd) = (None, None, None, None);
-    let model = Some(model);
-    let usage = &usage;
-    let billed = Billed { provider, model, response_model, usage, service_tier, at_unix_us, stated_usd };
-    matches!(price(&billed), Ok(_) | Err(Unpriced::LocalModel))
-}
-
-/// The names of models that can be priced and that are most like this one.
-pub fn models_like(provider: &str, model: &str) -> Vec<String> {
-    listed::models_like(provider, model)
 }
 
 impl Price {

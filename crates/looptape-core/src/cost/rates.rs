@@ -154,8 +154,21 @@ impl Query<'_> {
 }
 
 impl Rates {
+    pub(super) fn times(&self, factor: f64) -> Self {
+        Self {
+            uncached_input: self.uncached_input * factor,
+            cache_read: self.cache_read * factor,
+            cache_write_5m: self.cache_write_5m * factor,
+            cache_write_1h: self.cache_write_1h * factor,
+            output_visible: self.output_visible * factor,
+            reasoning: self.reasoning * factor,
+            per_call_usd: self.per_call_usd * factor,
+            web_search_thousand_usd: self.web_search_thousand_usd * factor,
+        }
+    }
+
     /// Whether they differ in nothing but rounding.
-    fn nearly_equal(&self, other: &Self) -> bool {
+    pub(super) fn nearly_equal(&self, other: &Self) -> bool {
         let all = |r: &Self| {
             [
                 r.uncached_input,

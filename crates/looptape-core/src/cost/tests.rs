@@ -1,5 +1,6 @@
 use super::*;
 use crate::assembly::example::{Example, call};
+use crate::facts::{AttemptState, CallFacts};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -31,6 +32,14 @@ fn billed<'a>(provider: &'a str, model: &'a str, usage: &'a TokenUsage) -> Bille
         at_unix_us: NOVEMBER,
         stated_usd: None,
     }
+}
+
+fn price(billed: &Billed<'_>) -> Result<Price, Unpriced> {
+    PriceBook::listed().price(billed)
+}
+
+fn cost(fact: &CallFacts, started_unix_us: Option<i64>) -> Cost {
+    PriceBook::listed().cost(fact, started_unix_us)
 }
 
 fn usd(billed: &Billed<'_>) -> f64 {
@@ -254,4 +263,132 @@ proptest! {
         let expected = genai_prices::calculate(&request).unwrap().total_price;
         prop_assert!((got.usd().as_f64() - expected).abs() < 1e-9, "{} != {}", got.usd().as_f64(), expected);
     }
+}
+
+fn entry(json: serde_json::Value) -> PriceEntry {
+    serde_json::from_value(json).unwrap()
+}
+
+fn book(entries: &[serde_json::Value]) -> PriceBook {
+    PriceBook::with(&entries.iter().cloned().map(entry).collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn own_prices_come_before_listed_ones_and_say_so() {
+    let used = usage([1_000_000, 1_000_000, 0, 0, 1_000_000, 1_000_000]);
+    let own = book(&[
+        json!({"model": "gpt-4o*", "input": 1.0, "output": 2.0}),
+        json!({"provider": "my-*", "model": "llama*", "input": 0.5, "output": 0.7}),
+        json!({"model": "o3", "factor": 0.8}),
+    ]);
+    let priced = |provider, model| own.price(&billed(provider, model, &used)).unwrap();
+    // 1 + 1.25 (listed: the entry states no price for cache reads) + 2 + 2
+    let listed_rest = priced("openai", "gpt-4o");
+    assert_eq!(listed_rest.usd().as_f64(), 6.25);
+    assert_eq!(
+        listed_rest.source,
+        "looptape.toml [[prices]] 1 (*/gpt-4o*), else genai-prices (openai/gpt-4o)"
+    );
+    // No listed price: cached tokens cost what input costs. 0.5 + 0.5 + 0.7 + 0.7
+    let alone = priced("my-host", "llama-9");
+    assert_eq!(
+        (alone.usd().as_f64(), alone.source.as_str()),
+        (2.4, "looptape.toml [[prices]] 2 (my-*/llama*)")
+    );
+    // o3: 0.8 x (2 + 0.5 + 8 + 8)
+    let discounted = priced("openai", "o3");
+    assert_eq!(discounted.usd().as_f64(), 14.8);
+    assert_eq!(discounted.source, "looptape.toml [[prices]] 3 (*/o3): 0.8 x genai-prices (openai/o3)");
+    let listed = priced("openai", "gpt-5");
+    assert_eq!(listed.version.as_deref(), Some(PRICE_VERSION));
+    assert_eq!(discounted.version.as_deref(), Some(own.version()));
+    assert!(own.version().starts_with(&format!("{PRICE_VERSION} + looptape.toml ")), "{}", own.version());
+    let stated = Billed { stated_usd: Some(0.5), ..billed("openai", "gpt-4o", &used) };
+    assert_eq!(own.price(&stated).unwrap().usd().as_f64(), 0.5, "what was really charged comes first");
+}
+
+#[test]
+fn a_book_is_named_by_what_is_in_it() {
+    let one = json!({"model": "m", "input": 1.0, "output": 1.0});
+    let other = json!({"model": "m", "input": 1.0, "output": 1.5});
+    assert_eq!(book(std::slice::from_ref(&one)).version(), book(std::slice::from_ref(&one)).version());
+    assert_ne!(book(&[one]).version(), book(&[other]).version());
+    assert_eq!(book(&[]).version(), PRICE_VERSION);
+}
+
+#[test]
+fn own_prices_hold_for_their_dates_tiers_and_input() {
+    let used = usage([1_000_000, 0, 0, 0, 0, 0]);
+    let own = book(&[
+        json!({"model": "m", "input": 1.0, "output": 1.0}),
+        json!({"model": "m", "input": 2.0, "output": 1.0, "from": "2026-06-01", "until": "2026-12-01"}),
+        json!({"model": "m", "input": 3.0, "output": 1.0, "service_tier": "Priority"}),
+        json!({"model": "n", "input": 1.0, "output": 1.0, "tiers": [{"above": 200_000, "input": 4.0}, {"above": 2_000_000, "input": 9.0}]}),
+        json!({"model": "s", "input": 5.0, "output": 1.0, "service_tier": "standard"}),
+    ]);
+    let dollars = |b: Billed<'_>| own.price(&b).unwrap().usd().as_f64();
+    let m = billed("host", "m", &used);
+    let day = |text: &str| Some(text.parse::<jiff::Timestamp>().unwrap().as_microsecond());
+    assert_eq!(dollars(Billed { at_unix_us: day("2026-05-31T23:59:59Z"), ..m }), 1.0);
+    assert_eq!(dollars(Billed { at_unix_us: day("2026-06-01T00:00:00Z"), ..m }), 2.0);
+    assert_eq!(dollars(Billed { at_unix_us: day("2026-12-01T00:00:00Z"), ..m }), 1.0);
+    assert_eq!(dollars(Billed { at_unix_us: None, ..m }), 1.0, "undated: what has ended is passed over");
+    assert_eq!(dollars(Billed { service_tier: Some("priority"), ..m }), 3.0, "the last that holds counts");
+    assert_eq!(dollars(billed("host", "n", &used)), 4.0);
+    assert_eq!(dollars(billed("host", "n", &usage([200_000, 0, 0, 0, 0, 0]))), 0.2);
+    let s = billed("host", "s", &used);
+    assert_eq!(dollars(Billed { service_tier: Some("on_demand"), ..s }), 5.0);
+    assert_eq!(own.price(&Billed { service_tier: Some("flex"), ..s }).unwrap_err(), Unpriced::UnknownModel);
+}
+
+#[test]
+fn an_entry_that_says_too_little_leaves_a_cost_unknown() {
+    let used = usage([10, 0, 0, 0, 1, 0]);
+    for said in [json!({"model": "m", "input": 1.0}), json!({"model": "m", "factor": 0.5})] {
+        let own = book(&[said]);
+        assert_eq!(own.price(&billed("host", "m", &used)).unwrap_err(), Unpriced::UnknownModel);
+        let quote = own.quote(Quoted { provider: Some("host"), model: "m", at_unix_us: 0 });
+        assert_eq!(quote.incomplete_entries, ["1 (*/m)"]);
+    }
+    let local = book(&[json!({"provider": "ollama", "model": "*", "input": 0.0, "output": 0.0})]);
+    assert_eq!(local.price(&billed("ollama", "llama3", &used)).unwrap().usd(), Usd::ZERO);
+}
+
+#[test]
+fn a_quote_shows_what_is_applied() {
+    let own = book(&[json!({"model": "gpt-5.4", "service_tier": "scale", "factor": 0.9})]);
+    let at = NOVEMBER.unwrap();
+    let quote = own.quote(Quoted { provider: Some("openai"), model: "gpt-5.4", at_unix_us: at });
+    let shown: Vec<String> = quote
+        .tiers
+        .iter()
+        .flat_map(|tier| {
+            let name = tier.service_tier.as_deref().unwrap_or("standard");
+            let line = |step: &RateStep| {
+                let rates = step.usd_per_million;
+                format!(
+                    "{name} >{}: {} {} {}",
+                    step.input_tokens_above, rates.uncached_input, rates.cache_read, rates.output_visible
+                )
+            };
+            tier.by_input.iter().map(line).collect::<Vec<_>>()
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    standard >0: 2.5 0.25 15
+    standard >272000: 5 0.5 22.5
+    batch >0: 1.25 0.13 7.5
+    batch >272000: 2.5 0.25 11.25
+    fast >0: 5 0.5 30
+    flex >0: 1.25 0.13 7.5
+    flex >272000: 2.5 0.25 11.25
+    priority >0: 5 0.5 30
+    scale >0: 2.25 0.225 13.5
+    scale >272000: 4.5 0.45 20.25
+    ");
+    let unknown = own.quote(Quoted { provider: Some("openai"), model: "gpt-99", at_unix_us: at });
+    assert_eq!((unknown.unpriced, unknown.tiers.len()), (Some(Unpriced::UnknownModel), 0));
+    assert!(!unknown.nearest.is_empty());
+    let ambiguous = own.quote(Quoted { provider: None, model: "llama-3.3-70b", at_unix_us: at });
+    assert!(ambiguous.listed_at.contains(&"cerebras".to_owned()), "{ambiguous:?}");
 }

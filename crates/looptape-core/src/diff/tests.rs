@@ -1,6 +1,7 @@
 use super::*;
 use crate::TraceId;
 use crate::assembly::TraceSpan;
+use crate::cost::PriceBook;
 use crate::derive;
 use crate::exchange::{Answer, Ending, Outcome};
 use crate::facts::CallFacts;
@@ -208,7 +209,7 @@ fn recorded_calls(wire: Wire, mut calls: Vec<Call>) -> Recorded {
             (wire.decode_request(path, request), answer)
         })
         .collect();
-    let measured = Measured::of(&facts, TraceSpan::closed(60_000_000), None);
+    let measured = Measured::of(&facts, TraceSpan::closed(60_000_000), None, &PriceBook::listed());
     let content = |seq: u32| {
         let (request, answer) = &decoded[seq as usize];
         CallContent {

@@ -2,7 +2,7 @@
 
 use super::{TraceMetrics, trace};
 use crate::assembly::{Assembly, TraceSpan, assemble};
-use crate::cost::{Cost, cost};
+use crate::cost::{Cost, PriceBook};
 use crate::facts::CallFacts;
 
 /// A trace, assembled, priced and measured.
@@ -17,9 +17,14 @@ pub struct Measured {
 
 impl Measured {
     /// `facts` in the order in which the calls started; `started_unix_us` is the wall-clock time of the
-    /// trace's 0, by which prices are dated.
-    pub fn of(facts: &[CallFacts], span: TraceSpan, started_unix_us: Option<i64>) -> Self {
-        Self::of_paid(facts, span, started_unix_us, |_| true)
+    /// trace's 0, by which `prices` are dated.
+    pub fn of(
+        facts: &[CallFacts],
+        span: TraceSpan,
+        started_unix_us: Option<i64>,
+        prices: &PriceBook,
+    ) -> Self {
+        Self::of_paid(facts, span, started_unix_us, prices, |_| true)
     }
 
     /// The same where only some calls, by their `seq`, were paid for: the others were answered by a recording
@@ -28,11 +33,12 @@ impl Measured {
         facts: &[CallFacts],
         span: TraceSpan,
         started_unix_us: Option<i64>,
+        prices: &PriceBook,
         was_paid: impl Fn(u32) -> bool,
     ) -> Self {
         let assembly = assemble(facts, &span);
         let price = |call: &CallFacts| match was_paid(call.seq) {
-            true => cost(call, started_unix_us),
+            true => prices.cost(call, started_unix_us),
             false => Cost::NotBilled,
         };
         let costs: Vec<Cost> = facts.iter().map(price).collect();

@@ -1,14 +1,14 @@
 use super::*;
 use crate::assembly::example::{Example, call};
 use crate::assembly::{LoopOutcome, TraceEnding, TraceSpan, assemble};
-use crate::cost::{Cost, Usd, costs};
+use crate::cost::{Cost, PriceBook, Usd};
 use crate::facts::{AttemptState, CallFacts};
 use proptest::prelude::*;
 
 const START: Option<i64> = Some(1_793_491_200_000_000);
 
 fn measure(facts: &[CallFacts], span: &TraceSpan) -> TraceMetrics {
-    trace(facts, &assemble(facts, span), span, &costs(facts, START))
+    trace(facts, &assemble(facts, span), span, &PriceBook::listed().costs(facts, START))
 }
 
 /// Two steps, the second one tried twice, with a tool between them.
@@ -172,7 +172,7 @@ proptest! {
     #[test]
     fn parts_sum_to_the_whole_exactly(facts in arbitrary_trace(), closed in proptest::option::of(0i64..9_000_000)) {
         let span = closed.map_or_else(TraceSpan::open, TraceSpan::closed);
-        let costs = costs(&facts, START);
+        let costs = PriceBook::listed().costs(&facts, START);
         let assembly = assemble(&facts, &span);
         let got = trace(&facts, &assembly, &span, &costs);
         let t = got.time;

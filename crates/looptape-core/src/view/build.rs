@@ -231,7 +231,7 @@ impl Source<'_> {
         Some(CostView {
             usd: sum.usd()?,
             price_source: last_price.map_or(NOT_BILLED, |price| price.source.as_str()).to_owned(),
-            price_version: last_price.and_then(|price| price.version),
+            price_version: last_price.and_then(|price| price.version.clone()),
             at_least: sum.at_least(),
         })
     }

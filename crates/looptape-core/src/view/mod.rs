@@ -21,6 +21,7 @@ use crate::usage::TokenUsage;
 use crate::wire::{Message, ToolCall};
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 
 pub use build::{ls_row, trace_view};
 
@@ -171,7 +172,7 @@ pub struct ReplayedView {
 pub struct CostView {
     pub usd: Usd,
     pub price_source: String,
-    pub price_version: Option<&'static str>,
+    pub price_version: Option<Cow<'static, str>>,
     /// The true cost may be larger: some attempt's is not known in full.
     pub at_least: bool,
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::assembly::TraceSpan;
 use crate::assembly::example::{Example, call};
+use crate::cost::PriceBook;
 use crate::facts::CallFacts;
 use crate::metrics::Measured;
 use serde_json::json;
@@ -56,7 +57,7 @@ fn content(seq: u32) -> CallContent {
 
 fn shown(span: TraceSpan) -> Value {
     let facts = facts();
-    let measured = Measured::of(&facts, span, meta().started_unix_us);
+    let measured = Measured::of(&facts, span, meta().started_unix_us, &PriceBook::listed());
     serde_json::to_value(trace_view(meta(), &facts, &measured, content)).unwrap()
 }
 
@@ -165,7 +166,7 @@ fn tool_calls_find_their_arguments_and_results() {
                "outcome": "ok", "source": "inferred"})
     );
     assert_eq!(view["steps"][2]["tool"]["outcome"], "error");
-    let unanswered = Measured::of(&facts()[..1], TraceSpan::closed(800_000), None);
+    let unanswered = Measured::of(&facts()[..1], TraceSpan::closed(800_000), None, &PriceBook::listed());
     let view = trace_view(meta(), &facts()[..1], &unanswered, content);
     let tool = view.steps[1].tool.as_ref().unwrap();
     assert_eq!((&tool.result, tool.outcome), (&None, None));
@@ -181,7 +182,7 @@ fn results_without_ids_are_found_by_name_and_place() {
     for fact in &mut facts[1..3] {
         fact.carries = vec!["get_weather".to_owned(), "get_weather".to_owned()];
     }
-    let measured = Measured::of(&facts, TraceSpan::closed(800_000), None);
+    let measured = Measured::of(&facts, TraceSpan::closed(800_000), None, &PriceBook::listed());
     let by_name = |seq| {
         let mut content = content(seq);
         for result in &mut content.tool_results {
@@ -208,6 +209,7 @@ fn imports_have_order_but_no_times() {
 
 #[test]
 fn a_row_of_a_list() {
-    let measured = Measured::of(&facts(), TraceSpan::closed(800_000), meta().started_unix_us);
+    let measured =
+        Measured::of(&facts(), TraceSpan::closed(800_000), meta().started_unix_us, &PriceBook::listed());
     insta::assert_snapshot!(serde_json::to_string(&ls_row(meta(), &measured.metrics)).unwrap(), @r#"{"id":"4bf92f3577b34da6a3ce929d0e0e4736","name":null,"agent":"weather","started_at":"2026-11-01T00:00:00Z","status":"complete","steps":2,"llm_calls":3,"tool_calls":2,"attempts":3,"retry_rate":0.5,"duration_ms":800.0,"cost_usd":0.000345,"cost_at_least":false,"tags":["team=a"]}"#);
 }

@@ -5,6 +5,7 @@ use crate::facts_row;
 use crate::ids::{BlobId, TraceKey};
 use bytes::Bytes;
 use looptape_core::composition::{Mark, RequestParts};
+use looptape_core::cost::PriceBook;
 use looptape_core::derive;
 use looptape_core::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
 use looptape_core::facts::CallFacts;
@@ -24,6 +25,8 @@ pub struct RecordedTrace {
     pub import_indices: Vec<Option<u32>>,
     /// For replays: where each call's answer came from, by its `seq`.
     pub provenance: BTreeMap<u32, Provenance>,
+    /// What its costs are made with.
+    pub prices: PriceBook,
 }
 
 /// What came back for a call, and when it had been asked for.
@@ -85,7 +88,8 @@ impl Reader {
             }
         }
         let provenance = replayed::provenances(&self.connection, &row)?;
-        Ok(RecordedTrace { row, facts, import_indices, provenance })
+        let prices = self.prices().clone();
+        Ok(RecordedTrace { row, facts, import_indices, provenance, prices })
     }
 
     /// The sequence numbers of a trace's calls, in start order.

@@ -6,6 +6,7 @@
 mod bodies;
 mod find;
 mod load;
+mod models;
 mod outline;
 mod replayed;
 mod summary;
@@ -15,6 +16,7 @@ pub(crate) use find::row as trace_row;
 pub use find::{FindError, TraceFilter, TraceOrigin};
 pub(crate) use load::decode_chunks;
 pub use load::{RecordedTrace, Response};
+pub use models::ModelInUse;
 pub use outline::{CallOutline, OutlineEnd};
 pub(crate) use summary::store_trace_facts;
 
@@ -24,6 +26,7 @@ use crate::ids::TraceKey;
 use bodies::Bodies;
 use looptape_core::TraceId;
 use looptape_core::assembly::{LoopOutcome, Timing};
+use looptape_core::cost::PriceBook;
 use looptape_core::replay::Environment;
 use rusqlite::{Connection, OptionalExtension};
 use std::cell::RefCell;
@@ -34,6 +37,7 @@ use std::path::Path;
 pub struct Reader {
     connection: Connection,
     bodies: RefCell<Bodies>,
+    prices: PriceBook,
 }
 
 impl std::fmt::Debug for Reader {
@@ -132,14 +136,26 @@ impl TraceRow {
 }
 
 impl Reader {
-    /// Opens the database at `path`, which must exist.
+    /// Opens the database at `path`, which must exist. Costs are at listed prices.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { connection: open_to_read(path)?, bodies: RefCell::default() })
+        let (bodies, prices) = (RefCell::default(), PriceBook::listed());
+        Ok(Self { connection: open_to_read(path)?, bodies, prices })
+    }
+
+    /// The same with costs at these prices.
+    pub fn priced_by(self, prices: PriceBook) -> Self {
+        Self { prices, ..self }
+    }
+
+    /// What the costs of this reader's traces are made with.
+    pub fn prices(&self) -> &PriceBook {
+        &self.prices
     }
 
     /// A reader of the same database with a connection of its own.
     pub fn another(&self) -> Result<Self, OpenError> {
-        Self::open(Path::new(self.connection.path().unwrap_or_default()))
+        let another = Self::open(Path::new(self.connection.path().unwrap_or_default()))?;
+        Ok(another.priced_by(self.prices.clone()))
     }
 
     /// Where a trace's run took place, if that was recorded.

@@ -1,14 +1,14 @@
 //! What lists show of a trace.
 //!
 //! Summing up a trace means assembling its calls; that is done once, when the trace ends, and kept. A trace
-//! that is still open, or was summed up by an older looptape, is assembled when it is listed.
+//! that is still open, or was summed up by an older looptape or at other prices, is assembled when it is listed.
 
 use super::load::load_facts;
 use super::{ReadError, Reader, RecordedTrace, TraceRow, TraceStatus, replayed};
 use crate::ids::TraceKey;
 use looptape_core::TraceId;
 use looptape_core::assembly::{Assembly, LoopOutcome, Timing, TraceEnding, TraceSpan, assemble};
-use looptape_core::cost::Usd;
+use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::facts::DERIVATION;
 use looptape_core::metrics::{Measured, Ms, TraceMetrics};
 use looptape_core::view::{self, LsRow, ParentTrace, TraceMeta};
@@ -77,7 +77,7 @@ impl RecordedTrace {
 
     /// Assembles, prices and measures the trace.
     pub fn measure(&self) -> Measured {
-        replayed::measured(&self.row, &self.facts, &self.provenance)
+        replayed::measured(&self.row, &self.facts, &self.provenance, &self.prices)
     }
 }
 
@@ -95,14 +95,14 @@ impl Reader {
     }
 
     fn kept_ls_row(&self, row: &TraceRow) -> Result<Option<LsRow>, ReadError> {
-        let blank = view::ls_row(row.meta(), &Measured::of(&[], row.span(), None).metrics);
+        let blank = view::ls_row(row.meta(), &Measured::of(&[], row.span(), None, self.prices()).metrics);
         Ok(self
             .connection
             .prepare_cached(
                 "SELECT steps, llm_calls, tool_calls, attempts, retries, duration_us, cost_usd, cost_at_least \
-                 FROM trace_facts WHERE trace = ?1 AND derivation = ?2",
+                 FROM trace_facts WHERE trace = ?1 AND derivation = ?2 AND prices = ?3",
             )?
-            .query_row([row.key.0, i64::from(DERIVATION)], |r| {
+            .query_row(params![row.key.0, DERIVATION, self.prices().version()], |r| {
                 let steps: u32 = r.get(0)?;
                 let retries: u32 = r.get(4)?;
                 Ok(LsRow {
@@ -122,21 +122,32 @@ impl Reader {
 }
 
 /// Sums a trace up when it ends.
-pub(crate) fn store_trace_facts(connection: &Connection, row: &TraceRow) -> rusqlite::Result<()> {
+pub(crate) fn store_trace_facts(
+    connection: &Connection,
+    row: &TraceRow,
+    prices: &PriceBook,
+) -> rusqlite::Result<()> {
     // Every call that ended has its facts; one that did not end is not summed up here but when listed.
     let (facts, all) = load_facts(connection, row.key)?;
     if !all {
         return Ok(());
     }
-    let metrics = replayed::measured(row, &facts, &replayed::provenances(connection, row)?).metrics;
-    insert(connection, row.key, &metrics)
+    let provenances = replayed::provenances(connection, row)?;
+    let metrics = replayed::measured(row, &facts, &provenances, prices).metrics;
+    insert(connection, row.key, &metrics, prices)
 }
 
-fn insert(connection: &Connection, key: TraceKey, m: &TraceMetrics) -> rusqlite::Result<()> {
+fn insert(
+    connection: &Connection,
+    key: TraceKey,
+    m: &TraceMetrics,
+    prices: &PriceBook,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO trace_facts (trace, derivation, steps, llm_calls, tool_calls, attempts, \
-             retries, duration_us, cost_usd, cost_at_least) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             retries, duration_us, cost_usd, cost_at_least, prices) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             key.0,
@@ -149,6 +160,7 @@ fn insert(connection: &Connection, key: TraceKey, m: &TraceMetrics) -> rusqlite:
             m.time.duration_ms.map(Ms::us),
             m.cost_usd.map(Usd::as_f64),
             m.cost_at_least,
+            prices.version(),
         ])?;
     Ok(())
 }

@@ -23,6 +23,7 @@ pub use event::{
 };
 pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket};
 
+use looptape_core::cost::PriceBook;
 use looptape_core::redact::Patterns;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -33,6 +34,8 @@ pub struct RecorderOptions {
     pub durability: Durability,
     /// Secrets that are looked for inside bodies, paths and header values.
     pub patterns: Arc<Patterns>,
+    /// By which a trace that ends is summed up.
+    pub prices: PriceBook,
     /// Bytes that may wait in the queue; beyond them calls are dropped and counted.
     pub queue_bytes: usize,
     /// A trace that the gateway opened by itself ends after this long without a call.
@@ -59,6 +62,7 @@ impl RecorderOptions {
             database,
             durability: Durability::Relaxed,
             patterns,
+            prices: PriceBook::listed(),
             queue_bytes: 192 << 20,
             idle_end: Duration::from_secs(600),
             most_unnamed: 8192,

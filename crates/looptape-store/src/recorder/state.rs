@@ -23,6 +23,7 @@ use crate::liveness::Process;
 use crate::{Retention, facts_row, reader};
 use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
+use looptape_core::cost::PriceBook;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
 use looptape_core::redact::Credentials;
 use looptape_core::replay::Environment;
@@ -37,6 +38,7 @@ mod repeats;
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
     cache: ContentCache,
+    prices: PriceBook,
     intake: Intake,
     process: Process,
     /// This recorder's row, once committed.
@@ -84,9 +86,10 @@ pub(super) enum CallsUnderWay {
 }
 
 impl State {
-    pub(super) fn new(cache: ContentCache, scrubber: Scrubber) -> Self {
+    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, prices: PriceBook) -> Self {
         Self {
             cache,
+            prices,
             intake: Intake::new(scrubber),
             process: Process::current(),
             recorder: None,
@@ -455,7 +458,7 @@ impl State {
             self.gaps.add_many(number, reason, trace.open_calls as u64);
         }
         insert_end(connection, key, trace, &closing)?;
-        reader::store_trace_facts(connection, &reader::trace_row(connection, key)?)?;
+        reader::store_trace_facts(connection, &reader::trace_row(connection, key)?, &self.prices)?;
         self.batch.closed.push(number);
         Ok(())
     }

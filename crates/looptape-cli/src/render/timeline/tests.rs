@@ -3,6 +3,7 @@ use super::super::terminal_text::width;
 use super::*;
 use looptape_core::TraceId;
 use looptape_core::assembly::TraceSpan;
+use looptape_core::cost::PriceBook;
 use looptape_core::facts::{AskedTool, AttemptState, CallFacts, CallKind, Lineage};
 use looptape_core::metrics::Measured;
 use looptape_core::provider::Provider;
@@ -120,7 +121,7 @@ fn view(facts: &[CallFacts], span: TraceSpan) -> TraceView {
         status_reasons: Vec::new(),
         parent: None,
     };
-    trace_view(meta, facts, &Measured::of(facts, span, started_unix_us), content)
+    trace_view(meta, facts, &Measured::of(facts, span, started_unix_us, &PriceBook::listed()), content)
 }
 
 #[test]

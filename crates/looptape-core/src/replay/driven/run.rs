@@ -5,6 +5,7 @@
 //! echoes the recorded answer, whatever the model says now.
 
 use crate::assembly::TraceSpan;
+use crate::cost::PriceBook;
 use crate::derive::{self, RequestFacts};
 use crate::exchange::Exchange;
 use crate::facts::CallFacts;
@@ -87,10 +88,15 @@ pub fn facts_of_free_call(sent: &Exchange, loop_name: &str, retries: u32) -> Cal
 }
 
 /// Numbers and measures the calls of a run.
-pub fn measure(mut facts: Vec<CallFacts>, ended_us: i64, started_unix_us: i64) -> TraceMetrics {
+pub fn measure(
+    mut facts: Vec<CallFacts>,
+    ended_us: i64,
+    started_unix_us: i64,
+    prices: &PriceBook,
+) -> TraceMetrics {
     facts.sort_by_key(|fact| fact.sent_us);
     for (seq, fact) in (0..).zip(&mut facts) {
         fact.seq = seq;
     }
-    Measured::of(&facts, TraceSpan::closed(ended_us), Some(started_unix_us)).metrics
+    Measured::of(&facts, TraceSpan::closed(ended_us), Some(started_unix_us), prices).metrics
 }

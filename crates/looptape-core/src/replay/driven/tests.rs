@@ -1,4 +1,5 @@
 use super::*;
+use crate::cost::PriceBook;
 use crate::metrics::{Window, WindowBasis};
 use crate::replay::answers::{AnswerClass, AnswerDiff};
 use crate::replay::free_run::{FreeRunEnding, FreeRunReport, UnknownCall};
@@ -13,7 +14,7 @@ fn run<T>(trace: &str, run: u32, coverage: Coverage, what: T) -> DrivenRun<T> {
         run,
         child: None,
         coverage,
-        metrics: measure(Vec::new(), SECOND_US, 0),
+        metrics: measure(Vec::new(), SECOND_US, 0, &PriceBook::listed()),
         started_unix_us: 0,
         ended_unix_us: SECOND_US,
         replay: None,
