@@ -112,7 +112,18 @@ fn show_follows_its_contract() {
     assert_eq!((&shown["format"], &shown["trace"]["id"]), (&1.into(), &id.as_str().into()));
     assert_eq!(
         keys(&shown["trace"]),
-        ["id", "name", "agent", "tags", "started_at", "status", "status_reasons", "parent", "metrics"]
+        [
+            "id",
+            "name",
+            "agent",
+            "agent_version",
+            "tags",
+            "started_at",
+            "status",
+            "status_reasons",
+            "parent",
+            "metrics"
+        ]
     );
     let steps = shown["steps"].as_array().unwrap();
     let labels: Vec<String> = steps.iter().map(|s| format!("{}.{}", s["step"], s["sub"])).collect();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use looptape_core::TraceId;
 use looptape_core::exchange::Ending;
 use looptape_core::headers::RedactedHeaders;
+use looptape_core::labels::Labels;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Patterns, RedactConfig};
 use looptape_store::{BeginCall, CallEnd, Moment, Recorder, RecorderOptions, Source, TraceHint, TraceSpec};
@@ -36,7 +37,7 @@ fn record(recordings: &Recordings, traces: &[(&str, i64, usize)]) {
             body: noise(n, *size_bytes),
             loop_hint: None,
             import_index: None,
-            agent: None,
+            labels: Labels::default(),
             credentials: Credentials::default(),
         });
         ticket.finish(CallEnd::NoResponse { at_mono_us: at.mono_us, ending: Ending::ClientGone });

@@ -6,6 +6,7 @@ use crate::child::environment;
 use crate::config::Config;
 use crate::session::{Global, new_trace_id};
 use looptape_core::TraceId;
+use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use looptape_core::replay::Environment;
 use looptape_proxy::child_trace::ChildTrace;
@@ -33,6 +34,8 @@ pub(crate) struct ReplayStore {
     thread: RecorderThread,
     /// Secrets that an agent may know.
     known: Credentials,
+    /// What the replays are called, before what their recordings are called.
+    labels: Labels,
 }
 
 /// An open replay trace. Its store closes it as broken off, if nobody else does.
@@ -54,7 +57,7 @@ pub(crate) struct ReplayEnd {
 
 impl ReplayStore {
     /// `None`, and a line that says why, if the database cannot be written.
-    pub(crate) fn start(global: &Global, config: &Config) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn start(global: &Global, config: &Config, labels: Labels) -> anyhow::Result<Option<Self>> {
         let (recorder, thread) = match global.recorder(config, Durability::Relaxed) {
             Ok(started) => started,
             Err(error) => {
@@ -65,14 +68,14 @@ impl ReplayStore {
         // Values that are no text cannot be in a body either.
         let variables = std::env::vars_os();
         let variables = variables.filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-        Ok(Some(Self { recorder, thread, known: environment::secrets(variables) }))
+        Ok(Some(Self { recorder, thread, known: environment::secrets(variables), labels }))
     }
 
     /// Opens a trace for a replay.
     pub(crate) fn open(&self, about: About<'_>) -> anyhow::Result<ReplayTrace> {
         let id = new_trace_id()?;
         let recorder = self.recorder.clone();
-        recorder.open_trace(spec(&id, &about));
+        recorder.open_trace(self.spec(&id, &about));
         if let Some(environment) = about.environment {
             recorder.describe_environment(id.clone(), environment);
         }
@@ -86,6 +89,16 @@ impl ReplayStore {
         let Self { recorder, thread, .. } = self;
         drop(recorder);
         thread.finish().gaps
+    }
+
+    fn spec(&self, id: &TraceId, about: &About<'_>) -> TraceSpec {
+        let mut spec = TraceSpec::new(id.clone(), Source::Replay, Moment::now());
+        spec.name.clone_from(&about.recording.name);
+        spec.labels = self.labels.clone();
+        spec.labels.add(&about.recording.labels());
+        spec.command = about.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        spec.parent = Some((about.recording.key, about.why.clone()));
+        spec
     }
 }
 
@@ -103,14 +116,4 @@ impl ReplayTrace {
     pub(crate) fn close(self, end: ReplayEnd) {
         self.recorder.close_trace(self.id, Moment::now(), end.exit_code, end.aborted);
     }
-}
-
-fn spec(id: &TraceId, about: &About<'_>) -> TraceSpec {
-    let mut spec = TraceSpec::new(id.clone(), Source::Replay, Moment::now());
-    spec.name.clone_from(&about.recording.name);
-    spec.agent.clone_from(&about.recording.agent);
-    spec.tags.clone_from(&about.recording.tags);
-    spec.command = about.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    spec.parent = Some((about.recording.key, about.why.clone()));
-    spec
 }

@@ -21,6 +21,7 @@ pub mod figures;
 pub mod fingerprint;
 pub mod headers;
 pub mod import;
+pub mod labels;
 pub mod lineage;
 pub mod metrics;
 pub mod provider;

@@ -5,6 +5,7 @@
 //! trace (a database that cannot be written, or `--no-record`) a replay does everything else all the same.
 
 use crate::flush::Flushes;
+use crate::labels::labels;
 use crate::model::ModelCall;
 use crate::observed::{SeenAnswer, observed};
 use crate::passing_headers::is_not_recorded;
@@ -74,7 +75,7 @@ impl ChildTrace {
             body: call.body.clone(),
             loop_hint: None,
             import_index: None,
-            agent: None,
+            labels: labels(call.headers),
             credentials: self.credentials(call),
         });
         ticket.came_from(from);

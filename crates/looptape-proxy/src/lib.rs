@@ -22,6 +22,7 @@ pub mod upstream_keys;
 mod control;
 mod flush;
 mod hold;
+mod labels;
 mod observed;
 mod passing_headers;
 mod recording;

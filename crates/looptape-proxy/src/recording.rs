@@ -8,6 +8,7 @@ use crate::address::{self, Address};
 use crate::control;
 use crate::flush::Flushes;
 use crate::guard::{Guard, Refusal};
+use crate::labels::labels;
 use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop, text};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
@@ -45,7 +46,6 @@ static SESSION: [HeaderName; 4] = [
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static OWN_TRACE: HeaderName = HeaderName::from_static("x-looptape-trace");
 static OWN_LOOP: HeaderName = HeaderName::from_static("x-looptape-loop");
-static OWN_AGENT: HeaderName = HeaderName::from_static("x-looptape-agent");
 
 /// What the proxy needs to know.
 #[derive(Debug)]
@@ -239,7 +239,7 @@ impl RecordingProxy {
             body,
             loop_hint: text(&head.headers, &OWN_LOOP),
             import_index: None,
-            agent: text(&head.headers, &OWN_AGENT),
+            labels: labels(&head.headers),
             credentials,
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use looptape_core::TraceId;
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
+use looptape_core::labels::Labels;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Patterns};
 use looptape_store::{BeginCall, CallEnd, Moment, Recorder, RecorderOptions, TraceHint};
@@ -145,7 +146,7 @@ fn run(name: &str, calls: Calls) {
             body,
             loop_hint: None,
             import_index: None,
-            agent: None,
+            labels: Labels::default(),
             credentials: credentials.clone(),
         });
         let now = Moment::now().mono_us;

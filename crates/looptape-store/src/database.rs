@@ -22,6 +22,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0005_replays.sql")),
     M::up(include_str!("../../../migrations/0006_recurring_content.sql")),
     M::up(include_str!("../../../migrations/0007_price_books.sql")),
+    M::up(include_str!("../../../migrations/0008_agent_versions.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.

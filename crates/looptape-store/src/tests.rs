@@ -1,11 +1,14 @@
 //! The store as a whole: what goes in comes out, through the same doors as everybody uses.
 
+mod labels;
+
 use crate::*;
 use bytes::Bytes;
 use looptape_core::assembly::Timing;
 use looptape_core::cost::PriceBook;
 use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::headers::RedactedHeaders;
+use looptape_core::labels::Labels;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Patterns};
 use looptape_core::replay::{Environment, LocalDate};
@@ -58,7 +61,7 @@ fn begin(trace: &str, body: &[u8]) -> BeginCall {
         body: Bytes::copy_from_slice(body),
         loop_hint: None,
         import_index: None,
-        agent: None,
+        labels: Labels::default(),
         credentials: Credentials::none(),
     }
 }

@@ -109,7 +109,7 @@ fn record_agent(
     upstreams.set(Provider::OPENAI, Upstream::stated(&url).context("the simulated provider's address")?);
     let mut spec = TraceSpec::new(id.clone(), Source::Record, Moment::now());
     spec.name = Some("demo".to_owned());
-    spec.agent = Some("travel-agent".to_owned());
+    spec.labels.agent = Some("travel-agent".to_owned());
     spec.command = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let mut output = tempfile::tempfile().context("no temporary file can be made")?;
     let plan = Plan {

@@ -5,6 +5,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod import;
+mod labels;
 mod learn;
 mod library;
 mod ls;

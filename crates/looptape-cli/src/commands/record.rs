@@ -1,6 +1,7 @@
 //! `looptape record`: runs an agent and records every model call it makes.
 
 use super::child_run;
+use super::labels::LabelArgs;
 use crate::child::claude_code;
 use crate::child::environment::{self, Mode};
 use crate::child::process::{ChildOutput, Ended, NotStarted};
@@ -16,7 +17,6 @@ use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
 use looptape_store::{Durability, Moment, Recorder, RecorderReport, Selector, Source, TraceSpec};
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -29,11 +29,14 @@ use std::time::Duration;
 /// Starts a proxy on a free loopback port, points the agent's SDKs at it through its environment, and
 /// passes terminal, output, signals and exit code through. The agent needs no change. A base URL that is
 /// already set in the environment (OPENAI_BASE_URL, ANTHROPIC_BASE_URL, …) is where its calls go.
+///
+/// Without `--agent` the agent is known by its program's or script's name, unless its calls name it
+/// (x-looptape-agent, x-looptape-agent-version, x-looptape-tag: KEY=VALUE; none of these goes upstream).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   looptape record -- python agent.py
-  looptape record --name refund --tag env=staging -- node agent.mjs
+  looptape record --agent refund --agent-version 1.4 --tag env=staging -- node agent.mjs
   looptape record --upstream openai=http://127.0.0.1:8000/v1 -- ./agent
   looptape record --durability strict -- pytest tests/
 
@@ -45,18 +48,14 @@ pub(crate) struct Args {
     /// Name of the trace, for people
     #[arg(long)]
     name: Option<String>,
-    /// Name of the agent [default: the program's or script's name]
-    #[arg(long)]
-    agent: Option<String>,
-    /// A tag, KEY=VALUE or KEY; repeatable
-    #[arg(long = "tag", value_name = "KEY=VALUE")]
-    tags: Vec<String>,
     /// Where a provider's calls go; repeatable
     #[arg(long = "upstream", value_name = "NAME=URL")]
     upstreams: Vec<String>,
     /// When an answer counts as recorded
     #[arg(long, value_enum, default_value = "relaxed")]
     durability: DurabilityArg,
+    #[command(flatten)]
+    labels: LabelArgs,
     /// The agent's command line
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(super) command: Vec<OsString>,
@@ -75,7 +74,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         None => new_trace_id()?,
     };
     let plan = Plan {
-        spec: spec(args, id.clone()),
+        spec: spec(args, id.clone())?,
         upstreams: upstreams(&config, &args.upstreams)?,
         durability: args.durability.into(),
         command: args.command.clone(),
@@ -173,13 +172,13 @@ pub(super) fn upstreams(config: &Config, flags: &[String]) -> anyhow::Result<Ups
     Ok(upstreams)
 }
 
-fn spec(args: &Args, id: TraceId) -> TraceSpec {
+fn spec(args: &Args, id: TraceId) -> anyhow::Result<TraceSpec> {
     let mut spec = TraceSpec::new(id, Source::Record, Moment::now());
     spec.name.clone_from(&args.name);
-    spec.agent = args.agent.clone().or_else(|| program_name(&args.command));
-    spec.tags = tags(&args.tags);
+    spec.labels = args.labels.labels()?;
+    spec.program = program_name(&args.command);
     spec.command = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    spec
+    Ok(spec)
 }
 
 /// `python agent.py` is known as `agent.py`; anything else by its program.
@@ -195,11 +194,6 @@ fn program_name(command: &[OsString]) -> Option<String> {
     let script =
         arguments.iter().find(is_script).filter(|_| INTERPRETERS.iter().any(|i| program.starts_with(i)));
     script.and_then(name).or(Some(program))
-}
-
-fn tags(given: &[String]) -> BTreeMap<String, String> {
-    let split = |tag: &String| tag.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
-    given.iter().map(|tag| split(tag).unwrap_or_else(|| (tag.clone(), String::new()))).collect()
 }
 
 fn finish(global: &Global, id: &TraceId, run: &Recorded) -> anyhow::Result<Exit> {

@@ -1,6 +1,7 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
 use super::child_run;
+use super::labels::LabelArgs;
 use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
 use super::models::{self, ModelRun, ModelsArgs};
@@ -106,6 +107,8 @@ pub(crate) struct Args {
     resend: ResendArgs,
     #[command(flatten)]
     listen: ListenArgs,
+    #[command(flatten)]
+    labels: LabelArgs,
     /// The agent's command line
     #[arg(last = true, value_name = "CMD", help_heading = "Arguments")]
     command: Vec<OsString>,
@@ -181,7 +184,7 @@ impl Args {
 
     /// Where this replay is written down.
     fn store(&self, global: &Global, config: &Config) -> anyhow::Result<Option<ReplayStore>> {
-        if self.no_record { Ok(None) } else { ReplayStore::start(global, config) }
+        if self.no_record { Ok(None) } else { ReplayStore::start(global, config, self.labels.labels()?) }
     }
 }
 

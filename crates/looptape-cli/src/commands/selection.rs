@@ -7,7 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 use looptape_core::view::TraceStatus;
-use looptape_store::{TraceFilter, TraceOrigin};
+use looptape_store::{TagFilter, TraceFilter, TraceOrigin};
 
 /// Filters; together they narrow down.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,15 +15,18 @@ pub(super) struct Selection {
     /// Only this agent's
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Only those of this version of their agent
+    #[arg(long, value_name = "VERSION")]
+    agent_version: Option<String>,
     /// Only those in which a call asked for, or was answered by, this model
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Only those that started since: 30m, 2d, 2026-11-01, 2026-11-01T08:00
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only those with this tag, KEY=VALUE or KEY; repeatable
-    #[arg(long = "tag", value_name = "KEY=VALUE")]
-    tags: Vec<String>,
+    /// Only those with this tag, KEY=VALUE, or KEY whatever its value; repeatable
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = TagFilter::parse)]
+    tags: Vec<TagFilter>,
     /// Only those with this status
     #[arg(long, value_enum)]
     status: Option<StatusArg>,
@@ -44,16 +47,13 @@ impl Selection {
     /// As a filter, at this time.
     pub(super) fn filter(&self, now_unix_us: i64) -> anyhow::Result<TraceFilter> {
         let since = self.since.as_deref().map(|text| since(text, now_unix_us, &TimeZone::system()));
-        let tag = |tag: &String| match tag.split_once('=') {
-            Some((key, value)) => (key.to_owned(), value.to_owned()),
-            None => (tag.clone(), String::new()),
-        };
         Ok(TraceFilter {
             limit: None,
             since_unix_us: since.transpose().map_err(UsageError)?,
             agent: self.agent.clone(),
+            agent_version: self.agent_version.clone(),
             model: self.model.clone(),
-            tags: self.tags.iter().map(tag).collect(),
+            tags: self.tags.clone(),
             status: self.status.map(|status| match status {
                 StatusArg::Complete => TraceStatus::Complete,
                 StatusArg::Incomplete => TraceStatus::Incomplete,
@@ -66,20 +66,28 @@ impl Selection {
 
     /// From `--filter KEY=VALUE`, where a command has other meanings for the options.
     pub(super) fn of_filters(filters: &[String]) -> Result<Self, UsageError> {
-        let mut selection =
-            Self { agent: None, model: None, since: None, tags: Vec::new(), status: None, replays: false };
+        let mut selection = Self {
+            agent: None,
+            agent_version: None,
+            model: None,
+            since: None,
+            tags: Vec::new(),
+            status: None,
+            replays: false,
+        };
         for filter in filters {
             let wrong = || {
-                let keys = "agent=NAME, model=NAME, since=TIME, tag=KEY=VALUE, status=complete";
+                let keys = "agent=NAME, agent-version=VERSION, model=NAME, since=TIME, tag=KEY=VALUE, status=complete";
                 UsageError(format!("--filter: `{filter}` is no filter: write one of {keys}"))
             };
             let (key, value) = filter.split_once('=').ok_or_else(wrong)?;
             let value = value.to_owned();
             match key {
                 "agent" => selection.agent = Some(value),
+                "agent-version" => selection.agent_version = Some(value),
                 "model" => selection.model = Some(value),
                 "since" => selection.since = Some(value),
-                "tag" => selection.tags.push(value),
+                "tag" => selection.tags.push(TagFilter::parse(&value).map_err(|_| wrong())?),
                 "status" => selection.status = Some(StatusArg::from_str(&value, true).map_err(|_| wrong())?),
                 _ => return Err(wrong()),
             }
@@ -89,8 +97,13 @@ impl Selection {
 
     /// Whether anything is asked for at all.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { agent, model, since, tags, status, replays: _ } = self;
-        agent.is_none() && model.is_none() && since.is_none() && tags.is_empty() && status.is_none()
+        let Self { agent, agent_version, model, since, tags, status, replays: _ } = self;
+        agent.is_none()
+            && agent_version.is_none()
+            && model.is_none()
+            && since.is_none()
+            && tags.is_empty()
+            && status.is_none()
     }
 }
 
@@ -113,6 +126,7 @@ fn since(text: &str, now_unix_us: i64, zone: &TimeZone) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use looptape_core::labels::Tag;
 
     #[test]
     fn filters_say_what_the_options_say() {
@@ -124,9 +138,10 @@ mod tests {
         let all = all.unwrap();
         assert_eq!((all.agent.as_deref(), all.model.as_deref()), (Some("a=b"), Some("m")));
         assert_eq!(all.since_unix_us, Some(2 * 86_400_000_000));
-        assert_eq!(all.tags, [("env".into(), "x".into()), ("y".into(), String::new())]);
+        let tag = Tag { key: "env".into(), value: "x".into() };
+        assert_eq!(all.tags, [TagFilter::Value(tag), TagFilter::Key("y".into())]);
         assert_eq!(filters(&["status=aborted"]).unwrap().status, Some(TraceStatus::Aborted));
-        for wrong in ["agent", "colour=red", "status=blue", "since=yesterday"] {
+        for wrong in ["agent", "colour=red", "tag==x", "status=blue", "since=yesterday"] {
             assert!(filters(&[wrong]).is_err(), "{wrong}");
         }
     }

@@ -1,5 +1,6 @@
 //! `looptape serve`: the recording proxy as a long-running gateway for many agents.
 
+use super::labels::LabelArgs;
 use super::record;
 use crate::child::environment;
 use crate::config::{Config, parse_duration, parse_size};
@@ -25,6 +26,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// agent's session header, else by their history: a request that carries on from a recorded answer joins
 /// its trace. A trace ends when POST /_looptape/v1/traces/ID/end says so, or when it falls silent.
 ///
+/// Agents name themselves in the headers x-looptape-agent, x-looptape-agent-version and x-looptape-tag:
+/// KEY=VALUE, none of which goes upstream; `--agent`, `--agent-version` and `--tag` stand in where they do not.
+///
 /// SIGTERM or Ctrl-C stops accepting and lets calls under way finish; a second signal ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -46,6 +50,8 @@ pub(crate) struct Args {
     /// What clients must put into their base URL as /k/TOKEN; required beyond loopback, 16 characters or more
     #[arg(long, env = "LOOPTAPE_TOKEN", hide_env_values = true, value_parser = parse_token)]
     token: Option<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
     /// When an answer counts as recorded
     #[arg(long, value_enum, default_value = "relaxed")]
     durability: DurabilityArg,
@@ -73,6 +79,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let keep = Keep::new(args, &config)?;
     let mut options = global.recorder_options(&config, args.durability.into())?;
     options.idle_end = args.idle_end;
+    options.labels = args.labels.labels()?;
     let runtime = runtime()?;
     // The port first: whoever starts a second gateway by mistake gets no second writer.
     let listener = runtime.block_on(bind(args.listen))?;

@@ -3,7 +3,7 @@
 use super::figures::{duration, percent, plural};
 use super::terminal_text::escape;
 use looptape_core::cost::Usd;
-use looptape_core::metrics::{Ms, Percentile, Percentiles};
+use looptape_core::metrics::{Distribution, Ms, Percentile};
 use looptape_core::replay::driven::Figures;
 use looptape_core::replay::render_text;
 
@@ -17,7 +17,7 @@ pub(super) fn rates(figures: &Figures) -> String {
         "{of} in {}: {} loops/min, {} steps per loop (median), retry rate {}",
         duration(figures.elapsed_ms),
         figures.loops_per_min.map_or("–".to_owned(), |rate| format!("{rate:.0}")),
-        figures.steps_per_loop.p50.map_or("–".to_owned(), |p| format!("{:.0}", p.value)),
+        figures.steps_per_loop.p50().map_or("–".to_owned(), |p| format!("{:.0}", p.value)),
         figures.retry_rate.map_or("–".to_owned(), percent),
     )
 }
@@ -25,8 +25,8 @@ pub(super) fn rates(figures: &Figures) -> String {
 /// Percentiles that the sample supports.
 pub(super) fn latencies(figures: &Figures) -> Option<String> {
     let stats = &figures.stats;
-    let of = |name: &str, percentiles: &Percentiles| {
-        let named = [("p50", percentiles.p50), ("p95", percentiles.p95), ("p99", percentiles.p99)];
+    let of = |name: &str, of: &Distribution| {
+        let named = [("p50", of.p50()), ("p95", of.p95()), ("p99", of.p99())];
         let certified = |(name, p): (&str, Option<Percentile>)| {
             let p = p.filter(|p| p.certified)?;
             Some(format!("{name} {}", duration(Ms::from_us((p.value * 1000.0) as i64))))

@@ -118,6 +118,7 @@ mod tests {
             id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
             name: None,
             agent: Some("refund.py".to_owned()),
+            agent_version: None,
             started_at: None,
             status,
             steps: 5,

@@ -5,7 +5,9 @@ use super::style::{Style, Tone};
 use super::terminal_text::{escape, fit, fit_right};
 use jiff::Timestamp;
 use looptape_core::cost::Usd;
-use looptape_core::metrics::{Health, HealthReport, Ms, Percentile, Percentiles, Stats, Window, WindowBasis};
+use looptape_core::metrics::{
+    Distribution, Health, HealthReport, Ms, Percentile, Stats, Window, WindowBasis,
+};
 
 /// One figure a line: name, value, what it means.
 pub(crate) fn text(stats: &Stats, health: &HealthReport, style: Style) -> String {
@@ -125,7 +127,7 @@ fn distribution_heading() -> String {
 
 fn distribution(
     name: &str,
-    of: &Percentiles,
+    of: &Distribution,
     show: fn(f64) -> String,
     health: Option<Health>,
     style: Style,
@@ -136,8 +138,8 @@ fn distribution(
         Some(p) => format!("{}?", show(p.value)),
     };
     let values: String =
-        [of.p50, of.p95, of.p99].iter().map(|p| format!("  {}", fit_right(&value(*p), 10))).collect();
-    let n = of.p50.map_or(0, |p| p.n);
+        [of.p50(), of.p95(), of.p99()].iter().map(|p| format!("  {}", fit_right(&value(*p), 10))).collect();
+    let n = of.n();
     format!("{}{values}  {}{}", fit(name, 17), fit_right(&n.to_string(), 6), judged(health, style))
 }
 
@@ -152,7 +154,7 @@ fn ms(n: f64) -> String {
 fn uncertified(stats: &Stats) -> bool {
     [&stats.steps_per_loop, &stats.step_latency_ms, &stats.ttft_ms, &stats.loop_duration_ms]
         .iter()
-        .flat_map(|of| [of.p50, of.p95, of.p99])
+        .flat_map(|of| [of.p50(), of.p95(), of.p99()])
         .flatten()
         .any(|p| !p.certified)
 }
@@ -191,7 +193,6 @@ mod tests {
 
     #[test]
     fn a_small_set() {
-        let p = |value, n, certified| Some(Percentile { value, n, certified });
         let stats = Stats {
             traces: 12,
             window: Some(Window {
@@ -217,16 +218,16 @@ mod tests {
             retry_wasted_ms: Some(Ms::from_us(4_200_000)),
             retry_wasted_usd: Some(Usd::ZERO),
             amplification: Some(64.0 / 12.0),
-            steps_per_loop: Percentiles {
-                p50: p(5.0, 12, true),
-                p95: p(9.0, 12, false),
-                p99: p(9.0, 12, false),
-            },
-            step_latency_ms: Percentiles {
-                p50: p(420.0, 60, true),
-                p95: p(1800.0, 60, false),
-                p99: p(2400.0, 60, false),
-            },
+            steps_per_loop: Distribution::of_counts([5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 9, 9]),
+            step_latency_ms: Distribution::of_ms((0..60).map(|n| {
+                Ms::from_us(if n < 56 {
+                    420_000
+                } else if n < 59 {
+                    1_800_000
+                } else {
+                    2_400_000
+                })
+            })),
             cost_usd: Usd::from_f64(0.42),
             cost_at_least: true,
             error_rate: Some(4.0 / 64.0),

@@ -63,7 +63,9 @@ pub(crate) fn with_notes(shown: &Shown, style: Style) -> String {
 fn header(view: &TraceView, style: Style) -> Vec<String> {
     let trace = &view.trace;
     let metrics = &trace.metrics;
-    let agent = trace.agent.as_ref().or(trace.name.as_ref()).map(|name| escape(name));
+    let version =
+        trace.agent_version.as_ref().map_or(String::new(), |version| format!(" {}", escape(version)));
+    let agent = trace.agent.as_ref().or(trace.name.as_ref()).map(|name| format!("{}{version}", escape(name)));
     let cost = metrics.cost_usd.map(|usd| match metrics.cost_at_least {
         true => format!("at least {usd}"),
         false => usd.to_string(),

@@ -223,6 +223,7 @@ fn recorded_calls(wire: Wire, mut calls: Vec<Call>) -> Recorded {
         id: TraceId::parse("run").unwrap(),
         name: None,
         agent: None,
+        agent_version: None,
         tags: Vec::new(),
         started_unix_us: None,
         status: TraceStatus::Complete,

@@ -1,6 +1,6 @@
 //! Whether a figure is healthy: the thresholds that every output uses.
 
-use super::Percentiles;
+use super::{Distribution, Percentile};
 use serde::Serialize;
 
 /// How a figure stands against its threshold.
@@ -47,13 +47,12 @@ impl Health {
 impl HealthReport {
     /// Steps per loop are judged at their p95, latency at its p99.
     pub fn of(stats: &super::Stats) -> Self {
-        let tail = |of: &Percentiles, tail: Option<super::Percentile>| {
-            Some(Health::of_tail(of.p50?.value, tail?.value))
-        };
+        let tail =
+            |of: &Distribution, tail: Option<Percentile>| Some(Health::of_tail(of.p50()?.value, tail?.value));
         Self {
             retry_rate: stats.retry_rate.map(Health::of_retry_rate),
-            steps_per_loop: tail(&stats.steps_per_loop, stats.steps_per_loop.p95),
-            step_latency_ms: tail(&stats.step_latency_ms, stats.step_latency_ms.p99),
+            steps_per_loop: tail(&stats.steps_per_loop, stats.steps_per_loop.p95()),
+            step_latency_ms: tail(&stats.step_latency_ms, stats.step_latency_ms.p99()),
         }
     }
 }

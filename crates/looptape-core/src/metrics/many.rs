@@ -1,9 +1,9 @@
 //! The figures of many traces.
 
-use super::percentile::{Percent, Percentile, sorted};
+use super::distribution::{Distribution, Sampler, Scale};
 use super::sums::{CostSum, ErrorCounts, TokenSums};
 use super::trace::ratio;
-use super::{Ms, TraceMetrics};
+use super::{LoopMetrics, Ms, TraceMetrics};
 use crate::assembly::LoopOutcome;
 use crate::cost::{LeafCosts, Usd};
 use serde::Serialize;
@@ -45,14 +45,6 @@ pub struct LoopCounts {
     pub unknown: u32,
 }
 
-/// Percentiles of one distribution; all `None` for an empty sample.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Percentiles {
-    pub p50: Option<Percentile>,
-    pub p95: Option<Percentile>,
-    pub p99: Option<Percentile>,
-}
-
 /// Everything measured about a set of traces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
@@ -67,10 +59,10 @@ pub struct Stats {
     pub attempts: u32,
     pub other_calls: u32,
     pub amplification: Option<f64>,
-    pub steps_per_loop: Percentiles,
-    pub step_latency_ms: Percentiles,
-    pub ttft_ms: Percentiles,
-    pub loop_duration_ms: Percentiles,
+    pub steps_per_loop: Distribution,
+    pub step_latency_ms: Distribution,
+    pub ttft_ms: Distribution,
+    pub loop_duration_ms: Distribution,
     pub retries: u32,
     pub retry_rate: Option<f64>,
     pub retry_wasted_ms: Option<Ms>,
@@ -80,6 +72,8 @@ pub struct Stats {
     pub cost_usd: Option<Usd>,
     pub cost_at_least: bool,
     pub cost_by_leaf: Option<LeafCosts>,
+    /// Of those loops whose cost is known in full; the others are its unknown ones.
+    pub loop_cost_usd: Distribution,
     /// Completed loops per dollar; `None` where the cost is not known in full, or 0.
     pub loops_per_usd: Option<f64>,
     pub errors: ErrorCounts,
@@ -117,10 +111,11 @@ pub fn stats(samples: &[Sample<'_>], window: Option<Window>) -> Stats {
         attempts,
         other_calls: sum(|t| t.other_calls),
         amplification: ratio(attempts, loops.started),
-        steps_per_loop: Percentiles::of(by_loop().map(|inner| f64::from(inner.steps))),
-        step_latency_ms: Percentiles::of(by_step().filter_map(|step| step.step_latency_ms).map(Ms::as_f64)),
-        ttft_ms: Percentiles::of(by_step().filter_map(|step| step.last.ttft_ms).map(Ms::as_f64)),
-        loop_duration_ms: Percentiles::of(by_loop().filter_map(|inner| inner.duration_ms).map(Ms::as_f64)),
+        steps_per_loop: Distribution::of_counts(by_loop().map(|inner| u64::from(inner.steps))),
+        step_latency_ms: Distribution::of_ms(by_step().filter_map(|step| step.step_latency_ms)),
+        ttft_ms: Distribution::of_ms(by_step().filter_map(|step| step.last.ttft_ms)),
+        loop_duration_ms: Distribution::of_ms(by_loop().filter_map(|inner| inner.duration_ms)),
+        loop_cost_usd: loop_costs(by_loop()),
         retries,
         retry_rate: ratio(retries, steps),
         retry_wasted_ms: traces().map(|trace| trace.retry_wasted_ms).sum(),
@@ -134,6 +129,17 @@ pub fn stats(samples: &[Sample<'_>], window: Option<Window>) -> Stats {
         error_rate: ratio(errors.total(), attempts),
         errors,
     }
+}
+
+fn loop_costs<'a>(loops: impl Iterator<Item = &'a LoopMetrics>) -> Distribution {
+    let mut costs = Sampler::new(Scale::Usd);
+    for inner in loops {
+        match inner.cost_usd.filter(|_| !inner.cost_at_least) {
+            Some(usd) => costs.add_usd(usd),
+            None => costs.add_unknown(),
+        }
+    }
+    costs.finish()
 }
 
 fn loops_per_usd(loops: LoopCounts, cost: &CostSum) -> Option<f64> {
@@ -173,12 +179,5 @@ impl LoopCounts {
         }
         counts.completed = counts.started - counts.unknown;
         counts
-    }
-}
-
-impl Percentiles {
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let values = sorted(values);
-        Self { p50: Percent::P50.of(&values), p95: Percent::P95.of(&values), p99: Percent::P99.of(&values) }
     }
 }

@@ -10,12 +10,14 @@
 //! What this does not do: attribute cost to causes, gate, segment, or draw.
 
 mod attempt;
+mod distribution;
 mod health;
 mod many;
 mod measured;
 mod ms;
 mod outcome;
 mod percentile;
+mod select;
 mod sums;
 mod sweep;
 #[cfg(test)]
@@ -24,11 +26,13 @@ mod time;
 mod trace;
 
 pub use attempt::{AttemptMetrics, attempt};
+pub use distribution::{Bucket, Distribution, MOST_RAW, Method, Sampler, Scale};
 pub use health::{Health, HealthReport};
-pub use many::{LoopCounts, Percentiles, Sample, Stats, Window, WindowBasis, stats};
+pub use many::{LoopCounts, Sample, Stats, Window, WindowBasis, stats};
 pub use measured::Measured;
 pub use ms::Ms;
-pub use percentile::{Percent, Percentile, sorted};
+pub use percentile::{Percent, Percentile};
+pub use select::{Better, Figure, METRICS, Metric, Reading, select};
 pub use sums::{CostSum, ErrorCounts, TokenSums};
 pub use time::TimeSplit;
 pub use trace::{LoopMetrics, StepMetrics, TraceMetrics, UnknownCost, trace};

@@ -33,9 +33,10 @@ impl Percent {
     pub const P95: Self = Self(95.0);
     pub const P99: Self = Self(99.0);
 
-    /// The smallest sample that certifies this percentile.
-    pub fn smallest_sample(self) -> usize {
-        (2..).find(|n| self.certified_by(*n)).expect("both terms vanish as n grows")
+    /// The smallest sample that certifies this percentile; none does the least or the largest value.
+    pub fn smallest_sample(self) -> Option<usize> {
+        let is_inside = self.0 > 0.0 && self.0 < 100.0;
+        is_inside.then(|| (2..).find(|n| self.certified_by(*n)))?
     }
 
     /// Whether a sample of `n` certifies this percentile. Below the median the other tail decides.
@@ -45,20 +46,17 @@ impl Percent {
         n >= 1.0 && 1.0 - p.powf(n) - n * (1.0 - p) * p.powf(n - 1.0) >= CONFIDENCE
     }
 
-    /// The percentile of values sorted in ascending order; `None` of an empty sample.
-    pub fn of(self, sorted: &[f64]) -> Option<Percentile> {
-        // Rounding first keeps 95 % of 20 at rank 19, which floating point would make 19.000000000000004.
-        let rank = (self.0 * sorted.len() as f64 / 100.0 * 1e9).round() / 1e9;
-        let value = *sorted.get((rank.ceil() as usize).max(1) - 1)?;
-        Some(Percentile { value, n: sorted.len(), certified: self.certified_by(sorted.len()) })
+    /// A percentile between 0 and 100; `None` for any other number.
+    pub fn new(percent: f64) -> Option<Self> {
+        (0.0..=100.0).contains(&percent).then_some(Self(percent))
     }
-}
 
-/// Sorts a sample for [`Percent::of`].
-pub fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    values
+    /// Which of `n` values in ascending order it is, counted from 1; `None` if there are none.
+    pub(super) fn rank(self, n: usize) -> Option<usize> {
+        // Rounding first keeps 95 % of 20 at rank 19, which floating point would make 19.000000000000004.
+        let rank = (self.0 * n as f64 / 100.0 * 1e9).round() / 1e9;
+        (n > 0).then(|| (rank.ceil() as usize).clamp(1, n))
+    }
 }
 
 #[cfg(test)]
@@ -69,34 +67,31 @@ mod tests {
     #[test]
     fn the_rule_reproduces_wilks_sample_sizes() {
         let sizes = [Percent::P50, Percent::P90, Percent::P95, Percent::P99].map(Percent::smallest_sample);
-        assert_eq!(sizes, [11, 64, 130, 662]);
+        assert_eq!(sizes, [11, 64, 130, 662].map(Some));
         assert!(!Percent::P90.certified_by(63) && Percent::P90.certified_by(64));
         assert!(!Percent::P99.certified_by(661) && Percent::P99.certified_by(662));
+        let max = Percent::new(100.0).unwrap();
+        assert!(!max.certified_by(1_000_000), "no sample says what the largest possible value is");
+        assert_eq!((Percent::new(-1.0), Percent::new(f64::NAN)), (None, None));
     }
 
     #[test]
     fn nearest_rank() {
-        let values: Vec<f64> = (1..=20).map(f64::from).collect();
-        let at = |p: Percent| p.of(&values).unwrap().value;
+        let at = |p: Percent| p.rank(20).unwrap();
         assert_eq!(
             [at(Percent::P50), at(Percent::P90), at(Percent::P95), at(Percent::P99)],
-            [10.0, 18.0, 19.0, 20.0]
+            [10, 18, 19, 20]
         );
-        assert_eq!(Percent::P99.of(&[7.0]), Some(Percentile { value: 7.0, n: 1, certified: false }));
-        assert_eq!(Percent::P50.of(&[]), None);
+        assert_eq!((Percent::P99.rank(1), Percent::new(0.0).unwrap().rank(5)), (Some(1), Some(1)));
+        assert_eq!(Percent::P50.rank(0), None);
     }
 
     proptest! {
         #[test]
-        fn at_least_p_of_the_values_are_not_above_it(values in proptest::collection::vec(0.0..1e6f64, 1..200)) {
-            let values = sorted(values);
-            for p in [Percent::P50, Percent::P90, Percent::P95, Percent::P99] {
-                let found = p.of(&values).unwrap().value;
-                let below = values.iter().filter(|v| **v <= found).count();
-                prop_assert!(below as f64 >= p.0 / 100.0 * values.len() as f64 - 1e-6);
-                let smaller = values.iter().filter(|v| **v < found).count();
-                prop_assert!((smaller as f64) < p.0 / 100.0 * values.len() as f64 + 1e-6);
-            }
+        fn at_least_p_of_the_values_are_not_above_it(n in 1usize..5000, percent in 0.0..=100.0f64) {
+            let rank = Percent::new(percent).unwrap().rank(n).unwrap();
+            prop_assert!(rank as f64 >= percent / 100.0 * n as f64 - 1e-6);
+            prop_assert!(((rank - 1) as f64) < percent / 100.0 * n as f64 + 1e-6);
         }
     }
 }

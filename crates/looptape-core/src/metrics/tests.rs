@@ -128,9 +128,9 @@ fn many_traces() {
     assert_eq!((got.loops.started, got.loops.completed, got.loops.success, got.loops.failure), (2, 2, 1, 1));
     assert!((got.loops_per_min.unwrap() - 2.0 * 60.0 / 29.4).abs() < 1e-9);
     assert_eq!((got.steps, got.retry_rate), (3, Some(1.0 / 3.0)));
-    let p50 = got.step_latency_ms.p50.unwrap();
+    let p50 = got.step_latency_ms.p50().unwrap();
     assert_eq!((p50.value, p50.n, p50.certified), (100.0, 3, false));
-    assert_eq!(got.steps_per_loop.p95.unwrap().value, 2.0);
+    assert_eq!(got.steps_per_loop.p95().unwrap().value, 2.0);
     assert_eq!(got.cost_usd, Some(first.cost_usd.unwrap() + second.cost_usd.unwrap()));
     assert!((got.loops_per_usd.unwrap() - 2.0 / got.cost_usd.unwrap().as_f64()).abs() < 1e-6);
     let given = Window { start_unix_us: 0, end_unix_us: 60_000_000, basis: WindowBasis::Given };

@@ -34,6 +34,7 @@ pub struct TraceMeta {
     pub id: TraceId,
     pub name: Option<String>,
     pub agent: Option<String>,
+    pub agent_version: Option<String>,
     pub tags: Vec<String>,
     /// `None` for an import that holds no times.
     pub started_unix_us: Option<i64>,
@@ -99,6 +100,7 @@ pub struct TraceHead {
     pub id: TraceId,
     pub name: Option<String>,
     pub agent: Option<String>,
+    pub agent_version: Option<String>,
     pub tags: Vec<String>,
     /// RFC 3339, UTC.
     pub started_at: Option<String>,
@@ -228,6 +230,7 @@ pub struct LsRow {
     pub id: TraceId,
     pub name: Option<String>,
     pub agent: Option<String>,
+    pub agent_version: Option<String>,
     pub started_at: Option<String>,
     pub status: TraceStatus,
     pub steps: u32,

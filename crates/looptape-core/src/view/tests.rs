@@ -11,6 +11,7 @@ fn meta() -> TraceMeta {
         id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
         name: None,
         agent: Some("weather".to_owned()),
+        agent_version: Some("1.4".to_owned()),
         tags: vec!["team=a".to_owned()],
         started_unix_us: Some(1_793_491_200_000_000),
         status: TraceStatus::Complete,
@@ -68,7 +69,18 @@ fn the_contract() {
     let head: Vec<&str> = view["trace"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         head,
-        ["id", "name", "agent", "tags", "started_at", "status", "status_reasons", "parent", "metrics"]
+        [
+            "id",
+            "name",
+            "agent",
+            "agent_version",
+            "tags",
+            "started_at",
+            "status",
+            "status_reasons",
+            "parent",
+            "metrics"
+        ]
     );
     assert_eq!(view["trace"]["started_at"], "2026-11-01T00:00:00Z");
     assert_eq!(view["trace"]["status"], "complete");
@@ -211,5 +223,5 @@ fn imports_have_order_but_no_times() {
 fn a_row_of_a_list() {
     let measured =
         Measured::of(&facts(), TraceSpan::closed(800_000), meta().started_unix_us, &PriceBook::listed());
-    insta::assert_snapshot!(serde_json::to_string(&ls_row(meta(), &measured.metrics)).unwrap(), @r#"{"id":"4bf92f3577b34da6a3ce929d0e0e4736","name":null,"agent":"weather","started_at":"2026-11-01T00:00:00Z","status":"complete","steps":2,"llm_calls":3,"tool_calls":2,"attempts":3,"retry_rate":0.5,"duration_ms":800.0,"cost_usd":0.000345,"cost_at_least":false,"tags":["team=a"]}"#);
+    insta::assert_snapshot!(serde_json::to_string(&ls_row(meta(), &measured.metrics)).unwrap(), @r#"{"id":"4bf92f3577b34da6a3ce929d0e0e4736","name":null,"agent":"weather","agent_version":"1.4","started_at":"2026-11-01T00:00:00Z","status":"complete","steps":2,"llm_calls":3,"tool_calls":2,"attempts":3,"retry_rate":0.5,"duration_ms":800.0,"cost_usd":0.000345,"cost_at_least":false,"tags":["team=a"]}"#);
 }

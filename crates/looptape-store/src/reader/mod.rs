@@ -13,7 +13,7 @@ mod summary;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;
-pub use find::{FindError, TraceFilter, TraceOrigin};
+pub use find::{FindError, TagFilter, TraceFilter, TraceOrigin};
 pub(crate) use load::decode_chunks;
 pub use load::{RecordedTrace, Response};
 pub use models::ModelInUse;
@@ -27,6 +27,7 @@ use bodies::Bodies;
 use looptape_core::TraceId;
 use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::cost::PriceBook;
+use looptape_core::labels::Labels;
 use looptape_core::replay::Environment;
 use rusqlite::{Connection, OptionalExtension};
 use std::cell::RefCell;
@@ -69,6 +70,7 @@ pub struct TraceRow {
     pub source: String,
     pub name: Option<String>,
     pub agent: Option<String>,
+    pub agent_version: Option<String>,
     pub tags: BTreeMap<String, String>,
     pub command: Vec<String>,
     /// The id of the trace that this one was made from, and why.
@@ -131,6 +133,17 @@ impl TraceRow {
         match self.superseded {
             true => format!("{}#{}", self.id, self.run),
             false => self.id.to_string(),
+        }
+    }
+}
+
+impl TraceRow {
+    /// What people call it.
+    pub fn labels(&self) -> Labels {
+        Labels {
+            agent: self.agent.clone(),
+            agent_version: self.agent_version.clone(),
+            tags: self.tags.clone(),
         }
     }
 }

@@ -51,6 +51,7 @@ impl TraceRow {
             id: self.id.clone(),
             name: self.name.clone(),
             agent: self.agent.clone(),
+            agent_version: self.agent_version.clone(),
             tags: self
                 .tags
                 .iter()

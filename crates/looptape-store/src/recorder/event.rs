@@ -5,10 +5,10 @@ use bytes::Bytes;
 use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
+use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use looptape_core::replay::{Environment, Provenance};
 use looptape_core::{TraceId, provider::Provider};
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 
@@ -59,8 +59,9 @@ pub struct TraceSpec {
     pub id: TraceId,
     pub source: Source,
     pub name: Option<String>,
-    pub agent: Option<String>,
-    pub tags: BTreeMap<String, String>,
+    pub labels: Labels,
+    /// What its agent is called as long as nobody names it.
+    pub program: Option<String>,
     pub command: Vec<String>,
     /// The trace that this one was made from, and why.
     pub parent: Option<(crate::TraceKey, String)>,
@@ -75,13 +76,18 @@ pub struct TraceSpec {
 }
 
 impl TraceSpec {
+    /// The agent's name: stated, or the program's.
+    pub(super) fn agent(&self) -> Option<&str> {
+        self.labels.agent.as_deref().or(self.program.as_deref())
+    }
+
     pub fn new(id: TraceId, source: Source, started: Moment) -> Self {
         Self {
             id,
             source,
             name: None,
-            agent: None,
-            tags: BTreeMap::new(),
+            labels: Labels::default(),
+            program: None,
             command: Vec::new(),
             parent: None,
             started,
@@ -114,8 +120,8 @@ pub struct BeginCall {
     pub body: Bytes,
     pub loop_hint: Option<String>,
     pub import_index: Option<u32>,
-    /// Agent name from a header, for a trace that this call opens.
-    pub agent: Option<String>,
+    /// What its headers say of its trace, which takes of it what nobody said before.
+    pub labels: Labels,
     /// Credential values of this very call: looked for in its bodies, never stored.
     pub credentials: Credentials,
 }

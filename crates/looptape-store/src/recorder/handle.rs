@@ -307,6 +307,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use looptape_core::headers::RedactedHeaders;
+    use looptape_core::labels::Labels;
     use looptape_core::provider::Provider;
     use looptape_core::redact::{Credentials, Patterns};
 
@@ -321,7 +322,7 @@ mod tests {
             body: Bytes::from_static(b"{}"),
             loop_hint: None,
             import_index: None,
-            agent: None,
+            labels: Labels::default(),
             credentials: Credentials::none(),
         })
     }

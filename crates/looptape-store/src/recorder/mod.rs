@@ -24,6 +24,7 @@ pub use event::{
 pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket};
 
 use looptape_core::cost::PriceBook;
+use looptape_core::labels::Labels;
 use looptape_core::redact::Patterns;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -43,6 +44,8 @@ pub struct RecorderOptions {
     /// Of traces that nobody named, so many may wait for somebody to carry on; beyond it those end first
     /// that nobody has carried on from.
     pub most_unnamed: usize,
+    /// Of traces that calls open, beside what their headers say.
+    pub labels: Labels,
     /// How long a commit waits for another process's transaction before it is given up.
     pub lock_wait: Duration,
 }
@@ -66,6 +69,7 @@ impl RecorderOptions {
             queue_bytes: 192 << 20,
             idle_end: Duration::from_secs(600),
             most_unnamed: 8192,
+            labels: Labels::default(),
             lock_wait: Duration::from_secs(30),
         }
     }

@@ -7,6 +7,7 @@ use crate::ids::TraceKey;
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::derive::RequestFacts;
+use looptape_core::labels::Labels;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Vault};
 use std::collections::HashMap;
@@ -110,6 +111,10 @@ pub(super) struct OpenTrace {
     pub(super) open_calls: usize,
     /// What could not be placed before it began.
     pub(super) unplaced_before: Reasons,
+    /// What the latest call said of it that said anything, as it came.
+    pub(super) said: Option<Labels>,
+    /// A transaction failed: its row may not say all that is known.
+    pub(super) may_lack_labels: bool,
     /// How it turned out, if somebody said so.
     pub(super) outcome: Option<LoopOutcome>,
     /// Set when it takes no more calls.
@@ -129,6 +134,8 @@ impl OpenTrace {
             last_activity_mono_us,
             open_calls: 0,
             unplaced_before,
+            said: None,
+            may_lack_labels: false,
             outcome: None,
             closing: None,
         }

@@ -22,17 +22,17 @@ pub(super) fn insert_trace(
     connection
         .prepare_cached(
             "INSERT INTO traces (id, run, recorder, source, name, agent, tags, command, parent, parent_why, \
-             started_unix_us, started_mono_us, byte_exact, timing, happened_unix_us) \
+             started_unix_us, started_mono_us, byte_exact, timing, happened_unix_us, agent_version) \
              VALUES (?1, (SELECT coalesce(max(run), 0) + 1 FROM traces WHERE id = ?1), \
-             ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             spec.id.as_str(),
             recorder,
             spec.source.as_str(),
             spec.name,
-            spec.agent,
-            to_json(serde_json::to_string(&spec.tags)),
+            spec.agent(),
+            to_json(serde_json::to_string(&spec.labels.tags)),
             to_json(serde_json::to_string(&spec.command)),
             spec.parent.as_ref().map(|(key, _)| key.0),
             spec.parent.as_ref().map(|(_, why)| why),
@@ -41,8 +41,18 @@ pub(super) fn insert_trace(
             spec.byte_exact,
             spec.timing.as_str(),
             spec.happened_unix_us,
+            spec.labels.agent_version,
         ])?;
     Ok(TraceKey(connection.last_insert_rowid()))
+}
+
+/// What a trace whose row is there is called now.
+pub(super) fn relabel(connection: &Connection, key: TraceKey, spec: &TraceSpec) -> rusqlite::Result<()> {
+    let tags = serde_json::to_string(&spec.labels.tags).expect("maps of strings are JSON");
+    connection
+        .prepare_cached("UPDATE traces SET agent = ?2, agent_version = ?3, tags = ?4 WHERE key = ?1")?
+        .execute(params![key.0, spec.agent(), spec.labels.agent_version, tags])?;
+    Ok(())
 }
 
 /// Where a trace's run takes place.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use looptape_core::derive::decode_body;
 use looptape_core::exchange::Chunk;
 use looptape_core::headers::{REDACTED, RedactedHeaders, latin1_to_string, string_to_latin1};
+use looptape_core::labels::Labels;
 use looptape_core::redact::{
     Credentials, Patterns, StoredForm, Vault, VaultKey, is_clean, redact_answer, redact_body, redact_path,
 };
@@ -57,12 +58,8 @@ impl Scrubber {
     pub(super) fn spec(&self, vault: &mut Vault, spec: TraceSpec) -> TraceSpec {
         let none = Credentials::none();
         let name = spec.name.map(|name| self.text(vault, &none, name));
-        let agent = spec.agent.map(|agent| self.text(vault, &none, agent));
-        let tags = spec.tags.into_iter().map(|(key, value)| {
-            let value = self.labelled(vault, &key, value);
-            (self.text(vault, &none, key), value)
-        });
-        let tags = tags.collect();
+        let program = spec.program.map(|program| self.text(vault, &none, program));
+        let labels = self.labels(vault, &none, spec.labels);
         let mut before = String::new();
         let command = spec.command.into_iter().map(|word| {
             let flag = std::mem::replace(&mut before, word.clone());
@@ -72,7 +69,19 @@ impl Scrubber {
             }
         });
         let command = command.collect();
-        TraceSpec { name, agent, tags, command, ..spec }
+        TraceSpec { name, program, labels, command, ..spec }
+    }
+
+    /// What people call a trace.
+    pub(super) fn labels(&self, vault: &mut Vault, known: &Credentials, labels: Labels) -> Labels {
+        let Labels { agent, agent_version, tags } = labels;
+        let agent = agent.map(|agent| self.text(vault, known, agent));
+        let agent_version = agent_version.map(|version| self.text(vault, known, version));
+        let tags = tags.into_iter().map(|(key, value)| {
+            let value = self.labelled(vault, &key, value);
+            (self.text(vault, known, key), value)
+        });
+        Labels { agent, agent_version, tags: tags.collect() }
     }
 
     /// A value of which its name may say that it is a secret (`--api-key VALUE`).

@@ -15,7 +15,9 @@ use super::known::KnownCalls;
 use super::open_trace::{
     Closing, ClosingCause, OpenCall, OpenCalls, OpenRequest, OpenTrace, OpenTraces, Origin, TraceNumber,
 };
-use super::rows::{insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace, store_environment};
+use super::rows::{
+    insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace, relabel, store_environment,
+};
 use super::scrub::Scrubber;
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
@@ -25,6 +27,7 @@ use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cost::PriceBook;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
+use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use looptape_core::replay::Environment;
 use looptape_core::{TraceId, derive};
@@ -40,6 +43,7 @@ pub(super) struct State {
     cache: ContentCache,
     prices: PriceBook,
     intake: Intake,
+    labels: Labels,
     process: Process,
     /// This recorder's row, once committed.
     recorder: Option<i64>,
@@ -86,10 +90,12 @@ pub(super) enum CallsUnderWay {
 }
 
 impl State {
-    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, prices: PriceBook) -> Self {
+    /// `labels`: of traces that calls open, beside what the calls say.
+    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, prices: PriceBook, labels: Labels) -> Self {
         Self {
             cache,
             prices,
+            labels,
             intake: Intake::new(scrubber),
             process: Process::current(),
             recorder: None,
@@ -189,7 +195,7 @@ impl State {
                 if let TraceHint::Named(id) = &begin.hint
                     && self.traces.of_id(id).is_none()
                 {
-                    self.add_trace(spec_of_call(id.clone(), &begin), true);
+                    self.add_trace(self.spec_of_call(id.clone(), &begin), true);
                 }
                 let (hint, reason) = (begin.hint, reason.to_owned());
                 self.gap(Gap { call, hint, of: GapOf::Part, reason });
@@ -249,6 +255,35 @@ impl State {
         self.traces.add(OpenTrace::new(spec, by_call, vault, self.gaps.unplaced()))
     }
 
+    /// The trace that a call opens.
+    fn spec_of_call(&self, id: TraceId, begin: &BeginCall) -> TraceSpec {
+        let mut spec = TraceSpec::new(id, Source::Serve, begin.at);
+        spec.labels.clone_from(&begin.labels);
+        spec.labels.add(&self.labels);
+        spec
+    }
+
+    /// Adds what a call says of its trace.
+    fn relabel(
+        &mut self,
+        connection: &Connection,
+        number: TraceNumber,
+        begin: &mut BeginCall,
+    ) -> rusqlite::Result<()> {
+        let labels = std::mem::take(&mut begin.labels);
+        let Some(trace) = self.traces.get_mut(number).filter(|_| !labels.is_empty()) else { return Ok(()) };
+        if trace.said.as_ref() == Some(&labels) {
+            return Ok(());
+        }
+        let clean = self.intake.scrubber.labels(&mut trace.vault, &begin.credentials, labels.clone());
+        let is_new = trace.spec.labels.add(&clean);
+        if let Some(key) = trace.key.filter(|_| is_new || trace.may_lack_labels) {
+            relabel(connection, key, &trace.spec)?;
+        }
+        (trace.said, trace.may_lack_labels) = (Some(labels), false);
+        Ok(())
+    }
+
     /// The trace's row, written now if it is not there.
     fn ensure_row(
         &mut self,
@@ -291,10 +326,11 @@ impl State {
         store_environment(connection, key, &clean)
     }
 
-    fn begin(&mut self, connection: &Connection, call: CallId, begin: BeginCall) -> rusqlite::Result<()> {
+    fn begin(&mut self, connection: &Connection, call: CallId, mut begin: BeginCall) -> rusqlite::Result<()> {
         let incoming = self.intake.read(&begin);
         let (number, origin) = self.trace_of(&begin, &incoming.facts);
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+        self.relabel(connection, number, &mut begin)?;
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
 
         let clean = self.intake.clean(&mut trace.vault, &begin, incoming);
@@ -335,7 +371,7 @@ impl State {
                 None => (random_id(), Origin::Unnamed(None)),
             },
         };
-        let number = self.add_trace(spec_of_call(id, begin), true);
+        let number = self.add_trace(self.spec_of_call(id, begin), true);
         if let Some(trace) = self.traces.get_mut(number) {
             trace.is_unnamed = origin != Origin::Named;
         }
@@ -534,17 +570,13 @@ impl State {
             }
         }
         for number in batch.touched {
+            if let Some(trace) = self.traces.get_mut(number) {
+                (trace.said, trace.may_lack_labels) = (None, true);
+            }
             self.gaps.add(number, &reason);
         }
         self.gaps.add_elsewhere(&reason);
     }
-}
-
-/// The trace that a call opens.
-fn spec_of_call(id: TraceId, begin: &BeginCall) -> TraceSpec {
-    let mut spec = TraceSpec::new(id, Source::Serve, begin.at);
-    spec.agent = begin.agent.clone();
-    spec
 }
 
 fn join(pieces: Vec<Bytes>) -> Bytes {

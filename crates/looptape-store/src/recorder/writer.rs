@@ -50,7 +50,8 @@ impl Writer {
             .map_err(|source| OpenError::Sqlite { path: options.database.clone(), source })?;
         let cache = ContentCache::new()
             .map_err(|source| OpenError::Create { path: options.database.clone(), source })?;
-        let state = State::new(cache, Scrubber::new(options.patterns.clone()), options.prices.clone());
+        let scrubber = Scrubber::new(options.patterns.clone());
+        let state = State::new(cache, scrubber, options.prices.clone(), options.labels.clone());
         Ok(Self { connection, options, shared, state, idle_checked: Instant::now() })
     }
 

@@ -15,7 +15,6 @@ use looptape_store::{
     Durability, FindError, Maintenance, Moment, Reader, RecordedTrace, Recorder, RecorderThread, Selector,
     Source, TraceSpec, TraceStatus,
 };
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What may wait in the recorder's queue. It drops what it cannot take, for agents must not wait; an
@@ -158,8 +157,8 @@ fn spec(id: &TraceId, path: &Path, cassette: &Cassette, schedule: &Schedule) -> 
     spec.timing = schedule.timing;
     spec.happened_unix_us = schedule.timing.knows_starts().then_some(schedule.started.unix_us);
     spec.name = text(path.file_name());
-    spec.agent = text(path.file_stem());
-    spec.tags = BTreeMap::from([("container".to_owned(), word(cassette.container).to_owned())]);
+    spec.labels.agent = text(path.file_stem());
+    spec.labels.tags.insert("container".to_owned(), word(cassette.container).to_owned());
     spec.byte_exact = cassette.interactions.iter().all(|i| i.request_exact && i.response_exact);
     spec
 }

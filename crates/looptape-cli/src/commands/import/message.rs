@@ -13,6 +13,7 @@ use looptape_core::derive::decode_body;
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::import::Interaction;
+use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use looptape_proxy::{is_hop_by_hop, is_not_recorded};
 use looptape_store::{BeginCall, CallEnd, TraceHint};
@@ -33,7 +34,7 @@ pub(super) fn request(trace: &TraceId, interaction: &Interaction, slot: Slot) ->
         body: interaction.request_body.clone(),
         loop_hint: None,
         import_index: Some(interaction.index),
-        agent: None,
+        labels: Labels::default(),
         credentials: Credentials::of_request(pairs(), &path),
         path,
     }

@@ -115,6 +115,7 @@ fn view(facts: &[CallFacts], span: TraceSpan) -> TraceView {
         id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
         name: None,
         agent: Some("weather\x1b]0;x\x07".to_owned()),
+        agent_version: Some("1.4\x1b".to_owned()),
         tags: vec!["demo".to_owned()],
         started_unix_us,
         status: TraceStatus::Complete,
@@ -129,7 +130,7 @@ fn a_loop_with_tools_and_a_retry() {
     let text = timeline(&view(&weather(), TraceSpan::closed(1_700_000)), WIDE_PLAIN);
     insta::assert_snapshot!(text, @r#"
     trace 4bf92f3577b34da6a3ce929d0e0e4736
-    weather\u{1b}]0;x\u{7} · complete, success · 1.70 s · $0.000366 · 2 steps · 2 tool calls · 1 retry (50 %)
+    weather\u{1b}]0;x\u{7} 1.4\u{1b} · complete, success · 1.70 s · $0.000366 · 2 steps · 2 tool calls · 1 retry (50 %)
     started 2026-11-01T00:00:00Z · #demo
 
       step                                       in cached    out       cost    TTFT     time 0             1.70 s
@@ -153,7 +154,7 @@ fn narrow_and_cut_off_and_unpriced() {
     let text = timeline(&view(&facts, TraceSpan::closed(1_700_000)), Style { color: Color::Off, width: 70 });
     insta::assert_snapshot!(text, @r#"
     trace 4bf92f3577b34da6a3ce929d0e0e4736
-    weather\u{1b}]0;x\u{7} · complete, failure · 1.70 s · at least $0.000183 · 2 steps · 2 tool calls · 1 retry (50 %)
+    weather\u{1b}]0;x\u{7} 1.4\u{1b} · complete, failure · 1.70 s · at least $0.000183 · 2 steps · 2 tool calls · 1 retry (50 %)
     started 2026-11-01T00:00:00Z · #demo
 
       step                        in    out       cost     time

@@ -2,7 +2,7 @@
 
 use super::run::{Coverage, DrivenRun};
 use crate::cost::Usd;
-use crate::metrics::{self, Ms, Percentiles, Sample, Stats, Window};
+use crate::metrics::{self, Distribution, Ms, Sample, Stats, Window};
 use crate::replay::report::DivergenceCode;
 use crate::replay::summary::Summary;
 use serde::Serialize;
@@ -52,7 +52,7 @@ pub struct Figures {
     pub elapsed_ms: Ms,
     /// From the first request to the last answer.
     pub loops_per_min: Option<f64>,
-    pub steps_per_loop: Percentiles,
+    pub steps_per_loop: Distribution,
     pub retry_rate: Option<f64>,
     #[serde(flatten)]
     pub money: DrivenMoney,
@@ -88,7 +88,7 @@ impl Figures {
             steps: stats.steps,
             elapsed_ms: Ms::between(window.start_unix_us, window.end_unix_us),
             loops_per_min: (minutes > 0.0).then(|| f64::from(loops) / minutes),
-            steps_per_loop: stats.steps_per_loop,
+            steps_per_loop: stats.steps_per_loop.clone(),
             retry_rate: stats.retry_rate,
             money,
             stats,
