@@ -7,6 +7,7 @@ mod drive;
 mod exit;
 mod money;
 mod place;
+mod prompts;
 mod render;
 mod replay_trace;
 mod run_environment;

@@ -15,7 +15,7 @@ use crate::render::demo::Next;
 use crate::render::style::{Color, Style, stdout_width};
 use crate::session::{Global, new_trace_id, print, runtime};
 use crate::tape::{self, Ready};
-use crate::trace_view::{self, Messages};
+use crate::trace_view::{self, Compositions, Messages};
 use anyhow::{Context, bail};
 use looptape_core::TraceId;
 use looptape_core::provider::Provider;
@@ -80,7 +80,7 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     let mut differences = differences(&said, &said_again, &summary);
     print(&render::demo::replayed(style, provider, &summary, &differences))?;
 
-    print(&render::demo::shown(style, &trace_view::build(&reader, &trace, Messages::LeftOut).view))?;
+    print(&render::demo::shown(style, &trace_view::build(&reader, &trace, Messages::LeftOut, Compositions::LeftOut).view))?;
 
     let check = resend::self_check(global, &reader, &config, trace.row.label())?;
     print(&render::demo::checked(style, &check))?;

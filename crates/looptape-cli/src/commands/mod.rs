@@ -1,5 +1,6 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
+mod audit;
 mod child_run;
 mod demo;
 mod diff;
@@ -24,6 +25,7 @@ mod sources;
 mod stats;
 mod verify;
 
+pub(crate) use audit::Audited;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
@@ -63,6 +65,7 @@ enum Verb {
     Show(show::Args),
     Diff(diff::Args),
     Stats(stats::Args),
+    Audit(audit::Args),
     Prices(prices::Args),
     Import(import::Args),
     Learn(learn::Args),
@@ -84,6 +87,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Show(args) => show::run(global, &args),
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
+        Verb::Audit(args) => audit::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Learn(args) => learn::run(global, &args),

@@ -100,11 +100,11 @@ fn baseline(audit: &Audit) -> Option<Finding> {
         baseline => format!(", {:.1} times as much", waterfall.usd.as_f64() / baseline.as_f64()),
     };
     let change = match (bar.from, bar.to) {
-        (Some(from), Some(to)) => format!(" ({})", change(bar.factor, from, to)),
+        (Some(from), Some(to)) => format!(" ({})", bar.factor.change(from, to)),
         _ => String::new(),
     };
     let text =
-        format!("It cost {amount} {word} than {of}{times}: {} made {} of it{change}.", bar.factor.words(), bar.usd);
+        format!("It cost {amount} {word} than {of}{times}: {} made {} of it{change}.", bar.factor.words(), bar.usd.amount());
     let by_input = |step: &&super::StepCost| step.composition.map_or(0, |composition| composition.input_tokens);
     let step = match bar.factor {
         Factor::Context | Factor::CacheMix => audit.by_step.iter().max_by_key(by_input),
@@ -118,24 +118,6 @@ fn short(trace: &str) -> String {
     let (id, run) = trace.split_once('#').map_or((trace, None), |(id, run)| (id, Some(run)));
     let id: String = id.chars().take(8).collect();
     run.map_or(id.clone(), |run| format!("{id}#{run}"))
-}
-
-/// How a factor changed, in its own unit.
-pub(super) fn change(factor: Factor, from: f64, to: f64) -> String {
-    let whole = |n: f64| count(n.round().max(0.0) as u64);
-    match factor {
-        Factor::Steps => format!("{} → {} steps", whole(from), whole(to)),
-        Factor::Attempts => format!("{from:.2} → {to:.2} a step"),
-        Factor::Context => format!("{} → {} input tokens an attempt", whole(from), whole(to)),
-        Factor::CacheMix => format!("{} → {} read from the cache", percent(from), percent(to)),
-        Factor::Output => format!("{} → {} output tokens an attempt", whole(from), whole(to)),
-        Factor::ReasoningSplit => format!("{} → {} of the output is reasoning", percent(from), percent(to)),
-        Factor::Fees | Factor::OtherCalls => {
-            let usd = |dollars: f64| Usd::from_f64(dollars).unwrap_or_default();
-            format!("{} → {}", usd(from), usd(to))
-        }
-        Factor::Price => String::new(),
-    }
 }
 
 fn carried(audit: &Audit) -> Option<Finding> {

@@ -97,10 +97,12 @@ impl Origins {
 }
 
 impl Message {
-    /// What it is, in words: `the 41 KB result of search at step 3`.
+    /// What it is, in words: `the 41 KB result of search at step 3.1`.
     pub fn words(&self) -> String {
         let size = size(self.bytes);
-        let at = self.step.or(self.first_sent_step).map_or(String::new(), |step| format!(" at step {}", step.0));
+        let sub = self.sub.map_or(String::new(), |sub| format!(".{sub}"));
+        let at = self.step.or(self.first_sent_step);
+        let at = at.map_or(String::new(), |step| format!(" at step {}{sub}", step.0));
         let of = |what: &str| self.tool.as_ref().map_or(what.to_owned(), |tool| format!("{what} of {tool}"));
         match self.section {
             Section::System => format!("the {size} system prompt"),

@@ -14,7 +14,7 @@ use super::pricing::Pricing;
 use crate::cost::Usd;
 use crate::diff::History;
 use crate::facts::CallFacts;
-use crate::metrics::{Measured, sorted};
+use crate::metrics::Measured;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
@@ -141,6 +141,12 @@ impl Cohort {
     fn z(&self, usd: Usd) -> Option<f64> {
         Some(0.6745 * (usd.as_f64() - self.median?) / self.deviation?)
     }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 fn median(sorted: &[f64]) -> Option<f64> {

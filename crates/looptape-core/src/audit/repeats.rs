@@ -25,8 +25,8 @@ pub struct Repeat {
     /// The earlier step.
     pub of: StepNumber,
     pub what: Repeated,
-    /// The step's cost where all that it asked for was a repetition; else what its repeated results cost to
-    /// send. `None` if that is not known.
+    /// What its repeated results cost, every time they were sent; and the step's own cost, where all that it
+    /// asked for was a repetition. `None` if neither is known.
     pub usd: Option<Usd>,
 }
 
@@ -82,11 +82,10 @@ pub(super) fn repeats(
         let all = repeated.len() == calls.len();
         let step_cost = measured.metrics.by_step.get(step.index()).and_then(|metrics| metrics.cost_usd);
         for (nth, (call, of, same_result)) in repeated.into_iter().enumerate() {
-            let usd = match all {
-                // The step is counted once.
-                true => step_cost.filter(|_| nth == 0),
-                false => results.usd(call.id.as_deref(), costs),
-            };
+            // The step is counted once.
+            let asking = step_cost.filter(|_| all && nth == 0);
+            let carrying = results.usd(call.id.as_deref(), costs);
+            let usd = [asking, carrying].into_iter().flatten().reduce(|a, b| a + b);
             let (tool, arguments) = (call.name.clone(), beginning(&call.arguments, ARGUMENT_CHARS));
             let what = Repeated::ToolCall { sub: call.sub, tool, arguments, same_result };
             found.push(Repeat { step: *step, of, what, usd });

@@ -13,6 +13,7 @@
 use super::bill::Bills;
 use super::lmdi;
 use crate::cost::{LeafCosts, Usd, UsdDelta};
+use crate::figures::{count, percent};
 use serde::Serialize;
 
 /// What changed.
@@ -60,6 +61,27 @@ impl Factor {
             Self::Price => "price",
             Self::Fees => "fees",
             Self::OtherCalls => "other calls",
+        }
+    }
+
+    /// How it changed, in its own unit: `8 → 24 steps`.
+    pub fn change(self, from: f64, to: f64) -> String {
+        let whole = |n: f64| count(n.round().max(0.0) as u64);
+        let usd = |dollars: f64| Usd::from_f64(dollars).unwrap_or_default().to_string();
+        let (level, unit): (fn(f64) -> String, &str) = match self {
+            Self::Steps => (whole, " steps"),
+            Self::Attempts => (|n| format!("{n:.2}"), " a step"),
+            Self::Context => (whole, " input tokens an attempt"),
+            Self::CacheMix => (percent, " read from the cache"),
+            Self::Output => (whole, " output tokens an attempt"),
+            Self::ReasoningSplit => (percent, " of it reasoning"),
+            Self::Fees => (usd, " an attempt"),
+            Self::OtherCalls => (usd, ""),
+            Self::Price => return String::new(),
+        };
+        match (level(from), level(to)) {
+            (from, to) if from == to => format!("{to}{unit}"),
+            (from, to) => format!("{from} → {to}{unit}"),
         }
     }
 }
