@@ -95,7 +95,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return top::run(global, &args.selection, by, args.top.unwrap_or(u32::MAX), args.json);
     };
     if !args.selection.is_empty() {
-        return Err(UsageError("filters go with --top; the baseline is chosen with --baseline".to_owned()).into());
+        return Err(
+            UsageError("filters go with --top; the baseline is chosen with --baseline".to_owned()).into()
+        );
     }
     let reader = global.reader()?;
     let trace = reader.load(find(&reader, name)?)?;
@@ -158,11 +160,14 @@ fn models(
             [] => String::new(),
             names => format!(" Most like it: {}.", names.join(", ")),
         };
-        let say = format!("--at: there is no price for `{asked}`.{nearest} docs/prices.md says how to state one");
+        let say =
+            format!("--at: there is no price for `{asked}`.{nearest} docs/prices.md says how to state one");
         return Err(UsageError(say).into());
     }
     match asked {
-        [] => Ok(reader.prices().models_like(provider, model).into_iter().filter(|m| is_for_text(m)).collect()),
+        [] => {
+            Ok(reader.prices().models_like(provider, model).into_iter().filter(|m| is_for_text(m)).collect())
+        }
         asked => Ok(asked.to_vec()),
     }
 }

@@ -80,7 +80,10 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     let mut differences = differences(&said, &said_again, &summary);
     print(&render::demo::replayed(style, provider, &summary, &differences))?;
 
-    print(&render::demo::shown(style, &trace_view::build(&reader, &trace, Messages::LeftOut, Compositions::LeftOut).view))?;
+    print(&render::demo::shown(
+        style,
+        &trace_view::build(&reader, &trace, Messages::LeftOut, Compositions::LeftOut).view,
+    ))?;
 
     let check = resend::self_check(global, &reader, &config, trace.row.label())?;
     print(&render::demo::checked(style, &check))?;

@@ -5,9 +5,9 @@ mod detail;
 pub(crate) use detail::StepDetail;
 
 use crate::exit::{Exit, UsageError};
+use crate::prompts::prepare_tokenizers;
 use crate::render;
 use crate::session::{Global, find, print, print_bytes, print_json, style};
-use crate::prompts::prepare_tokenizers;
 use crate::trace_view::{self, Compositions, Messages};
 use anyhow::bail;
 use looptape_core::exchange::{Exchange, Outcome};

@@ -67,7 +67,8 @@ impl Page {
     }
 
     fn head(&mut self, audit: &Audit) {
-        let title = self.style.paint(Tone::Strong, &format!("audit of trace {}", escape(audit.trace.as_str())));
+        let title =
+            self.style.paint(Tone::Strong, &format!("audit of trace {}", escape(audit.trace.as_str())));
         self.line(&title);
         let cost = cost(audit.cost_usd, audit.cost_at_least);
         let parts = [
@@ -118,10 +119,15 @@ impl Page {
         let tokenizers: Vec<&str> = audit.tokenizers.iter().map(|tokenizer| tokenizer.as_str()).collect();
         self.title(&format!("where the input went: {}", carried.input_usd));
         let by = tokenizers.join(", ");
-        self.quiet(&format!("  single messages are estimates (tokenizer {by}), scaled to the provider's counts"));
+        self.quiet(&format!(
+            "  single messages are estimates (tokenizer {by}), scaled to the provider's counts"
+        ));
         let whole = carried.input_usd.as_f64();
         let share = |usd: Usd| percent(usd.as_f64() / whole);
-        let sections = carried.by_section.iter().map(|of| format!("{} {} ({})", of.section.words(), of.usd, share(of.usd)));
+        let sections = carried
+            .by_section
+            .iter()
+            .map(|of| format!("{} {} ({})", of.section.words(), of.usd, share(of.usd)));
         self.row(&format!("  by section  {}", sections.collect::<Vec<_>>().join(" · ")));
         if !carried.by_tool.is_empty() {
             let tool = |of: &looptape_core::audit::ToolCost| {
@@ -142,7 +148,10 @@ impl Page {
         let rest = carried.input_usd.saturating_sub(shown);
         if rest > Usd::ZERO {
             let more = carried.messages.len().saturating_sub(MOST_ROWS) + carried.more_messages;
-            self.row(&format!("{}                         {more} more messages", fit_right(&rest.to_string(), 10)));
+            self.row(&format!(
+                "{}                         {more} more messages",
+                fit_right(&rest.to_string(), 10)
+            ));
         }
     }
 
@@ -156,7 +165,11 @@ impl Page {
         let again = count(cache.reusable_tokens);
         self.title(&format!("cache: {ratio} of {again} tokens that had been sent before were read from it"));
         if cache.missed_tokens > 0 {
-            self.row(&format!("  the {} missed cost {} more than cache reads", count(cache.missed_tokens), cache.missed_usd));
+            self.row(&format!(
+                "  the {} missed cost {} more than cache reads",
+                count(cache.missed_tokens),
+                cache.missed_usd
+            ));
         }
         let mut misses: Vec<&CacheMiss> = cache.misses.iter().collect();
         misses.sort_by_key(|miss| std::cmp::Reverse(miss.usd));
@@ -173,7 +186,9 @@ impl Page {
         let usd = miss.usd.map_or("price unknown".to_owned(), |usd| usd.to_string());
         let cause = match &miss.cause {
             MissCause::PrefixChanged(change) => changed_words(change),
-            MissCause::Expired { idle_ms } => format!("{} after step {}: expired", duration(*idle_ms), miss.after.0),
+            MissCause::Expired { idle_ms } => {
+                format!("{} after step {}: expired", duration(*idle_ms), miss.after.0)
+            }
             MissCause::NotFound => format!("begins as step {} did, and was not read", miss.after.0),
         };
         let missed = count(miss.missed_tokens);
@@ -195,7 +210,11 @@ impl Page {
         self.title(&format!("retries: {} for {usd}{lost}", retries.retries));
         for step in retries.steps.iter().take(MOST_ROWS) {
             let usd = step.wasted_usd.map_or("price unknown".to_owned(), |usd| usd.to_string());
-            self.row(&format!("  step {}: {} ({usd} before the last)", step.step.0, step.attempts.join(", ")));
+            self.row(&format!(
+                "  step {}: {} ({usd} before the last)",
+                step.step.0,
+                step.attempts.join(", ")
+            ));
         }
     }
 
@@ -258,7 +277,8 @@ impl Page {
 /// Its sections that are there, each with its share.
 pub(crate) fn composition_words(composition: &Composition) -> String {
     let whole = composition.input_tokens.max(1) as f64;
-    let mut parts: Vec<(u64, Section)> = Section::ALL.map(|section| (composition.part(section), section)).to_vec();
+    let mut parts: Vec<(u64, Section)> =
+        Section::ALL.map(|section| (composition.part(section), section)).to_vec();
     parts.retain(|(tokens, _)| *tokens > 0);
     parts.sort_by_key(|(tokens, _)| std::cmp::Reverse(*tokens));
     let part = |(tokens, section): &(u64, Section)| {
@@ -322,13 +342,17 @@ fn baseline_words(source: &BaselineSource) -> String {
             format!("the median of {}{of}", plural(*runs, "other run", "other runs"))
         }
         BaselineSource::File { file, .. } => format!("the trace in {}", escape(file)),
-        BaselineSource::FileMean { file, runs } => format!("the mean of the {runs} traces in {}", escape(file)),
+        BaselineSource::FileMean { file, runs } => {
+            format!("the mean of the {runs} traces in {}", escape(file))
+        }
     }
 }
 
 fn baseline_name(source: &BaselineSource) -> String {
     match source {
-        BaselineSource::Trace { trace } | BaselineSource::CohortMedian { trace, .. } => cut(&escape(trace), 9),
+        BaselineSource::Trace { trace } | BaselineSource::CohortMedian { trace, .. } => {
+            cut(&escape(trace), 9)
+        }
         BaselineSource::File { file, .. } | BaselineSource::FileMean { file, .. } => cut(&escape(file), 24),
     }
 }

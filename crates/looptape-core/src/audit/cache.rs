@@ -3,7 +3,7 @@
 //! A provider can read from its cache the longest beginning that a prompt shares with an earlier one to the
 //! same model. Here that is known piece by piece, so a miss can name the first piece that changed. What comes
 //! after a changed piece cannot be read although it was sent before: where it stood in the earlier prompt too,
-//! it counts as missed.
+//! it counts as missed. A changed piece itself can be read up to the change.
 //!
 //! Beginnings of fewer than [`SMALLEST_PREFIX`] tokens are not expected to be cached, and what falls short by
 //! less than a tenth is the provider's rounding to blocks. A step whose provider does not say what was read is
@@ -13,7 +13,8 @@ use super::bill::{Bill, Bills};
 use super::message::{Message, Origins};
 use super::pricing::Pricing;
 use crate::assembly::{CallIndex, StepNumber};
-use crate::composition::{PieceId, Prompt, Prompts};
+use crate::chain::common_prefix;
+use crate::composition::{PieceId, Prompts, scale};
 use crate::cost::Usd;
 use crate::facts::CallFacts;
 use crate::metrics::{Measured, Ms};
@@ -100,7 +101,12 @@ pub(super) struct Reuse<'a> {
 }
 
 impl<'a> Reuse<'a> {
-    pub(super) fn of(bills: &Bills, prompts: &'a Prompts, facts: &'a [CallFacts], measured: &'a Measured) -> Self {
+    pub(super) fn of(
+        bills: &Bills,
+        prompts: &'a Prompts,
+        facts: &'a [CallFacts],
+        measured: &'a Measured,
+    ) -> Self {
         let mut reuse = Self { prompts, facts, measured, shared: Vec::with_capacity(bills.all.len()) };
         let mut latest: HashMap<(&str, &str), &Bill> = HashMap::new();
         let by_call: HashMap<CallIndex, &Bill> = bills.all.iter().map(|bill| (bill.call, bill)).collect();
@@ -138,10 +144,14 @@ impl<'a> Reuse<'a> {
         // What the provider keeps stands before all pieces.
         let held = stretches.len() - self.prompts.pieces_of(now).len();
         let end = |count: usize| count.checked_sub(1).map_or(0, |last| stretches[last].end);
-        let prefix_tokens = end(held + pieces);
-        let was = self.pieces_after(before, pieces);
+        let mut at = end(held + pieces);
+        let was: Vec<PieceId> = self.prompts.pieces_of(before).split_off(pieces);
+        let first = stretches.get(held + pieces).and_then(|stretch| Some((stretch.piece?, stretch.end - at)));
+        let within =
+            first.zip(was.first()).map_or(0, |((now, tokens), was)| self.unchanged(*was, now, tokens));
+        let was: HashSet<PieceId> = was.into_iter().collect();
+        let prefix_tokens = at + within;
         let mut reusable_tokens = prefix_tokens;
-        let mut at = prefix_tokens;
         for stretch in stretches.iter().skip(held + pieces) {
             if stretch.piece.is_some_and(|piece| was.contains(&piece)) {
                 reusable_tokens += stretch.end - at;
@@ -152,8 +162,14 @@ impl<'a> Reuse<'a> {
         Some(Shared { after, after_step, pieces, prefix_tokens, reusable_tokens })
     }
 
-    fn pieces_after(&self, prompt: &Prompt, pieces: usize) -> HashSet<PieceId> {
-        self.prompts.pieces_of(prompt).into_iter().skip(pieces).collect()
+    /// How many of a changed piece's tokens stand before the change.
+    fn unchanged(&self, was: PieceId, now: PieceId, tokens: u64) -> u64 {
+        let (was, now) = (self.prompts.piece(was), self.prompts.piece(now));
+        if was.section != now.section {
+            return 0;
+        }
+        let same = common_prefix(was.text.as_bytes(), now.text.as_bytes());
+        scale::point(tokens, same as u64, now.bytes())
     }
 
     /// How many tokens at a bill's beginning were in an earlier prompt.
@@ -181,7 +197,8 @@ impl CacheReport {
                 continue;
             }
             report.read_tokens += bill.tokens.cache_read;
-            let Some(shared) = shared.as_ref().filter(|shared| shared.reusable_tokens >= SMALLEST_PREFIX) else {
+            let Some(shared) = shared.as_ref().filter(|shared| shared.reusable_tokens >= SMALLEST_PREFIX)
+            else {
                 continue;
             };
             report.reusable_tokens += shared.reusable_tokens;

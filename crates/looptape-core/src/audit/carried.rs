@@ -192,7 +192,9 @@ impl Carried {
             by_tool,
             messages,
             more_messages: more.len(),
-            more_messages_usd: more.iter().map(|message| message.usd).sum::<Usd>() + costs.held + costs.unread,
+            more_messages_usd: more.iter().map(|message| message.usd).sum::<Usd>()
+                + costs.held
+                + costs.unread,
             unread_usd: costs.unread,
         }
     }

@@ -73,8 +73,13 @@ fn unknown_cost(audit: &Audit) -> Option<Finding> {
         audit.cost_unknown.iter().filter_map(|unknown| unknown.model.as_deref()).collect();
     let models: Vec<&str> = models.into_iter().collect();
     let of = if models.is_empty() { String::new() } else { format!(" ({})", models.join(", ")) };
-    let attempts = plural(u32::try_from(audit.cost_unknown.len()).unwrap_or(u32::MAX), "attempt has", "attempts have");
-    let what = if audit.cost_usd.is_some() { "all sums here are without them" } else { "nothing here can be priced" };
+    let attempts =
+        plural(u32::try_from(audit.cost_unknown.len()).unwrap_or(u32::MAX), "attempt has", "attempts have");
+    let what = if audit.cost_usd.is_some() {
+        "all sums here are without them"
+    } else {
+        "nothing here can be priced"
+    };
     let text = format!("{attempts} no known price{of}: {what}.");
     finding(FindingKind::UnknownCost, None, Some(first.step), text)
 }
@@ -103,9 +108,13 @@ fn baseline(audit: &Audit) -> Option<Finding> {
         (Some(from), Some(to)) => format!(" ({})", bar.factor.change(from, to)),
         _ => String::new(),
     };
-    let text =
-        format!("It cost {amount} {word} than {of}{times}: {} made {} of it{change}.", bar.factor.words(), bar.usd.amount());
-    let by_input = |step: &&super::StepCost| step.composition.map_or(0, |composition| composition.input_tokens);
+    let text = format!(
+        "It cost {amount} {word} than {of}{times}: {} made {} of it{change}.",
+        bar.factor.words(),
+        bar.usd.amount()
+    );
+    let by_input =
+        |step: &&super::StepCost| step.composition.map_or(0, |composition| composition.input_tokens);
     let step = match bar.factor {
         Factor::Context | Factor::CacheMix => audit.by_step.iter().max_by_key(by_input),
         _ => audit.by_step.iter().max_by_key(|step| step.cost_usd),
@@ -156,17 +165,23 @@ fn cache_group(audit: &Audit, misses: &[&CacheMiss]) -> Option<Finding> {
     let usd: Usd = misses.iter().filter_map(|miss| miss.usd).sum();
     let tokens: u64 = misses.iter().map(|miss| miss.missed_tokens).sum();
     let steps = plural(u32::try_from(misses.len()).unwrap_or(u32::MAX), "step", "steps");
-    let paid = format!("{} tokens that had been sent before were paid for without the cache: {usd}", count(tokens));
+    let paid =
+        format!("{} tokens that had been sent before were paid for without the cache: {usd}", count(tokens));
     let text = match &first.cause {
         MissCause::PrefixChanged(change) => {
             let what = match (change.was.section, &change.was.tool, &change.now) {
                 (Section::System, ..) => "the system prompt changed".to_owned(),
-                (Section::ToolDefinitions, Some(tool), _) => format!("the definition of {tool} changed or moved"),
+                (Section::ToolDefinitions, Some(tool), _) => {
+                    format!("the definition of {tool} changed or moved")
+                }
                 (Section::ToolDefinitions, None, _) => "the tool definitions changed".to_owned(),
                 (.., Some(_)) => format!("{} was rewritten", change.was.words()),
                 (.., None) => format!("the history was cut before {}", change.was.words()),
             };
-            format!("The cached prefix broke in {steps}, most at step {}, where {what}: {paid}.", first.step.0)
+            format!(
+                "The cached prefix broke in {steps}, most at step {}, where {what}: {paid}.",
+                first.step.0
+            )
         }
         MissCause::Expired { idle_ms } => format!(
             "The cache had probably expired in {steps}, most at step {}, {:.0} minutes after the request before: {paid}.",
@@ -216,8 +231,14 @@ fn repeated(audit: &Audit) -> Option<Finding> {
 }
 
 fn unused_tools(audit: &Audit, run: &Run<'_>) -> Option<Finding> {
-    let called: BTreeSet<&str> =
-        run.measured.assembly.steps.iter().flat_map(|step| &step.tools).map(|tool| tool.name.as_str()).collect();
+    let called: BTreeSet<&str> = run
+        .measured
+        .assembly
+        .steps
+        .iter()
+        .flat_map(|step| &step.tools)
+        .map(|tool| tool.name.as_str())
+        .collect();
     let unused = audit.carried.by_tool.iter().filter(|tool| {
         tool.definition_usd > Usd::ZERO && tool.results == 0 && !called.contains(tool.tool.as_str())
     });
@@ -226,7 +247,10 @@ fn unused_tools(audit: &Audit, run: &Run<'_>) -> Option<Finding> {
     let names: Vec<&str> = unused.iter().take(NAMED_TOOLS).map(|tool| tool.tool.as_str()).collect();
     let more = if unused.len() > names.len() { ", …" } else { "" };
     let tools = plural(u32::try_from(unused.len()).unwrap_or(u32::MAX), "tool was", "tools were");
-    let text = format!("{tools} offered and never called ({}{more}): their definitions cost {usd}.", names.join(", "));
+    let text = format!(
+        "{tools} offered and never called ({}{more}): their definitions cost {usd}.",
+        names.join(", ")
+    );
     let first = audit.by_step.first().map(|step| step.step);
     (!unused.is_empty()).then(|| finding(FindingKind::UnusedTools, Some(usd), first, text)).flatten()
 }
@@ -245,7 +269,11 @@ fn reasoning(audit: &Audit, bills: &Bills) -> Option<Finding> {
 }
 
 fn dearest_step(audit: &Audit) -> Option<Finding> {
-    let most = audit.by_step.iter().filter(|step| step.cost_usd > Some(Usd::ZERO)).max_by_key(|step| step.cost_usd)?;
+    let most = audit
+        .by_step
+        .iter()
+        .filter(|step| step.cost_usd > Some(Usd::ZERO))
+        .max_by_key(|step| step.cost_usd)?;
     let (usd, all) = (most.cost_usd?, audit.cost_usd?);
     let text = format!(
         "Step {} was the dearest of {}: {usd}, {} of the loop.",

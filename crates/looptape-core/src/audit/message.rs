@@ -55,9 +55,7 @@ impl Origins {
                 }
                 origins.first_sent.insert(piece, step.number);
                 let source = match &prompts.piece(piece).said {
-                    Said::Answer { .. } => {
-                        step.parent.map(|step| Source { step, sub: None, tool: None })
-                    }
+                    Said::Answer { .. } => step.parent.map(|step| Source { step, sub: None, tool: None }),
                     Said::Result { call_id: Some(id), .. } => asked.by_id(id, step.number),
                     Said::Result { call_id: None, tool: Some(tool), .. } => {
                         let nth = unnamed.entry(tool).or_default();

@@ -37,7 +37,7 @@ pub use message::Message;
 pub use pricing::Pricing;
 pub use ranking::{RankBy, RankedTrace, UNUSUAL, Waste, ranking};
 pub use repeats::{Repeat, Repeated};
-pub use retries::{Retries, RetriedStep};
+pub use retries::{RetriedStep, Retries};
 pub use waterfall::{Bar, Factor, Quantities, Waterfall};
 pub use what_if::{Supposing, WhatIf};
 
@@ -184,7 +184,13 @@ pub fn audit(run: &Run<'_>, baseline: Option<&Baseline>, models: &[String]) -> A
     audit
 }
 
-fn what_if(run: &Run<'_>, bills: &Bills, reuse: &Reuse<'_>, carried: &Carried, models: &[String]) -> Vec<WhatIf> {
+fn what_if(
+    run: &Run<'_>,
+    bills: &Bills,
+    reuse: &Reuse<'_>,
+    carried: &Carried,
+    models: &[String],
+) -> Vec<WhatIf> {
     if bills.all.is_empty() {
         return Vec::new();
     }

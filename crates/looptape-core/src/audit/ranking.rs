@@ -61,7 +61,8 @@ impl Waste {
         for step in &measured.assembly.steps {
             let last = step.final_call();
             let earlier = step.calls().filter(|call| *call != last);
-            waste.retried_usd += earlier.filter_map(|call| by_call.get(&call)).map(|bill| bill.usd.total()).sum();
+            waste.retried_usd +=
+                earlier.filter_map(|call| by_call.get(&call)).map(|bill| bill.usd.total()).sum();
             let Some(bill) = by_call.get(&last) else { continue };
             if !answered.insert(facts[last.0].request_digest) {
                 waste.repeated_usd += bill.usd.total();
@@ -69,7 +70,9 @@ impl Waste {
             }
             let parent = step.parent.and_then(|parent| measured.assembly.step(parent));
             let parent = parent.and_then(|parent| by_call.get(&parent.final_call()));
-            if let Some(parent) = parent.filter(|_| History::of(facts, &measured.assembly, step) == History::Extends) {
+            if let Some(parent) =
+                parent.filter(|_| History::of(facts, &measured.assembly, step) == History::Extends)
+            {
                 waste.uncached_usd += uncached(parent, bill, facts, pricing);
             }
         }
@@ -98,7 +101,8 @@ pub fn ranking<T>(
     for (_, agent, usd, _) in &runs {
         cohorts.entry(agent.clone()).or_default().push(*usd);
     }
-    let cohorts: HashMap<_, Cohort> = cohorts.into_iter().map(|(agent, usd)| (agent, Cohort::of(&usd))).collect();
+    let cohorts: HashMap<_, Cohort> =
+        cohorts.into_iter().map(|(agent, usd)| (agent, Cohort::of(&usd))).collect();
     let mut ranked: Vec<(Option<Usd>, RankedTrace<T>)> = runs
         .into_iter()
         .map(|(trace, agent, usd, waste)| {
@@ -161,7 +165,9 @@ mod tests {
     fn ranked(costs: &[f64], by: RankBy) -> Vec<(f64, Option<f64>, bool)> {
         let run = |usd: &f64| (*usd, Some("agent".to_owned()), Usd::from_f64(*usd), Waste::default());
         let all = ranking(costs.iter().map(run).collect(), by, 10);
-        all.into_iter().map(|run| (run.trace, run.z.map(|z| (z * 100.0).round() / 100.0), run.unusual)).collect()
+        all.into_iter()
+            .map(|run| (run.trace, run.z.map(|z| (z * 100.0).round() / 100.0), run.unusual))
+            .collect()
     }
 
     /// Median 3, distances 2 1 0 1 97: MAD 1.

@@ -40,7 +40,8 @@ impl Retries {
                 step: step.number,
                 attempts: step.calls().map(|call| ending(&facts[call.0])).collect(),
                 wasted_usd: wasted.usd(),
-                wasted_ms: known.then(|| Ms::between(facts[step.first_call().0].sent_us, facts[last.0].sent_us)),
+                wasted_ms: known
+                    .then(|| Ms::between(facts[step.first_call().0].sent_us, facts[last.0].sent_us)),
             }
         });
         Self {

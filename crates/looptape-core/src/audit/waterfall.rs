@@ -148,7 +148,8 @@ impl Quantities {
             steps: mean(steps),
             attempts: mean(attempts),
             input_tokens: [read, write_1h, write_5m, uncached],
-            input_usd: [usd.cache_read, usd.cache_write_1h, usd.cache_write_5m, usd.uncached_input].map(mean_usd),
+            input_usd: [usd.cache_read, usd.cache_write_1h, usd.cache_write_5m, usd.uncached_input]
+                .map(mean_usd),
             output_tokens: [visible, reasoning],
             output_usd: [usd.output_visible, usd.reasoning].map(mean_usd),
             fees: mean_usd(usd.web_search + usd.other),
@@ -202,7 +203,8 @@ impl Waterfall {
         };
         let bars = Factor::ALL.into_iter().zip(units).map(bar);
         // A factor that neither run has is no bar.
-        let is_there = |bar: &Bar| bar.usd != UsdDelta::ZERO || !matches!(bar.factor, Factor::Fees | Factor::OtherCalls);
+        let is_there =
+            |bar: &Bar| bar.usd != UsdDelta::ZERO || !matches!(bar.factor, Factor::Fees | Factor::OtherCalls);
         Self { baseline_usd: from.usd(), usd: to.usd(), delta_usd, bars: bars.filter(is_there).collect() }
     }
 
@@ -227,15 +229,14 @@ impl Effects {
         let output = or_other(ratio(from.output(), from.attempts), ratio(to.output(), to.attempts));
         let units = |usd: Usd| usd.units() as f64;
         for k in 0..4 {
-            let split = or_other(
-                ratio(from.input_tokens[k], from.input()),
-                ratio(to.input_tokens[k], to.input()),
-            );
+            let split =
+                or_other(ratio(from.input_tokens[k], from.input()), ratio(to.input_tokens[k], to.input()));
             let price = or_other(
                 ratio(units(from.input_usd[k]), from.input_tokens[k]),
                 ratio(units(to.input_usd[k]), to.input_tokens[k]),
             );
-            effects.add([Steps, Attempts, Context, CacheMix, Price], [steps, attempts, context, split, price]);
+            effects
+                .add([Steps, Attempts, Context, CacheMix, Price], [steps, attempts, context, split, price]);
         }
         for k in 0..2 {
             let split = or_other(

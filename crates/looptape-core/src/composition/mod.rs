@@ -11,6 +11,8 @@
 //! What this does not do: price (see [`crate::audit`]), or decide what matches in a replay.
 
 mod approximate;
+#[cfg(test)]
+pub(crate) mod example;
 mod piece;
 mod prompts;
 pub mod scale;

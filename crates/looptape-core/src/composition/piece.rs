@@ -208,7 +208,8 @@ fn take_attachments(value: &mut Value, taken: &mut u32) {
         }
         Value::Array(items) => items.iter_mut().for_each(|item| take_attachments(item, taken)),
         Value::Object(members) => {
-            let is_link = |key: &str| matches!(key, "image_url" | "file_id" | "file_data" | "file_uri" | "fileUri");
+            let is_link =
+                |key: &str| matches!(key, "image_url" | "file_id" | "file_data" | "file_uri" | "fileUri");
             for (key, member) in members.iter_mut() {
                 match member {
                     Value::String(_) if is_link(key) => {

@@ -132,7 +132,9 @@ mod tests {
         let (whole, sliced) =
             (o200k_base_singleton().count_ordinary(&prose) as u64, Tokenizer::O200kBase.count(&prose));
         assert!(whole.abs_diff(sliced) <= prose.len() as u64 / SLICE_BYTES as u64 + 1, "{whole} {sliced}");
-        for text in [" ".repeat(300_000), "\u{301}".repeat(100_000), "=".repeat(300_000), "東".repeat(100_000)] {
+        for text in
+            [" ".repeat(300_000), "\u{301}".repeat(100_000), "=".repeat(300_000), "東".repeat(100_000)]
+        {
             assert_eq!(slices(&text).collect::<String>(), text);
             assert!(Tokenizer::O200kBase.count(&text) > 0);
         }

@@ -36,9 +36,11 @@ pub(super) fn median(
     last: u32,
 ) -> Result<Result<Option<Baseline>, String>, ReadError> {
     let Some(cohort) = trace.row.labels().cohort() else {
-        return Ok(Err("compared with no other run: nobody named the agent (`record --agent NAME`), so it is \
+        return Ok(Err(
+            "compared with no other run: nobody named the agent (`record --agent NAME`), so it is \
             not known which runs are alike; --baseline TRACE compares with one"
-            .to_owned()));
+                .to_owned(),
+        ));
     };
     let rows = reader.cohort(&cohort, trace.row.key, last)?;
     let mut priced: Vec<(Usd, TraceRow)> = Vec::with_capacity(rows.len());
@@ -59,11 +61,7 @@ pub(super) fn median(
 }
 
 /// A trace as a baseline, and whether any of its cost is known.
-fn of_trace(
-    reader: &Reader,
-    row: TraceRow,
-    source: BaselineSource,
-) -> Result<(Baseline, bool), ReadError> {
+fn of_trace(reader: &Reader, row: TraceRow, source: BaselineSource) -> Result<(Baseline, bool), ReadError> {
     let started_unix_us = row.happened_unix_us();
     let trace = reader.load(row)?;
     let measured = trace.measure();
@@ -100,7 +98,8 @@ struct Tokens {
 fn from_file(path: &Path) -> anyhow::Result<Baseline> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("--baseline: reading {file}"))?;
-    let json: Value = serde_json::from_str(&text).with_context(|| format!("--baseline: {file} is not JSON"))?;
+    let json: Value =
+        serde_json::from_str(&text).with_context(|| format!("--baseline: {file} is not JSON"))?;
     let of_trace = json.pointer("/trace/metrics");
     let of_many = json.get("traces").and_then(Value::as_u64);
     let (sums, runs) = match (of_trace, of_many) {
@@ -141,7 +140,8 @@ impl Sums {
 
     fn quantities(&self, runs: u32, usd: &LeafCosts) -> Quantities {
         // What was refused with a status was not billed.
-        let refused: u32 = self.errors.iter().filter(|(kind, _)| kind.starts_with("http_")).map(|(_, n)| n).sum();
+        let refused: u32 =
+            self.errors.iter().filter(|(kind, _)| kind.starts_with("http_")).map(|(_, n)| n).sum();
         let tokens = &self.tokens;
         let leaves = [
             tokens.uncached_input,

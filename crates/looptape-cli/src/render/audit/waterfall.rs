@@ -18,7 +18,8 @@ pub(super) fn lines(waterfall: &Waterfall, baseline: &str, style: Style) -> Vec<
     let mut at = UsdDelta::between(Default::default(), waterfall.baseline_usd).units();
     let scale = Scale::of(waterfall, at);
     let mut printed = rounded(at, decimals);
-    let mut lines = vec![line(baseline, "", &dollars(printed, decimals), &scale.draw(0, at, Tone::Plain, style))];
+    let mut lines =
+        vec![line(baseline, "", &dollars(printed, decimals), &scale.draw(0, at, Tone::Plain, style))];
     for bar in &waterfall.bars {
         let to = at.saturating_add(bar.usd.units());
         let shown = rounded(to, decimals);
@@ -32,7 +33,9 @@ pub(super) fn lines(waterfall: &Waterfall, baseline: &str, style: Style) -> Vec<
 }
 
 fn line(name: &str, change: &str, amount: &str, drawn: &str) -> String {
-    format!("  {}  {}  {}  {drawn}", fit(name, 15), fit(change, 38), fit_right(amount, 11)).trim_end().to_owned()
+    format!("  {}  {}  {}  {drawn}", fit(name, 15), fit(change, 38), fit_right(amount, 11))
+        .trim_end()
+        .to_owned()
 }
 
 fn change(bar: &Bar) -> String {
@@ -111,7 +114,12 @@ mod tests {
             steps,
             attempts: steps,
             input_tokens: [read, 0.0, 0.0, uncached],
-            input_usd: [usd(read, dollars_a_million / 10.0), Usd::ZERO, Usd::ZERO, usd(uncached, dollars_a_million)],
+            input_usd: [
+                usd(read, dollars_a_million / 10.0),
+                Usd::ZERO,
+                Usd::ZERO,
+                usd(uncached, dollars_a_million),
+            ],
             output_tokens: [steps * 100.0, 0.0],
             output_usd: [usd(steps * 100.0, 4.0 * dollars_a_million), Usd::ZERO],
             ..Quantities::default()
@@ -119,7 +127,8 @@ mod tests {
     }
 
     fn printed(line: &str) -> Option<f64> {
-        let amount = line.split_whitespace().find(|word| word.trim_start_matches(['+', '−']).starts_with('$'))?;
+        let amount =
+            line.split_whitespace().find(|word| word.trim_start_matches(['+', '−']).starts_with('$'))?;
         amount.replace('$', "").replace('−', "-").parse().ok()
     }
 
@@ -140,8 +149,7 @@ mod tests {
 
     #[test]
     fn a_waterfall() {
-        let waterfall =
-            Waterfall::between(&run(8.0, 4_100.0, 0.61, 2.5), &run(24.0, 31_200.0, 0.04, 2.5));
+        let waterfall = Waterfall::between(&run(8.0, 4_100.0, 0.61, 2.5), &run(24.0, 31_200.0, 0.04, 2.5));
         insta::assert_snapshot!(lines(&waterfall, "9a1b2c3d", PLAIN).join("\n"), @"");
     }
 }
