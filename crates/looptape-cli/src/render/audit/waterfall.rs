@@ -150,6 +150,16 @@ mod tests {
     #[test]
     fn a_waterfall() {
         let waterfall = Waterfall::between(&run(8.0, 4_100.0, 0.61, 2.5), &run(24.0, 31_200.0, 0.04, 2.5));
-        insta::assert_snapshot!(lines(&waterfall, "9a1b2c3d", PLAIN).join("\n"), @"");
+        insta::assert_snapshot!(lines(&waterfall, "9a1b2c3d", PLAIN).join("\n"), @"
+        9a1b2c3d                                                      $0.045  █
+        steps            8 → 24 steps                                +$0.504   ███████
+        attempts a step  1.00 a step                                  $0.000
+        context          4100 → 31.2k input tokens an attempt        +$0.902          ██████████████
+        cache mix        61 % → 4 % read from the cache              +$0.378                        ██████
+        output           100 output tokens an attempt                 $0.000
+        reasoning split  0 % of it reasoning                          $0.000
+        price                                                         $0.000
+        this run                                                      $1.829  ████████████████████████████
+        ");
     }
 }
