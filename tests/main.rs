@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod audit;
+mod budgets;
 mod clients;
 mod corpus;
 mod crashes;

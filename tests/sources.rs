@@ -108,7 +108,7 @@ async fn a_call_that_could_cost_too_much_is_not_sent() {
     assert!(refusal.starts_with("402 false looptape: this call could cost up to"), "{refusal}");
     assert!(refusal.contains("$0.0001") && refusal.contains("--max-usd"), "{refusal}");
     assert_eq!(upstream.requests().len(), 2, "it was sent");
-    assert!(ran.stderr.contains("1 call was refused because of --max-usd"), "{ran:?}");
+    assert!(ran.stderr.contains("1 call was refused because of the budget"), "{ran:?}");
     assert_eq!(sources(&shown(&env)), [("cached", None), ("refused", Some("OVER_BUDGET"))]);
 }
 

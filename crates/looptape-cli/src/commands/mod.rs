@@ -1,6 +1,7 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
 mod audit;
+mod budget;
 mod child_run;
 mod demo;
 mod diff;
@@ -26,6 +27,7 @@ mod stats;
 mod verify;
 
 pub(crate) use audit::Audited;
+pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;

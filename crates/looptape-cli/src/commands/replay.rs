@@ -198,7 +198,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     };
     let trace = reader.load(find(&reader, name)?)?;
-    let plan = args.sources.plan(reader.prices())?;
+    let plan = args.sources.plan(&config, &reader)?;
     let replay = AgentReplay { global, args, config: &config, reader: &reader, trace: &trace };
     if !args.models.models.is_empty() {
         return with_models(&replay, plan.as_ref());
@@ -228,7 +228,7 @@ fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let plan = args.sources.plan(reader.prices())?;
+    let plan = args.sources.plan(config, reader)?;
     let over = (global, config, reader);
     if let Some(listen) = args.listen.address() {
         if plan.is_some() {
@@ -245,12 +245,16 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         let plan = plan.as_ref().context(NO_MODELS)?;
         return with_free_models(global, args, reader, |model| {
             let (store, plan) = (args.store(global, config)?, plan.of_model(model));
+            plan.kept_by(store.as_ref())?;
             let report = args.resending(over, store.as_ref(), Some(&plan)).run();
             store.map(ReplayStore::finish);
             report
         });
     }
     let store = args.store(global, config)?;
+    if let Some(plan) = &plan {
+        plan.kept_by(store.as_ref())?;
+    }
     let resending = args.resending(over, store.as_ref(), plan.as_ref());
     let report = resending.run();
     let ended = report.as_ref().map(|report| report.exit(&resending));
@@ -390,11 +394,17 @@ impl AgentReplay<'_> {
         let Self { global, args, config, trace, .. } = *self;
         let id = &trace.row.id;
         let store = args.store(global, config)?;
+        if let Some(asked) = asked {
+            asked.kept_by(store.as_ref())?;
+        }
         let recording = &trace.row;
         let about = || About { recording, why, command: &args.command, environment };
         let stored = store.as_ref().map(|store| store.open(about())).transpose()?;
         let server = server.leaving(stored.as_ref().map(ReplayTrace::child));
         let own = stored.as_ref().map(|stored| stored.id().clone());
+        if let (Some(asked), Some(own)) = (asked, &own) {
+            asked.counts_to(own);
+        }
         told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
         let replayed = replay(id, server, told, &args.command, ChildOutput::Inherited);
         if let Some(stored) = stored {

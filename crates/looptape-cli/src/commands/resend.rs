@@ -252,6 +252,9 @@ impl Resending<'_> {
         let environment = self.reader.environment(trace.row.key)?;
         let about = || About { recording: &trace.row, why: self.why(), command: &[], environment };
         let stored = self.store.map(|store| store.open(about())).transpose()?;
+        if let (Some(model), Some(stored)) = (&model, &stored) {
+            model.counts_to(stored.id());
+        }
         let server = server.at_speed(self.speed).leaving(stored.as_ref().map(ReplayTrace::child));
         let server = Arc::new(server);
         let running = Server::start(tape::listen().await?, server.clone());

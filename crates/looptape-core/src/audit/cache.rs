@@ -28,6 +28,11 @@ const SMALLEST_PREFIX: u64 = 1024;
 /// Providers keep a prefix for five minutes after it was last used, if nothing else is asked for.
 const KEPT_MS: f64 = 300_000.0;
 
+/// Text that is kept before and after a change.
+const AROUND_BYTES: usize = 100;
+/// Text that is looked at from a change on.
+const MOST_CHANGED_BYTES: usize = 8_000;
+
 /// How the cache did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CacheReport {
@@ -259,7 +264,7 @@ fn cause(reuse: &Reuse<'_>, bill: &Bill, shared: &Shared, origins: &Origins) -> 
         return MissCause::PrefixChanged(Box::new(PrefixChange {
             now: now.map(|piece| origins.message(prompts, piece)),
             was: origins.message(prompts, was),
-            text: InlineDiff::between(text(Some(was)), text(now), Extent::Cut),
+            text: changed(text(Some(was)), text(now)),
             unchanged_tokens: shared.prefix_tokens,
         }));
     }
@@ -273,6 +278,23 @@ fn cause(reuse: &Reuse<'_>, bill: &Bill, shared: &Shared, origins: &Origins) -> 
         Some(idle_ms) => MissCause::Expired { idle_ms },
         None => MissCause::NotFound,
     }
+}
+
+/// What changed inside a text, and some of what stands around it. Prompts are long and mostly the same, so
+/// only what lies between the first and the last difference is compared.
+fn changed(was: &str, now: &str) -> InlineDiff {
+    let same = common_prefix(was.as_bytes(), now.as_bytes());
+    let room = was.len().min(now.len()) - same;
+    let ends = was.bytes().rev().zip(now.bytes().rev());
+    let same_end = ends.take(room).take_while(|(was, now)| was == now).count();
+    let part = |text: &str| {
+        let start = text.floor_char_boundary(same.saturating_sub(AROUND_BYTES));
+        let end = text.len() - same_end;
+        // Of a text that was replaced as a whole its beginning will do.
+        let end = (end + AROUND_BYTES).min(text.len()).min(start + MOST_CHANGED_BYTES);
+        text[start..text.ceil_char_boundary(end)].to_owned()
+    };
+    InlineDiff::between(&part(was), &part(now), Extent::Cut)
 }
 
 /// The tokens of a bill as a perfect cache would have had them: the beginning that an earlier prompt has is

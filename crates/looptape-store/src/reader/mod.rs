@@ -9,6 +9,7 @@ mod load;
 mod models;
 mod outline;
 mod replayed;
+mod spending;
 mod summary;
 
 pub use bodies::RequestTail;
