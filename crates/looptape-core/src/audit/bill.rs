@@ -5,7 +5,6 @@
 
 use super::Pricing;
 use crate::assembly::{CallIndex, StepNumber};
-use crate::composition::scale;
 use crate::cost::{Bound, Cost, LeafCosts, Usd};
 use crate::facts::CallFacts;
 use crate::metrics::Measured;
@@ -108,20 +107,35 @@ fn by_leaf(fact: &CallFacts, billed: &LeafCosts, tokens: LeafTokens, pricing: &P
         return *billed;
     }
     let Some(listed) = pricing.list_price(fact, tokens) else { return *billed };
-    let weights = listed.leaves().map(Usd::units);
-    if weights.iter().sum::<u64>() == 0 {
+    let weights = listed.leaves().map(|usd| usd.units().unsigned_abs());
+    let all: u64 = weights.iter().sum();
+    if all == 0 {
         return *billed;
     }
-    let parts = scale::split(billed.other.units(), &weights);
-    let part = |at: usize| Usd::from_units(parts[at]);
+    let (mut weight, mut paid) = (0, Usd::ZERO);
+    let parts = weights.map(|next| {
+        weight += next;
+        let point = billed.other.up_to(weight, all);
+        point.saturating_sub(std::mem::replace(&mut paid, point))
+    });
+    let [
+        uncached_input,
+        cache_read,
+        cache_write_5m,
+        cache_write_1h,
+        output_visible,
+        reasoning,
+        web_search,
+        other,
+    ] = parts;
     LeafCosts {
-        uncached_input: part(0),
-        cache_read: part(1),
-        cache_write_5m: part(2),
-        cache_write_1h: part(3),
-        output_visible: part(4),
-        reasoning: part(5),
-        web_search: part(6),
-        other: part(7),
+        uncached_input,
+        cache_read,
+        cache_write_5m,
+        cache_write_1h,
+        output_visible,
+        reasoning,
+        web_search,
+        other,
     }
 }

@@ -8,7 +8,7 @@
 use super::bill::{Bill, Bills};
 use super::message::{Message, Origins};
 use crate::assembly::CallIndex;
-use crate::composition::{PieceId, PromptToken, Prompts, Section, scale};
+use crate::composition::{PieceId, PromptToken, Prompts, Section};
 use crate::cost::Usd;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -103,16 +103,16 @@ impl<'b> Line<'b> {
 
     pub(super) fn usd_to(&self, point: u64) -> Usd {
         let mut start = 0;
-        let mut usd = 0;
+        let mut usd = Usd::ZERO;
         for (tokens, leaf) in self.bill.input_leaves() {
             usd += match tokens {
                 // Billed by other units than these: as the prompt as a whole.
-                0 => scale::point(leaf.units(), point, self.input),
-                _ => scale::point(leaf.units(), point.saturating_sub(start).min(tokens), tokens),
+                0 => leaf.up_to(point, self.input),
+                _ => leaf.up_to(point.saturating_sub(start), tokens),
             };
             start += tokens;
         }
-        Usd::from_units(usd)
+        usd
     }
 }
 

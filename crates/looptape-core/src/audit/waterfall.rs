@@ -142,7 +142,7 @@ impl Quantities {
     /// From sums by leaf, as metrics have them; `runs` is over how many runs they are summed.
     pub fn of_sums(runs: u32, steps: f64, attempts: f64, tokens: [f64; 6], usd: &LeafCosts) -> Self {
         let mean = |of: f64| of / f64::from(runs.max(1));
-        let mean_usd = |usd: Usd| Usd::from_units(usd.units() / u64::from(runs.max(1)));
+        let mean_usd = |usd: Usd| Usd::from_units(usd.units() / i64::from(runs.max(1)));
         let [uncached, read, write_5m, write_1h, visible, reasoning] = tokens.map(mean);
         Self {
             steps: mean(steps),

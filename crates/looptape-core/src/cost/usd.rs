@@ -1,5 +1,6 @@
 //! Money.
 
+use crate::composition::scale;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::iter::Sum;
@@ -42,13 +43,10 @@ impl Usd {
         self.0 as f64 / PER_DOLLAR
     }
 
-    /// In whole units of 10⁻¹² $, to be cut into parts that sum to it.
-    pub(crate) fn units(self) -> u64 {
-        self.0.unsigned_abs()
-    }
-
-    pub(crate) fn from_units(units: u64) -> Self {
-        Self(i64::try_from(units).unwrap_or(i64::MAX))
+    /// What of an amount belongs to the first `weight` of `weights`. What lies between such points sums to all
+    /// of it, without a rest.
+    pub(crate) fn up_to(self, weight: u64, weights: u64) -> Self {
+        Self(scale::point(self.0.unsigned_abs(), weight, weights).cast_signed())
     }
 }
 
@@ -77,7 +75,7 @@ impl UsdDelta {
 
     /// Its amount, whichever way it goes.
     pub fn amount(self) -> Usd {
-        Usd::from_units(self.0.unsigned_abs())
+        Usd(self.0.saturating_abs())
     }
 }
 
