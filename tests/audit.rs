@@ -280,7 +280,7 @@ fn what_broke_a_cached_prefix_is_named() {
         units(&audit["input_usd"])
     );
     assert_eq!(audit["tokenizers"], json!(["approximate"]));
-    assert!(audit["notes"][0].as_str().unwrap().contains("--agent"), "{}", audit["notes"]);
+    assert!(audit["notes"][0].as_str().unwrap().contains("no other priced run"), "{}", audit["notes"]);
     let text = good(&env, &["audit", "last"]).stdout;
     assert!(text.contains("It is [-nine-]{+ten+}"), "{text}");
     assert!(text.contains("where the system prompt changed"), "{text}");

@@ -38,7 +38,7 @@ Examples:
 The formulas are in docs/audit.md.")]
 pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`
-    #[arg(required_unless_present = "top", conflicts_with = "top")]
+    #[arg(conflicts_with = "top")]
     trace: Option<String>,
     /// What to compare with: a trace, or a file with the JSON of `show` or `stats` [default: the run of median
     /// cost among the latest of the same agent]
@@ -87,6 +87,10 @@ pub(crate) struct Audited {
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let Some(name) = &args.trace else {
+        if args.top.is_none() {
+            let say = "name a trace (`looptape audit last`), or rank runs with --top N";
+            return Err(UsageError(say.to_owned()).into());
+        }
         let by = match args.by {
             ByArg::Cost => RankBy::Cost,
             ByArg::Anomaly => RankBy::Anomaly,
@@ -110,20 +114,17 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn audited(reader: &Reader, trace: &RecordedTrace, args: &Args) -> anyhow::Result<Audited> {
+    prepare_tokenizers(trace);
     let measured = trace.measure();
     if measured.assembly.steps.is_empty() {
         bail!("trace {} has no model call: there is nothing to audit", trace.row.label());
     }
-    prepare_tokenizers(trace);
     let mut notes = Vec::new();
     let models = models(reader, trace, &measured, &args.models)?;
     let baseline = match (&args.baseline, args.no_baseline) {
         (Some(named), _) => Some(baseline::named(reader, named)?),
         (None, true) => None,
-        (None, false) => baseline::median(reader, trace, args.last)?.unwrap_or_else(|why| {
-            notes.push(why);
-            None
-        }),
+        (None, false) => baseline::median(reader, trace, args.last)?.map_err(|why| notes.push(why)).ok(),
     };
     let ReadPrompts { prompts, damage } = ReadPrompts::all(reader, trace);
     notes.extend(damage.into_iter().map(|(_, error)| format!("{error}; its input is in no message's cost")));

@@ -34,7 +34,7 @@ pub(super) fn median(
     reader: &Reader,
     trace: &RecordedTrace,
     last: u32,
-) -> Result<Result<Option<Baseline>, String>, ReadError> {
+) -> Result<Result<Baseline, String>, ReadError> {
     let Some(cohort) = trace.row.labels().cohort() else {
         return Ok(Err(
             "compared with no other run: nobody named the agent (`record --agent NAME`), so it is \
@@ -57,7 +57,7 @@ pub(super) fn median(
     };
     let agent = Some(cohort.agent);
     let source = BaselineSource::CohortMedian { trace: row.label(), agent, runs };
-    Ok(Ok(Some(of_trace(reader, row, source)?.0)))
+    Ok(Ok(of_trace(reader, row, source)?.0))
 }
 
 /// A trace as a baseline, and whether any of its cost is known.
