@@ -4,6 +4,7 @@
 
 mod audit;
 mod budgets;
+mod cassettes;
 mod clients;
 mod corpus;
 mod crashes;

@@ -89,7 +89,7 @@ fn record(database: &Path, steps: usize, model: &str) {
     let (recorder, thread) = Recorder::start(options).expect("the recorder starts");
     let id = TraceId::parse("bench").expect("a valid id");
     let mut spec = TraceSpec::new(id.clone(), Source::Record, Moment::now());
-    spec.agent = Some("bench".to_owned());
+    spec.labels.agent = Some("bench".to_owned());
     recorder.open_trace(spec);
     let tools: Vec<String> = (0..20)
         .map(|n| {

@@ -6,6 +6,7 @@ mod config;
 mod drive;
 mod exit;
 mod money;
+mod named_traces;
 mod place;
 mod prompts;
 mod render;

@@ -9,6 +9,7 @@ pub mod assembly;
 pub mod audit;
 pub mod budget;
 pub mod canonical;
+pub mod cassette;
 pub mod chain;
 pub mod composition;
 pub mod cost;

@@ -4,12 +4,15 @@ mod baseline;
 mod top;
 
 use crate::commands::selection::Selection;
+use crate::config::Config;
 use crate::exit::{Exit, UsageError};
+use crate::named_traces::{Home, NamedTraces, path_of};
 use crate::prompts::{ReadPrompts, prepare_tokenizers};
 use crate::render;
-use crate::session::{Global, find, print, print_json, style};
-use anyhow::bail;
-use looptape_core::audit::{self, Audit, Pricing, RankBy, Run, Supposing, WhatIf};
+use crate::session::{Global, print, print_json, style};
+use anyhow::{Context, bail};
+use baseline::Chosen;
+use looptape_core::audit::{self, Audit, Baseline, Pricing, RankBy, Run, Supposing, WhatIf};
 use looptape_core::cost::{Cost, Usd, UsdDelta};
 use looptape_core::metrics::Measured;
 use looptape_store::{Reader, RecordedTrace};
@@ -37,11 +40,11 @@ Examples:
 
 The formulas are in docs/audit.md.")]
 pub(crate) struct Args {
-    /// The trace: an id, a prefix of one, `last`, `last~2`
+    /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette
     #[arg(conflicts_with = "top")]
     trace: Option<String>,
-    /// What to compare with: a trace, or a file with the JSON of `show` or `stats` [default: the run of median
-    /// cost among the latest of the same agent]
+    /// What to compare with: a trace, a cassette, or a file with the JSON of `show` or `stats` [default: the run
+    /// of median cost among the latest of the same agent]
     #[arg(long, value_name = "TRACE|FILE", conflicts_with_all = ["top", "no_baseline"])]
     baseline: Option<String>,
     /// Compare with nothing
@@ -103,9 +106,29 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             UsageError("filters go with --top; the baseline is chosen with --baseline".to_owned()).into()
         );
     }
-    let reader = global.reader()?;
-    let trace = reader.load(find(&reader, name)?)?;
-    let audited = audited(&reader, &trace, args)?;
+    let chosen = Chosen::of(args)?;
+    let mut names = vec![name.clone()];
+    names.extend(chosen.trace().map(str::to_owned));
+    let named = NamedTraces::open(global, &Config::load()?, &names, Home::Nowhere)?;
+    let trace = named.reader.load(named.row(0)?)?;
+    prepare_tokenizers(&trace);
+    let baseline = match &chosen {
+        Chosen::Nothing => Ok(None),
+        Chosen::File(path) => Ok(Some(baseline::from_file(path)?)),
+        Chosen::Trace(name) => {
+            let row = named.row(1).context("--baseline")?;
+            Ok(Some(baseline::trace(&named.reader, row, name)?))
+        }
+        // The other runs of a cassette's agent are in the user's database.
+        Chosen::Median if path_of(name).is_some() => match global.reader() {
+            Ok(reader) => baseline::median(&reader, &trace, args.last)?.map(Some),
+            Err(_) => {
+                Err(format!("compared with no other run: {name} is a cassette, and there is no database"))
+            }
+        },
+        Chosen::Median => baseline::median(&named.reader, &trace, args.last)?.map(Some),
+    };
+    let audited = audited(&named.reader, &trace, args, baseline)?;
     match args.json {
         true => print_json(&audited)?,
         false => print(&render::audit::text(&audited, style()))?,
@@ -113,19 +136,23 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn audited(reader: &Reader, trace: &RecordedTrace, args: &Args) -> anyhow::Result<Audited> {
-    prepare_tokenizers(trace);
+/// `baseline` is what to compare with, or why there is nothing although there should be.
+fn audited(
+    reader: &Reader,
+    trace: &RecordedTrace,
+    args: &Args,
+    baseline: Result<Option<Baseline>, String>,
+) -> anyhow::Result<Audited> {
     let measured = trace.measure();
     if measured.assembly.steps.is_empty() {
         bail!("trace {} has no model call: there is nothing to audit", trace.row.label());
     }
     let mut notes = Vec::new();
     let models = models(reader, trace, &measured, &args.models)?;
-    let baseline = match (&args.baseline, args.no_baseline) {
-        (Some(named), _) => Some(baseline::named(reader, named)?),
-        (None, true) => None,
-        (None, false) => baseline::median(reader, trace, args.last)?.map_err(|why| notes.push(why)).ok(),
-    };
+    let baseline = baseline.unwrap_or_else(|why| {
+        notes.push(why);
+        None
+    });
     let ReadPrompts { prompts, damage } = ReadPrompts::all(reader, trace);
     notes.extend(damage.into_iter().map(|(_, error)| format!("{error}; its input is in no message's cost")));
     let run = Run {

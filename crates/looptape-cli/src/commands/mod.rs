@@ -6,6 +6,7 @@ mod child_run;
 mod demo;
 mod diff;
 mod doctor;
+mod export;
 mod import;
 mod labels;
 mod learn;
@@ -15,6 +16,7 @@ mod matching;
 mod models;
 mod prices;
 mod prune;
+mod pull;
 mod record;
 mod replay;
 mod report_files;
@@ -29,10 +31,12 @@ mod verify;
 pub(crate) use audit::Audited;
 pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
+pub(crate) use export::{Exported, FormatArg};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
+pub(crate) use pull::Pulled;
 pub(crate) use show::StepDetail;
 pub(crate) use sources::AskedModel;
 
@@ -50,7 +54,7 @@ Examples:
   looptape show last                           what it did, step by step
   looptape replay last -- python agent.py      run it again from the recording, offline
 
-A trace is named by its id, any unique prefix of it, `last`, or `last~2`.")]
+A trace is named by its id, any unique prefix of it, `last`, or `last~2`, or by the path of a cassette.")]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -70,6 +74,8 @@ enum Verb {
     Audit(audit::Args),
     Prices(prices::Args),
     Import(import::Args),
+    Export(export::Args),
+    Pull(pull::Args),
     Learn(learn::Args),
     Verify(verify::Args),
     Prune(prune::Args),
@@ -92,6 +98,8 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Audit(args) => audit::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
+        Verb::Export(args) => export::run(global, &args),
+        Verb::Pull(args) => pull::run(global, &args),
         Verb::Learn(args) => learn::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),
         Verb::Prune(args) => prune::run(global, &args),

@@ -14,16 +14,17 @@ use crate::child::surroundings::{Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::money::Money;
+use crate::named_traces::{Home, NamedTraces};
 use crate::render;
 use crate::render::junit::Case;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
-use crate::session::{Global, find, runtime, style};
+use crate::session::{Global, runtime, style};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::comparison::ModelEnd;
 use looptape_core::replay::driven::RunLine;
-use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
+use looptape_core::replay::{Ambiguous, Attempts, Holes, ModelKind, Options, Rung, Summary, Verdict};
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::{Speed, TapeServer};
@@ -48,6 +49,7 @@ Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
   looptape replay 4bf92f35 --junit replay.xml -- node agent.mjs
+  looptape replay tests/cassettes/refund --no-record -- ./agent      from a cassette, without a database
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
@@ -65,7 +67,8 @@ Examples:
 Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
 99 live calls were refused because of --max-usd; 0 replayed.")]
 pub(crate) struct Args {
-    /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
+    /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path; without a command there may be
+    /// several
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
     #[command(flatten)]
@@ -164,15 +167,15 @@ impl Args {
     /// This replay as one without a command.
     fn resending<'a>(
         &'a self,
-        (global, config, reader): (&'a Global, &'a Config, &'a Reader),
+        (global, config, named): (&'a Global, &'a Config, &'a NamedTraces),
         store: Option<&'a ReplayStore>,
         plan: Option<&'a ModelPlan<'a>>,
     ) -> Resending<'a> {
         Resending {
             global,
             config,
-            reader,
-            traces: &self.traces,
+            reader: &named.reader,
+            traces: &named.names,
             args: &self.resend,
             options: self.options(),
             speed: self.speed,
@@ -180,6 +183,13 @@ impl Args {
             why: plan.map_or_else(|| self.sources.why(), ModelPlan::why),
             store,
         }
+    }
+
+    /// The traces that were named. A replay that is stored lies beside its recording.
+    fn named(&self, global: &Global, config: &Config) -> anyhow::Result<NamedTraces> {
+        let leaves_nothing = self.no_record || self.listen.address().is_some();
+        let home = if leaves_nothing { Home::Nowhere } else { Home::Database };
+        NamedTraces::open(global, config, &self.traces, home)
     }
 
     /// Where this replay is written down.
@@ -190,16 +200,16 @@ impl Args {
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = args.matching.settings(Config::load()?);
-    let reader = global.reader()?;
+    let named = args.named(global, &config)?;
     if args.command.is_empty() {
-        return without_child(global, args, &reader, &config);
+        return without_child(global, args, &named, &config);
     }
-    let [name] = args.traces.as_slice() else {
+    if named.names.len() != 1 {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
-    };
-    let trace = reader.load(find(&reader, name)?)?;
-    let plan = args.sources.plan(&config, &reader)?;
-    let replay = AgentReplay { global, args, config: &config, reader: &reader, trace: &trace };
+    }
+    let trace = named.reader.load(named.row(0)?)?;
+    let plan = args.sources.plan(&config, &named.reader)?;
+    let replay = AgentReplay { global, args, config: &config, reader: &named.reader, trace: &trace };
     if !args.models.models.is_empty() {
         return with_models(&replay, plan.as_ref());
     }
@@ -209,7 +219,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 /// Runs the agent once with each model; all of them draw on one budget.
 fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Exit> {
     let AgentReplay { global, args, reader, trace, .. } = *replay;
-    let plan = plan.context(NO_MODELS)?;
+    let plan = several(plan, args, trace)?;
     let of = (trace.row.label(), args.sources.first_step());
     let comparison = models::compare(global, &args.models, of, reader, |model| {
         let ran = replay.run(Some(&plan.of_model(model)))?;
@@ -225,11 +235,23 @@ fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow
     Ok(models::exit(&comparison))
 }
 
+/// The plan by which several models are asked; mistakes are named before the first one runs.
+fn several<'p, 'a>(
+    plan: Option<&'p ModelPlan<'a>>,
+    args: &Args,
+    trace: &RecordedTrace,
+) -> anyhow::Result<&'p ModelPlan<'a>> {
+    let is_live = |plan: &&ModelPlan<'_>| plan.kind() == ModelKind::Live;
+    let plan = plan.filter(is_live).ok_or_else(|| UsageError(NO_MODELS.to_owned()))?;
+    args.models.models.iter().try_for_each(|model| plan.of_model(model).has_price(trace))?;
+    Ok(plan)
+}
+
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
 
-fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let plan = args.sources.plan(config, reader)?;
-    let over = (global, config, reader);
+fn without_child(global: &Global, args: &Args, named: &NamedTraces, config: &Config) -> anyhow::Result<Exit> {
+    let plan = args.sources.plan(config, &named.reader)?;
+    let over = (global, config, named);
     if let Some(listen) = args.listen.address() {
         if plan.is_some() {
             return Err(UsageError(
@@ -242,11 +264,10 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         return Ok(exit);
     }
     if !args.models.models.is_empty() {
-        let plan = plan.as_ref().context(NO_MODELS)?;
-        return with_free_models(global, args, reader, |model| {
-            let (store, plan) = (args.store(global, config)?, plan.of_model(model));
+        return with_free_models((global, args, named), plan.as_ref(), |plan| {
+            let store = args.store(global, config)?;
             plan.kept_by(store.as_ref())?;
-            let report = args.resending(over, store.as_ref(), Some(&plan)).run();
+            let report = args.resending(over, store.as_ref(), Some(plan)).run();
             store.map(ReplayStore::finish);
             report
         });
@@ -272,21 +293,24 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
 
 /// Lets each model drive the recorded loops of one trace.
 fn with_free_models(
-    global: &Global,
-    args: &Args,
-    reader: &Reader,
-    run: impl Fn(&str) -> anyhow::Result<Report>,
+    (global, args, named): (&Global, &Args, &NamedTraces),
+    plan: Option<&ModelPlan<'_>>,
+    run: impl Fn(&ModelPlan<'_>) -> anyhow::Result<Report>,
 ) -> anyhow::Result<Exit> {
-    let [name] = args.traces.as_slice() else {
+    if named.names.len() != 1 {
         return Err(UsageError("models are compared on one trace: name it".to_owned()).into());
-    };
+    }
     if !args.resend.is_free_run() {
         let say = "--models needs somebody to drive: an agent's command after `--`, or --free-run";
         return Err(UsageError(say.to_owned()).into());
     }
-    let of = (find(reader, name)?.label(), args.sources.first_step());
-    let comparison = models::compare(global, &args.models, of, reader, |model| {
-        let Report::Free(report) = run(model)? else { anyhow::bail!("a free run was asked for") };
+    let trace = named.reader.load(named.row(0)?)?;
+    let plan = several(plan, args, &trace)?;
+    let of = (trace.row.label(), args.sources.first_step());
+    let comparison = models::compare(global, &args.models, of, &named.reader, |model| {
+        let Report::Free(report) = run(&plan.of_model(model))? else {
+            anyhow::bail!("a free run was asked for")
+        };
         let endings: Vec<String> = report.free_loops.iter().map(|one| one.what.clone()).collect();
         let child = report.figures.runs.first().and_then(|run| run.child.as_deref());
         let trace = child.and_then(|id| TraceId::parse(id).ok());
@@ -310,8 +334,6 @@ fn run_case<'a>(run: &'a RunLine, remarks: &'a str, all: Exit) -> Case<'a> {
 pub(super) struct Replayed {
     pub(super) child: Ended,
     pub(super) summary: Summary,
-    /// Requests that reached the tape server.
-    pub(super) requests: u64,
 }
 
 /// Runs an agent against a server that answers from the trace `id`.
@@ -340,7 +362,7 @@ pub(super) fn replay<M: Model>(
     if let Some(trouble) = server.trouble() {
         anyhow::bail!(trouble);
     }
-    Ok(Ok(Replayed { child, summary, requests: server.requests() }))
+    Ok(Ok(Replayed { child, summary }))
 }
 
 /// Runs of one agent against one recording.
@@ -411,12 +433,9 @@ impl AgentReplay<'_> {
             stored.close(end(&replayed));
         }
         let gaps = store.map(ReplayStore::finish).unwrap_or_default();
-        let Replayed { child, summary, requests } = match replayed? {
+        let Replayed { child, summary } = match replayed? {
             Ok(replayed) => replayed,
-            Err(not_started) => {
-                anstream::eprintln!("looptape: {}", not_started.message);
-                return Ok(AgentRan { exit: not_started.exit, child_exit_code: None, own: None });
-            }
+            Err(not_started) => return self.not_started(&not_started),
         };
         let (summary, guarantees) = surroundings.finish(summary);
         let guarantee = format!("{}; {}", guarantee(asked), guarantees.sentence());
@@ -450,11 +469,37 @@ impl AgentReplay<'_> {
         }
         if !global.quiet || exit != Exit::Success {
             let (own, money) = (own.as_ref(), &money);
-            let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
+            let told = render::replayed::Told { summary: &summary, child, own, gaps: &gaps, money };
             anstream::eprint!("{}", render::replayed::text(&told));
             anstream::eprintln!("looptape: {guarantee}");
         }
         Ok(AgentRan { exit, child_exit_code: Some(child.code), own })
+    }
+}
+
+impl AgentReplay<'_> {
+    /// Says that there was no agent, in the reports too: those of an earlier run would pass for this one's.
+    fn not_started(&self, NotStarted { message, exit }: &NotStarted) -> anyhow::Result<AgentRan> {
+        let row = &self.trace.row;
+        anstream::eprintln!("looptape: {message}");
+        let report = json!({
+            "format": 1,
+            "trace": row.id,
+            "child_exit_code": null,
+            "exit_code": exit.code(),
+            "not_started": message,
+            "replay": null,
+        });
+        let case = Case {
+            trace: row.id.as_str(),
+            agent: row.agent.as_deref(),
+            exit: *exit,
+            agent_code: None,
+            summary: None,
+            remarks: message,
+        };
+        self.args.reports.write(&report, &[case])?;
+        Ok(AgentRan { exit: *exit, child_exit_code: None, own: None })
     }
 }
 

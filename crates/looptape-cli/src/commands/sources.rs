@@ -23,7 +23,7 @@ use looptape_proxy::live_model::{LiveModel, LiveOptions};
 use looptape_proxy::mock_model::MockModel;
 use looptape_proxy::model::{Asked, Model, ModelCall};
 use looptape_proxy::tape_server::Speed;
-use looptape_proxy::upstream_keys::UpstreamKeys;
+use looptape_proxy::upstream_keys::{self, UpstreamKeys};
 use looptape_store::{Reader, RecordedTrace};
 use std::sync::Arc;
 
@@ -251,6 +251,17 @@ impl ModelPlan<'_> {
         (self.kind == ModelKind::Live).then(|| self.budget.spending())
     }
 
+    /// Refuses a model of which no price is known, unless that is allowed: no budget would hold.
+    pub(crate) fn has_price(&self, trace: &RecordedTrace) -> anyhow::Result<()> {
+        match (&self.model, self.unpriced) {
+            (Some(model), UnpricedCalls::Refused) => {
+                let prices = self.budget.prices();
+                providers(trace).iter().try_for_each(|provider| must_have_price(prices, provider, model))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whoever is to be asked about `trace`.
     pub(crate) fn model(
         &self,
@@ -283,14 +294,8 @@ impl ModelPlan<'_> {
         trace: &RecordedTrace,
         exchanges: &[Exchange],
     ) -> anyhow::Result<LiveModel> {
-        let calls = trace.facts.iter().filter(|call| matches!(call.kind, CallKind::Llm(_)));
-        let mut providers: Vec<Provider> = calls.map(|call| call.provider.clone()).collect();
-        providers.sort();
-        providers.dedup();
-        if let (Some(model), UnpricedCalls::Refused) = (&self.model, self.unpriced) {
-            let prices = self.budget.prices();
-            providers.iter().try_for_each(|provider| must_have_price(prices, provider, model))?;
-        }
+        self.has_price(trace)?;
+        let providers = providers(trace);
         let plain: Vec<_> =
             exchanges.iter().map(|exchange| (plain_request(exchange), plain_answer(exchange))).collect();
         let known = exchanges.iter().zip(&plain).map(|(exchange, (request, answer))| KnownCall {
@@ -308,9 +313,20 @@ impl ModelPlan<'_> {
             trace: new_trace_id()?,
         };
         let model = LiveModel::new(options).context("the upstream client cannot be set up")?;
-        model.is_ready_for(&providers)?;
+        let with_key = exchanges.iter().filter(|e| upstream_keys::carried_key(&e.request_headers, &e.path));
+        let keyed: Vec<Provider> = with_key.map(|exchange| exchange.provider.clone()).collect();
+        model.is_ready_for(&providers, &keyed)?;
         Ok(model)
     }
+}
+
+/// Whom the recorded model calls went to.
+fn providers(trace: &RecordedTrace) -> Vec<Provider> {
+    let calls = trace.facts.iter().filter(|call| matches!(call.kind, CallKind::Llm(_)));
+    let mut providers: Vec<Provider> = calls.map(|call| call.provider.clone()).collect();
+    providers.sort();
+    providers.dedup();
+    providers
 }
 
 fn keep_books(budget: &SharedBudget, store: Option<&ReplayStore>) -> anyhow::Result<()> {

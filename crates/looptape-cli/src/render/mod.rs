@@ -11,6 +11,7 @@ pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 mod driven;
+pub(crate) mod exported;
 pub(crate) mod figures;
 pub(crate) mod freed;
 pub(crate) mod imported;

@@ -1,26 +1,55 @@
 //! What a run is compared with: another trace, the median of its agent's runs, or what a file says.
 
+use super::Args;
 use crate::exit::UsageError;
-use crate::session::find;
 use anyhow::{Context, bail};
 use looptape_core::audit::{Baseline, BaselineSource, Bills, Pricing, Quantities};
 use looptape_core::cost::{LeafCosts, Usd};
+use looptape_store::cassettes::is_cassette;
 use looptape_store::{ReadError, Reader, RecordedTrace, TraceRow};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The trace or the file that the user named.
-pub(super) fn named(reader: &Reader, name: &str) -> anyhow::Result<Baseline> {
-    let path = Path::new(name);
-    if path.exists() {
-        return from_file(path);
+/// What the user chose to compare with.
+pub(super) enum Chosen {
+    Nothing,
+    Median,
+    /// A trace of the database, or a cassette.
+    Trace(String),
+    /// The JSON of `show` or `stats`.
+    File(PathBuf),
+}
+
+impl Chosen {
+    pub(super) fn of(args: &Args) -> Result<Self, UsageError> {
+        let Some(name) = &args.baseline else {
+            return Ok(if args.no_baseline { Self::Nothing } else { Self::Median });
+        };
+        let path = PathBuf::from(name);
+        if is_cassette(&path) {
+            return Ok(Self::Trace(name.clone()));
+        }
+        if path.is_file() {
+            return Ok(Self::File(path));
+        }
+        match name.ends_with(".json") {
+            true => Err(UsageError(format!("--baseline: there is no file {name}"))),
+            false => Ok(Self::Trace(name.clone())),
+        }
     }
-    if name.contains(std::path::MAIN_SEPARATOR) || name.ends_with(".json") {
-        return Err(UsageError(format!("--baseline: there is no file {name}")).into());
+
+    pub(super) fn trace(&self) -> Option<&str> {
+        match self {
+            Self::Trace(name) => Some(name),
+            Self::Nothing | Self::Median | Self::File(_) => None,
+        }
     }
-    let row = find(reader, name).context("--baseline")?;
+}
+
+/// A trace that the user named.
+pub(super) fn trace(reader: &Reader, row: TraceRow, name: &str) -> anyhow::Result<Baseline> {
     let source = BaselineSource::Trace { trace: row.label() };
     let (baseline, is_priced) = of_trace(reader, row, source)?;
     if !is_priced {
@@ -44,7 +73,8 @@ pub(super) fn median(
     };
     let rows = reader.cohort(&cohort, trace.row.key, last)?;
     let mut priced: Vec<(Usd, TraceRow)> = Vec::with_capacity(rows.len());
-    for row in rows {
+    // The trace may be a copy of one that is there.
+    for row in rows.into_iter().filter(|row| row.id != trace.row.id || row.run != trace.row.run) {
         let listed = reader.ls_row(row.clone())?;
         priced.extend(listed.cost_usd.filter(|_| !listed.cost_at_least).map(|usd| (usd, row)));
     }
@@ -95,7 +125,7 @@ struct Tokens {
     reasoning: Option<u64>,
 }
 
-fn from_file(path: &Path) -> anyhow::Result<Baseline> {
+pub(super) fn from_file(path: &Path) -> anyhow::Result<Baseline> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("--baseline: reading {file}"))?;
     let json: Value =
