@@ -282,8 +282,8 @@ fn what_broke_a_cached_prefix_is_named() {
     assert_eq!(audit["tokenizers"], json!(["approximate"]));
     assert!(audit["notes"][0].as_str().unwrap().contains("no other priced run"), "{}", audit["notes"]);
     let text = good(&env, &["audit", "last"]).stdout;
-    assert!(text.contains("It is [-nine-]{+ten+}"), "{text}");
-    assert!(text.contains("where the system prompt changed"), "{text}");
+    assert!(text.contains("It is [-nine.-]{+ten.+}"), "{text}");
+    assert!(text.contains("The cached prefix broke at step 3, where the system prompt changed"), "{text}");
 }
 
 /// The child of `record`: four requests that grow, with a marker that moves and a clock that goes on once.

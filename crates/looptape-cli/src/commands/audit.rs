@@ -128,7 +128,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         },
         Chosen::Median => baseline::median(&named.reader, &trace, args.last)?.map(Some),
     };
-    let audited = audited(&named.reader, &trace, args, baseline)?;
+    let audited = audited(&named.reader, &trace, &args.models, baseline)?;
     match args.json {
         true => print_json(&audited)?,
         false => print(&render::audit::text(&audited, style()))?,
@@ -136,11 +136,17 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// The audit of a run by itself.
+pub(super) fn alone(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Audit> {
+    prepare_tokenizers(trace);
+    Ok(audited(reader, trace, &[], Ok(None))?.audit)
+}
+
 /// `baseline` is what to compare with, or why there is nothing although there should be.
 fn audited(
     reader: &Reader,
     trace: &RecordedTrace,
-    args: &Args,
+    models: &[String],
     baseline: Result<Option<Baseline>, String>,
 ) -> anyhow::Result<Audited> {
     let measured = trace.measure();
@@ -148,7 +154,7 @@ fn audited(
         bail!("trace {} has no model call: there is nothing to audit", trace.row.label());
     }
     let mut notes = Vec::new();
-    let models = models(reader, trace, &measured, &args.models)?;
+    let other_models = other_models(reader, trace, &measured, models)?;
     let baseline = baseline.unwrap_or_else(|why| {
         notes.push(why);
         None
@@ -163,8 +169,8 @@ fn audited(
         prompts: &prompts,
         pricing: pricing(reader, trace),
     };
-    let mut audit = audit::audit(&run, baseline.as_ref(), &models);
-    if args.models.is_empty() {
+    let mut audit = audit::audit(&run, baseline.as_ref(), &other_models);
+    if models.is_empty() {
         keep_cheaper(&mut audit.what_if);
     }
     Ok(Audited { audit, notes })
@@ -176,7 +182,7 @@ fn pricing<'a>(reader: &'a Reader, trace: &'a RecordedTrace) -> Pricing<'a> {
 
 /// The models that were asked for, each of which must have a price; else those most like the one that cost
 /// most.
-fn models(
+fn other_models(
     reader: &Reader,
     trace: &RecordedTrace,
     measured: &Measured,

@@ -4,6 +4,7 @@
 //! showing are what the other verbs do. The agent is this program itself as a child process, with nothing
 //! but its environment to tell it where its provider is.
 
+use super::audit;
 use super::record::{self, Plan};
 use super::replay::{self, Replayed};
 use super::resend;
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant};
 /// Starts a simulated provider on a loopback port, records the example agent against it (streamed answers,
 /// tool calls in parallel, a 429), stops the provider, and runs the agent again from the recording. Then it
 /// shows the timeline and the cost, and sends every recorded request to the recording once more to compare
-/// the answers. The trace stays in the database.
+/// the answers, and says what the money was for. The trace stays in the database.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 if everything was the same, 3 if anything differed.")]
 pub(crate) struct Args {
@@ -90,6 +91,7 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     if !check.is_as_recorded() || check.unanswered > 0 {
         differences.push("the self-check found differences".to_owned());
     }
+    print(&render::demo::audited(style, &audit::alone(&reader, &trace)?))?;
     let next = Next { program: program(), db: global.db.as_deref(), id: id.as_str() };
     print(&render::demo::closing(style, &next, &global.database()?, &differences, started.elapsed()))?;
     Ok(if differences.is_empty() { Exit::Success } else { Exit::Diverged })

@@ -5,12 +5,12 @@
 //! one that the cache did not hold.
 
 use super::bill::Bills;
-use super::cache::{CacheMiss, MissCause};
+use super::cache::{CacheMiss, MissCause, PrefixChange};
 use super::repeats::Repeated;
 use super::{Audit, BaselineSource, Factor, Run};
 use crate::assembly::StepNumber;
 use crate::composition::Section;
-use crate::cost::{Usd, UsdDelta};
+use crate::cost::{Unpriced, Usd, UsdDelta};
 use crate::figures::{count, percent, plural};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,13 +74,21 @@ fn unknown_cost(audit: &Audit) -> Option<Finding> {
     let models: Vec<&str> = models.into_iter().collect();
     let of = if models.is_empty() { String::new() } else { format!(" ({})", models.join(", ")) };
     let attempts =
-        plural(u32::try_from(audit.cost_unknown.len()).unwrap_or(u32::MAX), "attempt has", "attempts have");
+        plural(u32::try_from(audit.cost_unknown.len()).unwrap_or(u32::MAX), "attempt", "attempts");
     let what = if audit.cost_usd.is_some() {
         "all sums here are without them"
     } else {
         "nothing here can be priced"
     };
-    let text = format!("{attempts} no known price{of}: {what}.");
+    let why = match first.why {
+        Unpriced::NoUsage => "the provider reported no tokens",
+        Unpriced::NoModel => "no model is named",
+        Unpriced::UnknownModel => "the model has no known price",
+        Unpriced::AmbiguousModel => "its price depends on a provider that is not known",
+        Unpriced::LocalModel => "the model runs on this machine",
+        Unpriced::OtherModalities => "sound and images have prices of their own",
+    };
+    let text = format!("The cost of {attempts}{of} is not known, {why}: {what}.");
     finding(FindingKind::UnknownCost, None, Some(first.step), text)
 }
 
@@ -164,36 +172,35 @@ fn cache_group(audit: &Audit, misses: &[&CacheMiss]) -> Option<Finding> {
     let first = *misses.iter().max_by_key(|miss| miss.usd)?;
     let usd: Usd = misses.iter().filter_map(|miss| miss.usd).sum();
     let tokens: u64 = misses.iter().map(|miss| miss.missed_tokens).sum();
-    let steps = plural(u32::try_from(misses.len()).unwrap_or(u32::MAX), "step", "steps");
-    let paid =
-        format!("{} tokens that had been sent before were paid for without the cache: {usd}", count(tokens));
+    let at = match misses.len() {
+        1 => format!("at step {}", first.step.0),
+        steps => format!("in {steps} steps, most at step {}", first.step.0),
+    };
+    let paid = format!("{} tokens that had been sent before were paid for without the cache: {usd}", count(tokens));
     let text = match &first.cause {
         MissCause::PrefixChanged(change) => {
-            let what = match (change.was.section, &change.was.tool, &change.now) {
-                (Section::System, ..) => "the system prompt changed".to_owned(),
-                (Section::ToolDefinitions, Some(tool), _) => {
-                    format!("the definition of {tool} changed or moved")
-                }
-                (Section::ToolDefinitions, None, _) => "the tool definitions changed".to_owned(),
-                (.., Some(_)) => format!("{} was rewritten", change.was.words()),
-                (.., None) => format!("the history was cut before {}", change.was.words()),
-            };
-            format!(
-                "The cached prefix broke in {steps}, most at step {}, where {what}: {paid}.",
-                first.step.0
-            )
+            format!("The cached prefix broke {at}, where {}: {paid}.", change_words(change))
         }
-        MissCause::Expired { idle_ms } => format!(
-            "The cache had probably expired in {steps}, most at step {}, {:.0} minutes after the request before: {paid}.",
-            first.step.0,
-            idle_ms.as_seconds() / 60.0
-        ),
+        MissCause::Expired { idle_ms } => {
+            let minutes = idle_ms.as_seconds() / 60.0;
+            format!("The cache had probably expired {at}, {minutes:.0} minutes after the request before: {paid}.")
+        }
         MissCause::NotFound if audit.cache.was_used() => {
-            format!("The prefix had not changed, and yet was not read from the cache in {steps}: {paid}.")
+            format!("The prefix had not changed, and yet was not read from the cache {at}: {paid}.")
         }
         MissCause::NotFound => format!("Nothing was ever read from the cache: {paid}."),
     };
     finding(FindingKind::CacheMissed, Some(usd), Some(first.step), text)
+}
+
+fn change_words(change: &PrefixChange) -> String {
+    match (change.was.section, &change.was.tool, &change.now) {
+        (Section::System, ..) => "the system prompt changed".to_owned(),
+        (Section::ToolDefinitions, Some(tool), _) => format!("the definition of {tool} changed or moved"),
+        (Section::ToolDefinitions, None, _) => "the tool definitions changed".to_owned(),
+        (.., Some(_)) => format!("{} was rewritten", change.was.words()),
+        (.., None) => format!("the history was cut before {}", change.was.words()),
+    }
 }
 
 fn retried(audit: &Audit) -> Option<Finding> {

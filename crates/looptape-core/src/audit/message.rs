@@ -1,7 +1,7 @@
 //! What a piece of a prompt is to a reader of the trace: whose it is, and which step it comes from.
 
 use crate::assembly::{Assembly, StepNumber};
-use crate::composition::{Piece, PieceId, Prompts, Said, Section};
+use crate::composition::{Piece, PieceId, Prompts, Said, Section, SeenPieces};
 use crate::text_diff::beginning;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -45,14 +45,11 @@ impl Origins {
     pub(super) fn of(assembly: &Assembly, prompts: &Prompts) -> Self {
         let mut origins = Self::default();
         let asked = Asked::of(assembly);
+        let mut seen = SeenPieces::default();
         for step in &assembly.steps {
             let Some(prompt) = prompts.prompt(step.final_call()) else { continue };
             let mut unnamed: HashMap<&str, usize> = HashMap::new();
-            // What is new in a prompt is at its end; what stood in an earlier one is known.
-            for piece in prompts.pieces_of(prompt) {
-                if origins.first_sent.contains_key(&piece) {
-                    continue;
-                }
+            for piece in prompts.new_pieces(prompt, &mut seen) {
                 origins.first_sent.insert(piece, step.number);
                 let source = match &prompts.piece(piece).said {
                     Said::Answer { .. } => step.parent.map(|step| Source { step, sub: None, tool: None }),

@@ -6,7 +6,7 @@
 
 use super::carried::PieceCosts;
 use crate::assembly::StepNumber;
-use crate::composition::{PieceId, Prompts, Said};
+use crate::composition::{PieceId, Prompts, Said, SeenPieces};
 use crate::cost::Usd;
 use crate::facts::CallFacts;
 use crate::fingerprint::Fingerprint;
@@ -113,15 +113,12 @@ fn requests(facts: &[CallFacts], measured: &Measured) -> Vec<Repeat> {
 
 /// The tool calls of each step, as the step that goes on from it sends them back.
 fn tool_calls(measured: &Measured, prompts: &Prompts) -> BTreeMap<StepNumber, Vec<Call>> {
-    let mut known: HashSet<PieceId> = HashSet::new();
+    let mut seen = SeenPieces::default();
     let mut calls: BTreeMap<StepNumber, Vec<Call>> = BTreeMap::new();
     for step in &measured.assembly.steps {
         let Some(prompt) = prompts.prompt(step.final_call()) else { continue };
-        for piece in prompts.pieces_of(prompt) {
+        for piece in prompts.new_pieces(prompt, &mut seen) {
             let Said::Answer { calls: said } = &prompts.piece(piece).said else { continue };
-            if !known.insert(piece) {
-                continue;
-            }
             // An answer that nobody of this trace gave is an example in the prompt.
             let Some(parent) = step.parent else { continue };
             let of = calls.entry(parent).or_default();

@@ -21,7 +21,7 @@ mod tests;
 mod tokenizer;
 
 pub use piece::{Called, Piece, Said};
-pub use prompts::{Mark, PieceId, Prompt, PromptToken, Prompts, RequestParts};
+pub use prompts::{Mark, PieceId, Prompt, PromptToken, Prompts, RequestParts, SeenPieces};
 pub use tokenizer::Tokenizer;
 
 use serde::Serialize;

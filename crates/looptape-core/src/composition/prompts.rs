@@ -55,6 +55,10 @@ struct Node {
     depth: usize,
 }
 
+/// A piece's tokens, by the tokenizers that have counted it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts([Option<u64>; Tokenizer::COUNT]);
+
 /// The prompt of one call.
 #[derive(Clone, Debug)]
 pub struct Prompt {
@@ -83,6 +87,10 @@ struct Opening {
     names_hidden: bool,
 }
 
+/// Which pieces were in some prompt.
+#[derive(Clone, Debug, Default)]
+pub struct SeenPieces(Vec<bool>);
+
 /// All prompts of a trace.
 #[derive(Debug)]
 pub struct Prompts {
@@ -96,7 +104,8 @@ pub struct Prompts {
     /// Response ids that later requests go on from.
     named: HashSet<String>,
     answered: HashMap<String, NodeId>,
-    counted: HashMap<(Tokenizer, PieceId), u64>,
+    /// By piece.
+    counts: Vec<Counts>,
     tallies: HashMap<(Tokenizer, NodeId), Tally>,
 }
 
@@ -114,7 +123,7 @@ impl Prompts {
             prompts: HashMap::new(),
             named: facts.iter().filter_map(|fact| fact.previous_response_id.clone()).collect(),
             answered: HashMap::new(),
-            counted: HashMap::new(),
+            counts: Vec::new(),
             tallies: HashMap::new(),
         }
     }
@@ -174,6 +183,14 @@ impl Prompts {
         &self.pieces[id.0]
     }
 
+    /// The pieces of a prompt that were in none of those asked about before with the same `seen`.
+    pub fn new_pieces(&self, prompt: &Prompt, seen: &mut SeenPieces) -> Vec<PieceId> {
+        seen.0.resize(self.pieces.len(), false);
+        let mut pieces = self.pieces_of(prompt);
+        pieces.retain(|piece| !std::mem::replace(&mut seen.0[piece.0], true));
+        pieces
+    }
+
     /// Every distinct piece.
     pub fn pieces(&self) -> impl Iterator<Item = (PieceId, &Piece)> {
         self.pieces.iter().enumerate().map(|(at, piece)| (PieceId(at), piece))
@@ -190,7 +207,7 @@ impl Prompts {
     /// if nothing of it could be read.
     pub fn stretches(&self, prompt: &Prompt, input_tokens: u64) -> Vec<PromptToken> {
         let pieces = self.pieces_of(prompt);
-        let weight = |piece: &PieceId| self.counted[&(prompt.tokenizer, *piece)];
+        let weight = |piece: &PieceId| self.counted(prompt.tokenizer, *piece);
         let visible: u64 = pieces.iter().map(weight).sum();
         let hidden = prompt.hidden(visible, Some(input_tokens));
         let (mut before, all) = (hidden, hidden + visible);
@@ -220,7 +237,7 @@ impl Prompts {
         let prompt = self.prompts.get(&call)?;
         let mut tally = self.tallies.get(&(prompt.tokenizer, prompt.history)).copied().unwrap_or_default();
         for piece in &prompt.opening {
-            tally.add(self.pieces[piece.0].section, self.counted[&(prompt.tokenizer, *piece)]);
+            tally.add(self.pieces[piece.0].section, self.counted(prompt.tokenizer, *piece));
         }
         let hidden = prompt.hidden(tally.total(), usage.input_total);
         tally.add(Section::HeldByProvider, hidden);
@@ -273,6 +290,7 @@ impl Prompts {
         let id = *self.ids.entry(piece.mark()).or_insert(next);
         if id == next {
             self.pieces.push(piece);
+            self.counts.push(Counts::default());
         }
         id
     }
@@ -335,10 +353,15 @@ impl Prompts {
     }
 
     fn tokens(&mut self, tokenizer: Tokenizer, piece: PieceId) -> u64 {
-        *self.counted.entry((tokenizer, piece)).or_insert_with(|| {
+        *self.counts[piece.0].0[tokenizer as usize].get_or_insert_with(|| {
             let Piece { text, attachments, .. } = &self.pieces[piece.0];
             FRAME_TOKENS + tokenizer.count(text) + u64::from(*attachments) * ATTACHMENT_TOKENS
         })
+    }
+
+    /// Those of a piece of a prompt that was added: it was counted then.
+    fn counted(&self, tokenizer: Tokenizer, piece: PieceId) -> u64 {
+        self.counts[piece.0].0[tokenizer as usize].unwrap_or(0)
     }
 }
 

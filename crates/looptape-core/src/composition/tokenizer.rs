@@ -27,6 +27,8 @@ pub enum Tokenizer {
 }
 
 impl Tokenizer {
+    pub(super) const COUNT: usize = 3;
+
     /// That of a model. A model that OpenAI published later than this program knows has its latest.
     pub fn of(provider: &str, model: Option<&str>) -> Self {
         let Some(model) = model else { return Self::Approximate };
