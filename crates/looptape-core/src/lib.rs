@@ -20,6 +20,7 @@ pub mod exchange;
 pub mod facts;
 pub mod figures;
 pub mod fingerprint;
+pub mod gates;
 pub mod headers;
 pub mod import;
 pub mod labels;

@@ -2,6 +2,7 @@
 
 use super::figures::duration;
 use super::style::{Style, Tone};
+use super::terminal_text::escape;
 use super::timeline::timeline;
 use looptape_core::audit::Audit;
 use looptape_core::metrics::Ms;

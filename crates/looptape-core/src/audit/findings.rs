@@ -73,8 +73,7 @@ fn unknown_cost(audit: &Audit) -> Option<Finding> {
         audit.cost_unknown.iter().filter_map(|unknown| unknown.model.as_deref()).collect();
     let models: Vec<&str> = models.into_iter().collect();
     let of = if models.is_empty() { String::new() } else { format!(" ({})", models.join(", ")) };
-    let attempts =
-        plural(u32::try_from(audit.cost_unknown.len()).unwrap_or(u32::MAX), "attempt", "attempts");
+    let attempts = plural(u32::try_from(audit.cost_unknown.len()).unwrap_or(u32::MAX), "attempt", "attempts");
     let what = if audit.cost_usd.is_some() {
         "all sums here are without them"
     } else {
@@ -176,14 +175,17 @@ fn cache_group(audit: &Audit, misses: &[&CacheMiss]) -> Option<Finding> {
         1 => format!("at step {}", first.step.0),
         steps => format!("in {steps} steps, most at step {}", first.step.0),
     };
-    let paid = format!("{} tokens that had been sent before were paid for without the cache: {usd}", count(tokens));
+    let paid =
+        format!("{} tokens that had been sent before were paid for without the cache: {usd}", count(tokens));
     let text = match &first.cause {
         MissCause::PrefixChanged(change) => {
             format!("The cached prefix broke {at}, where {}: {paid}.", change_words(change))
         }
         MissCause::Expired { idle_ms } => {
             let minutes = idle_ms.as_seconds() / 60.0;
-            format!("The cache had probably expired {at}, {minutes:.0} minutes after the request before: {paid}.")
+            format!(
+                "The cache had probably expired {at}, {minutes:.0} minutes after the request before: {paid}."
+            )
         }
         MissCause::NotFound if audit.cache.was_used() => {
             format!("The prefix had not changed, and yet was not read from the cache {at}: {paid}.")
