@@ -189,7 +189,7 @@ fn other_models(
     asked: &[String],
 ) -> anyhow::Result<Vec<String>> {
     let Some((provider, model)) = dearest(trace, measured) else { return Ok(asked.to_vec()) };
-    for asked in asked.iter().filter(|asked| !reader.prices().has_price(provider, asked)) {
+    if let Some(asked) = asked.iter().find(|asked| !reader.prices().has_price(provider, asked)) {
         let nearest = match reader.prices().models_like(provider, asked).as_slice() {
             [] => String::new(),
             names => format!(" Most like it: {}.", names.join(", ")),
