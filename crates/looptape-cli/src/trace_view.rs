@@ -10,7 +10,7 @@ use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::metrics::Measured;
 use looptape_core::view::{self, CallContent, ToolResult, TraceView};
 use looptape_core::wire::{Message, Part, RequestView, Wire};
-use looptape_store::{ReadError, Reader, RecordedTrace};
+use looptape_store::{ReadError, Reader, RecordedTrace, ScannedTrace};
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -49,9 +49,10 @@ pub(crate) enum NoteKind {
 }
 
 /// The view of a whole trace.
-pub(crate) fn build(reader: &Reader, trace: &RecordedTrace, messages: Messages) -> Shown {
+pub(crate) fn build(reader: &Reader, scanned: &ScannedTrace, messages: Messages) -> Shown {
+    let trace = &scanned.trace;
     let contents = Contents::new(reader, trace, messages);
-    let measured = trace.measure();
+    let measured = scanned.measure();
     let view = contents.view(&measured, |_| true);
     let numbers: HashMap<u32, u32> = measured
         .assembly

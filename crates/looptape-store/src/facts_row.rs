@@ -82,9 +82,12 @@ pub(crate) const COLUMNS: &str = "e.seq, e.sent_us, e.provider, e.method, e.path
      f.stated_cost_usd, f.request_digest, f.history, f.echo, f.last_turn, f.answer_history, f.answer_turn, \
      f.turns, f.response_id, f.previous_response_id, f.asks, f.carries";
 
+/// How many those are; the derivation comes after them.
+pub(crate) const COUNT: usize = 46;
+
 /// The facts of a row of [`COLUMNS`] and the derivation, if this version derived them.
 pub(crate) fn read_current(row: &Row<'_>) -> rusqlite::Result<Option<CallFacts>> {
-    match row.get("derivation")? {
+    match row.get(COUNT)? {
         Some(DERIVATION) => read(row).map(Some),
         _ => Ok(None),
     }

@@ -71,16 +71,18 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     print(&render::demo::opening(style))?;
     let (said, provider) = record_agent(global, &config, &id, &command)?;
     let reader = global.reader()?;
-    let trace = reader.load(reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?)?;
+    let row = reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?;
+    let scanned = reader.load_with_pieces(row)?;
+    let trace = &scanned.trace;
     print(&render::demo::recorded(style, &said, trace.facts.len()))?;
 
     must_be_gone(provider)?;
-    let ready = tape::server(&reader, &trace, Options::default(), &config)?;
+    let ready = tape::server(&reader, trace, Options::default(), &config)?;
     let (said_again, summary) = replay_agent(&id, ready, &command)?;
     let mut differences = differences(&said, &said_again, &summary);
     print(&render::demo::replayed(style, provider, &summary, &differences))?;
 
-    print(&render::demo::shown(style, &trace_view::build(&reader, &trace, Messages::LeftOut).view))?;
+    print(&render::demo::shown(style, &trace_view::build(&reader, &scanned, Messages::LeftOut).view))?;
 
     let check = resend::self_check(global, &reader, &config, trace.row.label())?;
     print(&render::demo::checked(style, &check))?;

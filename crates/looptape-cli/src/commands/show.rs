@@ -70,22 +70,23 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError(say.to_owned()).into());
     }
     let reader = global.reader()?;
-    let trace = reader.load(find(&reader, &args.trace)?)?;
+    let scanned = reader.load_with_pieces(find(&reader, &args.trace)?)?;
+    let trace = &scanned.trace;
     let Some(step) = args.step else {
-        let shown = trace_view::build(&reader, &trace, messages);
+        let shown = trace_view::build(&reader, &scanned, messages);
         match args.json {
             true => print_json(&shown)?,
             false => print(&render::timeline::with_notes(&shown, style()))?,
         }
         return Ok(Exit::Success);
     };
-    let place = detail::Place::find(&trace, step, args.attempt)?;
+    let place = detail::Place::find(trace, step, args.attempt)?;
     if let Some(which) = args.raw {
         let head = if args.headers { Head::Included } else { Head::LeftOut };
         raw(&reader.exchange(trace.row.key, place.seq)?, which, head)?;
         return Ok(Exit::Success);
     }
-    let detail = StepDetail::build(&reader, &trace, place)?;
+    let detail = StepDetail::build(&reader, trace, place)?;
     match args.json {
         true => print_json(&detail)?,
         false => print(&render::step::text(&detail, messages, style()))?,

@@ -1,9 +1,11 @@
 //! From facts to figures in one call.
 
+use super::trace::total;
 use super::{TraceMetrics, trace};
-use crate::assembly::{Assembly, TraceSpan, assemble};
+use crate::assembly::{Assembly, CallIndex, TraceSpan, assemble};
 use crate::cost::{Cost, PriceBook};
 use crate::facts::CallFacts;
+use std::borrow::Cow;
 
 /// A trace, assembled, priced and measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +44,13 @@ impl Measured {
             false => Cost::NotBilled,
         };
         let costs: Vec<Cost> = facts.iter().map(price).collect();
-        let metrics = trace(facts, &assembly, &span, &costs);
+        let mut metrics = trace(facts, &assembly, &span, &costs);
+        let recorded = |call: CallIndex| match was_paid(facts[call.0].seq) {
+            true => Cow::Borrowed(&costs[call.0]),
+            false => Cow::Owned(prices.cost(&facts[call.0], started_unix_us)),
+        };
+        metrics.columns.recorded = total(&assembly, recorded);
+        metrics.columns.list = total(&assembly, |call| Cow::Owned(prices.list_cost(&facts[call.0])));
         Self { span, assembly, costs, metrics }
     }
 }

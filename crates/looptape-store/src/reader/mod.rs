@@ -9,6 +9,7 @@ mod load;
 mod models;
 mod outline;
 mod replayed;
+mod scan;
 mod summary;
 
 pub use bodies::RequestTail;
@@ -18,6 +19,7 @@ pub(crate) use load::decode_chunks;
 pub use load::{RecordedTrace, Response};
 pub use models::ModelInUse;
 pub use outline::{CallOutline, OutlineEnd};
+pub use scan::ScannedTrace;
 pub(crate) use summary::store_trace_facts;
 
 use crate::OpenError;
