@@ -24,6 +24,7 @@ mod resend;
 mod secrets;
 mod served_recordings;
 mod sources;
+mod stats;
 mod surroundings;
 mod traces;
 mod views;

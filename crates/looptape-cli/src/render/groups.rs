@@ -40,21 +40,22 @@ fn legend(table: &[String]) -> impl Iterator<Item = String> {
         is_there("?").then(|| "? uncertified: the sample is too small for this percentile".to_owned());
     let held_to = |one: Threshold| {
         let critical = one.critical.map_or(String::new(), |critical| format!(", critical {critical}"));
-        format!("{} {}{critical}", one.metric, one.warn)
+        format!("  {}: warn {}{critical}", one.metric, one.warn)
     };
-    let thresholds = || THRESHOLDS.map(held_to).join("; ");
-    let judged = is_there("!").then(|| format!("! warn, !! critical: {}", thresholds()));
-    uncertified.into_iter().chain(judged)
+    let judged = is_there(" !").then(|| THRESHOLDS.map(held_to)).into_iter().flatten();
+    let heading = is_there(" !").then(|| "! warn, !! critical:".to_owned());
+    uncertified.into_iter().chain(heading).chain(judged)
 }
 
 /// A table with the groups' keys on the left.
 fn lines<F, const N: usize>(
     by: &str,
-    mut titles: [&str; N],
+    titles: [&str; N],
     groups: &[Segment<F>],
     cells: fn(&F) -> [String; N],
 ) -> Vec<String> {
     let by = escape(by);
+    let mut titles: [&str; N] = titles;
     titles[0] = &by;
     let row = |group: &Segment<F>| {
         let mut row = cells(&group.figures);
@@ -188,7 +189,21 @@ mod tests {
         };
         let groups = Groups::Steps(vec![group("gpt-4o", 0), group("odd\u{1b}[2J", 3)]);
         let style = Style { color: Color::Off, width: 120 };
-        insta::assert_snapshot!(text(&Stats::default(), &GroupBy::Model, &groups, style), @"");
+        insta::assert_snapshot!(text(&Stats::default(), &GroupBy::Model, &groups, style), @r"
+        0 traces · 0 loops · 0 steps · 0 tool calls · 0 attempts
+        window: none, no trace has times of its own
+
+        model         steps  latency p50      p95  TTFT p50  TPOT p50  retries  context     in  cached  out     cost
+        gpt-4o           12       600 ms  1.20 s?         –         –      0 %        –  12.3k       –  678   $0.012
+        odd\u{1b}[2J     12       600 ms  1.20 s?         –         –  25 % !!        –  12.3k       –  678  ≥$0.012
+
+        ? uncertified: the sample is too small for this percentile
+        ! warn, !! critical:
+          retry_rate: warn above 5 %, critical above 10 %
+          steps_per_loop: warn p95 from 2 × p50
+          step_latency_ms: warn p99 from 2 × p50
+          context_used: warn above 75 %, critical above 90 %
+        ");
         let none = text(&Stats::default(), &GroupBy::Tool, &Groups::Tools(Vec::new()), style);
         assert!(none.contains("nothing to group by tool"), "{none}");
     }

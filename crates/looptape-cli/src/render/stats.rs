@@ -91,7 +91,7 @@ pub(super) fn over_time(values: &[f64], series: &Series) -> Option<String> {
     let each = Ms::from_us((series.bucket_s * 1e6) as i64);
     let columns = values.len().min(SERIES);
     let each = duration(Ms::from_us(each.us() * values.len().div_ceil(columns.max(1)) as i64));
-    (values.len() > 1).then(|| format!("{}| {each} a column", sparkline_within(values, SERIES)))
+    (values.len() > 1).then(|| format!("|{}| {each} a column", sparkline_within(values, SERIES)))
 }
 
 fn loops_note(stats: &Stats) -> String {
@@ -155,8 +155,8 @@ pub(super) fn judged(metric: &str, health: Option<Health>, style: Style) -> Stri
     };
     let word = health.map_or("", Health::as_str);
     let held_to = Threshold::of(metric).map_or(String::new(), |held_to| {
-        let critical = held_to.critical.map_or(String::new(), |critical| format!(", critical: {critical}"));
-        format!("(warn: {}{critical})", held_to.warn)
+        let critical = held_to.critical.map_or(String::new(), |critical| format!(", critical {critical}"));
+        format!("(warn {}{critical})", held_to.warn)
     });
     format!("  {} {}", style.paint(tone, word), style.paint(Tone::Quiet, &held_to))
 }
@@ -173,7 +173,8 @@ fn distribution_heading() -> String {
     format!("{}{titles}  {}  least to largest", fit("", NAME), fit_right("n", 6))
 }
 
-/// All of them; those of which nothing is known are left out, but for the first three.
+/// All of them; those of which nothing is known are left out, but for the first three, and the time to the first
+/// output that is not reasoning where there is no reasoning.
 fn distributions(stats: &Stats, health: &HealthReport, style: Style) -> Vec<String> {
     let steps = &stats.of_steps;
     let judge = |metric, health| judged(metric, health, style);
@@ -189,7 +190,10 @@ fn distributions(stats: &Stats, health: &HealthReport, style: Style) -> Vec<Stri
         ("out tokens/s", &steps.output_tokens_per_s, whole, String::new()),
         ("context used", &steps.context_used, percent, String::new()),
     ];
-    let is_shown = |(place, of): &(usize, &(&str, &Distribution, _, String))| *place < 3 || of.1.n() > 0;
+    let is_shown = |(place, of): &(usize, &(&str, &Distribution, _, String))| {
+        let says_more = of.0 != "TTFO" || of.1 != &steps.ttft_ms;
+        *place < 3 || (of.1.n() > 0 && says_more)
+    };
     let shown = all.iter().enumerate().filter(is_shown);
     shown.map(|(_, (name, of, show, judged))| distribution(name, of, *show, judged)).collect()
 }
@@ -257,19 +261,18 @@ fn context(stats: &Stats, health: &HealthReport, style: Style) -> Option<String>
     (!notes.is_empty()).then(|| row("context used", &value, &format!("{}{judged}", notes.join(", "))))
 }
 
-fn warm_cold(stats: &Stats) -> Option<String> {
-    let both = stats.warm_cold.as_ref().filter(|both| both.cold.calls + both.warm.calls > 0)?;
-    let one = |what: &str, of: &Warmth| {
-        let ttft = of.ttft_ms.p50().map(|_| format!(", TTFT p50 {}", percentile(of.ttft_ms.p50(), ms)));
-        format!("{} {what}, {} loops/min{}", of.calls, rate(of.loops_per_min), ttft.unwrap_or_default())
+fn warm_cold(stats: &Stats) -> Vec<String> {
+    let Some(both) = stats.warm_cold.as_ref().filter(|both| both.cold.calls + both.warm.calls > 0) else {
+        return Vec::new();
+    };
+    let one = |name: &str, of: &Warmth, note: &str| {
+        let ttft = of.ttft_ms.p50().map(|p50| format!(", TTFT p50 {}", percentile(Some(p50), ms)));
+        let text = format!("{} loops/min{}{note}", rate(of.loops_per_min), ttft.unwrap_or_default());
+        row(name, &of.calls.to_string(), &text)
     };
     let idle = duration(Ms::from_us((both.idle_s * 1e6) as i64));
-    let note = format!(
-        "{}; {} (cold: after {idle} without a call)",
-        one("warm", &both.warm),
-        one("cold", &both.cold)
-    );
-    Some(row("calls", &(both.warm.calls + both.cold.calls).to_string(), &note))
+    let cold = format!(" (the first after {idle} of silence)");
+    vec![one("warm calls", &both.warm, ""), one("cold calls", &both.cold, &cold)]
 }
 
 pub(super) fn cost(cost: &CostFigures) -> String {
@@ -366,7 +369,27 @@ mod tests {
             ..Stats::default()
         };
         let health = HealthReport::of(&stats);
-        insta::assert_snapshot!(text(&stats, &health, Style { color: Color::Off, width: 100 }), @"");
+        insta::assert_snapshot!(text(&stats, &health, Style { color: Color::Off, width: 100 }), @r"
+        12 traces · 12 loops · 60 steps · 48 tool calls · 64 attempts
+        window: 12m00s, 2026-11-01 00:00:00Z to 2026-11-01 00:12:00Z (first start to last end)
+
+        loops/min                0.92  11 completed, 10 success, 1 failure, 1 without an end  | ▄█▂| 3m00s a column
+        amplification            5.33  attempts per loop
+        retry rate                7 %  4 retries, 4.20 s lost  warn (warn above 5 %, critical above 10 %)
+        error rate                6 %  4 × http_429
+
+                                  p50         p95         p99       n  least to largest
+        steps per loop              5          9?          9?      12  █   ▂         healthy (warn p95 from 2 × p50)
+        step latency           420 ms     1.80 s?     3.60 s?      60  █    ▁ ▁ ▁ ▁  warn (warn p99 from 2 × p50)
+        loop duration               –           –           –       0
+
+        tokens in                   –
+        tokens out                  –
+
+        cost                   ≥$0.42
+
+        ? uncertified: the sample is too small for this percentile (p50 needs 11, p95 130, p99 662)
+        ");
     }
 
     #[test]

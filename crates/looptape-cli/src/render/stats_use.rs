@@ -7,6 +7,9 @@ use super::terminal_text::{escape, fit, fit_right};
 use looptape_core::cost::{LeafCosts, Usd};
 use looptape_core::metrics::{CostSum, Stats, UnknownModel};
 
+/// How many stretches of time it takes to say how a rate changes.
+const FEWEST_STRETCHES: usize = 10;
+
 /// Tokens, and how fast they flow.
 pub(super) fn tokens(stats: &Stats) -> Vec<String> {
     let of = &stats.of_steps.tokens;
@@ -18,8 +21,11 @@ pub(super) fn tokens(stats: &Stats) -> Vec<String> {
     let series = |values: fn(&looptape_core::metrics::Series) -> &Vec<f64>| {
         stats.series.as_ref().and_then(|series| over_time(values(series), series))
     };
+    // A line through fewer points says little.
+    let stretches = stats.series.as_ref().map_or(0, |series| series.input_tokens_per_s.len());
     let per_s = |rate: f64, change: Option<f64>| {
-        let change = change.map_or(String::new(), |change| format!(", changing by {change:+.1} a minute"));
+        let change = change.filter(|_| stretches >= FEWEST_STRETCHES);
+        let change = change.map_or(String::new(), |change| format!(", {change:+.1}/s a minute"));
         format!("{rate:.1}/s{change}")
     };
     let input_rate = rates.map(|rates| per_s(rates.input_tokens_per_s, rates.input_change_per_min));
@@ -117,7 +123,14 @@ mod tests {
             }],
             ..Stats::default()
         };
-        let text = cost(&stats, Style { color: Color::Off, width: 100 }).join("\n");
-        insta::assert_snapshot!(text, @"");
+        let lines = cost(&stats, Style { color: Color::Off, width: 100 });
+        let text = lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n");
+        insta::assert_snapshot!(text, @r"
+        cost                  unknown
+                               tokens         spent      recorded    list today
+          uncached input        12.0k             –             –             –
+          all                               unknown       unknown       unknown
+          cost unknown: house\u{1b}, 3 calls: the price list does not have this model
+        ");
     }
 }

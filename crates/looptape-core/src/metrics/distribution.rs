@@ -286,8 +286,8 @@ impl Distribution {
     }
 
     /// How the values lie between the least and the largest, in at most `most` stretches, each wider than the
-    /// one before by the same factor if the values span more than a decade, else all of one width. Every
-    /// value lies in exactly one.
+    /// one before by the same factor if the values span more than a decade, else all of one width; where so
+    /// many are enough, each holds one whole unit. Every value lies in exactly one.
     pub fn histogram(&self, most: usize) -> Vec<Bucket> {
         let Some((min, max)) = self.extremes() else { return Vec::new() };
         let edges = edges(min, max, most);
@@ -333,6 +333,9 @@ impl Hdr {
 
 /// Where stretches begin and end, from `min` to `max`, strictly ascending.
 fn edges(min: u64, max: u64, most: usize) -> Vec<u64> {
+    if max - min < most as u64 {
+        return (min..=max.saturating_add(1)).collect();
+    }
     let parts = (1..=most.max(1)).map(|part| part as f64 / most.max(1) as f64);
     let (low, high) = (min.max(1) as f64, max.max(1) as f64);
     let at = |part: f64| match high / low > 10.0 {

@@ -35,7 +35,7 @@ pub const THRESHOLDS: [Threshold; 4] = [
     Threshold { metric: "retry_rate", warn: "above 5 %", critical: Some("above 10 %") },
     Threshold { metric: "steps_per_loop", warn: "p95 from 2 × p50", critical: None },
     Threshold { metric: "step_latency_ms", warn: "p99 from 2 × p50", critical: None },
-    Threshold { metric: "context_used", warn: "a step above 75 %", critical: Some("a step above 90 %") },
+    Threshold { metric: "context_used", warn: "above 75 %", critical: Some("above 90 %") },
 ];
 
 impl Threshold {

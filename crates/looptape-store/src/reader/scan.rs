@@ -100,15 +100,24 @@ impl Reader {
     /// a value of its own, in the order of the traces.
     pub fn fold<T: Send>(
         &self,
+        rows: Vec<TraceRow>,
+        new: impl Fn() -> T + Sync,
+        add: impl Fn(&mut T, ScannedTrace) + Sync,
+    ) -> Result<Vec<T>, ReadError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.fold_on(cores.min(rows.len() / TRACES_PER_THREAD).max(1), rows, new, add)
+    }
+
+    pub(crate) fn fold_on<T: Send>(
+        &self,
+        threads: usize,
         mut rows: Vec<TraceRow>,
         new: impl Fn() -> T + Sync,
         add: impl Fn(&mut T, ScannedTrace) + Sync,
     ) -> Result<Vec<T>, ReadError> {
         rows.sort_by_key(|row| row.key);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // A reader that cannot be opened once more is no reason to fail: this one reads its part too.
-        let wanted = cores.min(rows.len() / TRACES_PER_THREAD).max(1);
-        let readers: Vec<Reader> = (1..wanted).map_while(|_| self.another().ok()).collect();
+        let readers: Vec<Reader> = (1..threads).map_while(|_| self.another().ok()).collect();
         let part_size = rows.len().div_ceil(readers.len() + 1).max(1);
         let part = |reader: &Reader, rows: Vec<TraceRow>| -> Result<T, ReadError> {
             let mut folded = new();
