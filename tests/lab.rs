@@ -1,10 +1,12 @@
 //! A recorder with its proxy, and a tape server for what it recorded, inside the test's own process.
 
+use looptape_core::budget::{Limits, UnpricedCalls};
 use looptape_core::exchange::{Answer, Ending, Exchange, Outcome};
 use looptape_core::facts::CallFacts;
 use looptape_core::redact::{self, Credentials, Patterns};
 use looptape_core::replay::{CallLabel, Completeness, Options, RecordedCall, Replayer, Summary, Tape};
 use looptape_core::{TraceId, derive};
+use looptape_proxy::budgets::SharedBudget;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::tape_server::{Speed, TapeServer};
@@ -91,7 +93,7 @@ impl Lab {
         let (recorder, thread) = Recorder::start(options).unwrap();
         let run = TraceId::parse(TRACE).unwrap();
         recorder.open_trace(TraceSpec::new(run.clone(), Source::Record, Moment::now()));
-        Self::start(upstream, recorder, thread, Some(run)).await
+        Self::start(upstream, recorder, thread, Some(run), None).await
     }
 
     /// The same as a gateway: calls belong to traces by what they say.
@@ -99,7 +101,17 @@ impl Lab {
         let mut options = RecorderOptions::new(self.database(), Arc::new(Patterns::builtin()));
         change(&mut options);
         let (recorder, thread) = Recorder::start(options).unwrap();
-        Self::start(upstream, recorder, thread, None).await
+        Self::start(upstream, recorder, thread, None, None).await
+    }
+
+    /// A gateway that holds its calls to a budget.
+    pub(crate) async fn serve_within(&self, upstream: &str, limits: Limits) -> Recording {
+        let options = RecorderOptions::new(self.database(), Arc::new(Patterns::builtin()));
+        let (recorder, thread) = Recorder::start(options).unwrap();
+        let reader = Reader::open(&self.database()).unwrap();
+        let budget = SharedBudget::continuing(limits, UnpricedCalls::Refused, &reader).unwrap();
+        budget.kept_by(recorder.clone());
+        Self::start(upstream, recorder, thread, None, Some(budget)).await
     }
 
     async fn start(
@@ -107,13 +119,14 @@ impl Lab {
         recorder: Recorder,
         thread: RecorderThread,
         run: Option<TraceId>,
+        budget: Option<SharedBudget>,
     ) -> Recording {
         let mut upstreams = Upstreams::default();
         for provider in ["openai", "anthropic", "gemini"] {
             upstreams.add_stated(&format!("{provider}={upstream}")).unwrap();
         }
         let guard = Guard::new(loopback(), None).unwrap();
-        let options = RecordingOptions { upstreams, guard, run, known: Credentials::none() };
+        let options = RecordingOptions { upstreams, guard, run, known: Credentials::none(), budget };
         let proxy = RecordingProxy::new(options, recorder.clone()).unwrap();
         let server = Server::start(bind(loopback()).await.unwrap(), Arc::new(proxy)).unwrap();
         Recording { origin: format!("http://{}", server.address()), recorder, thread, server }

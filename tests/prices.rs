@@ -131,7 +131,7 @@ fn what_has_no_price_says_so_and_what_to_do() {
       input = 1.00    # US dollars per million tokens
       output = 4.00
     "#);
-    let several = env.looptape(&["prices", "llama-3.3-70b"]);
+    let several = env.looptape(&["prices", "gpt-oss-120b"]);
     assert!(several.code == Some(1) && several.stdout.contains("--provider"), "{several:?}");
     let cases = [
         ("[[prices]]\nmodel = \"x\"\ninputt = 1\n", "line 3"),

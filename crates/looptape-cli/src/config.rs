@@ -2,7 +2,8 @@
 
 use crate::place::nearest_project;
 use anyhow::Context;
-use looptape_core::cost::{PriceBook, PriceEntry};
+use looptape_core::budget::Limits;
+use looptape_core::cost::{PriceBook, PriceEntry, Usd};
 use looptape_core::redact::{Patterns, RedactConfig};
 use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind, SideCallEntry, SideCalls};
 use serde::Deserialize;
@@ -23,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) mask: Vec<MaskEntry>,
     /// `[[side_call]]`: calls that may come or stay away.
     pub(crate) side_call: Vec<SideCallEntry>,
+    /// `[budgets]`: what calls to providers may cost.
+    pub(crate) budgets: BudgetsConfig,
     /// `[[prices]]`: prices of one's own, in place of the listed ones.
     pub(crate) prices: Vec<PriceEntry>,
     #[serde(skip)]
@@ -37,6 +40,30 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MasksConfig {
     pub(crate) disable: Vec<MaskKind>,
+}
+
+/// `[budgets]`: limits in US dollars.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BudgetsConfig {
+    run: Option<f64>,
+    trace: Option<f64>,
+    day: Option<f64>,
+    pub(crate) allow_unpriced: bool,
+}
+
+impl BudgetsConfig {
+    pub(crate) fn limits(&self) -> anyhow::Result<Limits> {
+        let usd = |name: &str, dollars: Option<f64>| {
+            let wrong = |dollars| format!("[budgets] {name} = {dollars}: write an amount of US dollars");
+            dollars.map(|dollars| Usd::from_f64(dollars).with_context(|| wrong(dollars))).transpose()
+        };
+        Ok(Limits {
+            run_usd: usd("run", self.run)?,
+            trace_usd: usd("trace", self.trace)?,
+            day_usd: usd("day", self.day)?,
+        })
+    }
 }
 
 /// `[retention]`: what `serve` and `prune` keep.
@@ -83,6 +110,11 @@ impl Config {
     /// The listed prices with those of `[[prices]]`, checked.
     pub(crate) fn price_book(&self) -> anyhow::Result<PriceBook> {
         PriceBook::with(&self.prices).with_context(|| self.is_not_valid())
+    }
+
+    /// An error about something in this file.
+    pub(crate) fn not_valid(&self, error: anyhow::Error) -> anyhow::Error {
+        error.context(self.is_not_valid())
     }
 
     fn is_not_valid(&self) -> String {

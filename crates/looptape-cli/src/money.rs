@@ -1,6 +1,6 @@
 //! What a replay cost, and what it would have cost without the recording.
 
-use crate::commands::AskedModel;
+use crate::commands::{AskedModel, spending_lines};
 use looptape_core::budget::Spending;
 use looptape_core::cost::Usd;
 use looptape_core::metrics::CostSum;
@@ -47,23 +47,7 @@ impl Money {
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(live) = &self.live {
-            let calls = if live.calls == 1 { "call" } else { "calls" };
-            let more = match live.unaccounted_usd {
-                Usd::ZERO => String::new(),
-                most => format!(", and up to {most} more: some answers did not say what they used"),
-            };
-            lines.push(format!(
-                "spent {} of {} on {} live {calls}{more}",
-                live.spent_usd, live.limit_usd, live.calls
-            ));
-            if live.unpriced_calls > 0 {
-                lines
-                    .push(format!("{} of them have no known price and are not counted", live.unpriced_calls));
-            }
-            if live.refused_calls > 0 {
-                let calls = if live.refused_calls == 1 { "call was" } else { "calls were" };
-                lines.push(format!("{} {calls} refused because of --max-usd", live.refused_calls));
-            }
+            lines.extend(spending_lines(live));
             if let Some(saved) = self.saved_usd {
                 let at_least = if self.saved_at_least { "at least " } else { "" };
                 lines.push(format!("saved {at_least}{saved}: what the answers from the recording had cost"));

@@ -71,6 +71,11 @@ impl ReplayStore {
         Ok(Some(Self { recorder, thread, known: environment::secrets(variables), labels }))
     }
 
+    /// Who writes it down.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
     /// Opens a trace for a replay.
     pub(crate) fn open(&self, about: About<'_>) -> anyhow::Result<ReplayTrace> {
         let id = new_trace_id()?;

@@ -67,6 +67,9 @@ pub(crate) fn server_at(
         CannotReplay::HasHoles(holes) => {
             anyhow::anyhow!("{holes}. Record the run again, or replay what there is with --allow-incomplete")
         }
+        nothing @ CannotReplay::HoldsNothing => {
+            anyhow::anyhow!("{nothing}. `looptape doctor` shows what leads an agent's calls to the recorder")
+        }
         CannotReplay::NoSuchStep(step) => UsageError(format!("--from: {step}")).into(),
     })?;
     let replayer = replayer.with_optional(config.side_calls()?);

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod asking;
+pub mod budgets;
 pub mod child_trace;
 pub mod egress;
 pub mod guard;
@@ -19,6 +20,7 @@ pub mod tape_server;
 pub mod upstream;
 pub mod upstream_keys;
 
+mod admission;
 mod control;
 mod flush;
 mod hold;

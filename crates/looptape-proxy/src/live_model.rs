@@ -6,8 +6,9 @@
 //! the usage that the answer reports; an answer that is broken off, or says nothing of usage, counts as what was
 //! reserved for it. A client that hangs up ends the upstream's call with its own.
 
+use crate::budgets::SharedBudget;
 use crate::model::{Asked, Model, ModelCall};
-use crate::observed::{SeenAnswer, observed};
+use crate::observed::observed;
 use crate::passing_headers::{forwarded, remove_hop_by_hop};
 use crate::reply::{self, Abort};
 use crate::upstream::Upstreams;
@@ -16,17 +17,17 @@ use crate::upstream_keys::{UpstreamKeys, variable_names};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
-use looptape_core::budget::{self, Budget, Prospect, Reservation, Settlement, Spending, UnpricedCalls};
-use looptape_core::cost::{Bound, Cost, PriceBook, Usd};
+use looptape_core::TraceId;
+use looptape_core::budget::{Prospect, Spending};
 use looptape_core::derive::{self, RequestFacts};
-use looptape_core::exchange::{Answer, Ending, Outcome};
+use looptape_core::exchange::Ending;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
-use looptape_core::replay::{Forking, ModelKind, WhyRefused, refusal};
+use looptape_core::replay::{Forking, ModelKind, WhyRefused};
 use looptape_core::wire::Wire;
 use looptape_store::Moment;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What is needed to ask.
 #[derive(Debug)]
@@ -35,30 +36,8 @@ pub struct LiveOptions {
     pub keys: UpstreamKeys,
     pub budget: SharedBudget,
     pub forking: Forking,
-}
-
-/// A budget that several models may draw on at once.
-#[derive(Clone, Debug)]
-pub struct SharedBudget {
-    /// A std mutex: held for one sum, never across an await.
-    budget: Arc<Mutex<Budget>>,
-    prices: PriceBook,
-}
-
-impl SharedBudget {
-    pub fn new(limit: Usd, unpriced: UnpricedCalls, prices: PriceBook) -> Self {
-        Self { budget: Arc::new(Mutex::new(Budget::new(limit, unpriced))), prices }
-    }
-
-    /// What was spent so far.
-    pub fn spending(&self) -> Spending {
-        lock(&self.budget).spending()
-    }
-
-    /// By which calls are priced.
-    pub fn prices(&self) -> &PriceBook {
-        &self.prices
-    }
+    /// What its calls count to, unless [`LiveModel::counts_to`] says otherwise.
+    pub trace: TraceId,
 }
 
 /// Asks providers.
@@ -69,6 +48,8 @@ pub struct LiveModel {
     keys: UpstreamKeys,
     forking: Forking,
     budget: SharedBudget,
+    trace: TraceId,
+    named: OnceLock<TraceId>,
     remarks: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -85,24 +66,38 @@ pub enum NotReady {
 
 impl LiveModel {
     pub fn new(options: LiveOptions) -> Result<Self, SetupError> {
-        let LiveOptions { upstreams, keys, budget, forking } = options;
-        let client = UpstreamClient::new()?;
-        Ok(Self { client, upstreams, keys, forking, budget, remarks: Mutex::default() })
+        let LiveOptions { upstreams, keys, budget, forking, trace } = options;
+        let (client, named, remarks) = (UpstreamClient::new()?, OnceLock::new(), Mutex::default());
+        Ok(Self { client, upstreams, keys, forking, budget, trace, named, remarks })
+    }
+
+    /// Names the trace that its calls are written down in. Only the first word counts.
+    pub fn counts_to(&self, trace: &TraceId) {
+        let _ = self.named.set(trace.clone());
+    }
+
+    fn trace(&self) -> &TraceId {
+        self.named.get().unwrap_or(&self.trace)
     }
 
     /// Whether these providers can be asked, as far as that is known before. An upstream on this machine may do
-    /// without a key.
-    pub fn is_ready_for(&self, providers: &[Provider]) -> Result<(), NotReady> {
+    /// without a key, unless the recorded calls had one: `keyed` are the providers to which they carried it.
+    pub fn is_ready_for(&self, providers: &[Provider], keyed: &[Provider]) -> Result<(), NotReady> {
         for provider in providers {
             let Some(upstream) = self.upstreams.get(provider) else {
                 return Err(NotReady::NoUpstream { provider: provider.clone() });
             };
-            if !upstream.is_on_this_machine() && !self.keys.has(provider) {
+            let needs_key = !upstream.is_on_this_machine() || keyed.contains(provider);
+            if needs_key && !self.keys.has(provider) {
                 let variables = variable_names(provider);
                 return Err(NotReady::NoKey { provider: provider.clone(), variables });
             }
         }
         Ok(())
+    }
+
+    pub fn budget(&self) -> &SharedBudget {
+        &self.budget
     }
 
     /// What was spent so far.
@@ -190,12 +185,8 @@ impl Model for LiveModel {
             body: &ready.plain,
             at_unix_us: Moment::now().unix_us,
         };
-        let most = budget::worst_case(&prospect, &self.budget.prices);
-        let reserved = lock(&self.budget.budget).reserve(&most);
-        let mut held = match reserved {
-            Ok(reservation) => {
-                Held { budget: self.budget.clone(), reservation, settlement: Settlement::AtLeast(Usd::ZERO) }
-            }
+        let held = match self.budget.admit(&prospect, Some(self.trace().clone())).await {
+            Ok(held) => held,
             Err(over) => return refused(call.wire(), WhyRefused::OverBudget, &over.to_string()),
         };
         let facts = request_facts(&call, &ready);
@@ -210,52 +201,13 @@ impl Model for LiveModel {
                 parts.extensions = http::Extensions::new();
                 parts.version = http::Version::HTTP_11;
                 let response = Response::from_parts(parts, body);
-                Asked::Answered(observed(response, None, move |seen| held.settle(&facts, seen)))
+                Asked::Answered(observed(response, None, move |seen| held.answered(&facts, seen.into())))
             }
             Err(error) => {
-                // What may have been computed for a broken connection is not known; nothing was for one that
-                // was never made.
-                if error.is_connect() {
-                    held.settlement = Settlement::Nothing;
-                }
+                held.unanswered(!error.is_connect());
                 self.no_answer(&error, &upstream.url())
             }
         }
-    }
-}
-
-/// What is held back for a call. Dropping it settles it.
-#[derive(Debug)]
-struct Held {
-    budget: SharedBudget,
-    reservation: Reservation,
-    settlement: Settlement,
-}
-
-impl Held {
-    fn settle(mut self, request: &RequestFacts, seen: SeenAnswer) {
-        let outcome = Outcome::Answered(Answer {
-            status: seen.status,
-            headers: seen.headers,
-            body: Bytes::from(seen.pieces.concat()),
-            chunks: seen.chunks,
-            head_us: 0,
-            end_us: 0,
-            ending: seen.ending,
-        });
-        let call = derive::call(request, &outcome);
-        self.settlement = match self.budget.prices.cost(&call, Some(Moment::now().unix_us)) {
-            Cost::Known(price) if price.bound == Bound::Exact => Settlement::Exactly(price.usd()),
-            Cost::Known(price) => Settlement::AtLeast(price.usd()),
-            Cost::NotBilled => Settlement::Nothing,
-            Cost::Unknown(_) => Settlement::AtLeast(Usd::ZERO),
-        };
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        lock(&self.budget.budget).settle(self.reservation, self.settlement);
     }
 }
 
@@ -266,13 +218,13 @@ fn request_facts(call: &ModelCall, ready: &Ready) -> RequestFacts {
 
 /// An error that no SDK tries again, in the client's own wire format.
 fn refused(wire: Option<Wire>, why: WhyRefused, message: &str) -> Asked {
-    let (status, kind) = match why {
-        WhyRefused::OverBudget => (StatusCode::PAYMENT_REQUIRED, "over_budget"),
-        WhyRefused::CannotAsk | WhyRefused::Diverged(_) => (StatusCode::UNPROCESSABLE_ENTITY, "cannot_ask"),
+    let (response, _) = match why {
+        WhyRefused::OverBudget => reply::over_budget(wire, message),
+        WhyRefused::CannotAsk | WhyRefused::Diverged(_) => {
+            reply::own_error(wire, StatusCode::UNPROCESSABLE_ENTITY, "cannot_ask", message)
+        }
     };
-    let message = format!("looptape: {message}");
-    let body = refusal::own_error_body(wire, status.as_u16(), kind, &message);
-    Asked::Refused { why, response: reply::own_error(status, body) }
+    Asked::Refused { why, response }
 }
 
 /// A panic while it is held is a bug that must not take other calls with it.

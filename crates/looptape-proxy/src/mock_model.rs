@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use looptape_core::Digest;
 use looptape_core::derive;
 use looptape_core::headers::RedactedHeaders;
-use looptape_core::replay::{ModelKind, WhyRefused, refusal};
+use looptape_core::replay::{ModelKind, WhyRefused};
 use looptape_core::simulated::{AfterRecording, SimRequest, SimTime};
 use looptape_store::Moment;
 use std::collections::HashMap;
@@ -80,8 +80,7 @@ impl Model for MockModel {
 }
 
 fn refused(call: &ModelCall, message: &str) -> Asked {
-    let status = StatusCode::UNPROCESSABLE_ENTITY;
-    let message = format!("looptape: {message}");
-    let body = refusal::own_error_body(call.wire(), status.as_u16(), "cannot_ask", &message);
-    Asked::Refused { why: WhyRefused::CannotAsk, response: reply::own_error(status, body) }
+    let (response, _) =
+        reply::own_error(call.wire(), StatusCode::UNPROCESSABLE_ENTITY, "cannot_ask", message);
+    Asked::Refused { why: WhyRefused::CannotAsk, response }
 }

@@ -5,6 +5,8 @@
 //! to the upstream is dropped with it and recorded as that.
 
 use crate::address::{self, Address};
+use crate::admission::{Candidate, HeldCall};
+use crate::budgets::SharedBudget;
 use crate::control;
 use crate::flush::Flushes;
 use crate::guard::{Guard, Refusal};
@@ -56,6 +58,8 @@ pub struct RecordingOptions {
     pub run: Option<TraceId>,
     /// Secrets that the agent may know besides those that its calls carry.
     pub known: Credentials,
+    /// What calls may cost; `None`: they pass unasked.
+    pub budget: Option<SharedBudget>,
 }
 
 /// The handler.
@@ -197,9 +201,12 @@ impl RecordingProxy {
             Upload::Broken => return Err(Abort { why: "the client went away while sending".into() }),
         };
         let is_kept = kept.is_some();
+        let kept = kept.unwrap_or_default();
+        let candidate = self.options.budget.as_ref().map(|budget| {
+            Candidate::new(budget, &head, (&provider, &address.path, &kept), self.hint(&head, &address))
+        });
         let sent = Moment::now();
-        let ticket =
-            self.recorder.begin(self.begin(&head, &address, provider, kept.unwrap_or_default(), sent));
+        let mut ticket = self.recorder.begin(self.begin(&head, &address, provider, kept, sent));
         if let Some(outcome) = control::stated_outcome(&head.headers) {
             ticket.state_outcome(outcome);
         }
@@ -207,14 +214,26 @@ impl RecordingProxy {
         if !is_kept {
             ticket.lacks("a request was larger than looptape keeps (256 MiB): its body is missing");
         }
+        let mut held = None;
+        if let Some(candidate) = candidate {
+            match candidate.admit(ticket).await {
+                Ok((admitted, its_ticket)) => (held, ticket) = (Some(admitted), its_ticket),
+                Err(refusal) => return Ok(refusal),
+            }
+        }
         let flushes = head.extensions.remove();
         let mut request = Request::new(outgoing);
         *request.method_mut() = head.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = forwarded(head.headers);
         match self.client.send(request).await {
-            Ok(response) => Ok(self.answer(response, ticket, flushes).await),
-            Err(error) => Err(self.no_response(&error, ticket, upstream)),
+            Ok(response) => Ok(self.answer(response, ticket, held, flushes).await),
+            Err(error) => {
+                if let Some(held) = held {
+                    held.unanswered(!error.is_connect());
+                }
+                Err(self.no_response(&error, ticket, upstream))
+            }
         }
     }
 
@@ -260,13 +279,14 @@ impl RecordingProxy {
         &self,
         response: Response<Incoming>,
         ticket: CallTicket,
+        held: Option<HeldCall>,
         flushes: Option<Flushes>,
     ) -> Response<Body> {
         let head_mono_us = Moment::now().mono_us;
         let (mut parts, body) = response.into_parts();
         let headers = parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
         let recorded = RedactedHeaders::redact(headers.filter(|(name, _)| !is_hop_by_hop(name)));
-        let capture = Capture::new(ticket, parts.status.as_u16(), recorded, head_mono_us);
+        let capture = Capture::new(ticket, held, parts.status.as_u16(), recorded, head_mono_us);
         remove_hop_by_hop(&mut parts.headers);
         parts.extensions = http::Extensions::new();
         // The connection to the client has its own version.

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use looptape_core::replay::refusal;
+use looptape_core::wire::Wire;
 use std::convert::Infallible;
 
 /// Why a response body breaks off: hyper then closes the connection, as the upstream did.
@@ -43,12 +45,24 @@ pub fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     response
 }
 
-/// The same with a body in the client's own wire format.
-pub(crate) fn own_error(status: StatusCode, body: Vec<u8>) -> Response<Body> {
-    let mut response = full(status, "application/json", body);
+/// The same in the client's own wire format; with its body's bytes.
+pub(crate) fn own_error(
+    wire: Option<Wire>,
+    status: StatusCode,
+    kind: &str,
+    message: &str,
+) -> (Response<Body>, Bytes) {
+    let message = format!("looptape: {message}");
+    let body = Bytes::from(refusal::own_error_body(wire, status.as_u16(), kind, &message));
+    let mut response = full(status, "application/json", body.clone());
     response.headers_mut().insert("x-should-retry", header::HeaderValue::from_static("false"));
     response.headers_mut().insert("x-looptape-error", header::HeaderValue::from_static("1"));
-    response
+    (response, body)
+}
+
+/// The answer of a call that is not sent because of a budget.
+pub(crate) fn over_budget(wire: Option<Wire>, message: &str) -> (Response<Body>, Bytes) {
+    own_error(wire, StatusCode::PAYMENT_REQUIRED, "over_budget", message)
 }
 
 /// Whether a request asks for a WebSocket. An offer of HTTP/2 (`h2c`) may be ignored, and is.

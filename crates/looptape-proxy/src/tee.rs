@@ -3,6 +3,8 @@
 //! Pieces pass as they come; what is kept of them is a reference count and a time. However the body
 //! ends (to its end, with an error, or dropped because the client hung up), its ticket is told once.
 
+use crate::admission::HeldCall;
+use crate::budgets::Seen;
 use crate::flush::{BeforeBreak, Flushes};
 use crate::hold::{self, Hold, Released};
 use crate::recording::{CAPTURE_LIMIT_BYTES, InFlight};
@@ -21,6 +23,8 @@ use std::task::{Context, Poll, ready};
 /// What has been seen of a response, and the ticket to hand it to.
 pub(crate) struct Capture {
     ticket: CallTicket,
+    /// What a budget holds back for the call.
+    held: Option<Box<HeldCall>>,
     status: u16,
     headers: RedactedHeaders,
     head_mono_us: i64,
@@ -31,9 +35,16 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    pub(crate) fn new(ticket: CallTicket, status: u16, headers: RedactedHeaders, head_mono_us: i64) -> Self {
+    pub(crate) fn new(
+        ticket: CallTicket,
+        held: Option<HeldCall>,
+        status: u16,
+        headers: RedactedHeaders,
+        head_mono_us: i64,
+    ) -> Self {
         Self {
             ticket,
+            held: held.map(Box::new),
             status,
             headers,
             head_mono_us,
@@ -79,6 +90,11 @@ impl Capture {
     }
 
     fn end(self, ending: Ending) -> (CallTicket, CallEnd) {
+        if let Some(held) = self.held {
+            let body = Bytes::from(self.pieces.concat());
+            let (status, headers) = (self.status, self.headers.clone());
+            held.answered(Seen { status, headers, body, ending: ending.clone() });
+        }
         let end = CallEnd::Answered {
             status: self.status,
             headers: self.headers,

@@ -23,6 +23,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0006_recurring_content.sql")),
     M::up(include_str!("../../../migrations/0007_price_books.sql")),
     M::up(include_str!("../../../migrations/0008_agent_versions.sql")),
+    M::up(include_str!("../../../migrations/0009_spending.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.

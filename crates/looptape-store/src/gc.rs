@@ -9,6 +9,7 @@ use crate::database::open_to_write;
 use crate::ids::TraceKey;
 use crate::liveness::Process;
 use crate::packs;
+use looptape_core::budget::Day;
 use looptape_core::varint;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::HashSet;
@@ -93,6 +94,10 @@ pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> rusql
     };
     if !old.is_empty() {
         delete(connection, &old, &mut report)?;
+    }
+    if let Some(before) = retention.started_before_unix_us {
+        let day = Day::of_unix_us(before).number();
+        connection.execute("DELETE FROM spending WHERE day < ?1", [day])?;
     }
     if let Some(max) = retention.max_bytes {
         while used_bytes(connection)? > max {

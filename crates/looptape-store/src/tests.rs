@@ -6,7 +6,8 @@ mod scan;
 use crate::*;
 use bytes::Bytes;
 use looptape_core::assembly::Timing;
-use looptape_core::cost::PriceBook;
+use looptape_core::budget::{Change, Counted, Day};
+use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
@@ -36,6 +37,24 @@ impl Lab {
         work(&recorder);
         drop(recorder);
         thread.finish()
+    }
+
+    /// An empty database as that version made it.
+    fn of_version(&self, version: usize) -> rusqlite::Connection {
+        let migrations = [
+            include_str!("../../../migrations/0001_traces.sql"),
+            include_str!("../../../migrations/0002_import_times.sql"),
+            include_str!("../../../migrations/0003_trace_environment.sql"),
+            include_str!("../../../migrations/0004_packs.sql"),
+            include_str!("../../../migrations/0005_replays.sql"),
+            include_str!("../../../migrations/0006_recurring_content.sql"),
+            include_str!("../../../migrations/0007_price_books.sql"),
+            include_str!("../../../migrations/0008_agent_versions.sql"),
+        ];
+        let old = rusqlite::Connection::open(&self.database).unwrap();
+        old.execute_batch(&migrations[..version].concat()).unwrap();
+        old.pragma_update(None, "user_version", version as i64).unwrap();
+        old
     }
 
     fn reader(&self) -> Reader {
@@ -740,23 +759,12 @@ fn the_recorder_sums_up_by_its_prices() {
 #[test]
 fn costs_of_version_6_are_made_anew() {
     let lab = Lab::new();
-    let old = rusqlite::Connection::open(&lab.database).unwrap();
-    for migration in [
-        include_str!("../../../migrations/0001_traces.sql"),
-        include_str!("../../../migrations/0002_import_times.sql"),
-        include_str!("../../../migrations/0003_trace_environment.sql"),
-        include_str!("../../../migrations/0004_packs.sql"),
-        include_str!("../../../migrations/0005_replays.sql"),
-        include_str!("../../../migrations/0006_recurring_content.sql"),
-    ] {
-        old.execute_batch(migration).unwrap();
-    }
+    let old = lab.of_version(6);
     old.execute_batch(
         "INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
          INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
            VALUES ('t1', 1, 1, 'record', '{}', '[]', 10, 10);
-         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0);
-         PRAGMA user_version = 6",
+         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0);",
     )
     .unwrap();
     old.execute(
@@ -789,4 +797,56 @@ fn models_in_use_are_those_that_were_called() {
     let models = lab.reader().models_in_use().unwrap();
     let got: Vec<_> = models.iter().map(|m| (m.called.as_deref(), m.calls, m.input_tokens)).collect();
     assert_eq!(got, [(Some("gpt-4o-mini"), 2, Some(2_000_000)), (Some("nobody-knows"), 1, None)]);
+}
+
+fn spent(dollars: f64) -> Change {
+    Change { spent: Usd::from_f64(dollars).unwrap().units(), ..Change::default() }
+}
+
+fn counted(trace: &str, day: i64) -> Counted {
+    Counted { trace: TraceId::parse(trace).ok(), day: Day::of_unix_us(day * 86_400_000_000) }
+}
+
+/// What was spent is on disk however it came there: beside a call, alone, by several, after a failure.
+#[test]
+fn what_is_spent_is_kept_by_day_and_trace() {
+    let lab = Lab::new();
+    let (one, other) = (Spender::new(), Spender::new());
+    let (today, yesterday) = (counted("t1", 1), counted("t1", 0));
+    lab.record(|r| {
+        r.note_spending(one, [(today.clone(), spent(0.5)), (yesterday.clone(), spent(1.0))].into());
+        r.note_spending(one, [(today.clone(), spent(0.25))].into());
+        call(r, "t1", b"{}");
+        r.flush();
+        r.note_spending(other, [(today.clone(), spent(2.0)), (counted("t2", 1), spent(4.0))].into());
+    });
+    let reader = lab.reader();
+    let usd = |spent: Result<Usd, ReadError>| spent.unwrap().as_f64();
+    let nobody = Spender::new();
+    assert_eq!(usd(reader.spent_on(today.day, nobody)), 6.75);
+    assert_eq!((usd(reader.spent_on(today.day, one)), usd(reader.spent_on(today.day, other))), (6.0, 0.75));
+    assert_eq!(usd(reader.spent_by(&id("t1"), nobody)), 3.75, "the recorder ended, the trace did not");
+    lab.record(|r| {
+        r.open_trace(TraceSpec::new(id("t1"), Source::Record, Moment::now()));
+        r.note_spending(one, [(today.clone(), spent(0.125))].into());
+        r.close_trace(id("t1"), Moment::now(), Some(0), None);
+    });
+    assert_eq!(usd(reader.spent_by(&id("t1"), nobody)), 0.0, "it is over");
+    assert_eq!(usd(reader.spent_on(today.day, nobody)), 6.875);
+    let before = Retention { started_before_unix_us: Some(86_400_000_000), max_bytes: None };
+    Maintenance::open(&lab.database).unwrap().prune(&before).unwrap();
+    assert_eq!(
+        (usd(reader.spent_on(yesterday.day, nobody)), usd(reader.spent_on(today.day, nobody))),
+        (0.0, 6.875)
+    );
+}
+
+/// A database of before there were budgets has spent nothing, and takes them.
+#[test]
+fn version_8_gets_books() {
+    let lab = Lab::new();
+    drop(lab.of_version(8));
+    assert_eq!(lab.reader().spent_on(counted("t1", 1).day, Spender::new()).unwrap(), Usd::ZERO);
+    lab.record(|r| r.note_spending(Spender::new(), [(counted("t1", 1), spent(1.0))].into()));
+    assert_eq!(lab.reader().spent_on(counted("t1", 1).day, Spender::new()).unwrap().as_f64(), 1.0);
 }

@@ -116,6 +116,7 @@ fn record_agent(
     let mut output = tempfile::tempfile().context("no temporary file can be made")?;
     let plan = Plan {
         spec,
+        budget: None,
         upstreams,
         durability: Durability::Relaxed,
         command: command.to_vec(),

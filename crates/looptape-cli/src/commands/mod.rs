@@ -1,5 +1,6 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
+mod budget;
 mod child_run;
 mod demo;
 mod diff;
@@ -24,6 +25,7 @@ mod sources;
 mod stats;
 mod verify;
 
+pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;

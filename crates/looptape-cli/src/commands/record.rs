@@ -1,5 +1,6 @@
 //! `looptape record`: runs an agent and records every model call it makes.
 
+use super::budget::{BudgetArgs, lines as spending_lines};
 use super::child_run;
 use super::labels::LabelArgs;
 use crate::child::claude_code;
@@ -12,6 +13,8 @@ use crate::run_environment::{self, PendingStatus};
 use crate::session::{DurabilityArg, Global, new_trace_id, runtime};
 use anyhow::Context;
 use looptape_core::TraceId;
+use looptape_core::budget::Spending;
+use looptape_proxy::budgets::SharedBudget;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
@@ -39,6 +42,7 @@ Examples:
   looptape record --agent refund --agent-version 1.4 --tag env=staging -- node agent.mjs
   looptape record --upstream openai=http://127.0.0.1:8000/v1 -- ./agent
   looptape record --durability strict -- pytest tests/
+  looptape record --max-usd 0.50 --max-usd-per-day 20 -- python agent.py
 
 Exit code: the agent's own; 127 if it was not found, 126 if it cannot be executed.")]
 pub(crate) struct Args {
@@ -56,6 +60,8 @@ pub(crate) struct Args {
     durability: DurabilityArg,
     #[command(flatten)]
     labels: LabelArgs,
+    #[command(flatten)]
+    budget: BudgetArgs,
     /// The agent's command line
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(super) command: Vec<OsString>,
@@ -75,6 +81,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     };
     let plan = Plan {
         spec: spec(args, id.clone())?,
+        budget: Some(args.budget.clone()),
         upstreams: upstreams(&config, &args.upstreams)?,
         durability: args.durability.into(),
         command: args.command.clone(),
@@ -87,6 +94,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 /// A run to record.
 pub(super) struct Plan {
     pub(super) spec: TraceSpec,
+    /// `None`: nothing that this run does costs anything.
+    pub(super) budget: Option<BudgetArgs>,
     pub(super) upstreams: Upstreams,
     pub(super) durability: Durability,
     pub(super) command: Vec<OsString>,
@@ -98,17 +107,22 @@ pub(super) struct Recorded {
     pub(super) child: Result<Ended, NotStarted>,
     pub(super) tally: Arc<Tally>,
     pub(super) report: RecorderReport,
+    /// What came of the budget, if there was one.
+    pub(super) spending: Option<Spending>,
 }
 
 /// Records one run into the database, from its opening row to its closing row.
 pub(super) fn record(global: &Global, config: &Config, plan: Plan) -> anyhow::Result<Recorded> {
     let id = plan.spec.id.clone();
     let (recorder, thread) = global.recorder(config, plan.durability)?;
+    let budget = plan.budget.map(|args| args.recorded_by(global, config, &recorder)).transpose()?.flatten();
     recorder.open_trace(plan.spec);
     let environment = run_environment::capture();
     let status = PendingStatus::of(&environment);
     recorder.describe_environment(id.clone(), environment.clone());
-    let run = run_child(&recorder, plan.upstreams, &id, &plan.command, plan.output);
+    let spent = budget.clone();
+    let to = Providers { upstreams: plan.upstreams, budget };
+    let run = run_child(&recorder, to, &id, &plan.command, plan.output);
     let run = runtime()?.block_on(run);
     let (code, aborted) = match &run {
         Ok((Ok(ended), _)) => (Some(ended.code), None),
@@ -122,12 +136,18 @@ pub(super) fn record(global: &Global, config: &Config, plan: Plan) -> anyhow::Re
     drop(recorder);
     let report = thread.finish();
     let (child, tally) = run?;
-    Ok(Recorded { child, tally, report })
+    Ok(Recorded { child, tally, report, spending: spent.map(|budget| budget.spending()) })
+}
+
+/// Where calls go, and what they may cost.
+struct Providers {
+    upstreams: Upstreams,
+    budget: Option<SharedBudget>,
 }
 
 async fn run_child(
     recorder: &Recorder,
-    upstreams: Upstreams,
+    Providers { upstreams, budget }: Providers,
     id: &TraceId,
     command: &[OsString],
     output: ChildOutput,
@@ -139,8 +159,13 @@ async fn run_child(
         std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
     let known = environment::secrets(variables);
     let told = claude_code::if_first_party(&upstreams);
-    let options =
-        RecordingOptions { upstreams, guard: Guard::new(listen, None)?, run: Some(id.clone()), known };
+    let options = RecordingOptions {
+        upstreams,
+        guard: Guard::new(listen, None)?,
+        run: Some(id.clone()),
+        known,
+        budget,
+    };
     let proxy =
         RecordingProxy::new(options, recorder.clone()).context("the upstream client cannot be set up")?;
     let tally = proxy.tally();
@@ -208,6 +233,9 @@ fn finish(global: &Global, id: &TraceId, run: &Recorded) -> anyhow::Result<Exit>
     anstream::eprintln!("trace: {id}");
     for (remark, times) in run.tally.remarks() {
         global.say(&format!("looptape: {remark} ({times} ×)"));
+    }
+    for line in run.spending.iter().flat_map(spending_lines) {
+        global.say(&format!("looptape: {line}"));
     }
     for (reason, times) in &run.report.gaps {
         anstream::eprintln!("looptape: the recording is incomplete: {reason} ({times} ×)");

@@ -23,7 +23,7 @@ use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::replay::comparison::ModelEnd;
 use looptape_core::replay::driven::RunLine;
-use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
+use looptape_core::replay::{Ambiguous, Attempts, Holes, ModelKind, Options, Rung, Summary, Verdict};
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::{Speed, TapeServer};
@@ -198,7 +198,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
     };
     let trace = reader.load(find(&reader, name)?)?;
-    let plan = args.sources.plan(reader.prices())?;
+    let plan = args.sources.plan(&config, &reader)?;
     let replay = AgentReplay { global, args, config: &config, reader: &reader, trace: &trace };
     if !args.models.models.is_empty() {
         return with_models(&replay, plan.as_ref());
@@ -209,7 +209,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 /// Runs the agent once with each model; all of them draw on one budget.
 fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Exit> {
     let AgentReplay { global, args, reader, trace, .. } = *replay;
-    let plan = plan.context(NO_MODELS)?;
+    let plan = several(plan, args, trace)?;
     let of = (trace.row.label(), args.sources.first_step());
     let comparison = models::compare(global, &args.models, of, reader, |model| {
         let ran = replay.run(Some(&plan.of_model(model)))?;
@@ -225,10 +225,22 @@ fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow
     Ok(models::exit(&comparison))
 }
 
+/// The plan by which several models are asked; mistakes are named before the first one runs.
+fn several<'p, 'a>(
+    plan: Option<&'p ModelPlan<'a>>,
+    args: &Args,
+    trace: &RecordedTrace,
+) -> anyhow::Result<&'p ModelPlan<'a>> {
+    let is_live = |plan: &&ModelPlan<'_>| plan.kind() == ModelKind::Live;
+    let plan = plan.filter(is_live).ok_or_else(|| UsageError(NO_MODELS.to_owned()))?;
+    args.models.models.iter().try_for_each(|model| plan.of_model(model).has_price(trace))?;
+    Ok(plan)
+}
+
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
 
 fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let plan = args.sources.plan(reader.prices())?;
+    let plan = args.sources.plan(config, reader)?;
     let over = (global, config, reader);
     if let Some(listen) = args.listen.address() {
         if plan.is_some() {
@@ -242,15 +254,18 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         return Ok(exit);
     }
     if !args.models.models.is_empty() {
-        let plan = plan.as_ref().context(NO_MODELS)?;
-        return with_free_models(global, args, reader, |model| {
-            let (store, plan) = (args.store(global, config)?, plan.of_model(model));
-            let report = args.resending(over, store.as_ref(), Some(&plan)).run();
+        return with_free_models((global, args, reader), plan.as_ref(), |plan| {
+            let store = args.store(global, config)?;
+            plan.kept_by(store.as_ref())?;
+            let report = args.resending(over, store.as_ref(), Some(plan)).run();
             store.map(ReplayStore::finish);
             report
         });
     }
     let store = args.store(global, config)?;
+    if let Some(plan) = &plan {
+        plan.kept_by(store.as_ref())?;
+    }
     let resending = args.resending(over, store.as_ref(), plan.as_ref());
     let report = resending.run();
     let ended = report.as_ref().map(|report| report.exit(&resending));
@@ -268,10 +283,9 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
 
 /// Lets each model drive the recorded loops of one trace.
 fn with_free_models(
-    global: &Global,
-    args: &Args,
-    reader: &Reader,
-    run: impl Fn(&str) -> anyhow::Result<Report>,
+    (global, args, reader): (&Global, &Args, &Reader),
+    plan: Option<&ModelPlan<'_>>,
+    run: impl Fn(&ModelPlan<'_>) -> anyhow::Result<Report>,
 ) -> anyhow::Result<Exit> {
     let [name] = args.traces.as_slice() else {
         return Err(UsageError("models are compared on one trace: name it".to_owned()).into());
@@ -280,9 +294,13 @@ fn with_free_models(
         let say = "--models needs somebody to drive: an agent's command after `--`, or --free-run";
         return Err(UsageError(say.to_owned()).into());
     }
-    let of = (find(reader, name)?.label(), args.sources.first_step());
+    let trace = reader.load(find(reader, name)?)?;
+    let plan = several(plan, args, &trace)?;
+    let of = (trace.row.label(), args.sources.first_step());
     let comparison = models::compare(global, &args.models, of, reader, |model| {
-        let Report::Free(report) = run(model)? else { anyhow::bail!("a free run was asked for") };
+        let Report::Free(report) = run(&plan.of_model(model))? else {
+            anyhow::bail!("a free run was asked for")
+        };
         let endings: Vec<String> = report.free_loops.iter().map(|one| one.what.clone()).collect();
         let child = report.figures.runs.first().and_then(|run| run.child.as_deref());
         let trace = child.and_then(|id| TraceId::parse(id).ok());
@@ -306,8 +324,6 @@ fn run_case<'a>(run: &'a RunLine, remarks: &'a str, all: Exit) -> Case<'a> {
 pub(super) struct Replayed {
     pub(super) child: Ended,
     pub(super) summary: Summary,
-    /// Requests that reached the tape server.
-    pub(super) requests: u64,
 }
 
 /// Runs an agent against a server that answers from the trace `id`.
@@ -336,7 +352,7 @@ pub(super) fn replay<M: Model>(
     if let Some(trouble) = server.trouble() {
         anyhow::bail!(trouble);
     }
-    Ok(Ok(Replayed { child, summary, requests: server.requests() }))
+    Ok(Ok(Replayed { child, summary }))
 }
 
 /// Runs of one agent against one recording.
@@ -390,23 +406,26 @@ impl AgentReplay<'_> {
         let Self { global, args, config, trace, .. } = *self;
         let id = &trace.row.id;
         let store = args.store(global, config)?;
+        if let Some(asked) = asked {
+            asked.kept_by(store.as_ref())?;
+        }
         let recording = &trace.row;
         let about = || About { recording, why, command: &args.command, environment };
         let stored = store.as_ref().map(|store| store.open(about())).transpose()?;
         let server = server.leaving(stored.as_ref().map(ReplayTrace::child));
         let own = stored.as_ref().map(|stored| stored.id().clone());
+        if let (Some(asked), Some(own)) = (asked, &own) {
+            asked.counts_to(own);
+        }
         told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
         let replayed = replay(id, server, told, &args.command, ChildOutput::Inherited);
         if let Some(stored) = stored {
             stored.close(end(&replayed));
         }
         let gaps = store.map(ReplayStore::finish).unwrap_or_default();
-        let Replayed { child, summary, requests } = match replayed? {
+        let Replayed { child, summary } = match replayed? {
             Ok(replayed) => replayed,
-            Err(not_started) => {
-                anstream::eprintln!("looptape: {}", not_started.message);
-                return Ok(AgentRan { exit: not_started.exit, child_exit_code: None, own: None });
-            }
+            Err(not_started) => return self.not_started(&not_started),
         };
         let (summary, guarantees) = surroundings.finish(summary);
         let guarantee = format!("{}; {}", guarantee(asked), guarantees.sentence());
@@ -440,11 +459,37 @@ impl AgentReplay<'_> {
         }
         if !global.quiet || exit != Exit::Success {
             let (own, money) = (own.as_ref(), &money);
-            let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
+            let told = render::replayed::Told { summary: &summary, child, own, gaps: &gaps, money };
             anstream::eprint!("{}", render::replayed::text(&told));
             anstream::eprintln!("looptape: {guarantee}");
         }
         Ok(AgentRan { exit, child_exit_code: Some(child.code), own })
+    }
+}
+
+impl AgentReplay<'_> {
+    /// Says that there was no agent, in the reports too: those of an earlier run would pass for this one's.
+    fn not_started(&self, NotStarted { message, exit }: &NotStarted) -> anyhow::Result<AgentRan> {
+        let row = &self.trace.row;
+        anstream::eprintln!("looptape: {message}");
+        let report = json!({
+            "format": 1,
+            "trace": row.id,
+            "child_exit_code": null,
+            "exit_code": exit.code(),
+            "not_started": message,
+            "replay": null,
+        });
+        let case = Case {
+            trace: row.id.as_str(),
+            agent: row.agent.as_deref(),
+            exit: *exit,
+            agent_code: None,
+            summary: None,
+            remarks: message,
+        };
+        self.args.reports.write(&report, &[case])?;
+        Ok(AgentRan { exit: *exit, child_exit_code: None, own: None })
     }
 }
 

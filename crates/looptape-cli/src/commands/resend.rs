@@ -191,7 +191,28 @@ impl Resending<'_> {
             anyhow::bail!("no trace passes these filters; `looptape ls` lists all");
         }
         rows.reverse();
-        Ok(rows)
+        self.without_empty(rows)
+    }
+
+    /// Of chosen traces those that hold an answer. A recorder whose agent asked nothing, or that was killed
+    /// at once, leaves one that does not.
+    fn without_empty(&self, rows: Vec<TraceRow>) -> anyhow::Result<Vec<TraceRow>> {
+        let chosen = rows.len();
+        let mut kept = Vec::with_capacity(chosen);
+        for row in rows {
+            if self.reader.outlines(row.key)?.iter().any(|call| call.end.is_some()) {
+                kept.push(row);
+            }
+        }
+        if kept.is_empty() {
+            anyhow::bail!("none of the {chosen} traces that pass these filters holds an answered call");
+        }
+        if kept.len() < chosen {
+            let left_out = chosen - kept.len();
+            self.global
+                .say(&format!("looptape: left out, without an answered call: {left_out} of {chosen} traces"));
+        }
+        Ok(kept)
     }
 
     /// Runs a batch; Ctrl-C ends it early, with what was done until then.
@@ -252,6 +273,9 @@ impl Resending<'_> {
         let environment = self.reader.environment(trace.row.key)?;
         let about = || About { recording: &trace.row, why: self.why(), command: &[], environment };
         let stored = self.store.map(|store| store.open(about())).transpose()?;
+        if let (Some(model), Some(stored)) = (&model, &stored) {
+            model.counts_to(stored.id());
+        }
         let server = server.at_speed(self.speed).leaving(stored.as_ref().map(ReplayTrace::child));
         let server = Arc::new(server);
         let running = Server::start(tape::listen().await?, server.clone());

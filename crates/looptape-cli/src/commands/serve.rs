@@ -1,5 +1,6 @@
 //! `looptape serve`: the recording proxy as a long-running gateway for many agents.
 
+use super::budget::{self, BudgetArgs};
 use super::labels::LabelArgs;
 use super::record;
 use crate::child::environment;
@@ -7,7 +8,9 @@ use crate::config::{Config, parse_duration, parse_size};
 use crate::exit::{Exit, UsageError};
 use crate::session::{DurabilityArg, Global, runtime};
 use anyhow::Context;
+use looptape_core::budget::Limits;
 use looptape_core::redact::Credentials;
+use looptape_proxy::budgets::SharedBudget;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
@@ -36,6 +39,7 @@ Examples:
   looptape serve
   looptape serve --listen 127.0.0.1:0 --upstream openai=http://127.0.0.1:8000/v1
   looptape serve --max-age 30d --max-size 2GB
+  looptape serve --max-usd-per-trace 2 --max-usd-per-day 50
   LOOPTAPE_TOKEN=… looptape serve --listen 0.0.0.0:4100
   OPENAI_BASE_URL=http://127.0.0.1:4100/t/job-17/openai/v1 python agent.py
 
@@ -67,6 +71,8 @@ pub(crate) struct Args {
     /// How long calls under way may go on after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     drain: Duration,
+    #[command(flatten)]
+    budget: BudgetArgs,
 }
 
 /// How often old traces are looked for.
@@ -85,7 +91,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let listener = runtime.block_on(bind(args.listen))?;
     not_itself(&upstreams, listener.local_addr()?)?;
     let (recorder, thread) = Recorder::start(options)?;
-    let gateway = Gateway { global, args, guard, upstreams, keep, recorder };
+    let budget = args.budget.recorded_by(global, &config, &recorder)?;
+    let gateway = Gateway { global, args, guard, upstreams, keep, recorder, budget };
     let drained = runtime.block_on(gateway.serve(listener));
     // The recorder ends before the connections do: a call that is broken off here stays without an end,
     // and its trace says so. It did not end because its client went away.
@@ -105,6 +112,7 @@ struct Gateway<'a> {
     upstreams: Upstreams,
     keep: Keep,
     recorder: Recorder,
+    budget: Option<SharedBudget>,
 }
 
 impl Gateway<'_> {
@@ -115,14 +123,17 @@ impl Gateway<'_> {
         let stated = self.upstreams.clone();
         // The agents are other people's: what they may know besides what their calls carry is not known here.
         let known = Credentials::none();
-        let options = RecordingOptions { upstreams: self.upstreams, guard: self.guard, run: None, known };
+        let budget = self.budget.clone();
+        let options =
+            RecordingOptions { upstreams: self.upstreams, guard: self.guard, run: None, known, budget };
         let proxy = RecordingProxy::new(options, self.recorder.clone())
             .context("the upstream client cannot be set up")?;
         let tally = proxy.tally();
         let server = Server::start(listener, Arc::new(proxy)).context("the gateway cannot be started")?;
         // Scripts rely on this line: it is printed even with --quiet.
         anstream::eprintln!("listening: http://{address}");
-        self.global.say(&welcome(address, self.args, &stated, &self.global.database()?));
+        let limits = self.budget.as_ref().map(SharedBudget::limits);
+        self.global.say(&welcome((address, self.args), &stated, limits, &self.global.database()?));
         let retention = self.keep.is_limited().then(|| tokio::spawn(keep(self.keep, self.recorder)));
         stop.next().await;
         let under_way = tally.in_flight.load(Ordering::Relaxed);
@@ -134,6 +145,9 @@ impl Gateway<'_> {
         };
         if let Some(retention) = retention {
             retention.abort();
+        }
+        for line in self.budget.iter().flat_map(|budget| budget::lines(&budget.spending())) {
+            self.global.say(&format!("looptape: {line}"));
         }
         say_remarks(self.global, &tally);
         Ok(drained)
@@ -209,7 +223,12 @@ async fn keep(keep: Keep, recorder: Recorder) {
     }
 }
 
-fn welcome(address: SocketAddr, args: &Args, upstreams: &Upstreams, database: &std::path::Path) -> String {
+fn welcome(
+    (address, args): (SocketAddr, &Args),
+    upstreams: &Upstreams,
+    limits: Option<Limits>,
+    database: &std::path::Path,
+) -> String {
     // The token itself would end up in logs.
     let token = if args.token.is_some() { "/k/TOKEN" } else { "" };
     let host = match address.ip().is_unspecified() {
@@ -222,6 +241,9 @@ fn welcome(address: SocketAddr, args: &Args, upstreams: &Upstreams, database: &s
         if let Some(upstream) = upstreams.stated(&provider) {
             lines.push(format!("upstream:  {provider} {}", upstream.url()));
         }
+    }
+    if let Some(limits) = limits {
+        lines.push(format!("budget:    {}", budget::words(limits)));
     }
     lines.push("Point your SDKs here:".into());
     lines.extend(environment::base_urls(&origin).into_iter().map(|(name, url)| format!("  {name}={url}")));

@@ -1,12 +1,16 @@
 //! Where the answers of a replay come from: the recording, the provider, the simulated provider. Common to the
 //! verbs that replay.
 
+use super::budget::BudgetArgs;
 use super::record;
 use crate::config::Config;
 use crate::exit::UsageError;
+use crate::replay_trace::ReplayStore;
+use crate::session::new_trace_id;
 use anyhow::Context;
+use looptape_core::TraceId;
 use looptape_core::budget::{Spending, UnpricedCalls};
-use looptape_core::cost::{PriceBook, Usd};
+use looptape_core::cost::PriceBook;
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::facts::{CallFacts, CallKind};
@@ -14,11 +18,12 @@ use looptape_core::provider::Provider;
 use looptape_core::replay::{ForkAt, Forking, KnownCall, ModelKind, OnMiss, Options};
 use looptape_core::simulated::{AfterRecording, PlayedCall};
 use looptape_core::wire::{Wire, route};
-use looptape_proxy::live_model::{LiveModel, LiveOptions, SharedBudget};
+use looptape_proxy::budgets::SharedBudget;
+use looptape_proxy::live_model::{LiveModel, LiveOptions};
 use looptape_proxy::mock_model::MockModel;
 use looptape_proxy::model::{Asked, Model, ModelCall};
 use looptape_proxy::tape_server::Speed;
-use looptape_proxy::upstream_keys::UpstreamKeys;
+use looptape_proxy::upstream_keys::{self, UpstreamKeys};
 use looptape_store::{Reader, RecordedTrace};
 use std::sync::Arc;
 
@@ -37,19 +42,14 @@ pub(crate) struct SourceArgs {
     /// Ask this model instead of the recorded one
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// The most that live calls may cost, in US dollars: a call that could cost more than what is left is not
-    /// sent. Live calls need it
-    #[arg(long, value_name = "USD", value_parser = usd)]
-    max_usd: Option<Usd>,
-    /// Send live calls of which no price is known; they are not counted
-    #[arg(long)]
-    allow_unpriced: bool,
     /// Where a provider's live calls go; repeatable
     #[arg(long = "upstream", value_name = "NAME=URL")]
     upstreams: Vec<String>,
     /// Of mock answers: another seed, other choices and waits [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    budget: BudgetArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -70,11 +70,6 @@ enum OnMissArg {
     Live,
     /// The simulated provider is asked
     Mock,
-}
-
-fn usd(text: &str) -> Result<Usd, String> {
-    let dollars = text.trim_start_matches('$').parse().ok().and_then(Usd::from_f64);
-    dollars.ok_or_else(|| "an amount is a number of US dollars, such as 0.50".to_owned())
 }
 
 /// Whoever is asked where the recording does not answer.
@@ -109,6 +104,21 @@ impl AskedModel {
         }
     }
 
+    /// From now on `store` writes down what is spent; it must, if a limit outlives this run.
+    pub(crate) fn kept_by(&self, store: Option<&ReplayStore>) -> anyhow::Result<()> {
+        match self {
+            Self::Live(model) => keep_books(model.budget(), store),
+            Self::Mock(_) => Ok(()),
+        }
+    }
+
+    /// Names the trace that its calls are written down in.
+    pub(crate) fn counts_to(&self, trace: &TraceId) {
+        if let Self::Live(model) = self {
+            model.counts_to(trace);
+        }
+    }
+
     /// What whoever started the replay should know, and how often.
     pub(crate) fn remarks(&self) -> Vec<(String, u64)> {
         match self {
@@ -120,7 +130,7 @@ impl AskedModel {
 
 impl SourceArgs {
     /// Who is to be asked, if anybody; mistakes are named before anything runs.
-    pub(crate) fn asked(&self) -> anyhow::Result<Option<ModelKind>> {
+    pub(crate) fn asked(&self, config: &Config) -> anyhow::Result<Option<ModelKind>> {
         let by_source = match self.source {
             SourceArg::Cached => None,
             SourceArg::Live => Some(ModelKind::Live),
@@ -142,12 +152,12 @@ impl SourceArgs {
         if self.model.is_some() && asked != Some(ModelKind::Live) {
             return wrong("--model NAME is asked live: add --source live or --on-miss live");
         }
-        if asked == Some(ModelKind::Live) && self.max_usd.is_none() {
+        if asked == Some(ModelKind::Live) && self.budget.limits(config)?.is_none() {
             return wrong(
                 "live calls cost money: say how much they may cost at most, for example --max-usd 0.50",
             );
         }
-        if asked != Some(ModelKind::Live) && (self.max_usd.is_some() || self.allow_unpriced) {
+        if asked != Some(ModelKind::Live) && self.budget.are_given() {
             return wrong(
                 "--max-usd and --allow-unpriced are about live calls: add --source live or --on-miss live",
             );
@@ -194,11 +204,11 @@ impl SourceArgs {
     }
 
     /// Who is to be asked, and how much that may cost; `None` if nobody is.
-    pub(crate) fn plan(&self, prices: &PriceBook) -> anyhow::Result<Option<ModelPlan<'_>>> {
-        let unpriced = if self.allow_unpriced { UnpricedCalls::Allowed } else { UnpricedCalls::Refused };
-        let budget = SharedBudget::new(self.max_usd.unwrap_or_default(), unpriced, prices.clone());
-        let plan = |kind| ModelPlan { args: self, kind, budget, model: self.model.clone() };
-        Ok(self.asked()?.map(plan))
+    pub(crate) fn plan(&self, config: &Config, reader: &Reader) -> anyhow::Result<Option<ModelPlan<'_>>> {
+        let Some(kind) = self.asked(config)? else { return Ok(None) };
+        let (limits, unpriced) = (self.budget.limits(config)?, self.budget.unpriced(config));
+        let budget = SharedBudget::continuing(limits, unpriced, reader)?;
+        Ok(Some(ModelPlan { args: self, kind, budget, unpriced, model: self.model.clone() }))
     }
 }
 
@@ -208,6 +218,7 @@ pub(crate) struct ModelPlan<'a> {
     args: &'a SourceArgs,
     kind: ModelKind,
     budget: SharedBudget,
+    unpriced: UnpricedCalls,
     /// Asked instead of the recorded one.
     model: Option<String>,
 }
@@ -230,9 +241,25 @@ impl ModelPlan<'_> {
         }
     }
 
+    /// The same as [`AskedModel::kept_by`], for all traces.
+    pub(crate) fn kept_by(&self, store: Option<&ReplayStore>) -> anyhow::Result<()> {
+        if self.kind == ModelKind::Live { keep_books(&self.budget, store) } else { Ok(()) }
+    }
+
     /// What live calls came to so far.
     pub(crate) fn spending(&self) -> Option<Spending> {
         (self.kind == ModelKind::Live).then(|| self.budget.spending())
+    }
+
+    /// Refuses a model of which no price is known, unless that is allowed: no budget would hold.
+    pub(crate) fn has_price(&self, trace: &RecordedTrace) -> anyhow::Result<()> {
+        match (&self.model, self.unpriced) {
+            (Some(model), UnpricedCalls::Refused) => {
+                let prices = self.budget.prices();
+                providers(trace).iter().try_for_each(|provider| must_have_price(prices, provider, model))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whoever is to be asked about `trace`.
@@ -267,14 +294,8 @@ impl ModelPlan<'_> {
         trace: &RecordedTrace,
         exchanges: &[Exchange],
     ) -> anyhow::Result<LiveModel> {
-        let calls = trace.facts.iter().filter(|call| matches!(call.kind, CallKind::Llm(_)));
-        let mut providers: Vec<Provider> = calls.map(|call| call.provider.clone()).collect();
-        providers.sort();
-        providers.dedup();
-        if let (Some(model), false) = (&self.model, self.args.allow_unpriced) {
-            let prices = self.budget.prices();
-            providers.iter().try_for_each(|provider| must_have_price(prices, provider, model))?;
-        }
+        self.has_price(trace)?;
+        let providers = providers(trace);
         let plain: Vec<_> =
             exchanges.iter().map(|exchange| (plain_request(exchange), plain_answer(exchange))).collect();
         let known = exchanges.iter().zip(&plain).map(|(exchange, (request, answer))| KnownCall {
@@ -289,11 +310,35 @@ impl ModelPlan<'_> {
             keys: UpstreamKeys::of(&providers, &|name| std::env::var(name).ok()),
             budget: self.budget.clone(),
             forking: Forking::new(self.model.clone(), known),
+            trace: new_trace_id()?,
         };
         let model = LiveModel::new(options).context("the upstream client cannot be set up")?;
-        model.is_ready_for(&providers)?;
+        let with_key = exchanges.iter().filter(|e| upstream_keys::carried_key(&e.request_headers, &e.path));
+        let keyed: Vec<Provider> = with_key.map(|exchange| exchange.provider.clone()).collect();
+        model.is_ready_for(&providers, &keyed)?;
         Ok(model)
     }
+}
+
+/// Whom the recorded model calls went to.
+fn providers(trace: &RecordedTrace) -> Vec<Provider> {
+    let calls = trace.facts.iter().filter(|call| matches!(call.kind, CallKind::Llm(_)));
+    let mut providers: Vec<Provider> = calls.map(|call| call.provider.clone()).collect();
+    providers.sort();
+    providers.dedup();
+    providers
+}
+
+fn keep_books(budget: &SharedBudget, store: Option<&ReplayStore>) -> anyhow::Result<()> {
+    match store {
+        Some(store) => budget.kept_by(store.recorder().clone()),
+        None if budget.limits().day_usd.is_some() => {
+            let message = "a day's budget counts what each run spends, so this replay has to be stored: leave --no-record out, and see that the database can be written";
+            return Err(UsageError(message.to_owned()).into());
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 fn must_have_price(prices: &PriceBook, provider: &Provider, model: &str) -> anyhow::Result<()> {

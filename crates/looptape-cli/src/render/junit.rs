@@ -68,9 +68,9 @@ fn status(case: &Case<'_>) -> TestCaseStatus {
     }
     let causes = case.causes();
     let Some(first) = causes.first() else {
-        let (kind, what) = match case.agent_code {
-            Some(_) => (NonSuccessKind::Error, "agent"),
-            None => (NonSuccessKind::Failure, "answers"),
+        let (kind, what) = match (case.agent_code, case.summary) {
+            (Some(_), _) | (None, None) => (NonSuccessKind::Error, "agent"),
+            (None, Some(_)) => (NonSuccessKind::Failure, "answers"),
         };
         let mut status = TestCaseStatus::non_success(kind);
         status.set_message(case.other_failure()).set_type(what).set_description(case.remarks);

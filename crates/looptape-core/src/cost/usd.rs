@@ -23,6 +23,16 @@ impl Usd {
         (0.0..9e18).contains(&units).then_some(Self(units as i64))
     }
 
+    /// In 10⁻¹² $, for whoever keeps books.
+    pub fn units(self) -> i64 {
+        self.0
+    }
+
+    /// Of so many 10⁻¹² $; what is negative is nothing.
+    pub fn from_units(units: i64) -> Self {
+        Self(units.max(0))
+    }
+
     /// What is left of an amount; nothing, if more is taken than there is.
     pub fn saturating_sub(self, taken: Self) -> Self {
         Self(self.0.saturating_sub(taken.0).max(0))

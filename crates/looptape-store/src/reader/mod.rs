@@ -10,6 +10,7 @@ mod models;
 mod outline;
 mod replayed;
 mod scan;
+mod spending;
 mod summary;
 
 pub use bodies::RequestTail;

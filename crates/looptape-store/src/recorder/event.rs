@@ -266,6 +266,11 @@ pub(super) enum Event {
         call: CallId,
         end: Box<RepeatedEnd>,
     },
+    /// Somebody wants to know to which trace an open call belongs.
+    TellTrace {
+        call: CallId,
+        told: TraceTold,
+    },
     /// Where the answer to an open call comes from, in a replay.
     Provenance {
         call: CallId,
@@ -285,6 +290,9 @@ pub(super) enum Event {
 
 /// Told what became of a request to end a trace.
 pub(super) type EndTold = Box<dyn FnOnce(EndOfTrace) + Send>;
+
+/// Told to which trace a call belongs; `None` if it is missing from the recording.
+pub(super) type TraceTold = Box<dyn FnOnce(Option<TraceId>) + Send>;
 
 /// Told what pruning did.
 pub(super) type PruneTold = Box<dyn FnOnce(Result<PruneReport, PruneError>) + Send>;

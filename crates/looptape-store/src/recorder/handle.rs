@@ -4,12 +4,14 @@ use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Gap, GapOf, Moment, RepeatedCall, RepeatedEnd,
     TraceHint, TraceSpec,
 };
+use super::spending::{Spender, Spent};
 use super::writer::Writer;
 use super::{Durability, RecorderOptions};
 use crate::OpenError;
 use crate::gc::{PruneError, PruneReport, Retention};
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
+use looptape_core::budget::{Change, Counted};
 use looptape_core::exchange::Ending;
 use looptape_core::replay::{Environment, Provenance};
 use std::collections::BTreeMap;
@@ -35,6 +37,8 @@ pub(super) struct Shared {
     durability: Durability,
     /// Gaps that could not even be queued; the writer collects them.
     pub(super) overflow: Mutex<Vec<Gap>>,
+    /// What was spent since the writer looked the last time.
+    pub(super) spent: Mutex<Spent>,
 }
 
 /// The writer thread; consumed by [`RecorderThread::finish`].
@@ -76,6 +80,7 @@ impl Recorder {
             next_call: AtomicU64::new(1),
             durability: options.durability,
             overflow: Mutex::default(),
+            spent: Mutex::default(),
         });
         let writer = Writer::open(options, shared.clone())?;
         let thread = std::thread::Builder::new()
@@ -131,6 +136,14 @@ impl Recorder {
             self.shared.gap(Gap { call, hint: hint.clone(), of: GapOf::Part, reason });
         }
         RepeatTicket(CallTicket { shared: self.shared.clone(), call, hint, lost, open: true })
+    }
+
+    /// Calls under a budget cost something, or hold something back: it is written down with the writer's next batch,
+    /// within a second. Never blocks for longer than an addition takes, and loses nothing while the disk is full.
+    pub fn note_spending(&self, spender: Spender, changes: BTreeMap<Counted, Change>) {
+        if let Ok(mut spent) = self.shared.spent.lock() {
+            spent.add(spender, changes);
+        }
     }
 
     /// Waits until everything handed over so far is committed or given up.
@@ -221,6 +234,12 @@ impl CallTicket {
     /// The call says how its trace turned out; it stands unless a later one says otherwise. Never blocks.
     pub fn state_outcome(&self, outcome: LoopOutcome) {
         self.shared.try_send(Event::Outcome { call: self.call, outcome }, 0);
+    }
+
+    /// Tells to which trace the call belongs, as soon as that is decided; `told` is dropped uncalled if the queue is
+    /// full. Never blocks.
+    pub fn tell_trace(&self, told: impl FnOnce(Option<TraceId>) + Send + 'static) {
+        self.shared.try_send(Event::TellTrace { call: self.call, told: Box::new(told) }, 0);
     }
 
     /// Where the answer comes from, in a replay. Never blocks.

@@ -14,6 +14,7 @@ mod last_headers;
 mod open_trace;
 mod rows;
 mod scrub;
+mod spending;
 mod state;
 mod writer;
 
@@ -22,6 +23,7 @@ pub use event::{
     TraceSpec,
 };
 pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket};
+pub use spending::Spender;
 
 use looptape_core::cost::PriceBook;
 use looptape_core::labels::Labels;

@@ -19,6 +19,7 @@ use super::rows::{
     insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace, relabel, store_environment,
 };
 use super::scrub::Scrubber;
+use super::spending::{Spent, UnwrittenSpending};
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
@@ -54,6 +55,7 @@ pub(super) struct State {
     /// Calls of which it is known that no end will come, before their beginning has.
     ended_early: HashSet<CallId>,
     gaps: Gaps,
+    spending: UnwrittenSpending,
     known: KnownCalls,
     /// Calls whose end is on disk.
     ended: u64,
@@ -104,6 +106,7 @@ impl State {
             calls: OpenCalls::new(),
             ended_early: HashSet::new(),
             gaps: Gaps::default(),
+            spending: UnwrittenSpending::default(),
             known: KnownCalls::default(),
             ended: 0,
             batch: Batch::default(),
@@ -234,6 +237,7 @@ impl State {
                 waiting.ended.push((told, self.end_trace(&id, at, outcome)));
             }
             Event::Outcome { call, outcome } => self.outcome(call, outcome),
+            Event::TellTrace { call, told } => told(self.trace_of_call(call)),
             Event::Gap(gap) => self.gap(gap),
             Event::Flush(done) => waiting.flushes.push(done),
             Event::Prune { retention, told } => waiting.prunes.push((retention, told)),
@@ -449,6 +453,10 @@ impl State {
         if open_calls > 0 { EndOfTrace::WhenCallsEnd } else { EndOfTrace::Ended }
     }
 
+    fn trace_of_call(&self, call: CallId) -> Option<TraceId> {
+        Some(self.traces.get(self.calls.get(&call)?.trace)?.spec.id.clone())
+    }
+
     fn outcome(&mut self, call: CallId, outcome: LoopOutcome) {
         if let Some(trace) = self.calls.get(&call).and_then(|c| self.traces.get_mut(c.trace)) {
             trace.outcome = Some(outcome);
@@ -494,6 +502,9 @@ impl State {
             self.gaps.add_many(number, reason, trace.open_calls as u64);
         }
         insert_end(connection, key, trace, &closing)?;
+        if closing.cause != ClosingCause::RecorderEnds {
+            self.spending.close(&trace.spec.id, closing.at);
+        }
         reader::store_trace_facts(connection, &reader::trace_row(connection, key)?, &self.prices)?;
         self.batch.closed.push(number);
         Ok(())
@@ -525,7 +536,22 @@ impl State {
         }
     }
 
-    pub(super) fn write_gaps(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// What calls under a budget cost, to be written with the next transaction that succeeds.
+    pub(super) fn add_spending(&mut self, spent: Spent) {
+        self.spending.add(spent);
+    }
+
+    pub(super) fn has_unwritten_spending(&self) -> bool {
+        !self.spending.is_empty()
+    }
+
+    /// Writes what belongs to no single event: gaps, and what was spent.
+    pub(super) fn write_sums(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.spending.write(connection)?;
+        self.write_gaps(connection)
+    }
+
+    fn write_gaps(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         for (number, reasons) in self.gaps.iter() {
             let Some(key) = self.traces.get(number).and_then(|t| t.key) else { continue };
             insert_gaps(connection, key, reasons)?;
@@ -539,6 +565,7 @@ impl State {
         self.ended += batch.ended;
         let traces = &self.traces;
         self.gaps.written(|number| traces.get(number).is_none_or(|t| t.key.is_some()));
+        self.spending.written();
         for number in batch.closed {
             self.closing.remove(&number);
             if self.traces.remove(number).is_some_and(|t| t.open_calls > 0) {
@@ -554,6 +581,7 @@ impl State {
         tracing::warn!(%error, "a batch of recordings could not be written");
         self.cache.forget();
         self.intake.forget();
+        self.spending.not_written();
         if batch.registered {
             self.recorder = None;
         }

@@ -70,11 +70,15 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => self.take_overflow(&mut batch),
                 Err(RecvTimeoutError::Disconnected) => finishing = true,
             }
+            self.take_spent();
             finishing |= batch.iter().any(|e| matches!(e, Event::Finish));
             self.process(batch);
+            self.write_spent();
             self.close_idle();
         }
         self.close_all();
+        self.take_spent();
+        self.write_spent();
         self.state.into_report()
     }
 
@@ -94,6 +98,21 @@ impl Writer {
     fn take_overflow(&self, batch: &mut Vec<Event>) {
         if let Ok(mut overflow) = self.shared.overflow.lock() {
             batch.extend(overflow.drain(..).map(Event::Gap));
+        }
+    }
+
+    fn take_spent(&mut self) {
+        if let Ok(mut spent) = self.shared.spent.lock()
+            && !spent.is_empty()
+        {
+            self.state.add_spending(std::mem::take(&mut spent));
+        }
+    }
+
+    /// Writes what was spent, if no batch has done so. Failure leaves it to the next one.
+    fn write_spent(&mut self) {
+        if self.state.has_unwritten_spending() {
+            let _ = self.transaction(|_, _| Ok(()));
         }
     }
 
@@ -137,7 +156,7 @@ impl Writer {
                 state.start_batch(&tx)?;
                 work(&tx, state)?;
                 state.seal(&tx)?;
-                state.write_gaps(&tx)?;
+                state.write_sums(&tx)?;
                 tx.commit()
             });
         match &outcome {
