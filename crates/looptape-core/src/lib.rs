@@ -8,6 +8,7 @@
 pub mod assembly;
 pub mod budget;
 pub mod canonical;
+pub mod cassette;
 pub mod chain;
 pub mod cost;
 pub mod derive;
@@ -16,6 +17,7 @@ pub mod digest;
 pub mod exchange;
 pub mod facts;
 pub mod fingerprint;
+pub mod gates;
 pub mod headers;
 pub mod import;
 pub mod labels;

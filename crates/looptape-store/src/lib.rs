@@ -7,6 +7,7 @@
 //! Several processes may record into one database at once: transactions are short and every connection
 //! waits for its turn. Rows are only added while recording; only pruning deletes.
 
+pub mod cassettes;
 mod codec;
 mod content;
 mod database;
@@ -31,8 +32,8 @@ pub use reader::{
 };
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
-    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, Source,
-    Spender, TraceHint, TraceSpec,
+    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, RestoreError,
+    Source, Spender, TraceHint, TraceSpec,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

@@ -1,13 +1,15 @@
 //! `looptape stats`: the metrics of one or many traces.
 
+use super::gates::{ConfigGatesArg, GateArgs, Judged};
 use super::selection::Selection;
-use crate::config::parse_duration;
+use crate::config::{Config, parse_duration};
 use crate::exit::{Exit, UsageError};
 use crate::render;
 use crate::session::{Global, find, now_unix_us, print, print_json, progress, style};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use looptape_core::gates::Observations;
 use looptape_core::metrics::{
     Detail, GroupBy, GroupTally, Groups, HealthReport, PHASE, Sample, Stats, THRESHOLDS, TallyOptions,
     Threshold, Window, WindowBasis,
@@ -29,7 +31,12 @@ Examples:
   looptape stats --group-by model      a line for each model
   looptape stats --since 7d --group-by day
   looptape stats --group-by tag:env --status complete
-  looptape stats --json | jq .retry_rate")]
+  looptape stats --json | jq .retry_rate
+  looptape stats --since 1d --gate 'loop_duration_ms: p(95)<20000' --gate 'retry_rate: value<=0.05'
+  looptape stats --json > before.json      and later:
+  looptape stats --since 1d --baseline before.json --max-regression cost_usd=2%
+
+Exit code: 99 if a gate fails.")]
 pub(crate) struct Args {
     /// Traces: ids, prefixes, `last`, `last~2` [default: all that pass the filters]
     #[arg(value_name = "TRACE")]
@@ -45,6 +52,10 @@ pub(crate) struct Args {
     /// Print one object, with all segments
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    gates: GateArgs,
+    #[command(flatten)]
+    config_gates: ConfigGatesArg,
 }
 
 /// Figures, how healthy they are, and what that is judged by.
@@ -59,12 +70,15 @@ struct Report<'a> {
     group_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<&'a Groups>,
+    #[serde(flatten)]
+    judged: Judged,
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     if !args.traces.is_empty() && !args.selection.is_empty() {
         return Err(UsageError("name traces or filter them, not both".to_owned()).into());
     }
+    let conditions = args.gates.conditions(&Config::load()?, args.config_gates.into())?;
     let reader = global.reader()?;
     let now = now_unix_us();
     let filter = args.selection.filter(now)?;
@@ -81,19 +95,29 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let (stats, groups) = tally(&reader, rows, args, &bar)?.finish(given);
     bar.finish_and_clear();
     let health = HealthReport::of(&stats);
-    match (args.json, &groups, &args.group_by) {
-        (true, ..) => print_json(&Report {
+    let judged = Judged::of(&conditions, &Observations::of(stats.clone()));
+    let exit = judged.exit(Exit::Success);
+    if args.json {
+        print_json(&Report {
             format: 1,
             stats: &stats,
             health,
             health_thresholds: THRESHOLDS,
             group_by: args.group_by.as_ref().map(GroupBy::to_string),
             groups: groups.as_ref(),
-        })?,
-        (false, Some(groups), Some(by)) => print(&render::groups::text(&stats, by, groups, style()))?,
-        (false, ..) => print(&render::stats::text(&stats, &health, style()))?,
+            judged,
+        })?;
+        return Ok(exit);
     }
-    Ok(Exit::Success)
+    let figures = match (&groups, &args.group_by) {
+        (Some(groups), Some(by)) => render::groups::text(&stats, by, groups, style()),
+        _ => render::stats::text(&stats, &health, style()),
+    };
+    let gates = render::gates::text(&judged.gates, style());
+    let between = if gates.is_empty() { "" } else { "\n" };
+    print(&(figures + between + &gates))?;
+    }
+    Ok(exit)
 }
 
 /// Reads and measures the traces, on all cores if there are many.

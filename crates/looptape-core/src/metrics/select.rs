@@ -59,6 +59,10 @@ impl Figure {
         value.map_or(Self::Unknown, Self::Known)
     }
 
+    pub fn of_costs(sum: &CostSum) -> Self {
+        Self::of_usd(sum.usd(), sum.at_least())
+    }
+
     fn of_usd(usd: Option<Usd>, at_least: bool) -> Self {
         match (usd.map(Usd::as_f64), at_least) {
             (None, _) => Self::Unknown,
@@ -95,7 +99,7 @@ fn tokens(stats: &Stats, leaf: Option<u64>) -> Read<'static> {
 }
 
 fn columns(sum: &CostSum) -> Read<'static> {
-    (Some(Figure::of_usd(sum.usd(), sum.at_least())), None)
+    (Some(Figure::of_costs(sum)), None)
 }
 
 /// All metrics.
@@ -200,7 +204,6 @@ pub const METRICS: &[Metric] = {
         metric("cost_usd", Lower, "cost; its distribution is that of loops", |s| {
             (Some(Figure::of_usd(s.cost.usd, s.cost.at_least)), Some(&s.loop_cost_usd))
         }),
-        metric("spent_usd", Lower, "what was really billed", |s| columns(&s.columns.spent)),
         metric("recorded_usd", Lower, "what the model calls cost when they were recorded", |s| {
             columns(&s.columns.recorded)
         }),

@@ -12,6 +12,7 @@ mod replayed;
 mod scan;
 mod spending;
 mod summary;
+mod taped;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;

@@ -22,7 +22,7 @@ pub use event::{
     BeginCall, CallEnd, EndOfTrace, Moment, RecordedCallRef, RepeatedCall, RepeatedEnd, Source, TraceHint,
     TraceSpec,
 };
-pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket};
+pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket, RestoreError};
 pub use spending::Spender;
 
 use looptape_core::cost::PriceBook;
