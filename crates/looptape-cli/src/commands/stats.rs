@@ -116,7 +116,6 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let gates = render::gates::text(&judged.gates, style());
     let between = if gates.is_empty() { "" } else { "\n" };
     print(&(figures + between + &gates))?;
-    }
     Ok(exit)
 }
 
