@@ -173,38 +173,55 @@ fn distribution_heading() -> String {
     format!("{}{titles}  {}  least to largest", fit("", NAME), fit_right("n", 6))
 }
 
-/// All of them; those of which nothing is known are left out, but for the first three, and the time to the first
-/// output that is not reasoning where there is no reasoning.
-fn distributions(stats: &Stats, health: &HealthReport, style: Style) -> Vec<String> {
-    let steps = &stats.of_steps;
-    let judge = |metric, health| judged(metric, health, style);
-    let all: [(&str, &Distribution, fn(f64) -> String, String); 10] = [
-        ("steps per loop", &stats.steps_per_loop, whole, judge("steps_per_loop", health.steps_per_loop)),
-        ("step latency", &steps.step_latency_ms, ms, judge("step_latency_ms", health.step_latency_ms)),
-        ("loop duration", &stats.loop_duration_ms, ms, String::new()),
-        ("loop cost", &stats.loop_cost_usd, usd, String::new()),
-        ("TTFT", &steps.ttft_ms, ms, String::new()),
-        ("TTFO", &steps.ttfo_ms, ms, String::new()),
-        ("TPOT", &steps.tpot_ms, ms, String::new()),
-        ("inter-chunk gap", &steps.icl_ms, ms, String::new()),
-        ("out tokens/s", &steps.output_tokens_per_s, whole, String::new()),
-        ("context used", &steps.context_used, percent, String::new()),
-    ];
-    let is_shown = |(place, of): &(usize, &(&str, &Distribution, _, String))| {
-        let says_more = of.0 != "TTFO" || of.1 != &steps.ttft_ms;
-        *place < 3 || (of.1.n() > 0 && says_more)
-    };
-    let shown = all.iter().enumerate().filter(is_shown);
-    shown.map(|(_, (name, of, show, judged))| distribution(name, of, *show, judged)).collect()
+/// A distribution, and how to show it.
+struct Spread<'a> {
+    name: &'static str,
+    of: &'a Distribution,
+    show: fn(f64) -> String,
+    judged: String,
 }
 
-fn distribution(name: &str, of: &Distribution, show: fn(f64) -> String, judged: &str) -> String {
+/// The distributions that a set has, in the order in which they are shown.
+fn spreads(stats: &Stats) -> [Spread<'_>; 10] {
+    let steps = &stats.of_steps;
+    let spread = |name, of, show| Spread { name, of, show, judged: String::new() };
+    [
+        spread("steps per loop", &stats.steps_per_loop, whole),
+        spread("step latency", &steps.step_latency_ms, ms),
+        spread("loop duration", &stats.loop_duration_ms, ms),
+        spread("loop cost", &stats.loop_cost_usd, usd),
+        spread("TTFT", &steps.ttft_ms, ms),
+        spread("TTFO", &steps.ttfo_ms, ms),
+        spread("TPOT", &steps.tpot_ms, ms),
+        spread("inter-chunk gap", &steps.icl_ms, ms),
+        spread("out tokens/s", &steps.output_tokens_per_s, whole),
+        spread("context used", &steps.context_used, percent),
+    ]
+}
+
+/// How many are shown even if nothing is known of them.
+const ALWAYS: usize = 3;
+
+/// Those of which something is known. The time to the first output that is not reasoning is left out where there is
+/// no reasoning.
+fn distributions(stats: &Stats, health: &HealthReport, style: Style) -> Vec<String> {
+    let mut all = spreads(stats);
+    all[0].judged = judged("steps_per_loop", health.steps_per_loop, style);
+    all[1].judged = judged("step_latency_ms", health.step_latency_ms, style);
+    let says_more = |spread: &Spread<'_>| spread.name != "TTFO" || *spread.of != stats.of_steps.ttft_ms;
+    let is_shown =
+        |(place, spread): &(usize, &Spread<'_>)| *place < ALWAYS || (spread.of.n() > 0 && says_more(spread));
+    all.iter().enumerate().filter(is_shown).map(|(_, spread)| distribution(spread)).collect()
+}
+
+fn distribution(spread: &Spread<'_>) -> String {
+    let Spread { name, of, show, judged } = spread;
     let values: String = [of.p50(), of.p95(), of.p99()]
         .iter()
-        .map(|p| format!("  {}", fit_right(&percentile(*p, show), VALUE)))
+        .map(|p| format!("  {}", fit_right(&percentile(*p, *show), VALUE)))
         .collect();
-    let spread = fit(&histogram(of, SPREAD), SPREAD);
-    format!("{}{values}  {}  {spread}{judged}", fit(name, NAME), fit_right(&of.n().to_string(), 6))
+    let picture = fit(&histogram(of, SPREAD), SPREAD);
+    format!("{}{values}  {}  {picture}{judged}", fit(name, NAME), fit_right(&of.n().to_string(), 6))
 }
 
 /// A percentile; with `?` where its sample does not certify it.
@@ -294,23 +311,12 @@ pub(super) fn tokens(n: Option<u64>, at_least: bool) -> String {
 }
 
 fn remarks(stats: &Stats) -> impl Iterator<Item = String> {
-    let steps = &stats.of_steps;
-    let all = [
-        &stats.steps_per_loop,
-        &stats.loop_duration_ms,
-        &stats.loop_cost_usd,
-        &steps.step_latency_ms,
-        &steps.ttft_ms,
-        &steps.ttfo_ms,
-        &steps.tpot_ms,
-        &steps.icl_ms,
-        &steps.output_tokens_per_s,
-        &steps.context_used,
-    ];
-    let is_uncertified =
-        |of: &&&Distribution| [of.p50(), of.p95(), of.p99()].iter().flatten().any(|p| !p.certified);
-    let uncertified = all.iter().any(|of| is_uncertified(&of)).then(|| UNCERTIFIED.to_owned());
-    let rounded = all.iter().any(|of| of.method() == Method::Hdr3Digits).then(|| ROUNDED.to_owned());
+    let all = spreads(stats);
+    let is_certified =
+        |of: &Distribution| [of.p50(), of.p95(), of.p99()].iter().flatten().all(|p| p.certified);
+    let uncertified = all.iter().any(|spread| !is_certified(spread.of)).then(|| UNCERTIFIED.to_owned());
+    let rounded =
+        all.iter().any(|spread| spread.of.method() == Method::Hdr3Digits).then(|| ROUNDED.to_owned());
     let some = uncertified.is_some() || rounded.is_some();
     some.then(String::new).into_iter().chain(uncertified).chain(rounded)
 }
