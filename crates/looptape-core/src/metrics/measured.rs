@@ -38,19 +38,32 @@ impl Measured {
         prices: &PriceBook,
         was_paid: impl Fn(u32) -> bool,
     ) -> Self {
+        let mut measured = Self::of_spent(facts, span, started_unix_us, prices, &was_paid);
+        let Self { assembly, costs, metrics, .. } = &mut measured;
+        let recorded = |call: CallIndex| match was_paid(facts[call.0].seq) {
+            true => Cow::Borrowed(&costs[call.0]),
+            false => Cow::Owned(prices.cost(&facts[call.0], started_unix_us)),
+        };
+        metrics.columns.recorded = total(assembly, recorded);
+        metrics.columns.list = total(assembly, |call| Cow::Owned(prices.list_cost(&facts[call.0])));
+        measured
+    }
+
+    /// The same without what was recorded and what it would cost today: for whoever sums up what was spent.
+    pub fn of_spent(
+        facts: &[CallFacts],
+        span: TraceSpan,
+        started_unix_us: Option<i64>,
+        prices: &PriceBook,
+        was_paid: impl Fn(u32) -> bool,
+    ) -> Self {
         let assembly = assemble(facts, &span);
         let price = |call: &CallFacts| match was_paid(call.seq) {
             true => prices.cost(call, started_unix_us),
             false => Cost::NotBilled,
         };
         let costs: Vec<Cost> = facts.iter().map(price).collect();
-        let mut metrics = trace(facts, &assembly, &span, &costs);
-        let recorded = |call: CallIndex| match was_paid(facts[call.0].seq) {
-            true => Cow::Borrowed(&costs[call.0]),
-            false => Cow::Owned(prices.cost(&facts[call.0], started_unix_us)),
-        };
-        metrics.columns.recorded = total(&assembly, recorded);
-        metrics.columns.list = total(&assembly, |call| Cow::Owned(prices.list_cost(&facts[call.0])));
+        let metrics = trace(facts, &assembly, &span, &costs);
         Self { span, assembly, costs, metrics }
     }
 }

@@ -22,7 +22,7 @@ pub use load::{RecordedTrace, Response};
 pub use models::ModelInUse;
 pub use outline::{CallOutline, OutlineEnd};
 pub use scan::ScannedTrace;
-pub(crate) use summary::store_trace_facts;
+pub(crate) use summary::{sum_up, sum_up_rows};
 
 use crate::OpenError;
 use crate::database::open_to_read;

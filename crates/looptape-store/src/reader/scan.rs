@@ -57,7 +57,7 @@ impl Reader {
         visit: &mut impl FnMut(ScannedTrace),
     ) -> Result<(), ReadError> {
         let (Some(first), Some(last)) = (stretch.first(), stretch.last()) else { return Ok(()) };
-        let mut statement = self.connection.prepare_cached(&calls_sql("e.trace BETWEEN ?1 AND ?2"))?;
+        let mut statement = self.connection.prepare_cached(&calls_sql("trace BETWEEN ?1 AND ?2"))?;
         let mut found = statement.query([first.key.0, last.key.0])?;
         let mut waiting = stretch.into_iter();
         let mut open: Option<(TraceRow, Calls)> = waiting.next().map(|row| (row, Calls::default()));

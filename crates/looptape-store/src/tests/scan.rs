@@ -27,7 +27,7 @@ fn lab() -> Lab {
 }
 
 const OLDER_FACTS: &str =
-    "UPDATE facts SET derivation = 0 WHERE trace = (SELECT key FROM traces WHERE id = 't9')";
+    "UPDATE calls SET derivation = 0 WHERE trace = (SELECT key FROM traces WHERE id = 't9')";
 
 #[test]
 fn one_pass_reads_what_reading_one_by_one_reads() {
