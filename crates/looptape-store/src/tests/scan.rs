@@ -36,7 +36,7 @@ fn one_pass_reads_what_reading_one_by_one_reads() {
     let all = reader.traces(&TraceFilter::default()).unwrap();
     let numbers = |row: &TraceRow| row.id.as_str()[1..].parse::<usize>().unwrap();
     let wanted: [fn(usize) -> bool; 5] =
-        [|_| true, |n| n % 2 == 0, |n| n == 3, |n| n < 2 || n > 37, |_| false];
+        [|_| true, |n| n % 2 == 0, |n| n == 3, |n| [0, 1, 38, 39].contains(&n), |_| false];
     for is_wanted in wanted {
         let rows: Vec<TraceRow> = all.iter().filter(|row| is_wanted(numbers(row))).cloned().collect();
         let mut found = Vec::new();
