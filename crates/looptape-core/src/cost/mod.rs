@@ -28,7 +28,7 @@ pub use book::PriceBook;
 pub use entries::{PriceEntry, PriceEntryError, TierEntry};
 pub use leaves::{LeafCosts, depends_on};
 pub use quote::{LeafRates, Quote, Quoted, RateStep, TierQuote};
-pub use usd::Usd;
+pub use usd::{Usd, UsdDelta};
 pub use window::context_window;
 
 /// The price file's version: it is embedded in the crate of this version and has none of its own.
