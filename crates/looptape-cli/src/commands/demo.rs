@@ -95,7 +95,7 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     if !check.is_as_recorded() || check.unanswered > 0 {
         differences.push("the self-check found differences".to_owned());
     }
-    print(&render::demo::audited(style, &audit::alone(&reader, &trace)?))?;
+    print(&render::demo::audited(style, &audit::alone(&reader, trace)?))?;
     let next = Next { program: program(), db: global.db.as_deref(), id: id.as_str() };
     print(&render::demo::closing(style, &next, &global.database()?, &differences, started.elapsed()))?;
     Ok(if differences.is_empty() { Exit::Success } else { Exit::Diverged })
