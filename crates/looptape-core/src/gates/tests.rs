@@ -118,6 +118,25 @@ fn a_lower_bound_fails_what_it_is_beyond_and_passes_only_what_is_certain() {
 }
 
 #[test]
+fn one_loop_whose_time_is_not_known_is_enough_not_to_pass() {
+    let mut running = trace(&[(100, 1000)]);
+    running.by_loop[0].duration_ms = None;
+    running.by_step[0].step_latency_ms = None;
+    let observed = observed(&[trace(&[(100, 1000)]), running]);
+    for gate in ["loop_duration_ms: p(95)<20000", "loop_duration_ms: max<20000", "step_latency_ms: avg<20000"]
+    {
+        let report = judge(&[gate], &observed);
+        assert_eq!(report.gates[0].verdict, GateVerdict::Unknown, "{gate}");
+        assert_eq!(report.gates[0].why.as_deref(), Some("1 of 2 values are not known"), "{gate}");
+    }
+    assert_eq!(
+        verdict("loop_duration_ms: max<50", &observed),
+        GateVerdict::Failed,
+        "the other is too long already"
+    );
+}
+
+#[test]
 fn mistakes_have_a_column_and_a_remedy() {
     insta::assert_snapshot!(error("loop_duration: p(95)<20000"), @r"
     column 1: there is no metric `loop_duration`; nearest: loop_duration_ms

@@ -96,7 +96,10 @@ impl StepTally {
         self.attempts += step.attempts;
         self.retries += step.retries;
         self.failed_attempts += step.failed_attempts;
-        step.step_latency_ms.into_iter().for_each(|ms| self.step_latency.add_ms(ms));
+        match step.step_latency_ms {
+            Some(ms) => self.step_latency.add_ms(ms),
+            None => self.step_latency.add_unknown(),
+        }
         step.last.latency_ms.into_iter().for_each(|ms| self.latency.add_ms(ms));
         step.last.ttft_ms.into_iter().for_each(|ms| self.ttft.add_ms(ms));
         step.last.ttfo_ms.into_iter().for_each(|ms| self.ttfo.add_ms(ms));

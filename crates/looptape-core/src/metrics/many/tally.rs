@@ -108,7 +108,10 @@ impl SetTally {
     fn add_loop(&mut self, inner: &LoopMetrics) {
         self.loops.add(inner.outcome);
         self.steps_per_loop.add_count(u64::from(inner.steps));
-        inner.duration_ms.into_iter().for_each(|ms| self.loop_durations.add_ms(ms));
+        match inner.duration_ms {
+            Some(ms) => self.loop_durations.add_ms(ms),
+            None => self.loop_durations.add_unknown(),
+        }
         match inner.cost_usd.filter(|_| !inner.cost_at_least) {
             Some(usd) => self.loop_costs.add_usd(usd),
             None => self.loop_costs.add_unknown(),
