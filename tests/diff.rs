@@ -8,7 +8,7 @@ fn imported() -> TestEnv {
     let env = TestEnv::new();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces");
     for name in ["rust-agent", "python-stdlib", "python-openai", "anthropic-messages"] {
-        good(&env, &["import", &format!("{folder}/{name}.yaml")]);
+        good(&env, &["import", &format!("{folder}/{name}")]);
     }
     env
 }

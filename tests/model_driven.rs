@@ -12,7 +12,7 @@ async fn recorded(script: Script) -> (TestEnv, SimulatedServerHandle) {
     let mut env = TestEnv::new();
     env.set("OPENAI_API_KEY", "sk-real-0123456789abcdefghij");
     env.set("OPENAI_BASE_URL", &format!("{url}/v1"));
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/python-openai.yaml");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/python-openai");
     assert_eq!(env.looptape(&["import", file]).code, Some(0));
     (env, provider)
 }

@@ -21,6 +21,7 @@ pub use load::{RecordedTrace, Response};
 pub use models::ModelInUse;
 pub use outline::{CallOutline, OutlineEnd};
 pub(crate) use summary::store_trace_facts;
+pub use taped::Surroundings;
 
 use crate::OpenError;
 use crate::database::open_to_read;
