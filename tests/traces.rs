@@ -2,6 +2,7 @@
 
 use looptape_core::assembly::{RetryLayer, TraceEnding, TraceSpan};
 use looptape_core::cassette::TapedCall;
+use looptape_core::cost::PriceBook;
 use looptape_core::derive;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::{CallFacts, CallKind};
