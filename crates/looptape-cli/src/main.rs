@@ -13,6 +13,8 @@ mod replay_trace;
 mod run_environment;
 mod session;
 mod tape;
+mod test_entry;
+mod test_report;
 mod trace_view;
 mod usage_gap;
 

@@ -17,6 +17,7 @@ pub mod digest;
 pub mod exchange;
 pub mod facts;
 pub mod fingerprint;
+pub mod gates;
 pub mod headers;
 pub mod import;
 pub mod labels;

@@ -32,6 +32,11 @@ pub(crate) fn parse_usd(text: &str) -> Result<Usd, String> {
 }
 
 impl BudgetArgs {
+    /// What the calls of a run may cost, and nothing else.
+    pub(crate) fn of_run(max_usd: Option<Usd>) -> Self {
+        Self { max_usd, ..Self::default() }
+    }
+
     /// Flags, else the file.
     pub(crate) fn limits(&self, config: &Config) -> anyhow::Result<Limits> {
         let file = config.budgets.limits().map_err(|error| config.not_valid(error))?;

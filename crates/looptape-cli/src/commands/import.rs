@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use library::Library;
 use looptape_core::import::{self, Refused};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Import cassettes, and other tools' recordings as traces
 ///
@@ -92,6 +92,19 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     library.finish();
     progress.finish_and_clear();
     outcome.report(global, args)
+}
+
+/// The trace of one recording, made if it is not there.
+pub(super) fn one(global: &Global, config: &Config, path: &Path) -> anyhow::Result<ImportedTrace> {
+    let mut library = Library::new(global, config);
+    let source = match looptape_store::cassettes::is_cassette(path) {
+        true => Source::Cassette(path.to_owned()),
+        false => Source::Named(path.to_owned()),
+    };
+    let imported = import_file(&mut library, source);
+    library.finish();
+    let imported = imported?.map(|import| import.result);
+    imported.unwrap_or_else(|| Err("it is no recording".to_owned())).map_err(|why| anyhow::anyhow!(why))
 }
 
 /// A bar on stderr, if that is a terminal and there is something to wait for.

@@ -1,12 +1,15 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
+mod agent_replay;
 mod budget;
 mod child_run;
 mod demo;
 mod diff;
 mod doctor;
 mod export;
+mod gates;
 mod import;
+mod judge;
 mod labels;
 mod learn;
 mod library;
@@ -25,18 +28,20 @@ mod serve;
 mod show;
 mod sources;
 mod stats;
+mod test;
 mod verify;
 
 pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use export::{Exported, FormatArg};
+pub(crate) use gates::Score;
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
 pub(crate) use pull::Pulled;
 pub(crate) use show::StepDetail;
-pub(crate) use sources::AskedModel;
+pub(crate) use sources::{AskedModel, SourceArgs};
 
 use crate::exit::Exit;
 use crate::session::Global;
@@ -69,6 +74,7 @@ enum Verb {
     Show(show::Args),
     Diff(diff::Args),
     Stats(stats::Args),
+    Test(test::Args),
     Prices(prices::Args),
     Import(import::Args),
     Export(export::Args),
@@ -92,6 +98,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Show(args) => show::run(global, &args),
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
+        Verb::Test(args) => test::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Export(args) => export::run(global, &args),

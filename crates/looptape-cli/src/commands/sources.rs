@@ -8,9 +8,10 @@ use crate::exit::UsageError;
 use crate::replay_trace::ReplayStore;
 use crate::session::new_trace_id;
 use anyhow::Context;
+use clap::ValueEnum;
 use looptape_core::TraceId;
 use looptape_core::budget::{Spending, UnpricedCalls};
-use looptape_core::cost::PriceBook;
+use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::facts::{CallFacts, CallKind};
@@ -129,6 +130,30 @@ impl AskedModel {
 }
 
 impl SourceArgs {
+    /// What an entry of `looptape.toml` says.
+    pub(crate) fn of_entry(
+        (source, on_miss): (Option<&str>, Option<&str>),
+        (from, model, max_usd, seed): (Option<u32>, Option<String>, Option<f64>, Option<u64>),
+    ) -> Result<Self, String> {
+        let read = |word: &str| SourceArg::from_str(word, false);
+        let source = source.map_or(Ok(SourceArg::Cached), read);
+        let on_miss = on_miss.map_or(Ok(OnMissArg::Fail), |word| OnMissArg::from_str(word, false));
+        let max_usd =
+            max_usd.map(|dollars| Usd::from_f64(dollars).ok_or("`max_usd` is no amount of dollars"));
+        if from == Some(0) {
+            return Err("`from` counts steps from 1".to_owned());
+        }
+        Ok(Self {
+            source: source.map_err(|_| "`source` is cached, live or mock")?,
+            on_miss: on_miss.map_err(|_| "`on_miss` is fail, live or mock")?,
+            from,
+            model,
+            upstreams: Vec::new(),
+            seed,
+            budget: BudgetArgs::of_run(max_usd.transpose()?),
+        })
+    }
+
     /// Who is to be asked, if anybody; mistakes are named before anything runs.
     pub(crate) fn asked(&self, config: &Config) -> anyhow::Result<Option<ModelKind>> {
         let by_source = match self.source {

@@ -45,6 +45,7 @@ mod replayer;
 mod report;
 pub mod report_text;
 pub mod retry;
+pub mod run_figures;
 pub mod schedule;
 mod side_calls;
 mod summary;
