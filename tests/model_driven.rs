@@ -131,7 +131,6 @@ async fn several_models_make_one_table() {
     for (options, said) in [
         (&["--models", "gpt-4o"][..], "needs somebody to drive"),
         (&["--models", "gpt-4o", "--model", "gpt-4o", "--free-run"], "cannot be used with"),
-        (&["--verify", "true", "--free-run"], "--models"),
         // Before the first one costs anything.
         (&["--models", "gpt-4o-mini,gpt-4o-minni", "--free-run"], "no price is known for `gpt-4o-minni`"),
     ] {
