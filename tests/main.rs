@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod audit;
 mod budgets;
 mod cassettes;
 mod clients;
@@ -27,6 +28,7 @@ mod resend;
 mod secrets;
 mod served_recordings;
 mod sources;
+mod stats;
 mod surroundings;
 mod test_verb;
 mod traces;
