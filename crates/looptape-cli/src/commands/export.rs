@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// one JSON file a call, each message once, streams and times in files of their own. What differs from run to
 /// run (ids, dates, the run's own folder) stands in the manifest, so that recording the same run again changes
 /// few lines. A folder that is a cassette is replaced. `import` reads both forms, and `replay`, `diff`, `show`,
-/// `learn` and `verify` take the path of a cassette instead of a trace.
+/// `stats`, `audit`, `learn` and `verify` take the path of a cassette instead of a trace.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
