@@ -26,6 +26,7 @@ mod secrets;
 mod served_recordings;
 mod sources;
 mod surroundings;
+mod telemetry;
 mod traces;
 mod views;
 mod volatile;

@@ -1,5 +1,6 @@
 //! `looptape.toml`: what a project sets once. Flags beat the environment, which beats this file.
 
+use crate::commands::AlertsConfig;
 use crate::place::nearest_project;
 use anyhow::Context;
 use looptape_core::budget::Limits;
@@ -24,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) mask: Vec<MaskEntry>,
     /// `[[side_call]]`: calls that may come or stay away.
     pub(crate) side_call: Vec<SideCallEntry>,
+    /// `[alerts]`: what a gateway tells when it happens.
+    pub(crate) alerts: AlertsConfig,
     /// `[budgets]`: what calls to providers may cost.
     pub(crate) budgets: BudgetsConfig,
     /// `[[prices]]`: prices of one's own, in place of the listed ones.

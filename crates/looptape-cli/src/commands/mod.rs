@@ -1,5 +1,6 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
+mod alerting;
 mod budget;
 mod child_run;
 mod demo;
@@ -25,6 +26,7 @@ mod sources;
 mod stats;
 mod verify;
 
+pub(crate) use alerting::AlertsConfig;
 pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use import::{FileImport, Novelty};

@@ -143,7 +143,14 @@ fn record(
         upstreams.add_stated(&format!("{provider}={upstream}"))?;
     }
     let guard = Guard::new(listener.local_addr()?, None)?;
-    let options = RecordingOptions { upstreams, guard, run: None, known: Credentials::none(), budget: None };
+    let options = RecordingOptions {
+        upstreams,
+        guard,
+        run: None,
+        known: Credentials::none(),
+        budget: None,
+        telemetry: None,
+    };
     let proxy = RecordingProxy::new(options, recorder)?;
     let server = runtime.block_on(async { Server::start(listener, Arc::new(proxy)) })?;
     until_input_ends(url);

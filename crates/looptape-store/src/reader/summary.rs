@@ -122,20 +122,21 @@ impl Reader {
     }
 }
 
-/// Sums a trace up when it ends.
+/// Sums a trace up when it ends; `None` where some call of it has no end.
 pub(crate) fn store_trace_facts(
     connection: &Connection,
     row: &TraceRow,
     prices: &PriceBook,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<TraceMetrics>> {
     // Every call that ended has its facts; one that did not end is not summed up here but when listed.
     let (facts, all) = load_facts(connection, row.key)?;
     if !all {
-        return Ok(());
+        return Ok(None);
     }
     let provenances = replayed::provenances(connection, row)?;
     let metrics = replayed::measured(row, &facts, &provenances, prices).metrics;
-    insert(connection, row.key, &metrics, prices)
+    insert(connection, row.key, &metrics, prices)?;
+    Ok(Some(metrics))
 }
 
 fn insert(

@@ -4,6 +4,7 @@
 //! the written half back ([`State::rolled_back`]) and never reaches some events ([`State::lose`]); their
 //! memory half happens all the same, so that a trace is ended by its end even if the disk was full then.
 
+use super::RecorderOptions;
 use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold, Source,
     TraceHint, TraceSpec,
@@ -20,6 +21,7 @@ use super::rows::{
 };
 use super::scrub::Scrubber;
 use super::spending::{Spent, UnwrittenSpending};
+use super::watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
@@ -28,12 +30,14 @@ use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cost::PriceBook;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
+use looptape_core::facts::CallFacts;
 use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use looptape_core::replay::Environment;
 use looptape_core::{TraceId, derive};
 use rusqlite::Connection;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
@@ -43,6 +47,7 @@ mod repeats;
 pub(super) struct State {
     cache: ContentCache,
     prices: PriceBook,
+    watch: Option<Arc<dyn Watch>>,
     intake: Intake,
     labels: Labels,
     process: Process,
@@ -93,11 +98,12 @@ pub(super) enum CallsUnderWay {
 
 impl State {
     /// `labels`: of traces that calls open, beside what the calls say.
-    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, prices: PriceBook, labels: Labels) -> Self {
+    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, options: &RecorderOptions) -> Self {
         Self {
             cache,
-            prices,
-            labels,
+            prices: options.prices.clone(),
+            watch: options.watch.clone(),
+            labels: options.labels.clone(),
             intake: Intake::new(scrubber),
             process: Process::current(),
             recorder: None,
@@ -331,6 +337,7 @@ impl State {
     }
 
     fn begin(&mut self, connection: &Connection, call: CallId, mut begin: BeginCall) -> rusqlite::Result<()> {
+        self.watch_request(&begin);
         let incoming = self.intake.read(&begin);
         let (number, origin) = self.trace_of(&begin, &incoming.facts);
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
@@ -428,6 +435,7 @@ impl State {
         let OpenRequest::Read { facts: request, live, .. } = &open.request else { return Ok(()) };
         let facts = derive::call(request, &outcome);
         facts_row::insert(connection, key, &facts)?;
+        self.watch_call(open.trace, &facts);
         let echo = match live {
             Some(live) => derive::answer_echo(live, &outcome),
             None => facts.lineage.answer_history,
@@ -451,6 +459,33 @@ impl State {
         let open_calls = trace.open_calls;
         self.stop_taking_calls(number, Closing::new(at, ClosingCause::Stated));
         if open_calls > 0 { EndOfTrace::WhenCallsEnd } else { EndOfTrace::Ended }
+    }
+
+    fn watch_request(&self, begin: &BeginCall) {
+        if let Some(watch) = self.watch.as_ref().filter(|watch| watch.wants_requests()) {
+            watch.request(&WatchedRequest {
+                at_unix_us: begin.at.unix_us,
+                provider: &begin.provider,
+                method: &begin.method,
+                path: &begin.path,
+                headers: &begin.headers,
+                body: &begin.body,
+            });
+        }
+    }
+
+    fn watch_call(&self, trace: TraceNumber, facts: &CallFacts) {
+        if let (Some(watch), Some(trace)) = (&self.watch, self.traces.get(trace)) {
+            let (trace, trace_started_unix_us) = (&trace.spec.id, trace.spec.started.unix_us);
+            watch.call(&WatchedCall { trace, trace_started_unix_us, facts });
+        }
+    }
+
+    /// Tells whoever watches what is missing, if anything has come to it.
+    pub(super) fn tell_gaps(&mut self) {
+        if let (Some(watch), Some(total)) = (&self.watch, self.gaps.news()) {
+            watch.gaps(total);
+        }
     }
 
     fn trace_of_call(&self, call: CallId) -> Option<TraceId> {
@@ -505,7 +540,12 @@ impl State {
         if closing.cause != ClosingCause::RecorderEnds {
             self.spending.close(&trace.spec.id, closing.at);
         }
-        reader::store_trace_facts(connection, &reader::trace_row(connection, key)?, &self.prices)?;
+        let row = reader::trace_row(connection, key)?;
+        let metrics = reader::store_trace_facts(connection, &row, &self.prices)?;
+        if let Some(watch) = &self.watch {
+            let (id, agent) = (&trace.spec.id, row.agent.as_deref());
+            watch.trace(&WatchedTrace { id, agent, metrics: metrics.as_ref() });
+        }
         self.batch.closed.push(number);
         Ok(())
     }

@@ -51,7 +51,7 @@ impl Writer {
         let cache = ContentCache::new()
             .map_err(|source| OpenError::Create { path: options.database.clone(), source })?;
         let scrubber = Scrubber::new(options.patterns.clone());
-        let state = State::new(cache, scrubber, options.prices.clone(), options.labels.clone());
+        let state = State::new(cache, scrubber, &options);
         Ok(Self { connection, options, shared, state, idle_checked: Instant::now() })
     }
 
@@ -75,6 +75,7 @@ impl Writer {
             self.process(batch);
             self.write_spent();
             self.close_idle();
+            self.state.tell_gaps();
         }
         self.close_all();
         self.take_spent();
