@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod budgets;
+mod cassettes;
 mod clients;
 mod corpus;
 mod crashes;
@@ -11,6 +12,7 @@ mod diff;
 mod endings;
 mod env;
 mod expectations;
+mod gates;
 mod gateway;
 mod import;
 mod lab;
@@ -27,6 +29,7 @@ mod served_recordings;
 mod sources;
 mod surroundings;
 mod telemetry;
+mod test_verb;
 mod traces;
 mod views;
 mod volatile;

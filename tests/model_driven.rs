@@ -132,11 +132,13 @@ async fn several_models_make_one_table() {
         (&["--models", "gpt-4o"][..], "needs somebody to drive"),
         (&["--models", "gpt-4o", "--model", "gpt-4o", "--free-run"], "cannot be used with"),
         (&["--verify", "true", "--free-run"], "--models"),
+        // Before the first one costs anything.
+        (&["--models", "gpt-4o-mini,gpt-4o-minni", "--free-run"], "no price is known for `gpt-4o-minni`"),
     ] {
         let ran = replay(&env, options).await;
         assert_eq!(ran.code, Some(2), "{ran:?}");
         assert!(ran.stderr.contains(said), "{ran:?}");
     }
     let cached = env.looptape(&["replay", "last", "--models", "a,b", "--free-run"]);
-    assert!(cached.code != Some(0) && cached.stderr.contains("--source live"), "{cached:?}");
+    assert!(cached.code == Some(2) && cached.stderr.contains("--source live"), "{cached:?}");
 }

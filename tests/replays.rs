@@ -158,3 +158,18 @@ async fn ctrl_c_leaves_a_replay_that_was_broken_off() {
     assert_eq!(twice.code, Some(130), "{twice:?}");
     assert_eq!(json(&env, &["show", "last-replay", "--json"])["trace"]["status"], "aborted");
 }
+
+#[test]
+fn a_recording_that_holds_nothing_is_no_proof() {
+    let env = TestEnv::new();
+    assert_eq!(env.looptape(&["record", "--", "true"]).code, Some(0));
+    for replay in
+        [&["replay", "last", "--", "true"][..], &["replay", "last"], &["replay", "last", "--free-run"]]
+    {
+        let ran = env.looptape(replay);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.stderr.contains("the recording holds no answered call"), "{ran:?}");
+    }
+    let all = env.looptape(&["replay", "--all"]);
+    assert!(all.code == Some(1) && all.stderr.contains("none of the 1 traces"), "{all:?}");
+}

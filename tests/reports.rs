@@ -5,6 +5,7 @@
 use crate::env::{Ran, TestEnv};
 use looptape_testkit::answer::Answer;
 use looptape_testkit::upstream::ScriptedUpstream;
+use serde_json::Value;
 use std::path::Path;
 use tokio::runtime::Runtime;
 
@@ -105,6 +106,20 @@ fn a_replay_without_divergence_passes() {
         "{}",
         read(&junit)
     );
+}
+
+#[test]
+fn an_agent_that_cannot_be_started_is_in_the_reports() {
+    let (env, id) = recorded();
+    let files = ["r.json", "r.xml"].map(|name| env.home().join(name));
+    let [json, junit] = files.each_ref().map(|file| file.to_str().unwrap());
+    let ran = env.looptape(&["replay", &id, "--report", json, "--junit", junit, "--", "/no/such/agent"]);
+    assert_eq!(ran.code, Some(127), "{ran:?}");
+    let report: Value = serde_json::from_str(&read(&files[0])).unwrap();
+    assert_eq!((&report["exit_code"], &report["child_exit_code"]), (&127.into(), &Value::Null));
+    assert!(report["not_started"].as_str().unwrap().contains("/no/such/agent"), "{report}");
+    let junit = read(&files[1]);
+    assert!(junit.contains(r#"failures="0" errors="1""#) && junit.contains("/no/such/agent"), "{junit}");
 }
 
 /// The child of `record` and `replay`; otherwise it has nothing to do.

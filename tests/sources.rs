@@ -127,6 +127,7 @@ async fn mistakes_are_named_before_anything_runs() {
         (vec!["--source", "mock", "--max-usd", "1"], "are about live calls"),
         (vec!["--source", "mock", "--on-miss", "live"], "a replay asks one of them"),
         (with(&["--from", "9"]), "there is no step 9: the recording has steps 1 to 2"),
+        (vec!["--source", "live", "--max-usd", "-1"], "an amount is a number of US dollars"),
         (with(&["--model", "gpt-4o-minni"]), "Nearest: gpt-4o-mini"),
     ];
     for (options, said) in cases {
@@ -134,16 +135,16 @@ async fn mistakes_are_named_before_anything_runs() {
         assert_eq!(ran.code, Some(2), "{options:?}: {ran:?}");
         assert!(ran.stderr.contains(said) && ran.stdout.is_empty(), "{options:?}: {ran:?}");
     }
-    let mut keyless = env.command(
-        &[&["replay", "last"], &live[..], &elsewhere, &["--", "python3", "agent.py", "one"]].concat(),
-    );
-    let ran = run({
+    // The recorded calls carried a key, so one is needed on this machine too.
+    for upstream in [&elsewhere[..], &[]] {
+        let mut keyless = env.command(
+            &[&["replay", "last"], &live[..], upstream, &["--", "python3", "agent.py", "one"]].concat(),
+        );
         keyless.env_remove("OPENAI_API_KEY");
-        keyless
-    })
-    .await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
-    assert!(ran.stderr.contains("a live call to openai needs a key: set OPENAI_API_KEY"), "{ran:?}");
+        let ran = run(keyless).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.stderr.contains("a live call to openai needs a key: set OPENAI_API_KEY"), "{ran:?}");
+    }
     assert_eq!(upstream.requests().len(), 2);
     assert_eq!(env.looptape(&["show", "last-replay"]).code, Some(1), "nothing was stored");
 }

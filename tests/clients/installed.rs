@@ -12,7 +12,7 @@ const ENV: &str = "LOOPTAPE_CLIENTS";
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Client {
     pub(super) name: String,
-    pub(super) wire: Option<String>,
+    pub(super) wire: String,
     command: Vec<String>,
     needs: Vec<String>,
     pub(super) calls: u64,

@@ -2,7 +2,7 @@
 //! stops, what it keeps, and who may use it.
 
 mod access;
-mod agent;
+pub(crate) mod agent;
 pub(crate) mod process;
 mod retention;
 mod stopping;

@@ -2,13 +2,17 @@
 
 use crate::commands::AlertsConfig;
 use crate::place::nearest_project;
+use crate::test_entry::{self, Test, TestEntry};
 use anyhow::Context;
 use looptape_core::budget::Limits;
 use looptape_core::cost::{PriceBook, PriceEntry, Usd};
+use looptape_core::gates::{ConditionError, Gate, MaxRegression};
 use looptape_core::redact::{Patterns, RedactConfig};
 use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind, SideCallEntry, SideCalls};
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -27,6 +31,12 @@ pub(crate) struct Config {
     pub(crate) side_call: Vec<SideCallEntry>,
     /// `[alerts]`: what a gateway tells when it happens.
     pub(crate) alerts: AlertsConfig,
+    /// `[gates]`: metric to threshold, or thresholds.
+    pub(crate) gates: ConfiguredGates,
+    /// `[max_regression]`: metric to how much worse than a baseline it may be.
+    pub(crate) max_regression: ConfiguredRegressions,
+    /// `[[test]]`: what `looptape test` runs.
+    pub(crate) test: Vec<TestEntry>,
     /// `[budgets]`: what calls to providers may cost.
     pub(crate) budgets: BudgetsConfig,
     /// `[[prices]]`: prices of one's own, in place of the listed ones.
@@ -79,6 +89,71 @@ pub(crate) struct RetentionConfig {
     pub(crate) max_size: Option<String>,
 }
 
+/// Gates, checked as they are read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConfiguredGates(pub(crate) Vec<Gate>);
+
+/// The same for regressions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConfiguredRegressions(pub(crate) Vec<MaxRegression>);
+
+impl<'de> Deserialize<'de> for ConfiguredGates {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ByMetric(Gate::of_metric)).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ConfiguredRegressions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ByMetric(MaxRegression::of_metric)).map(Self)
+    }
+}
+
+/// A table of conditions by their metrics; what reads one of them.
+struct ByMetric<T>(fn(&str, &str) -> Result<T, ConditionError>);
+
+/// The conditions of one metric. They are read where they stand, so that a mistake has the line that it is on.
+struct OfMetric<'a, T> {
+    metric: &'a str,
+    read: fn(&str, &str) -> Result<T, ConditionError>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl<'de, T> Visitor<'de> for ByMetric<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of metrics")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<Vec<T>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(metric) = table.next_key::<String>()? {
+            all.append(&mut table.next_value_seed(OfMetric { metric: &metric, read: self.0 })?);
+        }
+        Ok(all)
+    }
+}
+
+impl<'de, T> DeserializeSeed<'de> for OfMetric<'_, T> {
+    type Value = Vec<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+        let texts = match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(text) => vec![text],
+            OneOrMany::Many(texts) => texts,
+        };
+        let read = |text: &String| (self.read)(self.metric, text).map_err(serde::de::Error::custom);
+        texts.iter().map(read).collect()
+    }
+}
+
 impl Config {
     /// Reads the nearest project's file; an empty configuration if there is none.
     pub(crate) fn load() -> anyhow::Result<Self> {
@@ -108,6 +183,14 @@ impl Config {
     /// The optional calls of `[[side_call]]` and those that are known, checked.
     pub(crate) fn side_calls(&self) -> anyhow::Result<SideCalls> {
         SideCalls::with(&self.side_call).with_context(|| self.is_not_valid())
+    }
+
+    /// The tests of `[[test]]`, checked.
+    pub(crate) fn tests(&self) -> anyhow::Result<Vec<Test>> {
+        let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
+        test_entry::check(self, folder)
+            .map_err(|why| anyhow::anyhow!(why))
+            .with_context(|| self.is_not_valid())
     }
 
     /// The listed prices with those of `[[prices]]`, checked.
@@ -178,6 +261,19 @@ fn split_number(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gates_are_checked_where_they_stand() {
+        let text = "[gates]\ncost_usd = \"max<0.10\"\nretry_rate = [\"value<=0.05\", \"rate<0.5\"]\n\
+                    [max_regression]\nscore = \"2%\"\n";
+        let config: Config = toml::from_str(text).unwrap();
+        let gates: Vec<String> = config.gates.0.iter().map(ToString::to_string).collect();
+        assert_eq!(gates, ["cost_usd: max<0.1", "retry_rate: value<=0.05", "retry_rate: rate<0.5"]);
+        assert_eq!(config.max_regression.0.len(), 1);
+        let wrong = "[gates]\nerrors = \"count==0\"\nloop_duration = \"max<1\"\n";
+        let error = toml::from_str::<Config>(wrong).unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("nearest: loop_duration_ms"), "{error}");
+    }
 
     #[test]
     fn durations_and_sizes() {

@@ -19,7 +19,12 @@ const STATUS_TIME: Duration = Duration::from_secs(2);
 
 /// The surroundings of this process, all but the status of its repository.
 pub(crate) fn capture() -> Environment {
-    let folder = std::env::current_dir().ok();
+    let temporary_folder = std::env::var("TMPDIR").ok().filter(|value| !value.is_empty());
+    of_program(std::env::current_dir().ok(), temporary_folder)
+}
+
+/// The surroundings of a program that works in `folder` and has this folder for temporary files.
+pub(crate) fn of_program(folder: Option<PathBuf>, temporary_folder: Option<String>) -> Environment {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let today = jiff::Zoned::now().date();
     let text = |path: &Path| path.to_str().map(str::to_owned);
@@ -27,7 +32,7 @@ pub(crate) fn capture() -> Environment {
         local_date: LocalDate::new(today.year(), today.month(), today.day()),
         working_folder: folder.as_deref().and_then(text),
         home: std::env::home_dir().as_deref().and_then(text),
-        temporary_folder: variable("TMPDIR"),
+        temporary_folder,
         user: variable("USER").or_else(|| variable("LOGNAME")).or_else(name_of_user),
         host: system_name("hostname", "-n"),
         kernel: system_name("osrelease", "-r"),

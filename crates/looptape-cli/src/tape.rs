@@ -23,6 +23,7 @@ use looptape_proxy::tape_server::TapeServer;
 use looptape_store::{CallBytes, CallOutline, OutlineEnd, Reader, RecordedTrace, TraceBytes, TraceStatus};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -43,21 +44,53 @@ pub(crate) fn server(
     options: Options,
     config: &Config,
 ) -> anyhow::Result<Ready> {
-    server_at(reader, trace, options, config, Clock::Real)
+    server_at(reader, trace, options, config, &Whereabouts::default())
 }
 
-/// The same for an agent with this clock.
+/// When and where an agent is run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Whereabouts {
+    pub(crate) clock: Clock,
+    pub(crate) place: Place,
+}
+
+/// Where an agent is run.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Place {
+    /// Where this process is.
+    #[default]
+    Here,
+    There {
+        folder: PathBuf,
+        temporary_folder: PathBuf,
+    },
+}
+
+impl Place {
+    /// What agents may write of it into prompts.
+    pub(crate) fn environment(&self) -> Environment {
+        match self {
+            Self::Here => run_environment::capture(),
+            Self::There { folder, temporary_folder } => {
+                let temporary_folder = temporary_folder.to_str().map(str::to_owned);
+                run_environment::of_program(Some(folder.clone()), temporary_folder)
+            }
+        }
+    }
+}
+
+/// The same for an agent that is run there and then.
 pub(crate) fn server_at(
     reader: &Reader,
     trace: &RecordedTrace,
     options: Options,
     config: &Config,
-    clock: Clock,
+    whereabouts: &Whereabouts,
 ) -> anyhow::Result<Ready> {
     let bytes = Arc::new(TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key));
     let outlines = reader.outlines(trace.row.key)?;
     let recorded = recorded_run(reader, trace)?;
-    let live = live_run(&recorded, clock);
+    let live = live_run(&recorded, whereabouts);
     let masking = Masking::between(&recorded, &live)
         .without(config.masks.disable.iter().copied())
         .with(config.configured_masks()?);
@@ -66,6 +99,9 @@ pub(crate) fn server_at(
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
         CannotReplay::HasHoles(holes) => {
             anyhow::anyhow!("{holes}. Record the run again, or replay what there is with --allow-incomplete")
+        }
+        nothing @ CannotReplay::HoldsNothing => {
+            anyhow::anyhow!("{nothing}. `looptape doctor` shows what leads an agent's calls to the recorder")
         }
         CannotReplay::NoSuchStep(step) => UsageError(format!("--from: {step}")).into(),
     })?;
@@ -90,14 +126,15 @@ fn recorded_run(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Run> {
     Ok(Run { environment: reader.environment(trace.row.key)?, started_unix_us: trace.row.happened_unix_us() })
 }
 
-/// A run here and now, to be masked against `recorded`.
-fn live_run(recorded: &Run, clock: Clock) -> Run {
+/// A run there and then, to be masked against `recorded`.
+fn live_run(recorded: &Run, Whereabouts { clock, place }: &Whereabouts) -> Run {
+    let clock = *clock;
     let started_unix_us = match clock {
         Clock::Real => Some(now_unix_us()),
         Clock::Recorded => recorded.started_unix_us,
     };
     let environment = recorded.environment.as_ref().map(|then| {
-        let now = run_environment::capture();
+        let now = place.environment();
         let status_matters = then.git.as_ref().is_some_and(|git| git.status.is_some());
         let status = if status_matters { PendingStatus::of(&now) } else { None };
         let whole = status.and_then(|status| status.added_to(&now, STATUS_WAIT));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// A recorded exchange, complete with its bytes. Times are µs on the trace's monotonic clock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
     /// Order in which the calls of the trace started, from 0.
     pub seq: u32,
@@ -25,7 +25,7 @@ pub struct Exchange {
 }
 
 /// What came back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// No end was recorded: the call is still running, or the recorder was killed.
     InFlight,
@@ -36,7 +36,7 @@ pub enum Outcome {
 }
 
 /// A response, whole or cut short.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub status: u16,
     pub headers: RedactedHeaders,

@@ -1,8 +1,12 @@
 //! looptape's own requests, under `/_looptape/v1/`: what agents and hooks tell the gateway.
 //!
-//! Today one: `POST /_looptape/v1/traces/<id>/end`, with `{"outcome": "success"}` or without a body, ends a
-//! trace at once instead of after the idle time. Nothing here reaches an upstream or is recorded as a call.
+//! - `POST /_looptape/v1/traces/<id>/end`, with `{"outcome": "success"}` or without a body, ends a trace at once
+//!   instead of after the idle time.
+//! - `GET /_looptape/v1/traces/<trace>/cassette` hands a trace out as a cassette in one file ([`hand_out`]).
+//!
+//! Nothing here reaches an upstream or is recorded as a call.
 
+use crate::hand_out;
 use crate::reply::{self, Body};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -11,6 +15,7 @@ use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_store::{EndOfTrace, Moment, Recorder};
 use serde_json::json;
+use std::path::Path;
 use tokio::sync::oneshot;
 
 /// The header by which a call says how its trace turned out.
@@ -29,18 +34,31 @@ pub(crate) fn stated_outcome(headers: &HeaderMap) -> Option<LoopOutcome> {
     LoopOutcome::parse(headers.get(OUTCOME_HEADER)?.to_str().ok()?.trim())
 }
 
-/// Answers one of looptape's own requests.
+/// Answers one of looptape's own requests. Traces are handed out from `database`, if there is one to read.
 pub(crate) async fn answer(
     recorder: &Recorder,
+    database: Option<&Path>,
     own_path: &str,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let ends = own_path.strip_prefix("v1/traces/").and_then(|rest| rest.strip_suffix("/end"));
-    match ends {
-        Some(id) if request.method() == Method::POST => end_trace(recorder, id, request).await,
-        Some(_) => reply::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use POST"),
-        None => {
-            let message = "looptape knows POST /_looptape/v1/traces/<id>/end";
+    let path = own_path.split('?').next().unwrap_or_default();
+    let of_trace = path.strip_prefix("v1/traces/").and_then(|rest| rest.rsplit_once('/'));
+    let wrong_method =
+        |use_this| reply::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", use_this);
+    match (of_trace, database) {
+        (Some((id, "end")), _) if request.method() == Method::POST => end_trace(recorder, id, request).await,
+        (Some((_, "end")), _) => wrong_method("use POST"),
+        (Some((trace, "cassette")), Some(database)) if request.method() == Method::GET => {
+            hand_out::cassette(recorder, database, trace).await
+        }
+        (Some((_, "cassette")), Some(_)) => wrong_method("use GET"),
+        _ => {
+            let message = match database {
+                None => "looptape knows POST /_looptape/v1/traces/<id>/end",
+                Some(_) => {
+                    "looptape knows POST /_looptape/v1/traces/<id>/end and GET /_looptape/v1/traces/<trace>/cassette"
+                }
+            };
             reply::error(StatusCode::NOT_FOUND, "unknown_path", message)
         }
     }

@@ -24,6 +24,7 @@ pub mod upstream_keys;
 mod admission;
 mod control;
 mod flush;
+mod hand_out;
 mod hold;
 mod labels;
 mod observed;

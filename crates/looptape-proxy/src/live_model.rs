@@ -81,13 +81,14 @@ impl LiveModel {
     }
 
     /// Whether these providers can be asked, as far as that is known before. An upstream on this machine may do
-    /// without a key.
-    pub fn is_ready_for(&self, providers: &[Provider]) -> Result<(), NotReady> {
+    /// without a key, unless the recorded calls had one: `keyed` are the providers to which they carried it.
+    pub fn is_ready_for(&self, providers: &[Provider], keyed: &[Provider]) -> Result<(), NotReady> {
         for provider in providers {
             let Some(upstream) = self.upstreams.get(provider) else {
                 return Err(NotReady::NoUpstream { provider: provider.clone() });
             };
-            if !upstream.is_on_this_machine() && !self.keys.has(provider) {
+            let needs_key = !upstream.is_on_this_machine() || keyed.contains(provider);
+            if needs_key && !self.keys.has(provider) {
                 let variables = variable_names(provider);
                 return Err(NotReady::NoKey { provider: provider.clone(), variables });
             }

@@ -31,6 +31,7 @@ use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
 use looptape_store::{BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, TraceHint};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -73,6 +74,8 @@ pub struct RecordingProxy {
     client: UpstreamClient,
     recorder: Recorder,
     tally: Arc<Tally>,
+    /// From where recorded traces are handed out, if they are.
+    database: Option<PathBuf>,
 }
 
 /// What has happened so far, for summaries and health checks.
@@ -105,7 +108,13 @@ impl Tally {
 impl RecordingProxy {
     pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, SetupError> {
         let providers = options.upstreams.stated_providers();
-        Ok(Self { options, providers, client: UpstreamClient::new()?, recorder, tally: Arc::default() })
+        let client = UpstreamClient::new()?;
+        Ok(Self { options, providers, client, recorder, tally: Arc::default(), database: None })
+    }
+
+    /// The same, handing out recorded traces from this database to whoever may talk to it.
+    pub fn handing_out(self, database: PathBuf) -> Self {
+        Self { database: Some(database), ..self }
     }
 
     pub fn tally(&self) -> Arc<Tally> {
@@ -161,7 +170,7 @@ impl Handler for RecordingProxy {
             return Ok(telemetry.scrape(&self.recorder, self.tally.in_flight.load(Ordering::Relaxed)));
         }
         if let Some(own_path) = control::own_path(&address.path) {
-            return Ok(control::answer(&self.recorder, own_path, request).await);
+            return Ok(control::answer(&self.recorder, self.database.as_deref(), own_path, request).await);
         }
         if reply::wants_websocket(request.headers()) {
             self.tally

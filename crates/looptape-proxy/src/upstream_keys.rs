@@ -5,6 +5,7 @@
 //! only, and none is ever printed.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use std::collections::BTreeMap;
 
@@ -127,6 +128,11 @@ fn variables(provider: &Provider) -> Vec<(String, Manner)> {
 /// Their names, for people.
 pub fn variable_names(provider: &Provider) -> Vec<String> {
     variables(provider).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Whether a recorded call carried a key, which is redacted now.
+pub fn carried_key(headers: &RedactedHeaders, path: &str) -> bool {
+    KEY_HEADERS.iter().any(|name| headers.get(name.as_str()).is_some()) || has_key_in_query(path)
 }
 
 fn has_key_in_query(path: &str) -> bool {

@@ -24,6 +24,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0007_price_books.sql")),
     M::up(include_str!("../../../migrations/0008_agent_versions.sql")),
     M::up(include_str!("../../../migrations/0009_spending.sql")),
+    M::up(include_str!("../../../migrations/0010_parent_elsewhere.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.

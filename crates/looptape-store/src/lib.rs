@@ -7,6 +7,7 @@
 //! Several processes may record into one database at once: transactions are short and every connection
 //! waits for its turn. Rows are only added while recording; only pruning deletes.
 
+pub mod cassettes;
 mod codec;
 mod content;
 mod database;
@@ -32,7 +33,7 @@ pub use reader::{
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
     RecorderHealth, RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd,
-    Source, Spender, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest, WatchedTrace,
+    RestoreError, Source, Spender, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest, WatchedTrace,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

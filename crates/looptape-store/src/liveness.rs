@@ -16,6 +16,11 @@ impl Process {
         Self { pid, start: start_of(pid).unwrap_or(0), boot_id: boot_id() }
     }
 
+    /// One of another machine, or of another time: it does not run.
+    pub(crate) fn elsewhere() -> Self {
+        Self { pid: 0, start: 0, boot_id: "elsewhere".to_owned() }
+    }
+
     /// Writes the recorder's row.
     pub(crate) fn register(&self, connection: &Connection, started_unix_us: i64) -> rusqlite::Result<i64> {
         connection

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
+mod cassettes;
+
 struct Lab {
     _folder: TempDir,
     database: PathBuf,
@@ -427,6 +429,7 @@ fn a_database_of_version_1_is_upgraded() {
     let rows = reader.traces(&TraceFilter::default()).unwrap();
     let got: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.timing, row.happened_unix_us())).collect();
     assert_eq!(got, [("imported", Timing::OrderOnly, None), ("recorded", Timing::Measured, Some(10))]);
+    assert!(rows.iter().all(|row| row.parent.is_none()));
 }
 
 /// A version 2 database keeps its content, and ids that were given out before are not given out again.

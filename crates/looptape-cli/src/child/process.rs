@@ -1,15 +1,18 @@
 //! Running the child: its terminal, its signals, its exit code.
 //!
-//! The child shares our terminal and process group, so what is typed there (Ctrl-C included) reaches it
-//! directly. Signals sent to this process alone are passed on.
+//! A child that is watched shares our terminal and process group, so what is typed there (Ctrl-C included)
+//! reaches it directly; signals sent to this process alone are passed on. One whose output is captured has a
+//! group of its own and no input: many of them run side by side, and every signal is passed on to the group.
 
 use crate::exit::{Exit, UsageError};
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 
@@ -29,6 +32,7 @@ pub(crate) enum Interruption {
     Quit,
     Terminated,
     HangUp,
+    OutOfTime,
 }
 
 impl Interruption {
@@ -39,6 +43,7 @@ impl Interruption {
             Self::Quit => "stopped by Ctrl-\\ (SIGQUIT)",
             Self::Terminated => "stopped by SIGTERM",
             Self::HangUp => "stopped because its terminal went away (SIGHUP)",
+            Self::OutOfTime => "stopped because its time was over",
         }
     }
 }
@@ -71,36 +76,92 @@ pub(crate) struct NotStarted {
     pub(crate) message: String,
 }
 
-/// Where the child's standard output goes. Its standard error is always this process's own.
+/// Where the child's output goes.
 #[derive(Debug)]
 pub(crate) enum ChildOutput {
     /// To this process's own.
     Inherited,
-    /// Into a file.
+    /// Its standard output into a file, its standard error to this process's own.
     To(File),
+    /// Both into a file.
+    Captured(File),
 }
 
-/// Starts `command` with `variables` added to this process's environment.
+/// A program to run.
+#[derive(Debug)]
+pub(crate) struct Program<'a> {
+    pub(crate) command: &'a [OsString],
+    pub(crate) output: ChildOutput,
+    /// The folder that it works in, if it is not this process's own.
+    pub(crate) folder: Option<&'a Path>,
+    /// How long it may take.
+    pub(crate) limit: Option<Duration>,
+}
+
+impl<'a> Program<'a> {
+    /// One that runs here, as long as it likes.
+    pub(crate) fn new(command: &'a [OsString], output: ChildOutput) -> Self {
+        Self { command, output, folder: None, limit: None }
+    }
+}
+
+/// A child that was started.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    group: Group,
+    limit: Option<Duration>,
+}
+
+/// The process group of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Shared,
+    Own,
+}
+
+/// Starts a program with `variables` added to this process's environment.
 pub(crate) fn start(
-    command: &[OsString],
+    program: Program<'_>,
     variables: &[(String, String)],
-    output: ChildOutput,
-) -> anyhow::Result<Result<Child, NotStarted>> {
+) -> anyhow::Result<Result<Running, NotStarted>> {
+    let Program { command, output, folder, limit } = program;
     let Some((program, arguments)) = command.split_first() else {
         return Err(UsageError("there is no command after `--`".into()).into());
     };
     let mut command = Command::new(program);
     command.args(arguments).envs(variables.iter().map(|(n, v)| (n, v)));
-    if let ChildOutput::To(file) = output {
-        command.stdout(file);
+    if let Some(folder) = folder {
+        command.current_dir(folder);
     }
-    let name = program.to_string_lossy();
-    Ok(command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => NotStarted {
+    let group = match output {
+        ChildOutput::Inherited => Group::Shared,
+        ChildOutput::To(file) => {
+            command.stdout(file);
+            Group::Shared
+        }
+        ChildOutput::Captured(file) => {
+            let both = file.try_clone().context("the file for the program's output")?;
+            command.stdin(Stdio::null()).stdout(both).stderr(file).process_group(0).kill_on_drop(true);
+            Group::Own
+        }
+    };
+    let started = command.spawn().map(|child| Running { child, group, limit });
+    Ok(started.map_err(|error| not_started(&program.to_string_lossy(), folder, &error)))
+}
+
+fn not_started(name: &str, folder: Option<&Path>, error: &std::io::Error) -> NotStarted {
+    let missing_folder = folder.filter(|folder| !folder.is_dir());
+    match (error.kind(), missing_folder) {
+        (_, Some(folder)) => NotStarted {
+            exit: Exit::NotStarted(126),
+            message: format!("`{name}` cannot be started: there is no folder {}", folder.display()),
+        },
+        (std::io::ErrorKind::NotFound, None) => NotStarted {
             exit: Exit::NotStarted(127),
             message: format!("`{name}` was not found: check the spelling, or write its path"),
         },
-        std::io::ErrorKind::PermissionDenied => NotStarted {
+        (std::io::ErrorKind::PermissionDenied, None) => NotStarted {
             exit: Exit::NotStarted(126),
             message: format!(
                 "`{name}` cannot be executed: is it a program? (`chmod +x`, or put its interpreter in front)"
@@ -110,7 +171,7 @@ pub(crate) fn start(
             exit: Exit::NotStarted(126),
             message: format!("`{name}` cannot be started: {error}"),
         },
-    }))
+    }
 }
 
 /// The signals that are passed on. To be heard before the child starts, or one that comes early would end
@@ -150,34 +211,79 @@ impl Signals {
     }
 }
 
+/// How long a child may take to end after it was told to, when its time is over.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// Waits for the child, passing signals on.
 pub(crate) async fn wait(
-    child: &mut Child,
+    mut running: Running,
     mut signals: Signals,
     second: SecondCtrlC,
 ) -> anyhow::Result<Ended> {
-    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let mut interrupted = None;
+    let out_of_time = sleep(running.limit);
+    tokio::pin!(out_of_time);
     loop {
         let received = tokio::select! {
-            status = child.wait() => {
+            status = running.child.wait() => {
                 let code = code(status.context("the child cannot be waited for")?);
                 return Ok(Ended { code, interrupted });
+            }
+            () = &mut out_of_time => {
+                let status = running.end_in_time().await?;
+                return Ok(Ended { code: code(status), interrupted: Some(Interruption::OutOfTime) });
             }
             received = signals.next() => received,
         };
         if received == Signal::INT && interrupted == Some(Interruption::CtrlC) && second == SecondCtrlC::Kills
         {
-            // It may have ended this very moment.
-            let _ = child.start_kill();
+            running.kill();
             return Ok(Ended { code: CODE_OF_CTRL_C, interrupted });
         }
         interrupted = interrupted.or(interruption(received));
         let typed = matches!(received, Signal::INT | Signal::QUIT) && in_foreground();
-        if let (false, Some(pid)) = (typed, pid) {
-            // It may have ended this very moment.
-            let _ = kill_process(pid, received);
+        if !typed || running.group == Group::Own {
+            running.signal(received);
         }
+    }
+}
+
+async fn sleep(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Running {
+    fn pid(&self) -> Option<Pid> {
+        self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
+    }
+
+    /// Sends a signal to it. It may have ended this very moment.
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid() {
+            let _ = match self.group {
+                Group::Shared => kill_process(pid, signal),
+                Group::Own => kill_process_group(pid, signal),
+            };
+        }
+    }
+
+    fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        // It may have ended this very moment.
+        let _ = self.child.start_kill();
+    }
+
+    /// Tells it to end, and ends it if it does not.
+    async fn end_in_time(&mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::TERM);
+        if let Ok(status) = tokio::time::timeout(GRACE, self.child.wait()).await {
+            return status.context("the child cannot be waited for");
+        }
+        self.kill();
+        self.child.wait().await.context("the child cannot be waited for")
     }
 }
 

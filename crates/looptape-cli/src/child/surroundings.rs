@@ -11,7 +11,7 @@ use anyhow::Context;
 use looptape_core::replay::Summary;
 use looptape_proxy::egress::EgressBlock;
 use looptape_proxy::server::{Server, bind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct SurroundingsArgs {
     /// Point HTTP_PROXY and its like at a port that refuses and reports: what asks for any host but this
     /// machine fails, and the replay has diverged
     #[arg(long, requires = "command")]
-    block_egress: bool,
+    pub(crate) block_egress: bool,
     /// What time it is for the agent: `recorded` sets its wall clock to when the recorded run started, so that
     /// dates in prompts come out as they were
     #[arg(long, value_enum, default_value = "real", requires = "command")]
@@ -31,7 +31,7 @@ pub(crate) struct SurroundingsArgs {
 }
 
 /// The agent's wall clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Clock {
     /// As it is

@@ -13,13 +13,13 @@ use looptape_store::Recorder;
 pub(crate) struct BudgetArgs {
     /// The most that the calls of this run may cost, in US dollars: a call that could cost more than what is left is
     /// not sent [default: run of [budgets] in looptape.toml]
-    #[arg(long, value_name = "USD", value_parser = parse_usd)]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = parse_usd)]
     max_usd: Option<Usd>,
     /// The same for each trace [default: trace of [budgets]]
-    #[arg(long, value_name = "USD", value_parser = parse_usd)]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = parse_usd)]
     max_usd_per_trace: Option<Usd>,
     /// The same for each day (UTC), with what earlier runs on this database spent [default: day of [budgets]]
-    #[arg(long, value_name = "USD", value_parser = parse_usd)]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = parse_usd)]
     max_usd_per_day: Option<Usd>,
     /// Send calls of which no price is known; they are not counted
     #[arg(long)]
@@ -32,6 +32,11 @@ pub(crate) fn parse_usd(text: &str) -> Result<Usd, String> {
 }
 
 impl BudgetArgs {
+    /// What the calls of a run may cost, and nothing else.
+    pub(crate) fn of_run(max_usd: Option<Usd>) -> Self {
+        Self { max_usd, ..Self::default() }
+    }
+
     /// Flags, else the file.
     pub(crate) fn limits(&self, config: &Config) -> anyhow::Result<Limits> {
         let file = config.budgets.limits().map_err(|error| config.not_valid(error))?;

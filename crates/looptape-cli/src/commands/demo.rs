@@ -4,15 +4,17 @@
 //! showing are what the other verbs do. The agent is this program itself as a child process, with nothing
 //! but its environment to tell it where its provider is.
 
+use super::agent_replay::{self, Replayed};
 use super::record::{self, Plan};
-use super::replay::{self, Replayed};
 use super::resend;
-use crate::child::process::{ChildOutput, Ended, NotStarted};
+use crate::child::environment::Variables;
+use crate::child::process::{ChildOutput, Ended, NotStarted, Program};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
 use crate::render::demo::Next;
 use crate::render::style::{Color, Style, stdout_width};
+use crate::run_environment;
 use crate::session::{Global, new_trace_id, print, runtime};
 use crate::tape::{self, Ready};
 use crate::trace_view::{self, Messages};
@@ -117,8 +119,9 @@ fn record_agent(
         budget: None,
         upstreams,
         durability: Durability::Relaxed,
-        command: command.to_vec(),
-        output: ChildOutput::To(output.try_clone()?),
+        program: Program::new(command, ChildOutput::To(output.try_clone()?)),
+        told: Variables::new(),
+        surroundings: run_environment::capture(),
     };
     let recorded = record::record(global, config, plan)?;
     serving.block_on(provider.stop());
@@ -133,7 +136,8 @@ fn record_agent(
 fn replay_agent(id: &TraceId, ready: Ready, command: &[OsString]) -> anyhow::Result<(String, Summary)> {
     let mut output = tempfile::tempfile().context("no temporary file can be made")?;
     let Ready { server, told, .. } = ready;
-    match replay::replay(id, server, told, command, ChildOutput::To(output.try_clone()?))? {
+    let program = Program::new(command, ChildOutput::To(output.try_clone()?));
+    match agent_replay::replay(id, server, told, program)? {
         Ok(Replayed { summary, .. }) => Ok((read_back(&mut output)?, summary)),
         Err(not_started) => bail!("{}", not_started.message),
     }

@@ -4,8 +4,9 @@ mod reading;
 
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
+use crate::named_traces::{Home, NamedTraces};
 use crate::render;
-use crate::session::{Global, find, print, print_json, style};
+use crate::session::{Global, print, print_json, style};
 use anyhow::{Context, bail};
 use looptape_core::diff::{self, Field, Options, RequestReader, TraceDiff};
 use looptape_core::replay::{MaskKind, Masking, Run};
@@ -29,6 +30,7 @@ Examples:
   looptape diff last~1 last
   looptape diff 4bf92f35 9d2c41aa --steps 3..5 --full
   looptape diff last~1 last --only answer,tool_calls --exit-code
+  looptape diff tests/cassettes/refund last
   looptape diff last~1 last --json | jq '.steps[] | select(.change != \"same\")'
 
 Fields for --only: format, provider, model, system, tools, parameters, messages, reasoning, answer,
@@ -37,7 +39,7 @@ steps request, response.
 
 Exit codes: 0 compared; with --exit-code 1 if the traces differ; 1 if they cannot be read.")]
 pub(crate) struct Args {
-    /// A: an id, a prefix of one, `last`, `last~2`
+    /// A: an id, a prefix of one, `last`, `last~2`, or a cassette's path
     #[arg(value_name = "A")]
     a: String,
     /// B, named in the same way [default: A is compared with the trace that it was made from]
@@ -71,9 +73,11 @@ struct Steps {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let reader = global.reader()?;
-    let (a, b) = traces(&reader, args)?;
-    let found = compared(&reader, a, b, args)?;
+    let config = Config::load()?;
+    let named: Vec<String> = [Some(&args.a), args.b.as_ref()].into_iter().flatten().cloned().collect();
+    let named = NamedTraces::open(global, &config, &named, Home::Nowhere)?;
+    let (a, b) = traces(&named)?;
+    let found = compared(&named.reader, &config, (a, b), args)?;
     match args.json {
         true => print_json(&found)?,
         false => print(&render::diff::text(&found, extent(args), style()))?,
@@ -85,8 +89,12 @@ fn extent(args: &Args) -> Extent {
     if args.full { Extent::Whole } else { Extent::Cut }
 }
 
-fn compared(reader: &Reader, a: TraceRow, b: TraceRow, args: &Args) -> anyhow::Result<TraceDiff> {
-    let config = Config::load()?;
+fn compared(
+    reader: &Reader,
+    config: &Config,
+    (a, b): (TraceRow, TraceRow),
+    args: &Args,
+) -> anyhow::Result<TraceDiff> {
     let masking = Masking::between(&run_of(reader, &a)?, &run_of(reader, &b)?)
         .without(config.masks.disable.iter().chain(&args.no_mask).copied());
     let mut requests = RequestReader::default();
@@ -111,15 +119,15 @@ fn run_of(reader: &Reader, row: &TraceRow) -> anyhow::Result<Run> {
 }
 
 /// Both traces, the earlier one first if only one was named.
-fn traces(reader: &Reader, args: &Args) -> anyhow::Result<(TraceRow, TraceRow)> {
-    let a = find(reader, &args.a)?;
-    if let Some(b) = &args.b {
-        return Ok((a, find(reader, b)?));
+fn traces(named: &NamedTraces) -> anyhow::Result<(TraceRow, TraceRow)> {
+    let a = named.row(0)?;
+    if named.names.len() > 1 {
+        return Ok((a, named.row(1)?));
     }
     let Some((parent, _)) = &a.parent else {
         bail!("trace {} was not made from another one: name the trace to compare it with", a.label());
     };
-    let recording = reader.find(&Selector::parse(parent)).context("the trace that it was made from")?;
+    let recording = named.reader.find(&Selector::parse(parent)).context("the trace that it was made from")?;
     Ok((recording, a))
 }
 

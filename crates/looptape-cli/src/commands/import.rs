@@ -1,6 +1,6 @@
-//! `looptape import`: other tools' recordings become traces.
+//! `looptape import`: cassettes and other tools' recordings become traces.
 //!
-//! One file becomes one trace. Its id follows from the file's bytes, so that importing a file again finds
+//! A cassette is the trace that it was made from, with its id. Of other recordings one file becomes one trace; its id follows from the file's bytes, so that importing a file again finds
 //! the trace that is there instead of making a second one. A file that is refused changes nothing, and
 //! holds up no other.
 
@@ -16,23 +16,23 @@ use crate::session::{Global, print, print_json};
 use files::Source;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use library::Library;
-use looptape_core::TraceId;
 use looptape_core::import::{self, Refused};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Import other tools' recordings as traces
+/// Import cassettes, and other tools' recordings as traces
 ///
-/// Each file becomes a trace, with the file's name: its calls in file order, secrets replaced as in any
-/// recording. Folders are searched for *.yaml, *.yml, *.json, *.har, *.httprr and *.traj files. Cassettes of
+/// A cassette that `export` wrote, a folder or one file, becomes the trace that it was, with its id and times.
+/// Each file of another tool becomes a trace, with the file's name: its calls in file order, secrets replaced as in any
+/// recording. Folders are searched for cassettes and for *.yaml, *.yml, *.json, *.har, *.httprr and *.traj files. Cassettes of
 /// vcrpy, go-vcr, VCR (Ruby, R) and betamax, HAR files (browsers, Polly.JS) and httprr traces can be imported;
-/// anything else is refused by name. A file that was imported before is recognised by its content, and not
-/// imported twice.
+/// anything else is refused by name. What was imported before is recognised, and not imported twice.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   looptape import tests/cassettes/test_agent.yaml
   looptape import tests/cassettes
+  looptape import traces/refund refund.looptape
   looptape import --json a.yaml b.yaml
 
 Exit code: 0 if every file was imported; 1 if any was refused, the rest is imported all the same.")]
@@ -53,10 +53,11 @@ pub(crate) struct FileImport {
     pub(crate) result: Result<ImportedTrace, String>,
 }
 
-/// A trace that holds a file's calls.
+/// A trace that holds a file's or a cassette's calls.
 #[derive(Debug)]
 pub(crate) struct ImportedTrace {
-    pub(crate) id: TraceId,
+    /// What names it.
+    pub(crate) label: String,
     pub(crate) llm_calls: u32,
     pub(crate) other_calls: u32,
     /// Whether the file held every body's bytes.
@@ -70,7 +71,7 @@ pub(crate) struct ImportedTrace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Novelty {
     New,
-    /// It was there from an earlier import of the same bytes.
+    /// It was there, for example from an earlier import.
     AlreadyImported,
 }
 
@@ -93,6 +94,19 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     outcome.report(global, args)
 }
 
+/// The trace of one recording, made if it is not there.
+pub(super) fn one(global: &Global, config: &Config, path: &Path) -> anyhow::Result<ImportedTrace> {
+    let mut library = Library::new(global, config);
+    let source = match looptape_store::cassettes::is_cassette(path) {
+        true => Source::Cassette(path.to_owned()),
+        false => Source::Named(path.to_owned()),
+    };
+    let imported = import_file(&mut library, source);
+    library.finish();
+    let imported = imported?.map(|import| import.result);
+    imported.unwrap_or_else(|| Err("it is no recording".to_owned())).map_err(|why| anyhow::anyhow!(why))
+}
+
 /// A bar on stderr, if that is a terminal and there is something to wait for.
 fn progress(global: &Global, files: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("importing {bar:24} {pos}/{len} {wide_msg}")
@@ -109,6 +123,7 @@ fn progress(global: &Global, files: usize) -> ProgressBar {
 fn import_file(library: &mut Library<'_>, source: Source) -> anyhow::Result<Option<FileImport>> {
     let result = match &source {
         Source::Refused { reason, .. } => Err(reason.clone()),
+        Source::Cassette(path) => library.restore(path)?,
         Source::Named(path) | Source::InFolder(path) => match files::read(path) {
             Err(reason) => Err(reason),
             Ok(bytes) => {
@@ -175,7 +190,7 @@ impl<'a> Row<'a> {
         let trace = import.result.as_ref().ok();
         Self {
             file: import.path.to_string_lossy().into_owned(),
-            traces: trace.map(|t| t.id.as_str()).into_iter().collect(),
+            traces: trace.map(|t| t.label.as_str()).into_iter().collect(),
             llm_calls: trace.map_or(0, |t| t.llm_calls),
             other_calls: trace.map_or(0, |t| t.other_calls),
             byte_exact: trace.map(|t| t.byte_exact),

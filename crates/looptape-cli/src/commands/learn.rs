@@ -3,9 +3,10 @@
 use super::matching::MaskArgs;
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::named_traces::{Home, NamedTraces};
 use crate::place::nearest_project;
 use crate::render;
-use crate::session::{Global, find, print, print_json};
+use crate::session::{Global, print, print_json};
 use crate::tape;
 use anyhow::Context;
 use looptape_core::redact;
@@ -28,7 +29,7 @@ Examples:
 
 Exit codes: 0 the recordings match, with the masks shown; 3 they differ in more than volatile values.")]
 pub(crate) struct Args {
-    /// The first trace: an id, a prefix of one, `last`, `last~2`
+    /// The first trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path
     first: String,
     /// The second trace
     second: String,
@@ -61,14 +62,15 @@ pub(crate) struct Learned {
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = args.masks.settings(Config::load()?);
-    let reader = global.reader()?;
-    let first = reader.load(find(&reader, &args.first)?)?;
-    let second = reader.load(find(&reader, &args.second)?)?;
+    let named = [args.first.clone(), args.second.clone()];
+    let named = NamedTraces::open(global, &config, &named, Home::Nowhere)?;
+    let reader = &named.reader;
+    let (first, second) = (reader.load(named.row(0)?)?, reader.load(named.row(1)?)?);
     let configured = config.configured_masks()?;
     let settings = |masking: Masking| {
         masking.without(config.masks.disable.iter().copied()).with(configured.iter().cloned())
     };
-    let recordings = [tape::recording(&reader, &first)?, tape::recording(&reader, &second)?];
+    let recordings = [tape::recording(reader, &first)?, tape::recording(reader, &second)?];
     let [a, b] = &recordings;
     let mut learned = Learned {
         format: 1,

@@ -1,12 +1,16 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
+mod agent_replay;
 mod alerting;
 mod budget;
 mod child_run;
 mod demo;
 mod diff;
 mod doctor;
+mod export;
+mod gates;
 mod import;
+mod judge;
 mod labels;
 mod learn;
 mod library;
@@ -15,6 +19,7 @@ mod matching;
 mod models;
 mod prices;
 mod prune;
+mod pull;
 mod record;
 mod replay;
 mod report_files;
@@ -24,17 +29,21 @@ mod serve;
 mod show;
 mod sources;
 mod stats;
+mod test;
 mod verify;
 
 pub(crate) use alerting::AlertsConfig;
 pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
+pub(crate) use export::{Exported, FormatArg};
+pub(crate) use gates::Score;
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
+pub(crate) use pull::Pulled;
 pub(crate) use show::StepDetail;
-pub(crate) use sources::AskedModel;
+pub(crate) use sources::{AskedModel, SourceArgs};
 
 use crate::exit::Exit;
 use crate::session::Global;
@@ -50,7 +59,7 @@ Examples:
   looptape show last                           what it did, step by step
   looptape replay last -- python agent.py      run it again from the recording, offline
 
-A trace is named by its id, any unique prefix of it, `last`, or `last~2`.")]
+A trace is named by its id, any unique prefix of it, `last`, or `last~2`, or by the path of a cassette.")]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -67,8 +76,11 @@ enum Verb {
     Show(show::Args),
     Diff(diff::Args),
     Stats(stats::Args),
+    Test(test::Args),
     Prices(prices::Args),
     Import(import::Args),
+    Export(export::Args),
+    Pull(pull::Args),
     Learn(learn::Args),
     Verify(verify::Args),
     Prune(prune::Args),
@@ -88,8 +100,11 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Show(args) => show::run(global, &args),
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
+        Verb::Test(args) => test::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
+        Verb::Export(args) => export::run(global, &args),
+        Verb::Pull(args) => pull::run(global, &args),
         Verb::Learn(args) => learn::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),
         Verb::Prune(args) => prune::run(global, &args),

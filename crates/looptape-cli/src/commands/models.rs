@@ -1,5 +1,6 @@
 //! `looptape replay --models A,B,C`: one run for each model, one after the other, and a table of them.
 
+use super::judge::{Judged, judged};
 use crate::exit::Exit;
 use crate::render;
 use crate::session::{Global, print, print_json, style};
@@ -7,7 +8,6 @@ use looptape_core::TraceId;
 use looptape_core::replay::comparison::{ModelComparison, ModelEnd, ModelFigures, ModelRow, Verdict};
 use looptape_store::{Reader, Selector};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// Which models, and who judges.
 #[derive(Debug, clap::Args)]
@@ -18,8 +18,8 @@ pub(super) struct ModelsArgs {
     pub(super) models: Vec<String>,
     /// After each run, a shell command that judges it: exit 0 is a pass, its last line may be a score from 0
     /// to 1. It finds the run in LOOPTAPE_TRACE, the model in LOOPTAPE_MODEL
-    #[arg(long, value_name = "CMD", requires = "models")]
-    verify: Option<String>,
+    #[arg(long, value_name = "CMD")]
+    pub(super) verify: Option<String>,
 }
 
 /// How one model's run ended, and the trace that was recorded of it.
@@ -65,30 +65,14 @@ fn row(
         }
     };
     let verdict = match (verify, &trace) {
-        (Some(command), Some(id)) => judged(command, id.as_str(), model, database),
+        (Some(command), Some(id)) => {
+            let variables = [("LOOPTAPE_MODEL", model.as_ref())];
+            judged(command, Judged { trace: id.as_str(), database, folder: None, variables: &variables })
+        }
         (Some(_), None) => Verdict::Broken { why: "the run left no trace".to_owned() },
         (None, _) => Verdict::NotAsked,
     };
     Ok(ModelRow { model: model.to_owned(), trace: trace.map(|id| id.to_string()), end, verdict, figures })
-}
-
-/// What a shell command says of a run. Its standard error is this process's own.
-fn judged(command: &str, trace: &str, model: &str, database: &Path) -> Verdict {
-    let output = Command::new("/bin/sh")
-        .args(["-c", command])
-        .env("LOOPTAPE_TRACE", trace)
-        .env("LOOPTAPE_MODEL", model)
-        .env("LOOPTAPE_DB", database)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output();
-    match output {
-        Err(error) => Verdict::Broken { why: format!("`{command}` cannot be started: {error}") },
-        Ok(output) => match output.status.code() {
-            Some(code) => Verdict::of_command(code, &String::from_utf8_lossy(&output.stdout)),
-            None => Verdict::Broken { why: format!("`{command}` was ended by a signal") },
-        },
-    }
 }
 
 /// Prints the table.
@@ -99,20 +83,4 @@ pub(super) fn tell(comparison: &ModelComparison, json: bool) -> anyhow::Result<(
 /// The exit code that a comparison comes to.
 pub(super) fn exit(comparison: &ModelComparison) -> Exit {
     if comparison.all_well() { Exit::Success } else { Exit::Failure }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_verify_command_finds_the_run_and_the_model() {
-        let judge = |command: &str| judged(command, "4bf92f35", "small", Path::new("/nowhere/l.db"));
-        let says = |line: &str| judge(&format!("test \"{line}\" = '4bf92f35 small /nowhere/l.db'"));
-        let found = says("$LOOPTAPE_TRACE $LOOPTAPE_MODEL $LOOPTAPE_DB");
-        assert_eq!(found, Verdict::Pass { score: None });
-        assert_eq!(judge("echo checked; echo 0.75"), Verdict::Pass { score: Some(0.75) });
-        assert_eq!(judge("echo 0; exit 3"), Verdict::Fail { score: Some(0.0), exit_code: 3 });
-        assert!(matches!(judge("kill -9 $$"), Verdict::Broken { .. }));
-    }
 }

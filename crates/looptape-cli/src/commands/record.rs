@@ -4,8 +4,8 @@ use super::budget::{BudgetArgs, lines as spending_lines};
 use super::child_run;
 use super::labels::LabelArgs;
 use crate::child::claude_code;
-use crate::child::environment::{self, Mode};
-use crate::child::process::{ChildOutput, Ended, NotStarted};
+use crate::child::environment::{self, Mode, Variables};
+use crate::child::process::{ChildOutput, Ended, NotStarted, Program};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
@@ -14,6 +14,7 @@ use crate::session::{DurabilityArg, Global, new_trace_id, runtime};
 use anyhow::Context;
 use looptape_core::TraceId;
 use looptape_core::budget::Spending;
+use looptape_core::replay::Environment;
 use looptape_proxy::budgets::SharedBudget;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::server::{Server, bind};
@@ -84,22 +85,26 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         budget: Some(args.budget.clone()),
         upstreams: upstreams(&config, &args.upstreams)?,
         durability: args.durability.into(),
-        command: args.command.clone(),
-        output: ChildOutput::Inherited,
+        program: Program::new(&args.command, ChildOutput::Inherited),
+        told: Variables::new(),
+        surroundings: run_environment::capture(),
     };
     let recorded = record(global, &config, plan)?;
     finish(global, &id, &recorded)
 }
 
 /// A run to record.
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     pub(super) spec: TraceSpec,
     /// `None`: nothing that this run does costs anything.
     pub(super) budget: Option<BudgetArgs>,
     pub(super) upstreams: Upstreams,
     pub(super) durability: Durability,
-    pub(super) command: Vec<OsString>,
-    pub(super) output: ChildOutput,
+    pub(super) program: Program<'a>,
+    /// Variables of this run alone.
+    pub(super) told: Variables,
+    /// Where the program runs.
+    pub(super) surroundings: Environment,
 }
 
 /// What came of it.
@@ -112,17 +117,17 @@ pub(super) struct Recorded {
 }
 
 /// Records one run into the database, from its opening row to its closing row.
-pub(super) fn record(global: &Global, config: &Config, plan: Plan) -> anyhow::Result<Recorded> {
-    let id = plan.spec.id.clone();
-    let (recorder, thread) = global.recorder(config, plan.durability)?;
-    let budget = plan.budget.map(|args| args.recorded_by(global, config, &recorder)).transpose()?.flatten();
-    recorder.open_trace(plan.spec);
-    let environment = run_environment::capture();
+pub(super) fn record(global: &Global, config: &Config, plan: Plan<'_>) -> anyhow::Result<Recorded> {
+    let Plan { spec, budget, upstreams, durability, program, told, surroundings: environment } = plan;
+    let id = spec.id.clone();
+    let (recorder, thread) = global.recorder(config, durability)?;
+    let budget = budget.map(|args| args.recorded_by(global, config, &recorder)).transpose()?.flatten();
+    recorder.open_trace(spec);
     let status = PendingStatus::of(&environment);
     recorder.describe_environment(id.clone(), environment.clone());
     let spent = budget.clone();
-    let to = Providers { upstreams: plan.upstreams, budget };
-    let run = run_child(&recorder, to, &id, &plan.command, plan.output);
+    let to = Providers { upstreams, budget };
+    let run = run_child(&recorder, to, &id, program, told);
     let run = runtime()?.block_on(run);
     let (code, aborted) = match &run {
         Ok((Ok(ended), _)) => (Some(ended.code), None),
@@ -149,8 +154,8 @@ async fn run_child(
     recorder: &Recorder,
     Providers { upstreams, budget }: Providers,
     id: &TraceId,
-    command: &[OsString],
-    output: ChildOutput,
+    program: Program<'_>,
+    mut told: Variables,
 ) -> anyhow::Result<(Result<Ended, NotStarted>, Arc<Tally>)> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = bind(listen).await?;
@@ -158,7 +163,7 @@ async fn run_child(
     let variables =
         std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
     let known = environment::secrets(variables);
-    let told = claude_code::if_first_party(&upstreams);
+    told.extend(claude_code::if_first_party(&upstreams));
     let options = RecordingOptions {
         upstreams,
         guard: Guard::new(listen, None)?,
@@ -172,7 +177,7 @@ async fn run_child(
     let tally = proxy.tally();
     let server = Server::start(listener, Arc::new(proxy)).context("the proxy cannot be started")?;
     let origin = format!("http://{}", server.address());
-    let child = child_run::run(Mode::Record, &origin, id.as_str(), command, told, output).await?;
+    let child = child_run::run(Mode::Record, &origin, id.as_str(), program, told).await?;
     // What a grandchild still has under way may end; the child itself is gone.
     server.drain(LINGER).await;
     Ok((child, tally))

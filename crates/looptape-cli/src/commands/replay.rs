@@ -1,37 +1,35 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
-use super::child_run;
+use super::agent_replay::{self, AgentRan, AgentReplay, Books, Prices, Record};
+use super::gates::{ConfigGatesArg, GateArgs, Judged, Score, billed, observations};
+use super::judge;
 use super::labels::LabelArgs;
 use super::library::{self, ListenArgs};
 use super::matching::MatchingArgs;
 use super::models::{self, ModelRun, ModelsArgs};
 use super::report_files::ReportArgs;
 use super::resend::{Report, ResendArgs, Resending};
-use super::sources::{AskedModel, ModelPlan, SourceArgs};
-use crate::child::environment::{Mode, Variables};
-use crate::child::process::{ChildOutput, Ended, Interruption, NotStarted};
-use crate::child::surroundings::{Surroundings, SurroundingsArgs};
+use super::sources::{ModelPlan, SourceArgs};
+use crate::child::environment::Variables;
+use crate::child::process::{ChildOutput, Interruption, NotStarted, Program};
+use crate::child::surroundings::SurroundingsArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
-use crate::money::Money;
+use crate::named_traces::{Home, NamedTraces};
 use crate::render;
 use crate::render::junit::Case;
-use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
-use crate::session::{Global, find, runtime, style};
-use crate::tape::{self, Ready};
-use anyhow::Context;
+use crate::replay_trace::ReplayStore;
+use crate::session::{Global, style};
+use crate::tape::Place;
 use looptape_core::TraceId;
-use looptape_core::replay::comparison::ModelEnd;
+use looptape_core::gates::Conditions;
+use looptape_core::replay::comparison::{ModelEnd, Verdict as Judgement};
 use looptape_core::replay::driven::RunLine;
-use looptape_core::replay::{Ambiguous, Attempts, Holes, Options, Rung, Summary, Verdict};
-use looptape_proxy::model::Model;
-use looptape_proxy::server::Server;
-use looptape_proxy::tape_server::{Speed, TapeServer};
+use looptape_core::replay::{Ambiguous, Attempts, Holes, ModelKind, Options, Rung};
+use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
 use std::ffi::OsString;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Run an agent against a recording, with the network gone
 ///
@@ -48,6 +46,7 @@ Examples:
   looptape replay last -- python agent.py
   looptape replay 4bf92f35 --report report.json -- node agent.mjs
   looptape replay 4bf92f35 --junit replay.xml -- node agent.mjs
+  looptape replay tests/cassettes/refund --no-record -- ./agent      from a cassette, without a database
   looptape replay last                           check the recording itself
   looptape replay --all --concurrency 4          check all recordings, four at once
   looptape replay --filter agent=refund.py --filter since=2d --json
@@ -61,11 +60,14 @@ Examples:
   looptape replay last --free-run --source live --max-usd 0.20   a live model drives, with the recorded tools
   looptape replay last --from 3 --source live --max-usd 2 --models gpt-4o,gpt-4o-mini \
       --verify ./check.sh -- ./agent
+  looptape replay last --gate 'cost_usd: max<0.10' --gate 'steps_per_loop: max<=12' -- ./agent
+  looptape replay last --verify ./check.sh --gate 'score: value>=0.9' -- ./agent
 
-Exit codes, strongest first: 3 diverged; the agent's own code; 4 recorded calls were left unused;
-99 live calls were refused because of --max-usd; 0 replayed.")]
+Exit codes, strongest first: 3 diverged; the agent's own code; 1 --verify says no; 4 recorded calls were left
+unused; 99 a gate failed, or live calls were refused because of --max-usd; 0 replayed.")]
 pub(crate) struct Args {
-    /// The trace: an id, a prefix of one, `last`, `last~2`; without a command there may be several
+    /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path; without a command there may be
+    /// several
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
     #[command(flatten)]
@@ -104,6 +106,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     models: ModelsArgs,
     #[command(flatten)]
+    gates: GateArgs,
+    #[command(flatten)]
+    config_gates: ConfigGatesArg,
+    #[command(flatten)]
     resend: ResendArgs,
     #[command(flatten)]
     listen: ListenArgs,
@@ -135,9 +141,6 @@ fn speed(text: &str) -> Result<Speed, String> {
     speed.ok_or_else(|| "a speed is 0 or a positive number, such as 1 or 10".to_owned())
 }
 
-/// How long a grandchild's calls may go on after the child.
-const LINGER: Duration = Duration::from_millis(200);
-
 impl Args {
     fn options(&self) -> Options {
         let options = self.matching.options(Options {
@@ -164,15 +167,15 @@ impl Args {
     /// This replay as one without a command.
     fn resending<'a>(
         &'a self,
-        (global, config, reader): (&'a Global, &'a Config, &'a Reader),
+        (global, config, named): (&'a Global, &'a Config, &'a NamedTraces),
         store: Option<&'a ReplayStore>,
         plan: Option<&'a ModelPlan<'a>>,
     ) -> Resending<'a> {
         Resending {
             global,
             config,
-            reader,
-            traces: &self.traces,
+            reader: &named.reader,
+            traces: &named.names,
             args: &self.resend,
             options: self.options(),
             speed: self.speed,
@@ -180,6 +183,13 @@ impl Args {
             why: plan.map_or_else(|| self.sources.why(), ModelPlan::why),
             store,
         }
+    }
+
+    /// The traces that were named. A replay that is stored lies beside its recording.
+    fn named(&self, global: &Global, config: &Config) -> anyhow::Result<NamedTraces> {
+        let leaves_nothing = self.no_record || self.listen.address().is_some();
+        let home = if leaves_nothing { Home::Nowhere } else { Home::Database };
+        NamedTraces::open(global, config, &self.traces, home)
     }
 
     /// Where this replay is written down.
@@ -190,16 +200,22 @@ impl Args {
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = args.matching.settings(Config::load()?);
-    let reader = global.reader()?;
-    if args.command.is_empty() {
-        return without_child(global, args, &reader, &config);
+    let conditions = args.gates.conditions(&config, args.config_gates.into())?;
+    if !conditions.is_empty() && (!args.models.models.is_empty() || args.listen.address().is_some()) {
+        let say = "gates judge one replay: leave --models and --listen out, or the gates";
+        return Err(UsageError(say.to_owned()).into());
     }
-    let [name] = args.traces.as_slice() else {
+    let named = args.named(global, &config)?;
+    if args.command.is_empty() {
+        return without_child((global, &config, &named), args, &conditions);
+    }
+    if named.names.len() != 1 {
         return Err(UsageError("an agent is run against one trace: name it before `--`".to_owned()).into());
-    };
-    let trace = reader.load(find(&reader, name)?)?;
-    let plan = args.sources.plan(&config, &reader)?;
-    let replay = AgentReplay { global, args, config: &config, reader: &reader, trace: &trace };
+    }
+    let trace = named.reader.load(named.row(0)?)?;
+    let plan = args.sources.plan(&config, &named.reader)?;
+    let (conditions, reader) = (&conditions, &named.reader);
+    let replay = ReplayWithAgent { global, args, config: &config, conditions, reader, trace: &trace };
     if !args.models.models.is_empty() {
         return with_models(&replay, plan.as_ref());
     }
@@ -207,9 +223,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Runs the agent once with each model; all of them draw on one budget.
-fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Exit> {
-    let AgentReplay { global, args, reader, trace, .. } = *replay;
-    let plan = plan.context(NO_MODELS)?;
+fn with_models(replay: &ReplayWithAgent<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Exit> {
+    let ReplayWithAgent { global, args, reader, trace, .. } = *replay;
+    let plan = several(plan, args, trace)?;
     let of = (trace.row.label(), args.sources.first_step());
     let comparison = models::compare(global, &args.models, of, reader, |model| {
         let ran = replay.run(Some(&plan.of_model(model)))?;
@@ -225,11 +241,27 @@ fn with_models(replay: &AgentReplay<'_>, plan: Option<&ModelPlan<'_>>) -> anyhow
     Ok(models::exit(&comparison))
 }
 
+/// The plan by which several models are asked; mistakes are named before the first one runs.
+fn several<'p, 'a>(
+    plan: Option<&'p ModelPlan<'a>>,
+    args: &Args,
+    trace: &RecordedTrace,
+) -> anyhow::Result<&'p ModelPlan<'a>> {
+    let is_live = |plan: &&ModelPlan<'_>| plan.kind() == ModelKind::Live;
+    let plan = plan.filter(is_live).ok_or_else(|| UsageError(NO_MODELS.to_owned()))?;
+    args.models.models.iter().try_for_each(|model| plan.of_model(model).has_price(trace))?;
+    Ok(plan)
+}
+
 const NO_MODELS: &str = "--models are asked live: add --source live and --max-usd";
 
-fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config) -> anyhow::Result<Exit> {
-    let plan = args.sources.plan(config, reader)?;
-    let over = (global, config, reader);
+fn without_child(
+    (global, config, named): (&Global, &Config, &NamedTraces),
+    args: &Args,
+    conditions: &Conditions,
+) -> anyhow::Result<Exit> {
+    let plan = args.sources.plan(config, &named.reader)?;
+    let over = (global, config, named);
     if let Some(listen) = args.listen.address() {
         if plan.is_some() {
             return Err(UsageError(
@@ -242,11 +274,10 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
         return Ok(exit);
     }
     if !args.models.models.is_empty() {
-        let plan = plan.as_ref().context(NO_MODELS)?;
-        return with_free_models(global, args, reader, |model| {
-            let (store, plan) = (args.store(global, config)?, plan.of_model(model));
+        return with_free_models((global, args, named), plan.as_ref(), |plan| {
+            let store = args.store(global, config)?;
             plan.kept_by(store.as_ref())?;
-            let report = args.resending(over, store.as_ref(), Some(&plan)).run();
+            let report = args.resending(over, store.as_ref(), Some(plan)).run();
             store.map(ReplayStore::finish);
             report
         });
@@ -261,32 +292,38 @@ fn without_child(global: &Global, args: &Args, reader: &Reader, config: &Config)
     let exit = ended.unwrap_or(Exit::Failure);
     let gaps = store.map(ReplayStore::finish).unwrap_or_default();
     let report = report?;
-    report.tell(args.json)?;
+    let spent = plan.as_ref().and_then(ModelPlan::spending).map(billed);
+    let judged = Judged::of(conditions, &observations(report.metrics(plan.as_ref()), [], spent));
+    let exit = judged.exit(exit);
+    report.tell(&judged, args.json)?;
     gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
     let runs = &report.figures().runs;
     let remarks: Vec<String> = runs.iter().map(|run| report.remarks(run)).collect();
     let cases: Vec<Case<'_>> = runs.iter().zip(&remarks).map(|(run, why)| run_case(run, why, exit)).collect();
-    args.reports.write(&serde_json::to_value(&report)?, &cases)?;
+    args.reports.write(&serde_json::to_value(judged.with(&report))?, &cases)?;
     Ok(exit)
 }
 
 /// Lets each model drive the recorded loops of one trace.
 fn with_free_models(
-    global: &Global,
-    args: &Args,
-    reader: &Reader,
-    run: impl Fn(&str) -> anyhow::Result<Report>,
+    (global, args, named): (&Global, &Args, &NamedTraces),
+    plan: Option<&ModelPlan<'_>>,
+    run: impl Fn(&ModelPlan<'_>) -> anyhow::Result<Report>,
 ) -> anyhow::Result<Exit> {
-    let [name] = args.traces.as_slice() else {
+    if named.names.len() != 1 {
         return Err(UsageError("models are compared on one trace: name it".to_owned()).into());
-    };
+    }
     if !args.resend.is_free_run() {
         let say = "--models needs somebody to drive: an agent's command after `--`, or --free-run";
         return Err(UsageError(say.to_owned()).into());
     }
-    let of = (find(reader, name)?.label(), args.sources.first_step());
-    let comparison = models::compare(global, &args.models, of, reader, |model| {
-        let Report::Free(report) = run(model)? else { anyhow::bail!("a free run was asked for") };
+    let trace = named.reader.load(named.row(0)?)?;
+    let plan = several(plan, args, &trace)?;
+    let of = (trace.row.label(), args.sources.first_step());
+    let comparison = models::compare(global, &args.models, of, &named.reader, |model| {
+        let Report::Free(report) = run(&plan.of_model(model))? else {
+            anyhow::bail!("a free run was asked for")
+        };
         let endings: Vec<String> = report.free_loops.iter().map(|one| one.what.clone()).collect();
         let child = report.figures.runs.first().and_then(|run| run.child.as_deref());
         let trace = child.and_then(|id| TraceId::parse(id).ok());
@@ -303,58 +340,30 @@ fn run_case<'a>(run: &'a RunLine, remarks: &'a str, all: Exit) -> Case<'a> {
     // What a model says otherwise than recorded fails nothing, unless that was asked for.
     let failed = all != Exit::Success && (diverged || !remarks.is_empty());
     let exit = if failed { Exit::Diverged } else { Exit::Success };
-    Case { trace: &run.trace, agent: None, exit, agent_code: None, summary: run.replay.as_ref(), remarks }
-}
-
-/// What came of running an agent against a recording.
-pub(super) struct Replayed {
-    pub(super) child: Ended,
-    pub(super) summary: Summary,
-    /// Requests that reached the tape server.
-    pub(super) requests: u64,
-}
-
-/// Runs an agent against a server that answers from the trace `id`.
-pub(super) fn replay<M: Model>(
-    id: &TraceId,
-    server: TapeServer<M>,
-    told: Variables,
-    command: &[OsString],
-    output: ChildOutput,
-) -> anyhow::Result<Result<Replayed, NotStarted>> {
-    let server = Arc::new(server);
-    let handler = server.clone();
-    let ended = runtime()?.block_on(async {
-        let listener = tape::listen().await?;
-        let running = Server::start(listener, handler).context("the tape server cannot be started")?;
-        let origin = format!("http://{}", running.address());
-        let ended = child_run::run(Mode::Replay, &origin, id.as_str(), command, told, output).await;
-        running.drain(LINGER).await;
-        ended
-    })?;
-    let child = match ended {
-        Ok(ended) => ended,
-        Err(not_started) => return Ok(Err(not_started)),
-    };
-    let summary = server.finish().context("the replay was ended twice: this is a bug")?;
-    if let Some(trouble) = server.trouble() {
-        anyhow::bail!(trouble);
+    Case {
+        trace: &run.trace,
+        agent: None,
+        exit,
+        agent_code: None,
+        summary: run.replay.as_ref(),
+        remarks,
+        test: None,
     }
-    Ok(Ok(Replayed { child, summary, requests: server.requests() }))
 }
 
 /// Runs of one agent against one recording.
 #[derive(Clone, Copy)]
-struct AgentReplay<'a> {
+struct ReplayWithAgent<'a> {
     global: &'a Global,
     args: &'a Args,
     config: &'a Config,
+    conditions: &'a Conditions,
     reader: &'a Reader,
     trace: &'a RecordedTrace,
 }
 
 /// One of them, told and stored.
-struct AgentRan {
+struct Told {
     exit: Exit,
     /// `None` if the agent could not be started.
     child_exit_code: Option<i32>,
@@ -362,71 +371,39 @@ struct AgentRan {
     own: Option<TraceId>,
 }
 
-impl AgentReplay<'_> {
-    /// Runs the agent; a model is asked as planned.
-    fn run(&self, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<AgentRan> {
-        let Self { args, config, reader, trace, .. } = *self;
-        let clock = args.surroundings.clock;
-        let Ready { server, mut told, environment } =
-            tape::server_at(reader, trace, args.options(), config, clock)?;
-        let started = trace.row.happened_unix_us();
-        let surroundings = Surroundings::prepare(args.surroundings, started, &args.command)?;
-        told.extend(surroundings.variables());
-        let server = server.at_speed(args.speed);
+impl ReplayWithAgent<'_> {
+    /// Runs the agent, and tells what came of it; a model is asked as planned.
+    fn run(&self, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Told> {
+        let Self { global, args, config, reader, trace, .. } = *self;
+        let replay = AgentReplay {
+            config,
+            reader,
+            trace,
+            options: args.options(),
+            speed: args.speed,
+            surroundings: args.surroundings,
+            place: Place::Here,
+            prices: if args.reports.has_json() { Prices::Wanted } else { Prices::OnlyOfLiveCalls },
+        };
         let why = plan.map_or_else(|| args.sources.why(), ModelPlan::why);
-        let model = plan.map(|plan| plan.model(config, reader, trace, args.speed)).transpose()?;
-        match model {
-            None => self.run_against(Ready { server, told, environment }, surroundings, None, why),
-            Some(model) => {
-                let server = server.asking(model.clone());
-                self.run_against(Ready { server, told, environment }, surroundings, Some(&model), why)
-            }
+        let record = Record { store: args.store(global, config)?, why, books: Books::WithTheReplay };
+        let program = Program::new(&args.command, ChildOutput::Inherited);
+        match replay.run(program, Variables::new(), plan, record)? {
+            Ok(ran) => self.tell(ran),
+            Err(not_started) => self.not_started(&not_started),
         }
     }
 
-    fn run_against<M: Model>(
-        &self,
-        Ready { server, mut told, environment }: Ready<M>,
-        surroundings: Surroundings,
-        asked: Option<&AskedModel>,
-        why: String,
-    ) -> anyhow::Result<AgentRan> {
-        let Self { global, args, config, trace, .. } = *self;
-        let id = &trace.row.id;
-        let store = args.store(global, config)?;
-        if let Some(asked) = asked {
-            asked.kept_by(store.as_ref())?;
-        }
-        let recording = &trace.row;
-        let about = || About { recording, why, command: &args.command, environment };
-        let stored = store.as_ref().map(|store| store.open(about())).transpose()?;
-        let server = server.leaving(stored.as_ref().map(ReplayTrace::child));
-        let own = stored.as_ref().map(|stored| stored.id().clone());
-        if let (Some(asked), Some(own)) = (asked, &own) {
-            asked.counts_to(own);
-        }
-        told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
-        let replayed = replay(id, server, told, &args.command, ChildOutput::Inherited);
-        if let Some(stored) = stored {
-            stored.close(end(&replayed));
-        }
-        let gaps = store.map(ReplayStore::finish).unwrap_or_default();
-        let Replayed { child, summary, requests } = match replayed? {
-            Ok(replayed) => replayed,
-            Err(not_started) => {
-                anstream::eprintln!("looptape: {}", not_started.message);
-                return Ok(AgentRan { exit: not_started.exit, child_exit_code: None, own: None });
-            }
-        };
-        let (summary, guarantees) = surroundings.finish(summary);
-        let guarantee = format!("{}; {}", guarantee(asked), guarantees.sentence());
-        // The price list is read only where somebody will see a price.
-        let is_told = asked.is_some() || args.reports.has_json();
-        let money = if is_told { Money::of(trace, &summary, asked) } else { Money::default() };
-        let exit = exit(&summary, child, args.allow_unused, &money);
+    fn tell(&self, ran: AgentRan) -> anyhow::Result<Told> {
+        let Self { global, args, trace, .. } = *self;
+        let exit = ran.exit(args.allow_unused);
+        let verified = self.verified(&ran, exit)?;
+        let judged = self.judged(&ran, &verified)?;
+        let exit = judged.exit(after_verify(exit, &verified));
+        let AgentRan { child, summary, own, gaps, guarantees, guarantee, money, remarks, .. } = ran;
         let report = json!({
             "format": 1,
-            "trace": id,
+            "trace": trace.row.id,
             "replay_trace": own,
             "interrupted": child.interrupted.map(Interruption::as_str),
             "child_exit_code": child.code,
@@ -435,57 +412,100 @@ impl AgentReplay<'_> {
             "guarantees": guarantees,
             "money": money,
             "replay": summary,
+            "verify": verified,
+            "gates": judged.gates,
+            "figures": judged.figures,
         });
         let case = Case {
-            trace: id.as_str(),
+            trace: trace.row.id.as_str(),
             agent: trace.row.agent.as_deref(),
             exit,
             agent_code: Some(child.code),
             summary: Some(&summary),
             remarks: "",
+            test: None,
         };
         args.reports.write(&report, &[case])?;
-        for (remark, times) in asked.map(AskedModel::remarks).unwrap_or_default() {
+        for (remark, times) in remarks {
             global.say(&format!("looptape: {remark} ({times} ×)"));
         }
         if !global.quiet || exit != Exit::Success {
             let (own, money) = (own.as_ref(), &money);
-            let told = render::replayed::Told { summary: &summary, child, requests, own, gaps: &gaps, money };
+            let told = render::replayed::Told { summary: &summary, child, own, gaps: &gaps, money };
             anstream::eprint!("{}", render::replayed::text(&told));
             anstream::eprintln!("looptape: {guarantee}");
+            if verified != Judgement::NotAsked {
+                anstream::eprintln!("looptape: verify: {}", verified.as_words());
+            }
         }
-        Ok(AgentRan { exit, child_exit_code: Some(child.code), own })
+        // Every gate is told, with --quiet too: it was asked for.
+        anstream::eprint!("{}", render::gates::text(&judged.gates, style()));
+        Ok(Told { exit, child_exit_code: Some(child.code), own })
+    }
+
+    /// Says that there was no agent, in the reports too: those of an earlier run would pass for this one's.
+    fn not_started(&self, NotStarted { message, exit }: &NotStarted) -> anyhow::Result<Told> {
+        let row = &self.trace.row;
+        anstream::eprintln!("looptape: {message}");
+        let report = json!({
+            "format": 1,
+            "trace": row.id,
+            "child_exit_code": null,
+            "exit_code": exit.code(),
+            "not_started": message,
+            "replay": null,
+        });
+        let case = Case {
+            trace: row.id.as_str(),
+            agent: row.agent.as_deref(),
+            exit: *exit,
+            agent_code: None,
+            summary: None,
+            remarks: message,
+            test: None,
+        };
+        self.args.reports.write(&report, &[case])?;
+        Ok(Told { exit: *exit, child_exit_code: None, own: None })
+    }
+
+    /// What --verify says of a run that went well so far. Of several models it is asked elsewhere.
+    fn verified(&self, ran: &AgentRan, exit: Exit) -> anyhow::Result<Judgement> {
+        let Self { global, args, trace, .. } = *self;
+        let Some(command) = args.models.verify.as_deref().filter(|_| args.models.models.is_empty()) else {
+            return Ok(Judgement::NotAsked);
+        };
+        if !matches!(exit, Exit::Success | Exit::Unused | Exit::Gate) {
+            return Ok(Judgement::Broken { why: "the run did not go well".to_owned() });
+        }
+        let (id, database) = (ran.own.as_ref().unwrap_or(&trace.row.id), global.database()?);
+        Ok(judge::judged(
+            command,
+            judge::Judged { trace: id.as_str(), database: &database, folder: None, variables: &[] },
+        ))
+    }
+
+    fn judged(&self, ran: &AgentRan, verified: &Judgement) -> anyhow::Result<Judged> {
+        let Self { args, conditions, reader, trace, .. } = *self;
+        if conditions.is_empty() && !args.reports.has_json() {
+            return Ok(Judged::default());
+        }
+        let own = ran.own.as_ref().map(TraceId::as_str);
+        let metrics = agent_replay::metrics(reader, trace, &ran.summary, (own, args.speed))?;
+        let score = match verified {
+            Judgement::NotAsked => Score::NotAsked,
+            Judgement::Pass { score } | Judgement::Fail { score, .. } => Score::of(*score),
+            Judgement::Broken { .. } => Score::NotGiven,
+        };
+        Ok(Judged::of(conditions, &observations([&metrics], [score], ran.money.live.map(billed))))
     }
 }
 
-/// What the replay's own trace says about its end.
-fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
-    match replayed {
-        Ok(Ok(Replayed { child, .. })) => ReplayEnd {
-            exit_code: Some(child.code),
-            aborted: child.interrupted.map(|interruption| interruption.as_str().to_owned()),
-        },
-        Ok(Err(not_started)) => ReplayEnd { exit_code: None, aborted: Some(not_started.message.clone()) },
-        Err(error) => ReplayEnd { exit_code: None, aborted: Some(format!("{error:#}")) },
-    }
-}
-
-/// What is true of the replay, whatever the agent did.
-fn guarantee(asked: Option<&AskedModel>) -> &'static str {
-    match asked {
-        None => "the replay server has no upstream client",
-        Some(AskedModel::Mock(_)) => "the replay server asked no provider",
-        Some(AskedModel::Live(_)) => "the replay server asked providers, within the budget",
-    }
-}
-
-/// Strongest first: diverged, the child's own code, unused recordings, calls beyond the budget.
-fn exit(summary: &Summary, ended: Ended, allow_unused: bool, money: &Money) -> Exit {
-    match (summary.verdict, ended.exit()) {
-        (Verdict::Diverged, _) => Exit::Diverged,
-        (_, child) if child != Exit::Success => child,
-        (Verdict::Unused, _) if !allow_unused => Exit::Unused,
-        _ if money.is_over() => Exit::Gate,
-        _ => Exit::Success,
+/// The agent's own failure is stronger than what --verify says.
+fn after_verify(exit: Exit, verified: &Judgement) -> Exit {
+    match (exit, verified) {
+        (Exit::Success | Exit::Unused | Exit::Gate, Judgement::Fail { .. } | Judgement::Broken { .. }) => {
+            Exit::Failure
+        }
+        (exit, _) => exit,
     }
 }

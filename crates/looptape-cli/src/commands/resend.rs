@@ -1,6 +1,7 @@
 //! `looptape replay` without a command: the recorded requests themselves are sent, and each answer is compared
 //! with the recorded one; or a built-in loop lets whoever answers drive.
 
+use super::gates::Judged;
 use super::selection::Selection;
 use super::sources::{AskedModel, ModelPlan};
 use crate::child::process::Interruption;
@@ -12,10 +13,11 @@ use crate::drive::{Recording, Sent, Stop, forced, free};
 use crate::exit::{Exit, UsageError};
 use crate::render;
 use crate::replay_trace::{About, ReplayEnd, ReplayStore, ReplayTrace};
-use crate::session::{Global, find, now_unix_us, print, print_json, progress, runtime};
+use crate::session::{Global, find, now_unix_us, print, print_json, progress, runtime, style};
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::cost::{Cost, Usd};
+use looptape_core::metrics::TraceMetrics;
 use looptape_core::replay::driven::{
     Coverage, DrivenMoney, Exactness, Figures, FreeOutcome, FreeReport, ResentReport, RunLine,
 };
@@ -58,6 +60,25 @@ pub(super) struct ResendArgs {
 }
 
 impl ResendArgs {
+    /// The recorded requests of named traces, once each.
+    pub(super) fn once() -> Self {
+        let once = NonZeroU32::MIN;
+        Self {
+            all: false,
+            filters: Vec::new(),
+            concurrency: once,
+            repeat: once,
+            free_run: false,
+            max_steps: None,
+            strict: false,
+        }
+    }
+
+    /// Driven by the answers, once each.
+    pub(super) fn once_freely() -> Self {
+        Self { free_run: true, ..Self::once() }
+    }
+
     pub(super) fn is_free_run(&self) -> bool {
         self.free_run
     }
@@ -191,7 +212,28 @@ impl Resending<'_> {
             anyhow::bail!("no trace passes these filters; `looptape ls` lists all");
         }
         rows.reverse();
-        Ok(rows)
+        self.without_empty(rows)
+    }
+
+    /// Of chosen traces those that hold an answer. A recorder whose agent asked nothing, or that was killed
+    /// at once, leaves one that does not.
+    fn without_empty(&self, rows: Vec<TraceRow>) -> anyhow::Result<Vec<TraceRow>> {
+        let chosen = rows.len();
+        let mut kept = Vec::with_capacity(chosen);
+        for row in rows {
+            if self.reader.outlines(row.key)?.iter().any(|call| call.end.is_some()) {
+                kept.push(row);
+            }
+        }
+        if kept.is_empty() {
+            anyhow::bail!("none of the {chosen} traces that pass these filters holds an answered call");
+        }
+        if kept.len() < chosen {
+            let left_out = chosen - kept.len();
+            self.global
+                .say(&format!("looptape: left out, without an answered call: {left_out} of {chosen} traces"));
+        }
+        Ok(kept)
     }
 
     /// Runs a batch; Ctrl-C ends it early, with what was done until then.
@@ -290,24 +332,13 @@ pub(super) fn self_check(
     config: &Config,
     trace: String,
 ) -> anyhow::Result<ResentReport> {
-    let once = NonZeroU32::MIN;
-    let args = ResendArgs {
-        all: false,
-        filters: Vec::new(),
-        concurrency: once,
-        repeat: once,
-        free_run: false,
-        max_steps: None,
-        strict: false,
-    };
-
     let (options, speed) = (Options::default(), Speed::AtOnce);
     Resending {
         global,
         config,
         reader,
         traces: &[trace],
-        args: &args,
+        args: &ResendArgs::once(),
         options,
         speed,
         plan: None,
@@ -318,19 +349,31 @@ pub(super) fn self_check(
 }
 
 impl Report {
-    /// Prints it.
-    pub(super) fn tell(&self, json: bool) -> anyhow::Result<()> {
-        match self {
-            _ if json => print_json(self),
-            Self::Resent(report) => print(&render::resent::text(report)),
-            Self::Free(report) => print(&render::freed::text(report)),
+    /// Prints it, and what gates say.
+    pub(super) fn tell(&self, judged: &Judged, json: bool) -> anyhow::Result<()> {
+        if json {
+            return print_json(&judged.with(self));
         }
+        let text = match self {
+            Self::Resent(report) => render::resent::text(report),
+            Self::Free(report) => render::freed::text(report),
+        };
+        print(&(text + &render::gates::text(&judged.gates, style())))
     }
 
     pub(super) fn figures(&self) -> &Figures {
         match self {
             Self::Resent(report) => &report.figures,
             Self::Free(report) => &report.figures,
+        }
+    }
+
+    /// What gates judge: an answer from the recording has the figures of the recorded one.
+    pub(super) fn metrics(&self, plan: Option<&ModelPlan<'_>>) -> Vec<&TraceMetrics> {
+        let runs = self.figures().runs.iter();
+        match plan {
+            None => runs.map(|run| &run.recorded).collect(),
+            Some(_) => runs.map(|run| &run.metrics).collect(),
         }
     }
 

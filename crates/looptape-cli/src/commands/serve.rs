@@ -30,6 +30,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// the x-looptape-trace header, else /t/ID in the base URL, else the W3C traceparent header, else a known
 /// agent's session header, else by their history: a request that carries on from a recorded answer joins
 /// its trace. A trace ends when POST /_looptape/v1/traces/ID/end says so, or when it falls silent.
+/// `looptape pull URL TRACE` brings a recorded trace from here to another machine.
 ///
 /// GET /metrics has its figures in Prometheus' text format; [alerts] in looptape.toml says what to be told about.
 ///
@@ -144,7 +145,8 @@ impl Gateway<'_> {
         let (upstreams, guard, run) = (self.upstreams, self.guard, None);
         let options = RecordingOptions { upstreams, guard, run, known, budget, telemetry };
         let proxy = RecordingProxy::new(options, self.recorder.clone())
-            .context("the upstream client cannot be set up")?;
+            .context("the upstream client cannot be set up")?
+            .handing_out(self.global.database()?);
         let tally = proxy.tally();
         let server = Server::start(listener, Arc::new(proxy)).context("the gateway cannot be started")?;
         // Scripts rely on this line: it is printed even with --quiet.

@@ -4,9 +4,11 @@ mod detail;
 
 pub(crate) use detail::StepDetail;
 
+use crate::config::Config;
 use crate::exit::{Exit, UsageError};
+use crate::named_traces::{Home, NamedTraces};
 use crate::render;
-use crate::session::{Global, find, print, print_bytes, print_json, style};
+use crate::session::{Global, print, print_bytes, print_json, style};
 use crate::trace_view::{self, Messages};
 use anyhow::bail;
 use looptape_core::exchange::{Exchange, Outcome};
@@ -27,7 +29,7 @@ Examples:
   looptape show last --step 3 --raw request --headers
   looptape show last --json --messages | jq '.steps[0].messages'")]
 pub(crate) struct Args {
-    /// The trace: an id, a prefix of one, `last`, `last~2`
+    /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path
     trace: String,
     /// One step in full
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -69,10 +71,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let say = "--messages needs --step N, for one step's history, or --json, for all of them";
         return Err(UsageError(say.to_owned()).into());
     }
-    let reader = global.reader()?;
-    let trace = reader.load(find(&reader, &args.trace)?)?;
+    let named = std::slice::from_ref(&args.trace);
+    let named = NamedTraces::open(global, &Config::load()?, named, Home::Nowhere)?;
+    let reader = &named.reader;
+    let trace = reader.load(named.row(0)?)?;
     let Some(step) = args.step else {
-        let shown = trace_view::build(&reader, &trace, messages);
+        let shown = trace_view::build(reader, &trace, messages);
         match args.json {
             true => print_json(&shown)?,
             false => print(&render::timeline::with_notes(&shown, style()))?,
@@ -85,7 +89,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         raw(&reader.exchange(trace.row.key, place.seq)?, which, head)?;
         return Ok(Exit::Success);
     }
-    let detail = StepDetail::build(&reader, &trace, place)?;
+    let detail = StepDetail::build(reader, &trace, place)?;
     match args.json {
         true => print_json(&detail)?,
         false => print(&render::step::text(&detail, messages, style()))?,

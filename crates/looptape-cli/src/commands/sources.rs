@@ -8,9 +8,10 @@ use crate::exit::UsageError;
 use crate::replay_trace::ReplayStore;
 use crate::session::new_trace_id;
 use anyhow::Context;
+use clap::ValueEnum;
 use looptape_core::TraceId;
 use looptape_core::budget::{Spending, UnpricedCalls};
-use looptape_core::cost::PriceBook;
+use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::facts::{CallFacts, CallKind};
@@ -23,7 +24,7 @@ use looptape_proxy::live_model::{LiveModel, LiveOptions};
 use looptape_proxy::mock_model::MockModel;
 use looptape_proxy::model::{Asked, Model, ModelCall};
 use looptape_proxy::tape_server::Speed;
-use looptape_proxy::upstream_keys::UpstreamKeys;
+use looptape_proxy::upstream_keys::{self, UpstreamKeys};
 use looptape_store::{Reader, RecordedTrace};
 use std::sync::Arc;
 
@@ -129,6 +130,30 @@ impl AskedModel {
 }
 
 impl SourceArgs {
+    /// What an entry of `looptape.toml` says.
+    pub(crate) fn of_entry(
+        (source, on_miss): (Option<&str>, Option<&str>),
+        (from, model, max_usd, seed): (Option<u32>, Option<String>, Option<f64>, Option<u64>),
+    ) -> Result<Self, String> {
+        let read = |word: &str| SourceArg::from_str(word, false);
+        let source = source.map_or(Ok(SourceArg::Cached), read);
+        let on_miss = on_miss.map_or(Ok(OnMissArg::Fail), |word| OnMissArg::from_str(word, false));
+        let max_usd =
+            max_usd.map(|dollars| Usd::from_f64(dollars).ok_or("`max_usd` is no amount of dollars"));
+        if from == Some(0) {
+            return Err("`from` counts steps from 1".to_owned());
+        }
+        Ok(Self {
+            source: source.map_err(|_| "`source` is cached, live or mock")?,
+            on_miss: on_miss.map_err(|_| "`on_miss` is fail, live or mock")?,
+            from,
+            model,
+            upstreams: Vec::new(),
+            seed,
+            budget: BudgetArgs::of_run(max_usd.transpose()?),
+        })
+    }
+
     /// Who is to be asked, if anybody; mistakes are named before anything runs.
     pub(crate) fn asked(&self, config: &Config) -> anyhow::Result<Option<ModelKind>> {
         let by_source = match self.source {
@@ -251,6 +276,17 @@ impl ModelPlan<'_> {
         (self.kind == ModelKind::Live).then(|| self.budget.spending())
     }
 
+    /// Refuses a model of which no price is known, unless that is allowed: no budget would hold.
+    pub(crate) fn has_price(&self, trace: &RecordedTrace) -> anyhow::Result<()> {
+        match (&self.model, self.unpriced) {
+            (Some(model), UnpricedCalls::Refused) => {
+                let prices = self.budget.prices();
+                providers(trace).iter().try_for_each(|provider| must_have_price(prices, provider, model))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whoever is to be asked about `trace`.
     pub(crate) fn model(
         &self,
@@ -283,14 +319,8 @@ impl ModelPlan<'_> {
         trace: &RecordedTrace,
         exchanges: &[Exchange],
     ) -> anyhow::Result<LiveModel> {
-        let calls = trace.facts.iter().filter(|call| matches!(call.kind, CallKind::Llm(_)));
-        let mut providers: Vec<Provider> = calls.map(|call| call.provider.clone()).collect();
-        providers.sort();
-        providers.dedup();
-        if let (Some(model), UnpricedCalls::Refused) = (&self.model, self.unpriced) {
-            let prices = self.budget.prices();
-            providers.iter().try_for_each(|provider| must_have_price(prices, provider, model))?;
-        }
+        self.has_price(trace)?;
+        let providers = providers(trace);
         let plain: Vec<_> =
             exchanges.iter().map(|exchange| (plain_request(exchange), plain_answer(exchange))).collect();
         let known = exchanges.iter().zip(&plain).map(|(exchange, (request, answer))| KnownCall {
@@ -308,9 +338,20 @@ impl ModelPlan<'_> {
             trace: new_trace_id()?,
         };
         let model = LiveModel::new(options).context("the upstream client cannot be set up")?;
-        model.is_ready_for(&providers)?;
+        let with_key = exchanges.iter().filter(|e| upstream_keys::carried_key(&e.request_headers, &e.path));
+        let keyed: Vec<Provider> = with_key.map(|exchange| exchange.provider.clone()).collect();
+        model.is_ready_for(&providers, &keyed)?;
         Ok(model)
     }
+}
+
+/// Whom the recorded model calls went to.
+fn providers(trace: &RecordedTrace) -> Vec<Provider> {
+    let calls = trace.facts.iter().filter(|call| matches!(call.kind, CallKind::Llm(_)));
+    let mut providers: Vec<Provider> = calls.map(|call| call.provider.clone()).collect();
+    providers.sort();
+    providers.dedup();
+    providers
 }
 
 fn keep_books(budget: &SharedBudget, store: Option<&ReplayStore>) -> anyhow::Result<()> {

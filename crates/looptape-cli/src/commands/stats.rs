@@ -1,9 +1,12 @@
 //! `looptape stats`: the metrics of one or many traces.
 
+use super::gates::{ConfigGatesArg, GateArgs, Judged};
 use super::selection::Selection;
+use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
 use crate::session::{Global, find, now_unix_us, print, print_json, progress, style};
+use looptape_core::gates::Observations;
 use looptape_core::metrics::{HealthReport, Measured, Sample, Stats, Window, WindowBasis, stats};
 use looptape_store::{Reader, TraceRow};
 use serde::Serialize;
@@ -18,7 +21,12 @@ Examples:
   looptape stats                       all traces
   looptape stats last
   looptape stats --since 2d --agent refund.py
-  looptape stats --json | jq .retry_rate")]
+  looptape stats --json | jq .retry_rate
+  looptape stats --since 1d --gate 'loop_duration_ms: p(95)<20000' --gate 'retry_rate: value<=0.05'
+  looptape stats --json > before.json      and later:
+  looptape stats --since 1d --baseline before.json --max-regression cost_usd=2%
+
+Exit code: 99 if a gate fails.")]
 pub(crate) struct Args {
     /// Traces: ids, prefixes, `last`, `last~2` [default: all that pass the filters]
     #[arg(value_name = "TRACE")]
@@ -28,6 +36,10 @@ pub(crate) struct Args {
     /// Print one object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    gates: GateArgs,
+    #[command(flatten)]
+    config_gates: ConfigGatesArg,
 }
 
 /// Figures, and how healthy they are.
@@ -36,12 +48,15 @@ struct Report {
     #[serde(flatten)]
     stats: Stats,
     health: HealthReport,
+    #[serde(flatten)]
+    judged: Judged,
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     if !args.traces.is_empty() && !args.selection.is_empty() {
         return Err(UsageError("name traces or filter them, not both".to_owned()).into());
     }
+    let conditions = args.gates.conditions(&Config::load()?, args.config_gates.into())?;
     let reader = global.reader()?;
     let now = now_unix_us();
     let filter = args.selection.filter(now)?;
@@ -61,11 +76,17 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         .collect();
     let stats = stats(&samples, given);
     let health = HealthReport::of(&stats);
+    let judged = Judged::of(&conditions, &Observations::of(stats.clone()));
+    let exit = judged.exit(Exit::Success);
     match args.json {
-        true => print_json(&Report { stats, health })?,
-        false => print(&render::stats::text(&stats, &health, style()))?,
+        true => print_json(&Report { stats, health, judged })?,
+        false => {
+            let gates = render::gates::text(&judged.gates, style());
+            let between = if gates.is_empty() { "" } else { "\n" };
+            print(&(render::stats::text(&stats, &health, style()) + between + &gates))?;
+        }
     }
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
 /// Imports have the times that their files state.

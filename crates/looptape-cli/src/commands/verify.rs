@@ -1,8 +1,10 @@
 //! `looptape verify`: whether everything recorded can still be read, bit for bit.
 
+use crate::config::Config;
 use crate::exit::Exit;
+use crate::named_traces::{Home, NamedTraces};
 use crate::render;
-use crate::session::{Global, find, print, print_json, progress, style};
+use crate::session::{Global, print, print_json, progress, style};
 use looptape_store::{Damage, VerifyReport};
 use serde_json::{Value, json};
 
@@ -15,11 +17,12 @@ use serde_json::{Value, json};
 Examples:
   looptape verify            the whole database
   looptape verify 4bf92f35   one trace
+  looptape verify tests/cassettes/refund
   looptape verify --json
 
 Exit code: 1 if anything is damaged.")]
 pub(crate) struct Args {
-    /// Only this trace: an id, a prefix of one, `last`, `last~2`
+    /// Only this trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path
     trace: Option<String>,
     /// Print one object
     #[arg(long)]
@@ -27,13 +30,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let reader = global.reader()?;
     let report = match &args.trace {
         Some(name) => {
-            let row = find(&reader, name)?;
-            reader.verify_one(row.key, &row.label())?
+            let named = std::slice::from_ref(name);
+            let named = NamedTraces::open(global, &Config::load()?, named, Home::Nowhere)?;
+            let row = named.row(0)?;
+            named.reader.verify_one(row.key, &row.label())?
         }
         None => {
+            let reader = global.reader()?;
             let bar = progress(global, 0, "parts");
             let report = reader.verify(|done, total| {
                 bar.set_length(total);

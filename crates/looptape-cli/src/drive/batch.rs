@@ -104,11 +104,18 @@ where
                 Err(error) => return Err(error),
             };
             let place = recorded.len();
-            recorded.push(trace.measure().metrics);
+            let metrics = trace.measure().metrics;
+            recorded.push(metrics.clone());
             let client = Client::new(http.clone(), format!("http://{}", server.running.address()));
             let sending = job(client.clone(), recording.clone(), stop.clone());
             let label = recording.label.clone();
-            under_way.spawn(one(server, client, (place, label, run), reader.prices().clone(), sending));
+            under_way.spawn(one(
+                server,
+                client,
+                (place, label, run, metrics),
+                reader.prices().clone(),
+                sending,
+            ));
         }
     }
     while let Some(one) = under_way.join_next().await {
@@ -147,7 +154,7 @@ fn collect<T>(ended: &mut Vec<Ended<T>>, bar: &ProgressBar, done: Option<Done<T>
 async fn one<T>(
     server: Answering,
     client: Client,
-    (place, trace, run): (usize, String, u32),
+    (place, trace, run, recorded): (usize, String, u32, TraceMetrics),
     prices: PriceBook,
     sending: impl Future<Output = anyhow::Result<Sent<T>>>,
 ) -> anyhow::Result<Ended<T>> {
@@ -163,6 +170,7 @@ async fn one<T>(
         child,
         coverage,
         metrics: driven::measure(facts, ended_us, started_unix_us, &prices),
+        recorded,
         started_unix_us,
         ended_unix_us: started_unix_us.saturating_add(ended_us),
         replay,

@@ -3,8 +3,10 @@
 //! The runner reads commands from the output, line by line. So what is recorded is escaped as its data and as
 //! its properties ask, and never begins a line.
 
+use super::gates;
 use super::junit::Case;
 use crate::exit::Exit;
+use looptape_core::gates::{GateReport, GateResult};
 use looptape_core::replay::{Report, report_text};
 
 /// GitHub shows ten annotations of one step.
@@ -19,9 +21,13 @@ pub(crate) fn lines(case: &Case<'_>) -> Vec<String> {
     }
     let causes = case.causes();
     if causes.is_empty() {
-        return vec![command(&format!("replay of {}", case.trace), &case.other_failure())];
+        return vec![command("error", &case.name(), &case.other_failure())];
     }
-    causes.iter().take(MOST).map(|report| command(&title(case, report), &report_text::of(report))).collect()
+    causes
+        .iter()
+        .take(MOST)
+        .map(|report| command("error", &title(case, report), &report_text::of(report)))
+        .collect()
 }
 
 fn title(case: &Case<'_>, report: &Report) -> String {
@@ -31,9 +37,23 @@ fn title(case: &Case<'_>, report: &Report) -> String {
     }
 }
 
-fn command(title: &str, message: &str) -> String {
+/// A line that fails nothing.
+pub(crate) fn warning(title: &str, message: &str) -> String {
+    command("warning", title, message)
+}
+
+/// One line for each gate that failed.
+pub(crate) fn of_gates(report: &GateReport) -> Vec<String> {
+    let line = |gate: &GateResult| {
+        let message = format!("{}: {} {}", gate.gate, gates::figure(gate), gates::remarks(gate));
+        command("error", &format!("gate on {}", gate.metric), &message)
+    };
+    report.failures().map(line).collect()
+}
+
+fn command(level: &str, title: &str, message: &str) -> String {
     let message = looptape_core::text_diff::beginning(message.trim_end(), MOST_CHARS);
-    format!("::error title={}::{}", property(title), data(&message))
+    format!("::{level} title={}::{}", property(title), data(&message))
 }
 
 /// As the runner wants a command's message.
@@ -67,7 +87,15 @@ mod tests {
     }
 
     fn case<'a>(summary: &'a Summary, exit: Exit) -> Case<'a> {
-        Case { trace: "job,1", agent: None, exit, agent_code: Some(0), summary: Some(summary), remarks: "" }
+        Case {
+            trace: "job,1",
+            agent: None,
+            exit,
+            agent_code: Some(0),
+            summary: Some(summary),
+            remarks: "",
+            test: None,
+        }
     }
 
     const HOSTILE: &str = "a%0Ab\n::warning::<b>\u{1b}[2J\u{0}]]>&\"";

@@ -21,7 +21,7 @@ pub(crate) fn line(import: &FileImport) -> Option<String> {
     let mut line = format!(
         "{}: trace {}, {}",
         file(&import.path),
-        trace.id,
+        trace.label,
         plural(trace.llm_calls, "model call", "model calls")
     );
     if trace.other_calls > 0 {

@@ -11,8 +11,6 @@ use std::collections::BTreeMap;
 pub(crate) struct Told<'a> {
     pub(crate) summary: &'a Summary,
     pub(crate) child: Ended,
-    /// Requests that reached the tape server.
-    pub(crate) requests: u64,
     /// The replay's own trace.
     pub(crate) own: Option<&'a TraceId>,
     /// What that trace lacks, with how often.
@@ -23,9 +21,6 @@ pub(crate) struct Told<'a> {
 /// The verdict first, then what led to it, then the agent's own end, then where it is written down.
 pub(crate) fn text(told: &Told<'_>) -> String {
     let mut lines: Vec<String> = render_text(told.summary).lines().map(str::to_owned).collect();
-    if told.requests == 0 && told.summary.recorded_calls > 0 {
-        lines.push(NOTHING_CAME.to_owned());
-    }
     lines.extend(told.money.lines());
     lines.extend(told.child.interrupted.map(Interruption::as_str).map(str::to_owned));
     if told.child.code != 0 {
@@ -43,6 +38,3 @@ pub(crate) fn text(told: &Told<'_>) -> String {
 pub(crate) fn gap(why: &str, times: u64) -> String {
     format!("looptape: what is stored of this replay lacks something: {why} ({times} ×)")
 }
-
-const NOTHING_CAME: &str =
-    "no model call reached the replay. Does the program take its base URL from the environment?";

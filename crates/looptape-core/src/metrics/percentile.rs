@@ -51,6 +51,10 @@ impl Percent {
         (0.0..=100.0).contains(&percent).then_some(Self(percent))
     }
 
+    pub fn as_f64(self) -> f64 {
+        self.0
+    }
+
     /// Which of `n` values in ascending order it is, counted from 1; `None` if there are none.
     pub(crate) fn rank(self, n: usize) -> Option<usize> {
         // Rounding first keeps 95 % of 20 at rank 19, which floating point would make 19.000000000000004.

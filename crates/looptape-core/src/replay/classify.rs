@@ -1,8 +1,8 @@
 //! Why a live request has no match: the nearest recorded call, and the first component that differs.
 //!
 //! The nearest call is the one on the same endpoint that shares the longest history; of several, one not
-//! yet served, then the one with most components in common, then the one with least history left over,
-//! then the earliest. All of it is a function of the tape, of what was served, and of the request.
+//! yet served, then the one with most components in common, then the one whose history is most nearly as
+//! long, then the earliest. All of it is a function of the tape, of what was served, and of the request.
 
 use super::components::{Component, Components, Endpoint, RequestKey, Split};
 use super::difference::{self, Difference};
@@ -40,6 +40,9 @@ pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(Entr
     };
     let recorded = &tape.key_at(missed.loosest, nearest).components;
     let live = &missed.key.components;
+    if recorded == live {
+        return too_loose(tape, missed, nearest);
+    }
     let common = live.common_messages(recorded);
     let (code, component) = judge(tape, missed, nearest, common);
     let code = match code {
@@ -61,6 +64,27 @@ pub(super) fn classify(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(Entr
         nearest: Some(describe(label, recorded, live, common)),
         mask: proposal(tape, missed, nearest),
         ..Report::new(code, Some(label), message)
+    }
+}
+
+/// The report for a request that is a recorded one, at a looser rung than is allowed.
+fn too_loose(tape: &Tape, missed: &Missed<'_>, nearest: EntryId) -> Report {
+    let (label, components) = (tape.label(nearest), &missed.key.components);
+    let (rung, but_for) = match tape.key(nearest).canonical == missed.key.canonical {
+        true => (Rung::Canonical, "its layout, or fields that say who asks and how it is paid"),
+        false => (Rung::Renamed, "ids that only point at each other"),
+    };
+    let (rung, allowed) = (rung.number(), missed.loosest.number());
+    let message =
+        format!("The request is that of {label} but for {but_for}: --max-rung {allowed} refuses that.");
+    let recorded = tape.body_at(missed.loosest, nearest);
+    let texts = [&recorded, &*missed.body].map(String::from_utf8_lossy);
+    Report {
+        endpoint: missed.endpoint.to_string(),
+        difference: Some(Difference::of_texts(String::new(), Some(&texts[0]), Some(&texts[1]))),
+        nearest: Some(describe(label, components, components, components.history.len())),
+        next_step: format!("Let the program send the recorded bytes, or replay with --max-rung {rung}."),
+        ..Report::new(DivergenceCode::NeverRecorded, Some(label), message)
     }
 }
 
@@ -132,7 +156,8 @@ fn nearest(tape: &Tape, missed: &Missed<'_>, is_unused: impl Fn(EntryId) -> bool
         let recorded = &tape.key_at(missed.loosest, id).components;
         let common = live.common_messages(recorded);
         let same = Component::ALL.iter().filter(|&&c| live.get(c) == recorded.get(c)).count();
-        (Reverse(common), !is_unused(id), Reverse(same), recorded.history.len() - common, id)
+        let other_length = recorded.history.len().abs_diff(live.history.len());
+        (Reverse(common), !is_unused(id), Reverse(same), other_length, id)
     })
 }
 
@@ -148,7 +173,8 @@ fn judge(
         return (DivergenceCode::NeverRecorded, Some(Component::Parameters));
     }
     let is_root = missed.lineage.echo.is_none();
-    if is_root && common == 0 && !live.history.is_empty() {
+    let says_nothing = live.history.is_empty() && recorded.history.is_empty();
+    if is_root && common == 0 && !says_nothing {
         return (DivergenceCode::NeverRecorded, Some(Component::History));
     }
     if goes_beyond(tape, missed, nearest, common) {
@@ -180,7 +206,8 @@ fn goes_beyond(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize
             split.history.get(common).is_some_and(|message| is_answer(message.json))
         })
     };
-    echoes_last_answer || (extends && next_is_answer())
+    let ended_there = || !tape.ids().any(|id| tape.entry(id).parents.contains(&nearest));
+    echoes_last_answer || (extends && ended_there() && next_is_answer())
 }
 
 fn judge_history(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, common: usize) -> DivergenceCode {

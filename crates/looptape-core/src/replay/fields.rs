@@ -142,7 +142,21 @@ const BEDROCK_CONVERSE: Table = &[
     ("/messages/*/content/*/reasoningContent/redactedContent", RoundTrip),
 ];
 
-/// The compiled rules of a wire format; for an unknown format everything counts.
+/// Calls that are no model calls: what they refer to by its id (`references`); all else counts.
+const PLAIN: Table = &[
+    // OpenAI: batches, fine-tuning, vector stores.
+    ("/input_file_id", RoundTrip),
+    ("/training_file", RoundTrip),
+    ("/validation_file", RoundTrip),
+    ("/file_id", RoundTrip),
+    ("/previous_response_id", RoundTrip),
+    ("/conversation", RoundTrip),
+    ("/container", RoundTrip),
+    // Gemini: batches.
+    ("/cachedContent", RoundTrip),
+];
+
+/// The compiled rules of a wire format.
 pub(crate) fn rules(wire: Option<Wire>) -> &'static Rules {
     static CHAT: LazyLock<Rules> = LazyLock::new(|| compile(&[OPENAI_CHAT]));
     static COMPLETIONS: LazyLock<Rules> = LazyLock::new(|| compile(&[OPENAI_COMPLETIONS]));
@@ -151,6 +165,7 @@ pub(crate) fn rules(wire: Option<Wire>) -> &'static Rules {
     static GEMINI: LazyLock<Rules> = LazyLock::new(|| compile(&[GEMINI_GENERATE]));
     static OLLAMA_RULES: LazyLock<Rules> = LazyLock::new(|| compile(&[OLLAMA]));
     static COHERE_RULES: LazyLock<Rules> = LazyLock::new(|| compile(&[COHERE]));
+    static PLAIN_RULES: LazyLock<Rules> = LazyLock::new(|| compile(&[PLAIN]));
     static CONVERSE: LazyLock<Rules> = LazyLock::new(|| compile(&[BEDROCK_CONVERSE]));
     // Each model has its maker's format, so any of these may stand in a body.
     static INVOKE: LazyLock<Rules> =
@@ -165,7 +180,7 @@ pub(crate) fn rules(wire: Option<Wire>) -> &'static Rules {
         Some(Wire::CohereChatV1 | Wire::CohereChatV2) => &COHERE_RULES,
         Some(Wire::BedrockConverse) => &CONVERSE,
         Some(Wire::BedrockInvoke) => &INVOKE,
-        None => Rules::everything_counts(),
+        None => &PLAIN_RULES,
     }
 }
 
@@ -209,6 +224,7 @@ mod tests {
             OLLAMA,
             COHERE,
             BEDROCK_CONVERSE,
+            PLAIN,
         ] {
             for (i, (pattern, _)) in table.iter().enumerate() {
                 assert!(pattern.starts_with('/'), "{pattern}");

@@ -4,7 +4,8 @@
 //! - `masks`, `environment`: values that differ from run to run, tolerated at their own spans.
 //! - `tape`, `recorded_body`, `timeline`: the recorded calls, indexed, and which of them ran at the same time.
 //! - `live`, `options`, `replayer`: the decision, request by request.
-//! - `classify`, `cause`, `difference`, `report`: why a request has no match, and how that is told.
+//! - `classify`, `unanswerable`, `cause`, `difference`, `report`: why a request gets no answer, and how that is
+//!   told.
 //! - `learn`: masks found by replaying two recordings of one program against each other.
 //! - `answers`: how an answer that was asked for again compares with the recorded one.
 //! - `schedule`, `retry`, `driven`: recorded requests sent again, and what came of it.
@@ -44,12 +45,14 @@ mod replayer;
 mod report;
 pub mod report_text;
 pub mod retry;
+pub mod run_figures;
 pub mod schedule;
 mod side_calls;
 mod summary;
 mod tape;
 mod timeline;
 mod tool_results;
+mod unanswerable;
 
 #[cfg(test)]
 mod scenarios;

@@ -10,6 +10,9 @@
 //!   for each other before. If that leaves several with different answers, the verdict is AMBIGUOUS; there
 //!   is no first-in-first-out.
 //!
+//! A request that is a recorded one byte for byte or as JSON, or that has been answered as one, is that request
+//! and no look-alike with another id: once its answers are served it is exhausted.
+//!
 //! Each recorded answer is served at most once. The same tape and the same requests give the same
 //! decisions. The machine does no IO, knows no time, and never invents an answer; the caller holds the
 //! recorded answers and sends them.
@@ -24,10 +27,11 @@ use super::near;
 use super::options::{Ambiguous, Attempts, Holes, OnMiss, Options, Rebind, Rung};
 use super::provenance::WhyAsked;
 use super::references::Bound;
-use super::report::{DivergenceCode, Report};
+use super::report::Report;
 use super::side_calls::{Seen, SideCall, SideCalls};
 use super::summary::{BillingDifference, MaskUse, Rebound, ServedCounts, Summary, Verdict};
 use super::tape::{CallLabel, Completeness, EntryId, RecordedOutcome, Tape};
+use super::unanswerable;
 use crate::digest::Digest;
 use crate::redact::Rebinding;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -56,6 +60,8 @@ pub enum Decision {
 /// A replay that cannot be begun.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotReplay {
+    #[error("the recording holds no answered call: a replay of it would prove nothing")]
+    HoldsNothing,
     #[error(transparent)]
     HasHoles(#[from] HasHoles),
     #[error(transparent)]
@@ -101,7 +107,7 @@ pub struct Replayer {
     /// Served calls whose answers are still being sent.
     open: BTreeSet<EntryId>,
     /// Which recorded request each live request, byte for byte, turned out to be.
-    bound: HashMap<Digest, Digest>,
+    bound: HashMap<Digest, EntryId>,
     /// Which of its ids stand for which of the recording's.
     references: Bound,
     /// The live history that each served call answered, if it was not the recorded one byte for byte: its
@@ -149,6 +155,9 @@ impl Replayer {
     pub fn new(tape: Tape, options: Options) -> Result<Self, CannotReplay> {
         if let (Completeness::Incomplete { reasons }, Holes::Refuse) = (tape.completeness(), options.holes) {
             return Err(HasHoles { reasons: reasons.clone() }.into());
+        }
+        if tape.ids().all(|id| tape.entry(id).call.outcome == RecordedOutcome::InFlight) {
+            return Err(CannotReplay::HoldsNothing);
         }
         let fork = ForkPoint::find(&tape, options.fork)?;
         let uses = vec![Use::Unused; tape.len()];
@@ -204,8 +213,13 @@ impl Replayer {
                 self.go_own_way()
             }
             Search::Found { rung, entry } => self.serve(&live, rung, entry),
-            Search::Ambiguous(candidates) => self.diverge(&live, self.ambiguous(&candidates)),
-            Search::Exhausted(matching) => self.diverge(&live, self.exhausted(&matching)),
+            Search::Ambiguous(candidates) => {
+                self.diverge(&live, unanswerable::ambiguous(&self.tape, &candidates))
+            }
+            Search::Exhausted(matching) => {
+                let is_over = !self.tape.ids().any(|id| self.is_unused(id));
+                self.diverge(&live, unanswerable::exhausted(&self.tape, &matching, is_over))
+            }
             Search::Mismatched(entry, mismatch) => {
                 let report = classify::mismatched(&self.tape, &self.missing(&live), entry, &mismatch);
                 self.diverge(&live, report)
@@ -243,17 +257,9 @@ impl Replayer {
     /// Ends the replay.
     pub fn finish(mut self) -> Summary {
         let mut reports = cause::by_recording(std::mem::take(&mut self.diverged));
-        let left: Vec<EntryId> = self.tape.ids().filter(|&id| self.is_left_over(id)).collect();
-        let carried_on: BTreeSet<EntryId> =
-            self.tape.ids().flat_map(|id| &self.tape.entry(id).parents).copied().collect();
-        // Nobody carries on from a side call; so a long loop's bodies are not read to see that it is none.
-        let is_side_call = |&id: &EntryId| !carried_on.contains(&id) && self.is_optional(id);
-        let (optional, needed): (Vec<EntryId>, _) = left.into_iter().partition(is_side_call);
-        let labels = |ids: Vec<EntryId>| ids.into_iter().map(|id| self.tape.label(id)).collect();
-        let (unused_side_calls, unused): (Vec<CallLabel>, Vec<CallLabel>) =
-            (labels(optional), labels(needed));
+        let (unused, unused_side_calls) = self.left_over(reports.is_empty());
         if !unused.is_empty() {
-            let report = unused_recording(&unused, reports.is_empty());
+            let report = unanswerable::unused(&unused, self.tape.len(), reports.is_empty());
             reports.push(report);
         }
         reports.sort_by_cached_key(Report::reading_order);
@@ -278,6 +284,22 @@ impl Replayer {
             unused_side_calls,
             divergences: reports,
         }
+    }
+
+    /// The recorded calls that were to come and did not, and the optional ones of them. Where nothing came at
+    /// all, none is optional: a replay that used nothing shows nothing.
+    fn left_over(&self, nothing_diverged: bool) -> (Vec<CallLabel>, Vec<CallLabel>) {
+        let labels = |ids: Vec<EntryId>| ids.into_iter().map(|id| self.tape.label(id)).collect();
+        if self.served.total() == 0 && self.asked == 0 && nothing_diverged {
+            return (labels(self.tape.ids().collect()), Vec::new());
+        }
+        let left: Vec<EntryId> = self.tape.ids().filter(|&id| self.is_left_over(id)).collect();
+        let carried_on: BTreeSet<EntryId> =
+            self.tape.ids().flat_map(|id| &self.tape.entry(id).parents).copied().collect();
+        // Nobody carries on from a side call; so a long loop's bodies are not read to see that it is none.
+        let is_side_call = |&id: &EntryId| !carried_on.contains(&id) && self.is_optional(id);
+        let (optional, needed) = left.into_iter().partition(is_side_call);
+        (labels(needed), labels(optional))
     }
 
     /// The answer to an optional call that was not recorded.
@@ -305,6 +327,7 @@ impl Replayer {
     fn search(&mut self, live: &Live<'_>) -> Search {
         let mut served: Option<Rung> = None;
         let mut mismatched = None;
+        let mut known = self.bound.get(&live.exact).copied();
         let by_digest = [Rung::Bytes, Rung::Canonical, Rung::Renamed, Rung::Masked];
         for rung in by_digest.into_iter().filter(|&rung| rung <= self.options.max_rung) {
             let matching = matching(&self.tape, live, rung);
@@ -316,7 +339,8 @@ impl Replayer {
                     return Search::Found { rung, entry: matching[at] };
                 }
                 Some(at) => {
-                    let unserved = self.unserved(live, &matching[at..]);
+                    let mut unserved = self.unserved(live, &matching[at..]);
+                    unserved.retain(|&id| known.is_none_or(|known| self.is_one_but_for_moments(known, id)));
                     if unserved.is_empty() {
                         served = served.or(Some(rung));
                         continue;
@@ -329,7 +353,12 @@ impl Replayer {
                         found => return found,
                     }
                 }
-                None => served = served.or(Some(rung)),
+                None => {
+                    served = served.or(Some(rung));
+                    if rung < Rung::Renamed {
+                        known = known.or(matching.first().copied());
+                    }
+                }
             }
         }
         if let Some(rung) = served {
@@ -342,17 +371,27 @@ impl Replayer {
         }
     }
 
-    /// Those that are left, and whose path names what the live path may stand for. An id of the recording
-    /// stands for itself alone.
+    /// Those that are left, and that name what the live request may stand for. An id of the recording stands
+    /// for itself alone.
     fn unserved(&self, live: &Live<'_>, ids: &[EntryId]) -> Vec<EntryId> {
-        let named = live.endpoint.ids();
+        let named = live.references();
         let may_stand_for = |id: &EntryId| {
-            let recorded = self.tape.entry(*id).endpoint.ids();
+            let recorded = self.tape.references(*id);
             let differs = |(live, recorded): (&String, &String)| live != recorded && self.tape.names(live);
             named == recorded
                 || (!named.iter().zip(recorded).any(differs) && self.references.allows(named, recorded))
         };
         ids.iter().copied().filter(|&id| self.is_unused(id)).filter(may_stand_for).collect()
+    }
+
+    /// Whether two recorded calls differ in nothing but when they were made: in times and the like, not in an
+    /// id. A request that is the one of them is never answered with what belongs to another id.
+    fn is_one_but_for_moments(&self, known: EntryId, other: EntryId) -> bool {
+        let rung = self.options.max_rung.min(Rung::Masked);
+        let canonical = |id: EntryId| self.tape.key_at(rung, id).canonical;
+        known == other
+            || (canonical(known) == canonical(other)
+                && (rung < Rung::Masked || self.tape.identities(known).eq(&self.tape.identities(other))))
     }
 
     /// The one of `candidates` that lineage leaves, or all that it cannot tell apart.
@@ -431,7 +470,9 @@ impl Replayer {
             (!kept.is_empty()).then_some(kept)
         };
         let before = self.bound.get(&live.exact);
-        let same_as_before = before.and_then(|bound| narrowed(&|id| self.tape.key(id).canonical == *bound));
+        let same_as_before = before.and_then(|&before| {
+            narrowed(&|id| self.tape.key(id).canonical == self.tape.key(before).canonical)
+        });
         let echoed = || {
             let (echo, last_turn) = (live.lineage().echo?, live.lineage().last_turn);
             let follows = |id: EntryId| {
@@ -490,17 +531,17 @@ impl Replayer {
         if self.options.ambiguous == Ambiguous::Fail && choice == Choice::ByArrival {
             let among: Vec<EntryId> = [&[first], twins.as_slice()].concat();
             if !self.is_one_answer(&among) {
-                return self.diverge(live, self.ambiguous(&among));
+                return self.diverge(live, unanswerable::ambiguous(&self.tape, &among));
             }
         }
         let entry = self.final_attempt(first);
         if self.tape.entry(entry).call.outcome == RecordedOutcome::InFlight {
             self.pass_over(first, entry);
             self.uses[entry.0] = Use::Withheld;
-            return self.diverge(live, self.unanswered(entry));
+            return self.diverge(live, unanswerable::unanswered(&self.tape, entry));
         }
         if rung > Rung::Bytes {
-            self.bound.insert(live.exact, self.tape.key(entry).canonical);
+            self.bound.insert(live.exact, entry);
             self.references.learn(live.references(), self.tape.references(entry));
             let history = &live.key().components.history;
             if let Some(head) = history.last() {
@@ -687,34 +728,6 @@ impl Replayer {
         self.diverged.push(diverged);
         Box::new(report)
     }
-
-    fn ambiguous(&self, candidates: &[EntryId]) -> Report {
-        let labels: Vec<CallLabel> = candidates.iter().map(|&id| self.tape.label(id)).collect();
-        let message =
-            format!("{} match this request equally well and hold different answers.", listed(&labels));
-        let report = Report::new(DivergenceCode::Ambiguous, labels.first().copied(), message);
-        Report { candidates: labels, ..report }
-    }
-
-    fn exhausted(&self, matching: &[EntryId]) -> Report {
-        let at = matching.first().map(|&id| self.tape.label(id));
-        let nothing_left = !self.tape.ids().any(|id| self.is_unused(id));
-        if *self.tape.completeness() == Completeness::Prefix && nothing_left {
-            let message = "The recording ends before this request: its recorder was stopped.".to_owned();
-            return Report::new(DivergenceCode::IncompleteRecording, at, message);
-        }
-        let message = match matching.len() {
-            1 => format!("{} was recorded once, and its answer has been served.", request_of(at)),
-            n => format!("{} was recorded {n} times, and each answer has been served.", request_of(at)),
-        };
-        Report::new(DivergenceCode::Exhausted, at, message)
-    }
-
-    fn unanswered(&self, entry: EntryId) -> Report {
-        let label = self.tape.label(entry);
-        let message = format!("The recording ends before the answer to {label} was complete.");
-        Report::new(DivergenceCode::IncompleteRecording, Some(label), message)
-    }
 }
 
 /// The position of the first call of a group that is left. A cursor keeps it, so that a group as large as its
@@ -769,27 +782,4 @@ fn mask_uses(masks: BTreeMap<Pair, (CallLabel, u32)>) -> Vec<MaskUse> {
         .collect();
     uses.sort_by_key(|used| used.label.seq);
     uses
-}
-
-fn request_of(label: Option<CallLabel>) -> String {
-    label.map_or("This request".to_owned(), |label| format!("The request of {label}"))
-}
-
-fn unused_recording(unused: &[CallLabel], is_only_report: bool) -> Report {
-    let message = match unused {
-        [one] => format!("A recorded call was never asked for: {one}."),
-        many => format!("{} recorded calls were never asked for: {}.", many.len(), listed(many)),
-    };
-    let report = Report::new(DivergenceCode::UnusedRecording, unused.first().copied(), message);
-    Report { root: is_only_report, requests: 0, ..report }
-}
-
-/// `step 3, step 5 and call #9`, at most ten of them.
-fn listed(labels: &[CallLabel]) -> String {
-    let shown: Vec<String> = labels.iter().take(10).map(CallLabel::to_string).collect();
-    match shown.as_slice() {
-        _ if labels.len() > 10 => format!("{} and {} more", shown.join(", "), labels.len() - 10),
-        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
-        _ => shown.concat(),
-    }
 }

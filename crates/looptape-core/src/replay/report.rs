@@ -98,6 +98,9 @@ pub struct Report {
     /// The recorded step at which the run went another way.
     pub step: Option<u32>,
     pub lane: Option<u32>,
+    /// The place in the recording of the call that `step` is about.
+    #[serde(skip)]
+    pub(super) seq: Option<u32>,
     /// One plain sentence.
     pub message: String,
     /// Method and path of the live request, without credentials; empty where there is none.
@@ -151,6 +154,7 @@ impl Report {
             root: true,
             step: at.and_then(|label| label.step),
             lane: at.map(|label| label.lane),
+            seq: at.map(|label| label.seq),
             message,
             endpoint: String::new(),
             difference: None,
@@ -164,7 +168,7 @@ impl Report {
 
     /// The order of the recording.
     pub(super) fn tape_order(&self) -> impl Ord + use<> {
-        let seq = self.nearest.as_ref().map_or(u32::MAX, |nearest| nearest.label.seq);
+        let seq = self.seq.unwrap_or(u32::MAX);
         let pointer = self.difference.as_ref().map(|d| d.pointer.clone());
         let shown = self.difference.as_ref().map(|d| d.diff.to_string());
         (seq, self.step, self.code, pointer, shown, self.endpoint.clone(), self.message.clone())

@@ -358,6 +358,12 @@ impl Tape {
         self.masking.spans(call.wire, &(self.normalise)(&call.body.read()))
     }
 
+    /// The ids among them.
+    pub(super) fn identities(&self, id: EntryId) -> Vec<Vec<u8>> {
+        let spans = self.masked_spans(id).into_iter();
+        spans.filter(|span| span.kind.is_identity()).map(|span| span.text).collect()
+    }
+
     /// The masks with which a live request would match a recorded call, beyond those that apply already.
     pub(super) fn proposed_masks(&self, id: EntryId, live: Request<'_>) -> Option<Vec<MaskEntry>> {
         let entry = self.entry(id);

@@ -104,7 +104,7 @@ impl TagFilter {
 
 const COLUMNS: &str = "t.key, t.id, t.run, t.source, t.name, t.agent, t.tags, t.command, t.parent_why, \
      t.started_unix_us, t.byte_exact, t.recorder, e.ended_us, e.idle, e.exit_code, e.aborted, \
-     (SELECT p.id FROM traces p WHERE p.key = t.parent), \
+     coalesce((SELECT p.id FROM traces p WHERE p.key = t.parent), t.parent_id), \
      EXISTS (SELECT 1 FROM traces n WHERE n.id = t.id AND n.run > t.run), e.outcome, \
      t.timing, t.happened_unix_us, t.agent_version";
 

@@ -158,7 +158,11 @@ impl Reader {
         Ok((headers, ends.ok_or(damaged("request body"))?))
     }
 
-    fn exchange_and_hint(&self, trace: TraceKey, seq: u32) -> Result<(Exchange, Option<String>), ReadError> {
+    pub(super) fn exchange_and_hint(
+        &self,
+        trace: TraceKey,
+        seq: u32,
+    ) -> Result<(Exchange, Option<String>), ReadError> {
         let row = self.exchange_row(trace, seq)?;
         let hint = row.loop_hint.clone();
         Ok((self.materialise(row)?, hint))

@@ -11,6 +11,7 @@ mod outline;
 mod replayed;
 mod spending;
 mod summary;
+mod taped;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;

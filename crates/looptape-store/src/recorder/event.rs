@@ -1,8 +1,10 @@
 //! What the recorder is told.
 
+use crate::TraceKey;
 use crate::gc::{PruneError, PruneReport, Retention};
 use bytes::Bytes;
 use looptape_core::assembly::{LoopOutcome, Timing};
+use looptape_core::cassette::Cassette;
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
@@ -50,6 +52,13 @@ impl Source {
             Self::Import => "import",
             Self::Replay => "replay",
         }
+    }
+
+    /// `None` for a word of a later time.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Record, Self::Serve, Self::Import, Self::Replay]
+            .into_iter()
+            .find(|source| source.as_str() == word)
     }
 }
 
@@ -285,8 +294,20 @@ pub(super) enum Event {
         retention: Retention,
         told: PruneTold,
     },
+    /// The same for a cassette's trace.
+    Restore(Box<Restore>),
     Finish,
 }
+
+/// A trace to be written down as its cassette holds it.
+pub(super) struct Restore {
+    pub(super) cassette: Cassette,
+    pub(super) source: Source,
+    pub(super) told: RestoreTold,
+}
+
+/// Told under which key the trace is stored.
+pub(super) type RestoreTold = Box<dyn FnOnce(rusqlite::Result<TraceKey>) + Send>;
 
 /// Told what became of a request to end a trace.
 pub(super) type EndTold = Box<dyn FnOnce(EndOfTrace) + Send>;

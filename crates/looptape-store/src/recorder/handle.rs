@@ -2,16 +2,18 @@
 
 use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Gap, GapOf, Moment, RepeatedCall, RepeatedEnd,
-    TraceHint, TraceSpec,
+    Restore, Source, TraceHint, TraceSpec,
 };
 use super::spending::{Spender, Spent};
 use super::writer::Writer;
 use super::{Durability, RecorderOptions};
 use crate::OpenError;
 use crate::gc::{PruneError, PruneReport, Retention};
+use crate::ids::TraceKey;
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::budget::{Change, Counted};
+use looptape_core::cassette::{Cassette, CassetteError};
 use looptape_core::exchange::Ending;
 use looptape_core::replay::{Environment, Provenance};
 use std::collections::BTreeMap;
@@ -46,6 +48,19 @@ pub(super) struct Shared {
 pub struct RecorderThread {
     shared: Arc<Shared>,
     thread: JoinHandle<RecorderReport>,
+}
+
+/// Why a cassette's trace was not written down.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error(transparent)]
+    Cassette(#[from] CassetteError),
+    #[error("its trace came about by `{0}`, which this looptape does not know: update looptape")]
+    UnknownSource(String),
+    #[error("the database did not take it: {0}")]
+    Database(#[source] rusqlite::Error),
+    #[error("the database is not written any more")]
+    NoWriter,
 }
 
 /// What the writer says at its end.
@@ -179,6 +194,21 @@ impl Recorder {
         told: impl FnOnce(EndOfTrace) + Send + 'static,
     ) {
         self.shared.try_send(Event::EndTrace { id, at, outcome, told: Box::new(told) }, 0);
+    }
+
+    /// Writes a cassette's trace down as it is, and waits until it is on disk: all of it or nothing.
+    pub fn restore(&self, cassette: Cassette) -> Result<TraceKey, RestoreError> {
+        let source = Source::parse(&cassette.trace().source)
+            .ok_or_else(|| RestoreError::UnknownSource(cassette.trace().source.clone()))?;
+        // Everything that can be wrong with it is found before the writer is busy with it.
+        cassette.calls().try_for_each(|call| call.map(|_| ()))?;
+        let (tell, told) = mpsc::sync_channel(1);
+        let told_by = Box::new(move |stored| {
+            // Nobody waits any more if this thread was ended.
+            let _ = tell.send(stored);
+        });
+        self.shared.send_waiting(Event::Restore(Box::new(Restore { cassette, source, told: told_by })));
+        told.recv().map_err(|_| RestoreError::NoWriter)?.map_err(RestoreError::Database)
     }
 
     /// Deletes what `retention` does not keep, in the writer's turn: no call is written meanwhile, and what

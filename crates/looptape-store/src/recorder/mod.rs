@@ -23,7 +23,9 @@ pub use event::{
     BeginCall, CallEnd, EndOfTrace, Moment, RecordedCallRef, RepeatedCall, RepeatedEnd, Source, TraceHint,
     TraceSpec,
 };
-pub use handle::{CallTicket, Recorder, RecorderHealth, RecorderReport, RecorderThread, RepeatTicket};
+pub use handle::{
+    CallTicket, Recorder, RecorderHealth, RecorderReport, RecorderThread, RepeatTicket, RestoreError,
+};
 pub use spending::Spender;
 pub use watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 

@@ -34,6 +34,14 @@ impl OpenTraces {
         number
     }
 
+    /// From now on calls of this id belong to that trace.
+    pub(super) fn lead(&mut self, id: TraceId, to: Option<TraceNumber>) {
+        match to {
+            Some(number) => self.by_id.insert(id, number),
+            None => self.by_id.remove(&id),
+        };
+    }
+
     /// The trace of this id that takes calls.
     pub(super) fn of_id(&self, id: &TraceId) -> Option<TraceNumber> {
         self.by_id.get(id).copied()

@@ -7,6 +7,7 @@ use super::gaps::Reasons;
 use super::intake::StoredRequest;
 use super::open_trace::{Closing, ClosingCause, OpenTrace};
 use crate::ids::{BlobId, TraceKey};
+use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::derive::RequestFacts;
 use looptape_core::exchange::{Chunk, Ending, Outcome};
@@ -44,6 +45,19 @@ pub(super) fn insert_trace(
             spec.labels.agent_version,
         ])?;
     Ok(TraceKey(connection.last_insert_rowid()))
+}
+
+/// What a trace was made from, where that trace need not be in this database.
+pub(super) fn store_parent(
+    connection: &Connection,
+    trace: TraceKey,
+    parent: &TraceId,
+    why: &str,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE traces SET parent_id = ?2, parent_why = ?3 WHERE key = ?1")?
+        .execute(params![trace.0, parent.as_str(), why])?;
+    Ok(())
 }
 
 /// What a trace whose row is there is called now.

@@ -6,8 +6,8 @@
 
 use super::RecorderOptions;
 use super::event::{
-    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold, Source,
-    TraceHint, TraceSpec,
+    BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold,
+    Restore, Source, TraceHint, TraceSpec,
 };
 use super::gaps::Gaps;
 use super::handle::RecorderReport;
@@ -42,6 +42,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
 mod repeats;
+mod restore;
 
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
@@ -64,6 +65,8 @@ pub(super) struct State {
     known: KnownCalls,
     /// Calls whose end is on disk.
     ended: u64,
+    /// A cassette's trace, while it is written.
+    restoring: Option<restore::Restoring>,
     /// What the transaction under way has made: undone if it fails.
     batch: Batch,
 }
@@ -84,6 +87,7 @@ pub(super) struct Waiting {
     pub(super) committed: Vec<Committed>,
     pub(super) ended: Vec<(EndTold, EndOfTrace)>,
     pub(super) prunes: Vec<(Retention, PruneTold)>,
+    pub(super) restores: Vec<Restore>,
     pub(super) flushes: Vec<SyncSender<()>>,
 }
 
@@ -115,6 +119,7 @@ impl State {
             spending: UnwrittenSpending::default(),
             known: KnownCalls::default(),
             ended: 0,
+            restoring: None,
             batch: Batch::default(),
         }
     }
@@ -247,6 +252,7 @@ impl State {
             Event::Gap(gap) => self.gap(gap),
             Event::Flush(done) => waiting.flushes.push(done),
             Event::Prune { retention, told } => waiting.prunes.push((retention, told)),
+            Event::Restore(restore) => waiting.restores.push(*restore),
             // Without it, masks by environment are left out: nothing is missing of what passed.
             Event::Environment { .. } => {}
             Event::OpenTrace(_)
@@ -527,6 +533,7 @@ impl State {
 
     fn close_trace(&mut self, connection: &Connection, number: TraceNumber) -> rusqlite::Result<()> {
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+        let is_restoring = self.is_restoring(number);
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
         let Some(closing) = trace.closing.clone() else { return Ok(()) };
         if trace.opened_by_call {
@@ -537,7 +544,8 @@ impl State {
             self.gaps.add_many(number, reason, trace.open_calls as u64);
         }
         insert_end(connection, key, trace, &closing)?;
-        if closing.cause != ClosingCause::RecorderEnds {
+        // What a restored trace cost was paid elsewhere.
+        if closing.cause != ClosingCause::RecorderEnds && !is_restoring {
             self.spending.close(&trace.spec.id, closing.at);
         }
         let row = reader::trace_row(connection, key)?;

@@ -4,7 +4,7 @@
 //! from it are forgotten, and the next batch is tried as if nothing had happened. So a full disk costs
 //! what came while it was full, and says so.
 
-use super::event::{Event, Moment};
+use super::event::{Event, Moment, Restore, Source};
 use super::handle::{RecorderReport, Shared};
 use super::open_trace::{Closing, ClosingCause, TraceNumber};
 use super::scrub::Scrubber;
@@ -12,7 +12,9 @@ use super::state::{CallsUnderWay, State, Waiting, cause};
 use super::{Durability, RecorderOptions};
 use crate::content::ContentCache;
 use crate::database::{OpenError, open_to_write};
+use crate::ids::TraceKey;
 use crate::{PruneError, gc};
+use looptape_core::cassette::Cassette;
 use rusqlite::{Connection, TransactionBehavior};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -140,10 +142,24 @@ impl Writer {
         for (retention, told) in waiting.prunes {
             told(gc::prune(&mut self.connection, &retention).map_err(PruneError));
         }
+        for Restore { cassette, source, told } in waiting.restores {
+            told(self.restore(&cassette, source));
+        }
         for done in waiting.flushes {
             // Whoever waited may have gone.
             let _ = done.send(());
         }
+    }
+
+    /// Writes a cassette's trace down, in a transaction of its own.
+    fn restore(&mut self, cassette: &Cassette, source: Source) -> rusqlite::Result<TraceKey> {
+        let mut stored = Err(rusqlite::Error::QueryReturnedNoRows);
+        let outcome = self.transaction(|connection, state| {
+            stored = Ok(state.restore(connection, cassette, source)?);
+            Ok(())
+        });
+        self.state.end_restoring();
+        outcome.and(stored)
     }
 
     /// Runs `work` in one transaction and mends the memory if it fails.

@@ -2,9 +2,10 @@
 //!
 //! A folder is searched with everything below it, in the order of the names, for files that are called
 //! like recordings. Hidden files and folders are left out, and links to folders are not followed, so that
-//! a search ends.
+//! a search ends. A folder that is a cassette is one recording, whatever it holds.
 
 use looptape_core::import::{MAX_FILE_BYTES, Refused};
+use looptape_store::cassettes::{FILE_ENDING, is_cassette};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -20,6 +21,8 @@ pub(super) enum Source {
     Named(PathBuf),
     /// In a folder: it may be anything.
     InFolder(PathBuf),
+    /// A cassette of looptape's own: a folder, or one file.
+    Cassette(PathBuf),
     /// What cannot even be looked at.
     Refused { path: PathBuf, reason: String },
 }
@@ -27,13 +30,17 @@ pub(super) enum Source {
 impl Source {
     pub(super) fn path(&self) -> &Path {
         match self {
-            Self::Named(path) | Self::InFolder(path) | Self::Refused { path, .. } => path,
+            Self::Named(path) | Self::InFolder(path) | Self::Cassette(path) | Self::Refused { path, .. } => {
+                path
+            }
         }
     }
 
     pub(super) fn into_path(self) -> PathBuf {
         match self {
-            Self::Named(path) | Self::InFolder(path) | Self::Refused { path, .. } => path,
+            Self::Named(path) | Self::InFolder(path) | Self::Cassette(path) | Self::Refused { path, .. } => {
+                path
+            }
         }
     }
 }
@@ -42,6 +49,10 @@ impl Source {
 pub(super) fn find(named: &[PathBuf]) -> Vec<Source> {
     let mut found = Vec::new();
     for path in named {
+        if is_cassette(path) || has_own_ending(path) {
+            found.push(Source::Cassette(path.clone()));
+            continue;
+        }
         if !path.is_dir() {
             found.push(Source::Named(path.clone()));
             continue;
@@ -49,7 +60,8 @@ pub(super) fn find(named: &[PathBuf]) -> Vec<Source> {
         let before = found.len();
         search(path, &mut found);
         if found.len() == before {
-            let endings = ENDINGS.iter().map(|e| format!("*.{e}")).collect::<Vec<_>>().join(", ");
+            let endings = ENDINGS.iter().chain([&FILE_ENDING]).map(|e| format!("*.{e}"));
+            let endings = endings.collect::<Vec<_>>().join(", ");
             let reason =
                 format!("the folder holds no recordings ({endings}): name another, or name the files");
             found.push(Source::Refused { path: path.clone(), reason });
@@ -70,9 +82,13 @@ fn search(folder: &Path, found: &mut Vec<Source>) {
         let path = entry.path();
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         if path.is_dir() {
-            if !is_link {
+            if !is_link && is_cassette(&path) {
+                found.push(Source::Cassette(path));
+            } else if !is_link {
                 search(&path, found);
             }
+        } else if path.is_file() && has_own_ending(&path) {
+            found.push(Source::Cassette(path));
         } else if path.is_file() && is_called_like_a_recording(&path) {
             found.push(Source::InFolder(path));
         }
@@ -85,6 +101,10 @@ fn sorted(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
     entries.retain(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
     entries.sort_by_key(fs::DirEntry::file_name);
     Ok(entries)
+}
+
+fn has_own_ending(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == FILE_ENDING)
 }
 
 fn is_called_like_a_recording(path: &Path) -> bool {

@@ -11,6 +11,7 @@ use crate::session::Global;
 use looptape_core::facts::{AttemptState, CallKind};
 use looptape_core::import::{Cassette, Container, Interaction};
 use looptape_core::{Digest, TraceId};
+use looptape_store::cassettes::{self, CassetteFileError};
 use looptape_store::{
     Durability, FindError, Maintenance, Moment, Reader, RecordedTrace, Recorder, RecorderThread, Selector,
     Source, TraceSpec, TraceStatus,
@@ -64,6 +65,23 @@ impl<'a> Library<'a> {
         Ok(Err("the database did not take it whole: is its disk full, or locked by another process? Import \
                 the file again when that is mended"
             .to_owned()))
+    }
+
+    /// Stores a cassette's trace, unless it is there.
+    pub(super) fn restore(&mut self, path: &Path) -> anyhow::Result<Result<ImportedTrace, String>> {
+        let cassette = match cassettes::read(path) {
+            Ok(cassette) => cassette,
+            Err(CassetteFileError::Cassette { source, .. }) => return Ok(Err(source.to_string())),
+            Err(other) => return Ok(Err(other.to_string())),
+        };
+        let open = self.open()?;
+        if let Some(row) = open.reader.find_taped(&cassette)? {
+            return Ok(Ok(imported(&open.reader.load(row)?, Novelty::AlreadyImported)));
+        }
+        match open.recorder.restore(cassette) {
+            Ok(key) => Ok(Ok(imported(&open.reader.load(open.reader.row(key)?)?, Novelty::New))),
+            Err(error) => Ok(Err(error.to_string())),
+        }
     }
 
     /// Removes what an import of the same file left that was cut off: a file is stored whole or not at all.
@@ -177,7 +195,7 @@ fn word(container: Container) -> &'static str {
 fn imported(trace: &RecordedTrace, novelty: Novelty) -> ImportedTrace {
     let llm_calls = trace.facts.iter().filter(|facts| matches!(facts.kind, CallKind::Llm(_))).count() as u32;
     ImportedTrace {
-        id: trace.row.id.clone(),
+        label: trace.row.label(),
         llm_calls,
         other_calls: trace.facts.len() as u32 - llm_calls,
         byte_exact: trace.row.byte_exact,

@@ -2,7 +2,7 @@
 
 use super::run::{Coverage, DrivenRun};
 use crate::cost::Usd;
-use crate::metrics::{self, Distribution, Ms, Sample, Stats, Window};
+use crate::metrics::{self, Distribution, Ms, Sample, Stats, TraceMetrics, Window};
 use crate::replay::report::DivergenceCode;
 use crate::replay::summary::Summary;
 use serde::Serialize;
@@ -31,6 +31,11 @@ pub struct RunLine {
     pub duration_ms: Option<Ms>,
     pub cost_usd: Option<Usd>,
     pub replay: Option<Summary>,
+    /// All that was measured of it, and of its recording.
+    #[serde(skip)]
+    pub metrics: TraceMetrics,
+    #[serde(skip)]
+    pub recorded: TraceMetrics,
 }
 
 /// A trace that could not be sent again.
@@ -115,5 +120,7 @@ fn line<T>(run: &DrivenRun<T>) -> RunLine {
         duration_ms: run.metrics.time.duration_ms,
         cost_usd: run.metrics.cost_usd,
         replay: run.replay.clone(),
+        metrics: run.metrics.clone(),
+        recorded: run.recorded.clone(),
     }
 }

@@ -24,6 +24,8 @@ pub struct DrivenRun<T> {
     pub child: Option<String>,
     pub coverage: Coverage,
     pub metrics: TraceMetrics,
+    /// The recording's own.
+    pub recorded: TraceMetrics,
     pub started_unix_us: i64,
     pub ended_unix_us: i64,
     /// What the server that answered says, where it decided by the recording.

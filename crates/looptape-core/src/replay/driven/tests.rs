@@ -15,6 +15,7 @@ fn run<T>(trace: &str, run: u32, coverage: Coverage, what: T) -> DrivenRun<T> {
         child: None,
         coverage,
         metrics: measure(Vec::new(), SECOND_US, 0, &PriceBook::listed()),
+        recorded: measure(Vec::new(), SECOND_US, 0, &PriceBook::listed()),
         started_unix_us: 0,
         ended_unix_us: SECOND_US,
         replay: None,

@@ -24,7 +24,7 @@ pub(super) fn of_token(token: &[u8]) -> Option<MaskKind> {
     if is_ulid(token) {
         return Some(MaskKind::Ulid);
     }
-    (is_hex(token) || is_base_n(token)).then_some(MaskKind::Id)
+    (!is_numbered(token) && (is_hex(token) || is_base_n(token))).then_some(MaskKind::Id)
 }
 
 /// The length of the UUID with which the text begins, its boundary checked.
@@ -53,6 +53,12 @@ pub(super) fn is_content(run: &[u8]) -> bool {
 
 pub(super) fn is_base64_digit(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
+/// Capitals and then digits only: an account's or an order's number, such as an IBAN, whatever its letters.
+fn is_numbered(token: &[u8]) -> bool {
+    let letters = token.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    letters > 0 && token[letters..].iter().all(u8::is_ascii_digit)
 }
 
 fn is_hex(token: &[u8]) -> bool {
@@ -110,6 +116,7 @@ mod tests {
             ("3f2g1h0i9j8k7l6", None),
             ("deadbeefdeadbeef", None),
             ("1234567890123456", None),
+            ("DE89370400440532013000", None),
             ("getUserById2FromDatabase", None),
             ("sha256WithRSAEncryption", None),
             ("covid19wave2report", None),

@@ -109,7 +109,7 @@ impl MaskKind {
     }
 
     /// Whether a value counts only if it is the run's own.
-    pub(super) fn is_environment(self) -> bool {
+    pub(crate) fn is_environment(self) -> bool {
         matches!(
             self,
             Self::Date

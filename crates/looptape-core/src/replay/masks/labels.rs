@@ -12,13 +12,19 @@ use super::places::{Part, port_digits};
 const PID: &[&str] = &["pid", "ppid", "pgid", "tid"];
 const PORT: &[&str] = &["port"];
 
-/// Labels of measured times. A unit must follow the number.
-const MEASURED: &[&str] =
-    &["took", "elapsed", "duration", "latency", "runtime", "time", "real", "user", "sys"];
+/// Labels of times that were measured, whatever their unit. A unit must follow the number.
+const TAKEN: &[&str] = &["took", "elapsed", "latency"];
 
-/// Words before which plans are told as well as measurements: only a fraction or a short unit of seconds
+/// Labels of what is measured and planned: a film's duration is what it is about. Only seconds, or parts of
+/// them, are taken for measured.
+const MEASURED: &[&str] = &["duration", "runtime", "time", "real", "user", "sys"];
+
+/// Words before which plans are told more often than measurements: only a fraction or a short unit of seconds
 /// makes it a measurement.
 const AFTER: &[&str] = &["in", "after"];
+
+/// Endings of labels of measured times.
+const TIMES: [&[&str]; 2] = [TAKEN, MEASURED];
 
 /// Units that may end a label: `elapsed_ms`, `wall_time_seconds`.
 const UNITS_IN_LABELS: &[&str] = &[
@@ -61,6 +67,14 @@ pub(super) fn labelled(text: &[u8], token: std::ops::Range<usize>, site: Site) -
     }
     let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
     let measured = |end: usize| (at..end, MaskKind::Duration);
+    let told = |is_measurement: fn(&[u8]) -> bool| {
+        let is_told = |&end: &usize| {
+            let duration = &text[at..end];
+            // What a tool says in whole seconds it may have measured; in a prompt it is part of the task.
+            is_measurement(duration) && (site == Site::ToolResult || is_finer_than_a_second(duration))
+        };
+        duration(text, at).filter(is_told).map(measured)
+    };
     if is(PID) {
         integer(text, at, MaskKind::Pid)
     } else if is(PORT) {
@@ -68,8 +82,10 @@ pub(super) fn labelled(text: &[u8], token: std::ops::Range<usize>, site: Site) -
     } else if is(&["id"]) {
         id_label(text, &token, at, site)
     } else if is(AFTER) {
-        duration(text, at).filter(|&end| is_measurement(&text[at..end])).map(measured)
+        told(ends_in_short_seconds)
     } else if is(MEASURED) {
+        told(ends_in_seconds)
+    } else if is(TAKEN) {
         duration(text, at).map(measured)
     } else if site == Site::ToolResult && (names_its_unit(text, &token) || is(JOINED)) {
         Some(measured(at + number(&text[at..])?))
@@ -78,11 +94,13 @@ pub(super) fn labelled(text: &[u8], token: std::ops::Range<usize>, site: Site) -
     }
 }
 
-/// The values in claude-code's accounting header, if the text is one.
-pub(super) fn accounting(text: &[u8]) -> Option<Vec<Part>> {
+/// The values in claude-code's accounting header, if the text begins with one, and where it ends: with its line.
+pub(super) fn accounting(text: &[u8]) -> Option<(Vec<Part>, usize)> {
     if !text.starts_with(ACCOUNTING) {
         return None;
     }
+    let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+    let text = &text[..end];
     let mut parts: Vec<Part> = Vec::new();
     for label in IN_ACCOUNTING {
         let Some(at) = memchr::memmem::find(text, label.as_bytes()).map(|at| at + label.len()) else {
@@ -94,7 +112,7 @@ pub(super) fn accounting(text: &[u8]) -> Option<Vec<Part>> {
         }
     }
     parts.sort_by_key(|(range, _)| range.start);
-    Some(parts)
+    Some((parts, end))
 }
 
 /// `process id 4711`, and codex's `Chunk ID: 1515fe`.
@@ -140,7 +158,7 @@ fn names_its_unit(text: &[u8], token: &std::ops::Range<usize>) -> bool {
     let Some(before) = text[..token.start].strip_suffix(b"_").filter(|_| is_unit) else { return false };
     let length = before.iter().rev().take(LABEL_BYTES).take_while(|byte| byte.is_ascii_alphabetic()).count();
     let name = &before[before.len() - length..];
-    MEASURED.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    TIMES.into_iter().flatten().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The length of the number with which the text begins: digits, a fraction, an exponent.
@@ -196,8 +214,12 @@ const UNITS: &[&str] = &[
     "h",
 ];
 
-/// Units that no plan is told in.
-const SHORT_UNITS: &[&str] = &["ms", "us", "µs", "μs", "ns", "s", "sec", "secs"];
+/// Units longer than a second.
+const LONG_UNITS: &[&str] = &["minutes", "minute", "mins", "min", "m", "hours", "hour", "hrs", "hr", "h"];
+
+/// A second, in short and spelt out.
+const SHORT_SECONDS: &[&str] = &["s", "sec", "secs"];
+const SPELT_SECONDS: &[&str] = &["seconds", "second"];
 
 /// Where the duration ends that begins at `at`: a number with its unit, and more of them, as in `1m2.5s`.
 fn duration(text: &[u8], at: usize) -> Option<usize> {
@@ -224,10 +246,31 @@ fn duration_part(text: &[u8], at: usize) -> Option<usize> {
     Some(unit_at + unit.len())
 }
 
-fn is_measurement(duration: &[u8]) -> bool {
-    let unit_at =
-        duration.iter().rposition(|byte| byte.is_ascii_digit() || *byte == b' ').map_or(0, |at| at + 1);
-    duration.contains(&b'.') || SHORT_UNITS.iter().any(|unit| unit.as_bytes() == &duration[unit_at..])
+/// The unit in which a duration ends.
+fn last_unit(duration: &[u8]) -> &[u8] {
+    let is_before = |byte: &u8| byte.is_ascii_digit() || *byte == b' ';
+    &duration[duration.iter().rposition(is_before).map_or(0, |at| at + 1)..]
+}
+
+fn is_one_of(units: &[&str], unit: &[u8]) -> bool {
+    units.iter().any(|known| unit.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// `0.4 seconds`, `12ms`, `3s`, and not `3 seconds`.
+fn ends_in_short_seconds(duration: &[u8]) -> bool {
+    let is_spelt = is_one_of(SPELT_SECONDS, last_unit(duration));
+    ends_in_seconds(duration) && (!is_spelt || duration.contains(&b'.'))
+}
+
+fn ends_in_seconds(duration: &[u8]) -> bool {
+    !is_one_of(LONG_UNITS, last_unit(duration))
+}
+
+/// With a fraction, or in a unit that is one.
+fn is_finer_than_a_second(duration: &[u8]) -> bool {
+    let unit = last_unit(duration);
+    duration.contains(&b'.')
+        || ![LONG_UNITS, SHORT_SECONDS, SPELT_SECONDS].iter().any(|units| is_one_of(units, unit))
 }
 
 #[cfg(test)]
@@ -266,7 +309,8 @@ mod tests {
             ("in 0.4 seconds", "0.4 seconds", MaskKind::Duration),
             ("passed in 12ms", "12ms", MaskKind::Duration),
             ("elapsed: 12 ms", "12 ms", MaskKind::Duration),
-            ("Wall time: 1 seconds", "1 seconds", MaskKind::Duration),
+            ("Wall time: 1.5 seconds", "1.5 seconds", MaskKind::Duration),
+            ("took 3 minutes", "3 minutes", MaskKind::Duration),
             ("time=12.3 µs", "12.3 µs", MaskKind::Duration),
             ("real\t0m0.012s", "0m0.012s", MaskKind::Duration),
         ] {
@@ -275,6 +319,14 @@ mod tests {
         for text in [
             "pid none",
             "took 11409",
+            // Tasks, not measurements.
+            "Cooking time: 30 minutes",
+            "duration: 2 hours",
+            "runtime: 90 min",
+            "flight time 2 h 30 min",
+            "user: 3m run",
+            "answer in 30s",
+            "time: 10 seconds",
             "in 5 minutes",
             "in 3 files",
             "after 30 seconds",
@@ -301,19 +353,23 @@ mod tests {
             (r#"{"wall_time_seconds":1e-5,"exit_code":0}"#, "1e-5"),
             (r#"{"elapsed_ms": 12}"#, "12"),
             (r#"{"durationMs":0.25}"#, "0.25"),
+            ("Wall time: 1 seconds", "1 seconds"),
+            ("added 5 packages in 2s", "2s"),
         ] {
             assert_eq!(first(text, Site::ToolResult).map(|(value, _)| value), Some(value), "{text}");
             assert_eq!(first(text, Site::Elsewhere), None, "{text}");
         }
         assert_eq!(first("Chunk ID: none", Site::ToolResult), None);
-        assert_eq!(first("timeout_ms: 12", Site::ToolResult), None);
+        for text in ["timeout_ms: 12", "duration: 2 hours", "runtime 90 min", "ready in 5 seconds"] {
+            assert_eq!(first(text, Site::ToolResult), None, "{text}");
+        }
     }
 
     #[test]
     fn an_accounting_header() {
-        let text =
-            "x-anthropic-billing-header: cc_version=1; cch=eae7b; cc_prompt_id=x-1; cc_entrypoint=cli;";
-        let parts = accounting(text.as_bytes()).expect("it is one");
+        let text = "x-anthropic-billing-header: cc_version=1; cch=eae7b; cc_prompt_id=x-1; cc_entrypoint=cli;\n\ncch=no;";
+        let (parts, end) = accounting(text.as_bytes()).expect("it is one");
+        assert_eq!(&text[end..], "\n\ncch=no;");
         assert_eq!(parts.into_iter().map(|(range, _)| &text[range]).collect::<Vec<_>>(), ["eae7b", "x-1"]);
         assert_eq!(accounting(b"the flag cch=1;"), None);
     }

@@ -181,7 +181,7 @@ impl Masking {
     }
 
     /// The volatile parts of one text, as they would be found in a tool's result.
-    pub(super) fn parts_of_text(&self, text: &[u8]) -> Vec<Part> {
+    pub(crate) fn parts_of_text(&self, text: &[u8]) -> Vec<Part> {
         scan::scan(text, Search { kinds: &self.kinds, own: &self.own, site: Site::ToolResult })
     }
 }

@@ -19,11 +19,9 @@ pub(super) struct Search<'m> {
 
 /// The volatile parts of a text, in order, apart from each other.
 pub(super) fn scan(text: &[u8], search: Search<'_>) -> Vec<Part> {
-    if let Some(parts) = labels::accounting(text) {
-        return if search.kinds.holds(MaskKind::Harness) { parts } else { Vec::new() };
-    }
-    let mut scanner = Scanner { text, search, at: 0, content_until: 0, run_checked_until: 0 };
-    let mut parts = Vec::new();
+    let (mut parts, at) = labels::accounting(text).unwrap_or_default();
+    parts.retain(|(_, kind)| search.kinds.holds(*kind));
+    let mut scanner = Scanner { text, search, at, content_until: 0, run_checked_until: 0 };
     while scanner.at < text.len() {
         match scanner.part_here() {
             Some((range, kind)) => {

@@ -91,6 +91,8 @@ fn a_volatile_value_may_differ() {
         ("Today is @.", "2026-11-03", "2026-11-10"),
         ("Today is @.", "Monday, November 2, 2026", "Monday, November 9, 2026"),
         ("cwd: @/src/main.rs", "/srv/alice/first-app", "/srv/bob/second-app"),
+        // As `diff` reads claude-code's system prompt: its parts in one text.
+        ("x-anthropic-billing-header: v=1;\n\ncwd: @", "/srv/alice/first-app", "/srv/bob/second-app"),
         ("memory at ~/.claude/projects/@/memory", "-srv-alice-first-app", "-srv-bob-second-app"),
         ("kept in ~/.gemini/tmp/@/x", "first-app", "second-app"),
         ("see @/.ssh", "/home/alice", "/home/bob"),

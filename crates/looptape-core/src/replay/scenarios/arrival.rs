@@ -66,10 +66,10 @@ fn causes_lead_in_the_order_of_the_recording() {
         summary.divergences.iter().map(|r| (r.code.to_string(), r.root, r.step)).collect();
     let expected = [
         ("MODEL_DRIFT", true, Some(2)),
-        ("VOLATILE_TOOL_RESULT", true, Some(5)),
         ("EXHAUSTED", true, Some(3)),
-        ("VOLATILE_TOOL_RESULT", false, Some(5)),
+        ("VOLATILE_TOOL_RESULT", true, Some(5)),
         ("MODEL_DRIFT", false, Some(6)),
+        ("VOLATILE_TOOL_RESULT", false, Some(9)),
         ("MODEL_DRIFT", false, Some(10)),
         ("UNUSED_RECORDING", false, Some(2)),
     ];

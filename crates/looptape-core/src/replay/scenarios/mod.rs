@@ -84,7 +84,29 @@ fn renamed_ids_are_rung_two_and_can_be_forbidden() {
     assert_eq!(served(&mut replayer(&calls), &with_id("b")).rung, Rung::Renamed);
     let strict = Options { max_rung: Rung::Canonical, ..Options::default() };
     let report = diverged(&mut replayer_with(&calls, strict), &with_id("b"));
-    assert_ne!(report.code, DivergenceCode::Exhausted);
+    assert_eq!(
+        report.message,
+        "The request is that of step 1 but for ids that only point at each other: --max-rung 1 refuses that."
+    );
+    assert!(report.next_step.ends_with("replay with --max-rung 2."));
+}
+
+#[test]
+fn a_request_that_is_the_same_as_json_is_told_so_where_bytes_are_wanted() {
+    let body = chat(&["u:hi"]);
+    let strict = Options { max_rung: Rung::Bytes, ..Options::default() };
+    let mut replayer = replayer_with(&[call(0, body.clone(), "one")], strict);
+    let text = r#"{"messages": [ {"content": "hi", "role": "user"} ], "temperature": 0, "model": "m"}"#;
+    let Decision::Diverged(report) = ask_text(&mut replayer, text, &body) else { panic!("other bytes") };
+    assert_eq!(
+        (report.code, report.message.as_str()),
+        (
+            DivergenceCode::NeverRecorded,
+            "The request is that of step 1 but for its layout, or fields that say who asks and how it is paid: \
+             --max-rung 0 refuses that."
+        )
+    );
+    assert!(report.difference.is_some_and(|difference| difference.expected != difference.actual));
 }
 
 #[test]
@@ -189,6 +211,27 @@ fn after_renaming_there_is_no_first_in_first_out() {
 
     let same = [&calls[..3], &[Call { answer: "first end", ..calls[3].clone() }]].concat();
     assert_eq!(seq_of(&mut replayer(&same), &look_alike("p", "one")), 2);
+}
+
+/// Asked more often than recorded, a request gets nothing that belongs to another id.
+#[test]
+fn a_request_that_was_answered_is_no_look_alike() {
+    let uuid = |run: usize| chat(&[&format!("u:run 123e4567-e89b-12d3-a456-42661417400{run}")]);
+    let time = |second: usize| chat(&[&format!("u:it is 2026-11-22T08:56:0{second}Z")]);
+    for [one, other, fresh] in [["x", "y", "p"].map(|id| look_alike(id, "one")), [1, 2, 3].map(uuid)] {
+        let mut asked = replayer(&[call(0, one.clone(), "first"), call(1, other.clone(), "second")]);
+        assert_eq!(seq_of(&mut asked, &one), 0);
+        assert_eq!(diverged(&mut asked, &one).code, DivergenceCode::Exhausted);
+        assert_eq!(seq_of(&mut asked, &other), 1);
+
+        // Nor does one that was answered as a recorded one.
+        let mut asked = replayer(&[call(0, one, "same"), call(1, other, "same")]);
+        assert_eq!(seq_of(&mut asked, &fresh), 0);
+        assert_eq!(diverged(&mut asked, &fresh).code, DivergenceCode::Exhausted);
+    }
+    // A moment is no name: with the recorded clock two calls may come in one second.
+    let mut asked = replayer(&[call(0, time(1), "first"), call(1, time(2), "second")]);
+    assert_eq!([0, 1], [0; 2].map(|_| seq_of(&mut asked, &time(1))));
 }
 
 #[test]
@@ -346,7 +389,11 @@ fn the_same_drift_in_every_request_has_one_root() {
 
 #[test]
 fn side_calls_are_optional() {
-    let mut replayer = replayer(&[]);
+    let calls = three_steps();
+    let mut replayer = replayer(&calls);
+    for call in &calls {
+        served(&mut replayer, &call.body);
+    }
     let lineage = Lineage::default;
     let hello = LiveRequest { wire: None, method: "HEAD", path: "/api/hello", body: b"", lineage: &lineage };
     assert!(matches!(replayer.next(&hello), Decision::SideCall(call) if call.status == 200));
@@ -368,6 +415,54 @@ fn leftovers_are_a_verdict_of_their_own() {
          UNUSED_RECORDING: 2 recorded calls were never asked for: step 2 and step 3.\n  \
          next      The program did less than it did then: look at these calls (`looptape show TRACE --step N`). \
          --allow-unused accepts it.\n"
+    );
+}
+
+#[test]
+fn a_replay_that_used_nothing_is_no_success() {
+    let mut unanswered = three_steps();
+    unanswered.iter_mut().for_each(|call| call.to_us = None);
+    for calls in [Vec::new(), unanswered] {
+        let tape = tape_that_is(&calls, Completeness::Prefix);
+        let nothing = Replayer::new(tape, Options::default()).expect_err("nothing can be compared");
+        assert_eq!(
+            nothing.to_string(),
+            "the recording holds no answered call: a replay of it would prove nothing"
+        );
+    }
+    // Not even where every recorded call is optional.
+    let title = chat(&["s:You are a title generator. You output ONLY a thread title.", "u:hi"]);
+    let summary = replayer(&[call(0, title, "Greetings")]).finish();
+    assert_eq!((summary.verdict, summary.unused.len()), (Verdict::Unused, 1));
+}
+
+#[test]
+fn reports_come_in_the_order_of_the_recording() {
+    let calls = three_steps();
+    let mut replayer = replayer(&calls);
+    let mut changed = calls[2].body.clone();
+    changed["messages"][4]["content"] = json!("another");
+    diverged(&mut replayer, &changed);
+    served(&mut replayer, &calls[0].body);
+    diverged(&mut replayer, &calls[0].body);
+    let codes: Vec<DivergenceCode> = replayer.finish().divergences.iter().map(|r| r.code).collect();
+    assert_eq!(
+        codes,
+        [DivergenceCode::Exhausted, DivergenceCode::HistoryRewrite, DivergenceCode::UnusedRecording]
+    );
+}
+
+#[test]
+fn a_body_that_is_no_json_is_no_other_model() {
+    let calls = three_steps();
+    let mut replayer = replayer(&calls);
+    let Decision::Diverged(report) = ask_text(&mut replayer, "{not json", &calls[0].body) else {
+        panic!("it was not recorded")
+    };
+    assert_eq!(report.code, DivergenceCode::NeverRecorded);
+    assert_eq!(
+        report.message,
+        "The recording holds no request to POST /v1/chat/completions that begins like this; step 1 is nearest."
     );
 }
 

@@ -73,6 +73,20 @@ fn another_id_in_the_place_of_a_recorded_one_stays_with_it() {
 }
 
 #[test]
+fn a_file_of_another_run_is_the_recorded_one() {
+    let batch = |file: &str| format!(r#"{{"input_file_id":"{file}","endpoint":"/v1/responses"}}"#);
+    let mut replayer = replayer_of(vec![
+        plain(0, "POST", "/v1/batches", &batch("file-a"), "of a"),
+        plain(1, "POST", "/v1/batches", &batch("file-b"), "of b"),
+    ]);
+    let mut ask = |file: &str| ask_plain(&mut replayer, "POST", "/v1/batches", &batch(file));
+    assert_eq!(ask("file-x"), Err(DivergenceCode::Ambiguous), "it may be either");
+    assert_eq!(ask("file-b"), Ok((1, Rung::Bytes)));
+    assert_eq!(ask("file-x"), Ok((0, Rung::Renamed)));
+    assert_eq!(ask("file-b"), Err(DivergenceCode::Exhausted));
+}
+
+#[test]
 fn equal_follow_ups_are_told_apart_by_what_they_follow() {
     let follow_up = |id: &str, day: &str| {
         let text = format!("It is 2026-11-{day}T10:00:00Z. Go on.");

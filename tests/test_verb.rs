@@ -1,0 +1,289 @@
+//! `looptape test`: what passes, what fails and how, and what is told of it.
+//!
+//! The agent is this test binary itself, started with the name of the test at the end of this file.
+
+use crate::env::{Ran, TestEnv};
+use looptape_testkit::answer::Answer;
+use looptape_testkit::upstream::ScriptedUpstream;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::LazyLock;
+use tokio::runtime::Runtime;
+
+static AGENT: LazyLock<String> = LazyLock::new(|| {
+    let me = std::env::current_exe().unwrap();
+    format!("[\"{}\", \"--exact\", \"test_verb::agent\"]", me.display())
+});
+
+/// The project's folder.
+const PROJECT: &str = "project";
+
+/// A project with a recorded trace in its database, and no tests yet.
+fn project() -> (TestEnv, String) {
+    let runtime = Runtime::new().unwrap();
+    let answer = r#"{"id":"x","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"ok"},"finish_reason":"stop"}],
+        "usage":{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100}}"#;
+    let upstream = runtime.block_on(ScriptedUpstream::answering(move |_| Answer::json(answer))).unwrap();
+    let mut env = TestEnv::new();
+    env.work_in(PROJECT);
+    let upstream = format!("openai={}", upstream.url());
+    let me = std::env::current_exe().unwrap();
+    let agent = [me.to_str().unwrap(), "--exact", "test_verb::agent"];
+    let ran = env.looptape(&[&["record", "--upstream", &upstream, "--"], &agent[..]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let id = ran.trace().to_owned();
+    (env, id)
+}
+
+/// Writes the project's tests; `AGENT` and `TRACE` in them stand for what they say.
+fn write(env: &TestEnv, id: &str, text: &str) {
+    let text = text.replace("AGENT", &AGENT).replace("TRACE", &format!("\"{id}\""));
+    std::fs::write(env.home().join(PROJECT).join("looptape.toml"), text).unwrap();
+}
+
+fn test(env: &TestEnv, options: &[&str]) -> Ran {
+    env.looptape(&[&["test"], options].concat())
+}
+
+fn report(env: &TestEnv, options: &[&str]) -> (Option<i32>, Value) {
+    let ran = test(env, &[options, &["--json"]].concat());
+    let report = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    (ran.code, report)
+}
+
+fn verdicts(report: &Value) -> Vec<(&str, &str)> {
+    let tests = report["tests"].as_array().unwrap().iter();
+    tests.map(|test| (test["name"].as_str().unwrap(), test["verdict"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn what_comes_out_is_in_the_order_of_the_file() {
+    let (env, id) = project();
+    let mut text = String::new();
+    for n in 0..6 {
+        // The first takes longest.
+        let wait = (6 - n) * 60;
+        text.push_str(&format!(
+            "[[test]]\nname = \"t{n}\"\ntrace = TRACE\ncommand = AGENT\nenv = {{ LOOPTAPE_TEST_WAIT_MS = \"{wait}\" }}\n"
+        ));
+    }
+    write(&env, &id, &text);
+    let (code, report) = report(&env, &["--jobs", "6"]);
+    assert_eq!(code, Some(0), "{report}");
+    let names: Vec<&str> = verdicts(&report).iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["t0", "t1", "t2", "t3", "t4", "t5"]);
+    let ran = test(&env, &["--jobs", "6"]);
+    let told: Vec<&str> = ran.stdout.lines().filter_map(|line| line.strip_prefix("✓ ")?.get(..2)).collect();
+    assert_eq!(told, ["t0", "t1", "t2", "t3", "t4", "t5"], "{ran:?}");
+    // The user's own database holds what was recorded, and no replay of it.
+    let listed: Value = serde_json::from_str(&env.looptape(&["ls", "--replays", "--json"]).stdout).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+}
+
+#[test]
+fn every_kind_of_failure_has_its_own_verdict() {
+    let (env, id) = project();
+    write(
+        &env,
+        &id,
+        r#"
+[[test]]
+name = "the recording itself"
+trace = TRACE
+[[test]]
+name = "asks something else"
+trace = TRACE
+command = AGENT
+env = { LOOPTAPE_TEST_QUESTION = "what else?" }
+[[test]]
+name = "makes no call"
+trace = TRACE
+command = ["true"]
+allow_unused = true
+[[test]]
+name = "fails"
+trace = TRACE
+command = "exit 7"
+[[test]]
+name = "does not end"
+trace = TRACE
+command = "sleep 600 & wait"
+timeout = "1s"
+[[test]]
+name = "is not verified"
+trace = TRACE
+command = AGENT
+verify = "exit 3"
+[[test]]
+name = "costs too much"
+trace = TRACE
+command = AGENT
+gates = ["cost_usd: max<0.0002", "steps_per_loop: max<=1"]
+[[test]]
+name = "is not there"
+trace = "0000"
+"#,
+    );
+    let (code, report) = report(&env, &[]);
+    assert_eq!(code, Some(3), "{report}");
+    assert_eq!(
+        verdicts(&report),
+        [
+            ("the recording itself", "passed"),
+            ("asks something else", "diverged"),
+            ("makes no call", "proves_nothing"),
+            ("fails", "agent_failed"),
+            ("does not end", "agent_failed"),
+            ("is not verified", "verify_failed"),
+            ("costs too much", "gate_failed"),
+            ("is not there", "broken"),
+        ]
+    );
+    let by_name = |name: &str| {
+        let mut tests = report["tests"].as_array().unwrap().iter();
+        tests.find(|test| test["name"] == name).unwrap()["why"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(by_name("does not end").contains("within 1 s"));
+    assert_eq!(by_name("costs too much"), "cost_usd: max<0.0002");
+    for (name, code) in
+        [("makes no call", 1), ("costs too much", 99), ("fails", 1), ("the recording itself", 0)]
+    {
+        assert_eq!(test(&env, &[name]).code, Some(code), "{name}");
+    }
+}
+
+#[test]
+fn a_failure_is_told_in_every_form() {
+    let (mut env, id) = project();
+    let summary = env.home().join("step-summary.md");
+    std::fs::write(&summary, "before\n").unwrap();
+    env.set("GITHUB_STEP_SUMMARY", summary.to_str().unwrap());
+    env.set("GITHUB_ACTIONS", "true");
+    write(
+        &env,
+        &id,
+        "[gates]\nsteps = \"count<9\"\nerrors = \"count<0\"\n[[test]]\nname = \"a|b ```\\n::warning::x\"\ntrace = TRACE\n\
+         command = AGENT\nenv = { LOOPTAPE_TEST_QUESTION = \"<script>`````\" }\n",
+    );
+    let junit = env.home().join("j.xml");
+    let ran = test(&env, &["--junit", junit.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stdout.contains("1 failed") && ran.stdout.contains("✗ errors: count<0"), "{ran:?}");
+    let commands: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("::")).collect();
+    assert_eq!(commands.len(), 2, "{ran:?}");
+    assert!(
+        commands[0].contains("NEVER_RECORDED") && commands[1].starts_with("::error title=gate on errors::")
+    );
+    let xml = std::fs::read_to_string(junit).unwrap();
+    assert!(xml.contains(r#"type="NEVER_RECORDED""#) && xml.contains(r#"classname="gates""#), "{xml}");
+    assert!(xml.contains(r#"tests="3" skipped="0" failures="2" errors="0""#), "{xml}");
+    let markdown = std::fs::read_to_string(&summary).unwrap();
+    assert!(markdown.starts_with("before\n### ❌ looptape test: 0 passed, 1 failed"), "{markdown}");
+    assert!(markdown.contains("a\\|b \\`\\`\\` ::warning::x"), "a name stays in its cell: {markdown}");
+    let fence = markdown.lines().find(|line| line.ends_with("`text")).unwrap();
+    assert!(fence.len() > "`````text".len(), "the fence is longer than any in the text: {markdown}");
+}
+
+#[test]
+fn a_baseline_of_the_same_tests_catches_a_loss_of_quality() {
+    let (env, id) = project();
+    let at = |score: f64| {
+        write(
+            &env,
+            &id,
+            &format!("[[test]]\nname = \"a\"\ntrace = TRACE\ncommand = AGENT\nverify = \"echo {score}\"\n"),
+        );
+    };
+    at(0.9);
+    let baseline = env.home().join("main.json");
+    std::fs::write(&baseline, test(&env, &["--json"]).stdout).unwrap();
+    let held = ["--baseline", baseline.to_str().unwrap(), "--max-regression", "score=2%"];
+    for (score, code) in [(0.9, 0), (0.89, 0), (1.0, 0), (0.88, 99)] {
+        at(score);
+        assert_eq!(test(&env, &held).code, Some(code), "{score}");
+    }
+    write(&env, &id, "[[test]]\nname = \"b\"\ntrace = TRACE\ncommand = AGENT\nverify = \"echo 0.9\"\n");
+    let (_, report) = report(&env, &held);
+    assert_eq!(report["notes"], serde_json::json!(["not in the baseline: b", "only in the baseline: a"]));
+}
+
+#[test]
+fn a_test_that_passes_only_at_the_second_try_is_flaky() {
+    let (env, id) = project();
+    let marker = env.home().join("tried");
+    let command =
+        format!("test -e {0} || {{ touch {0}; exit 1; }}; exec {1}", marker.display(), shell_agent());
+    write(
+        &env,
+        &id,
+        &format!("[[test]]\nname = \"a\"\ntrace = TRACE\ncommand = '''{command}'''\nretries = 1\n"),
+    );
+    let (code, report) = report(&env, &[]);
+    assert_eq!(
+        (code, &report["tests"][0]["runs"], &report["counts"]["flaky"]),
+        (Some(0), &2.into(), &1.into()),
+        "{report}"
+    );
+}
+
+fn shell_agent() -> String {
+    format!("'{}' --exact test_verb::agent", std::env::current_exe().unwrap().display())
+}
+
+#[test]
+fn imported_recordings_are_cassettes_too() {
+    let (env, _) = project();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces");
+    std::fs::copy(folder.join("python-stdlib.yaml"), env.home().join(PROJECT).join("weekend.yaml")).unwrap();
+    let text = "[[test]]\ncassette = \"weekend.yaml\"\ntags = [\"smoke\"]\n[[test]]\nname = \"free\"\ncassette = \"weekend.yaml\"\nmode = \"free\"\n";
+    write(&env, "", text);
+    let (code, all) = report(&env, &[]);
+    assert_eq!((code, verdicts(&all)), (Some(0), vec![("weekend", "passed"), ("free", "passed")]), "{all}");
+    let (_, tagged) = report(&env, &["--tag", "smoke"]);
+    assert_eq!(verdicts(&tagged), [("weekend", "passed")]);
+    let listed = test(&env, &["--list"]);
+    assert!(listed.stdout.contains("weekend") && listed.stdout.contains("#smoke"), "{listed:?}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let (env, id) = project();
+    let none = test(&env, &[]);
+    assert!(none.code == Some(2) && none.stderr.contains("[[test]]"), "{none:?}");
+    write(&env, &id, "[[test]]\nname = \"refund\"\ntrace = TRACE\n");
+    for (options, expected) in [
+        (&["weekend"][..], "no test has `weekend` in its name; there are refund"),
+        (&["--tag", "smoke"], "no test has the tag `smoke`"),
+        (&["--gate", "cost: max<1"], "nearest: cost_usd"),
+        (&["--max-age", "soon"], "not a duration"),
+        (&["--jobs", "0"], "--jobs"),
+    ] {
+        let ran = test(&env, options);
+        assert!(ran.code == Some(2) && ran.stderr.contains(expected), "{options:?}: {ran:?}");
+    }
+    write(&env, &id, "[[test]]\nname = \"refund\"\ntrace = TRACE\ngates = [\"costs: max<1\"]\n");
+    let wrong = test(&env, &[]);
+    assert!(
+        wrong.code == Some(1) && wrong.stderr.contains("line 4") && wrong.stderr.contains("cost_usd"),
+        "{wrong:?}"
+    );
+}
+
+/// The child of `record` and `test`; otherwise it has nothing to do.
+#[test]
+fn agent() {
+    let (Ok(base_url), Ok(_)) = (std::env::var("OPENAI_BASE_URL"), std::env::var("LOOPTAPE_TRACE")) else {
+        return;
+    };
+    if let Some(ms) = std::env::var("LOOPTAPE_TEST_WAIT_MS").ok().and_then(|ms| ms.parse().ok()) {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
+    }
+    let question = std::env::var("LOOPTAPE_TEST_QUESTION").unwrap_or_else(|_| "ok?".to_owned());
+    let body =
+        serde_json::json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": question}]});
+    Runtime::new().unwrap().block_on(async {
+        let request = reqwest::Client::new().post(format!("{base_url}/chat/completions"));
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        request.send().await.unwrap().bytes().await.unwrap();
+    });
+}
