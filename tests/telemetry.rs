@@ -104,17 +104,16 @@ async fn metrics_have_the_names_of_opentelemetry_and_the_figures_of_the_calls() 
     let model = r#"gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="gpt-4o",gen_ai_response_model="gpt-4o""#;
     assert_eq!(of(&format!(r#"gen_ai_client_token_usage_sum{{{model},gen_ai_token_type="input"}}"#)), 2000.0);
     assert_eq!(of(&format!(r#"gen_ai_client_token_usage_count{{{model},gen_ai_token_type="output"}}"#)), 2.0);
-    let bucket = |le: &str| {
-        of(&format!(r#"gen_ai_client_token_usage_bucket{{le="{le}",{model},gen_ai_token_type="input"}}"#))
-    };
+    let input = format!(r#"{model},gen_ai_token_type="input""#);
+    let bucket = |le: &str| of(&format!(r#"gen_ai_client_token_usage_bucket{{{input},le="{le}"}}"#));
     assert_eq!(
-        [bucket("256.0"), bucket("1024.0"), bucket("67108864.0"), bucket("+Inf")],
+        [bucket("256"), bucket("1024"), bucket("6.7108864e+07"), bucket("+Inf")],
         [0.0, 2.0, 2.0, 2.0]
     );
     let duration = format!(r#"{model},error_type="""#);
     assert_eq!(of(&format!("gen_ai_client_operation_duration_seconds_count{{{duration}}}")), 2.0);
     assert!(
-        of(&format!(r#"gen_ai_client_operation_duration_seconds_bucket{{le="81.92",{duration}}}"#)) == 2.0
+        of(&format!(r#"gen_ai_client_operation_duration_seconds_bucket{{{duration},le="81.92"}}"#)) == 2.0
     );
     let failed = r#"gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="gpt-4o",gen_ai_response_model="",error_type="429""#;
     assert_eq!(of(&format!("gen_ai_client_operation_duration_seconds_count{{{failed}}}")), 1.0);
