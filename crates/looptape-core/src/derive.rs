@@ -52,7 +52,7 @@ pub fn request(
 ) -> RequestFacts {
     let decoded = decode_body(headers, body, &[]).bytes;
     let target = Target { provider, method, path };
-    let reading = Reading::whole(&target, &decoded, chain::split(&decoded), &mut Openings::default());
+    let reading = Reading::whole(&target, &decoded, &chain::split(&decoded), &mut Openings::default());
     request_read(&target, headers, body.len(), &reading)
 }
 

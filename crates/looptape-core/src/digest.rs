@@ -66,13 +66,18 @@ impl HashedPrefix {
         self.length
     }
 
-    /// The same for the first `length` bytes of `body`, which begins with the bytes hashed so far.
-    pub fn extend(mut self, body: &[u8], length: usize) -> Self {
+    /// Goes on to the first `length` bytes of `body`, which begins with the bytes hashed so far.
+    pub fn extend(&mut self, body: &[u8], length: usize) {
         if length > self.length {
             self.hasher.update(&body[self.length..length]);
             self.length = length;
         }
-        self
+    }
+
+    /// Becomes the same as `other`.
+    pub fn copy_from(&mut self, other: &Self) {
+        (*self.hasher).clone_from(&other.hasher);
+        self.length = other.length;
     }
 
     /// The digest of `body`, which begins with the bytes hashed so far.
@@ -126,10 +131,13 @@ mod tests {
         let body: Vec<u8> = (0..10_000u32).map(|n| (n * 7) as u8).collect();
         let mut prefix = HashedPrefix::empty();
         for length in [0, 1, 1024, 1025, 5000, 4000, 10_000] {
-            prefix = prefix.extend(&body, length);
+            prefix.extend(&body, length);
             assert_eq!(prefix.digest_of(&body), Digest::of(&body));
         }
         assert_eq!(prefix.length(), 10_000);
+        let mut copy = HashedPrefix::empty();
+        copy.copy_from(&prefix);
+        assert_eq!((copy.length(), copy.digest_of(&body)), (10_000, Digest::of(&body)));
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl TraceId {
 
     /// An id of 32 hex digits from 16 random bytes (W3C trace-id form). The randomness is the caller's.
     pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(bytes.iter().map(|b| format!("{b:02x}")).collect())
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
 
     /// An id of 32 hex digits that follows from content: equal content, equal id.

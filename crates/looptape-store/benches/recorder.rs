@@ -1,7 +1,8 @@
 //! What a recorded call costs the writer, in CPU time: `cargo bench -p looptape-store --bench recorder`.
 //!
 //! No network: calls are handed to the recorder as the proxy would, and everything until they are on disk
-//! is counted. Bodies are made beforehand. One argument chooses a row by the beginning of its name.
+//! is counted. Bodies are made beforehand. One argument chooses a row by the beginning of its name; `loops=80` runs
+//! so many loops of 50 calls (two runs that differ in this tell what is done once from what each call costs).
 
 use bytes::Bytes;
 use looptape_core::TraceId;
@@ -58,7 +59,7 @@ impl Random {
 /// The bodies of one row, in the order in which they are sent, with the trace that they name.
 type Calls = Vec<(TraceHint, Bytes)>;
 
-fn small() -> Calls {
+fn small(loops: usize) -> Calls {
     let mut random = Random(7);
     let body = |r: &mut Random| {
         format!(
@@ -66,13 +67,13 @@ fn small() -> Calls {
             r.text(NEW_BYTES)
         )
     };
-    (0..LOOPS * CALLS).map(|_| (TraceHint::Lineage, Bytes::from(body(&mut random)))).collect()
+    (0..loops * CALLS).map(|_| (TraceHint::Lineage, Bytes::from(body(&mut random)))).collect()
 }
 
 /// Growing loops, several at a time. `marker` stands at the end of the last message and moves on.
-fn loops(hint: impl Fn(usize) -> TraceHint, marker: &str) -> Calls {
-    let mut lanes: Vec<Vec<(TraceHint, Bytes)>> = (0..LOOPS).map(|n| one_loop(n, hint(n), marker)).collect();
-    let mut calls = Vec::with_capacity(LOOPS * CALLS);
+fn loops(count: usize, hint: impl Fn(usize) -> TraceHint, marker: &str) -> Calls {
+    let mut lanes: Vec<Vec<(TraceHint, Bytes)>> = (0..count).map(|n| one_loop(n, hint(n), marker)).collect();
+    let mut calls = Vec::with_capacity(count * CALLS);
     for group in lanes.chunks_mut(LANES) {
         for step in 0..CALLS {
             calls.extend(
@@ -164,7 +165,7 @@ fn run(name: &str, calls: Calls) {
             ending: Ending::Complete,
             cut: None,
         });
-        if n % 32 == 31 {
+        if n % 128 == 127 {
             recorder.flush();
         }
     }
@@ -197,18 +198,20 @@ fn named(n: usize) -> TraceHint {
     TraceHint::Named(TraceId::parse(&format!("bench-{n}")).expect("a valid id"))
 }
 
-/// A row: its name, and how its calls are made.
-type Row = (&'static str, fn() -> Calls);
+/// A row: its name, and how the calls of so many loops are made.
+type Row = (&'static str, fn(usize) -> Calls);
 
 fn main() {
-    let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--")).unwrap_or_default();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let count = arguments.iter().find_map(|a| a.strip_prefix("loops=")?.parse().ok()).unwrap_or(LOOPS);
+    let wanted = arguments.into_iter().find(|a| !a.starts_with("loops=")).unwrap_or_default();
     let rows: [Row; 4] = [
         ("small", small),
-        ("loop, named", || loops(named, "")),
-        ("loop, no id", || loops(|_| TraceHint::Lineage, "")),
-        ("loop, moving marker", || loops(named, r#","cache_control":{"type":"ephemeral"}"#)),
+        ("loop, named", |n| loops(n, named, "")),
+        ("loop, no id", |n| loops(n, |_| TraceHint::Lineage, "")),
+        ("loop, moving marker", |n| loops(n, named, r#","cache_control":{"type":"ephemeral"}"#)),
     ];
     for (name, calls) in rows.into_iter().filter(|(name, _)| name.starts_with(&wanted)) {
-        run(name, calls());
+        run(name, calls(count));
     }
 }

@@ -1,99 +1,84 @@
-//! How content is written down: as it is, compressed, as a splice of another blob, or in a pack (`packs`).
+//! How bytes are written down: as they are, or compressed.
 
-use looptape_core::chain::Splice;
 use zstd::zstd_safe::CParameter;
 
 pub(crate) const RAW: i64 = 0;
 pub(crate) const ZSTD: i64 = 1;
-pub(crate) const SPLICE: i64 = 2;
-pub(crate) const PACKED: i64 = 3;
 
-/// What is compressed is short: higher levels pay little for their time.
-const LEVEL: i32 = 1;
+/// While calls wait to be recorded.
+const QUICK_LEVEL: i32 = 1;
+/// When nobody waits.
+const THOROUGH_LEVEL: i32 = 3;
 
-const SHORTEST_MATCH: u32 = 7;
+/// In a hurry, shorter matches than this save little in text, and are most of the work.
+const SHORTEST_QUICK_MATCH: u32 = 7;
 
-/// Content below this many bytes gains nothing from compression.
-pub(crate) const SMALLEST_WORTH: usize = 64;
-
-/// One compression context, kept for its allocations.
-pub(crate) struct Encoder(zstd::bulk::Compressor<'static>);
+/// Two compression contexts, kept for their allocations.
+pub(crate) struct Encoder {
+    quick: zstd::bulk::Compressor<'static>,
+    thorough: zstd::bulk::Compressor<'static>,
+}
 
 impl Encoder {
     pub(crate) fn new() -> std::io::Result<Self> {
-        let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
-        // The size is in the row and the digest is the checksum: no need to write them twice.
-        compressor.set_parameter(CParameter::ContentSizeFlag(false))?;
-        // Shorter matches than this save little in text, and are most of the work.
-        compressor.set_parameter(CParameter::MinMatch(SHORTEST_MATCH))?;
-        Ok(Self(compressor))
+        let new = |level| {
+            let mut compressor = zstd::bulk::Compressor::new(level)?;
+            // The size is in the row and the digest is the checksum: no need to write them twice.
+            compressor.set_parameter(CParameter::ContentSizeFlag(false))?;
+            std::io::Result::Ok(compressor)
+        };
+        let (mut quick, thorough) = (new(QUICK_LEVEL)?, new(THOROUGH_LEVEL)?);
+        quick.set_parameter(CParameter::MinMatch(SHORTEST_QUICK_MATCH))?;
+        Ok(Self { quick, thorough })
     }
 
-    /// The codec and the stored bytes of `content`.
-    pub(crate) fn encode(&mut self, content: &[u8]) -> (i64, Option<Vec<u8>>) {
-        if content.len() >= SMALLEST_WORTH
-            && let Ok(packed) = self.0.compress(content)
-            && packed.len() < content.len()
-        {
-            return (ZSTD, Some(packed));
-        }
-        (RAW, None)
-    }
-
-    /// The compressed form of a pack's contents.
+    /// The compressed form of `contents`, soon.
     pub(crate) fn compress(&mut self, contents: &[u8]) -> Vec<u8> {
-        self.0.compress(contents).expect("the compressor makes room for its worst case")
+        self.quick.compress(contents).expect("the compressor makes room for its worst case")
+    }
+
+    /// The same, smaller and later.
+    pub(crate) fn compress_well(&mut self, contents: &[u8]) -> Vec<u8> {
+        self.thorough.compress(contents).expect("the compressor makes room for its worst case")
     }
 }
 
-/// Content from its stored bytes, unless it is in a pack. `base` is asked for only by splices.
-pub(crate) fn decode<E>(
-    codec: i64,
-    size: usize,
-    data: &[u8],
-    base: impl FnOnce() -> Result<Vec<u8>, E>,
-) -> Result<Option<Vec<u8>>, E> {
-    let content = match codec {
-        RAW => Some(data.to_vec()),
-        ZSTD => unpack(data, size),
-        SPLICE => match Splice::decode(data) {
-            Some(splice) => splice.apply(&base()?),
-            None => None,
-        },
+/// No content is longer. What says otherwise is damaged.
+const MOST_BYTES: usize = 1 << 32;
+
+/// The `size` bytes that `stored` stands for; `None` if they are damaged.
+pub(crate) fn decode(codec: i64, size: usize, stored: &[u8]) -> Option<Vec<u8>> {
+    let bytes = match codec {
+        _ if size > MOST_BYTES => None,
+        RAW => Some(stored.to_vec()),
+        ZSTD => zstd::bulk::Decompressor::new().ok()?.decompress(stored, size).ok(),
         _ => None,
     };
-    Ok(content.filter(|c| c.len() == size))
-}
-
-pub(crate) fn unpack(data: &[u8], size: usize) -> Option<Vec<u8>> {
-    zstd::bulk::Decompressor::new().ok()?.decompress(data, size).ok()
+    bytes.filter(|bytes| bytes.len() == size)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn round_trip(content: &[u8]) -> usize {
-        let (codec, packed) = Encoder::new().unwrap().encode(content);
-        let stored = packed.as_deref().unwrap_or(content);
-        let back = decode::<()>(codec, content.len(), stored, || Err(())).unwrap().unwrap();
-        assert_eq!(back, content);
-        stored.len()
-    }
-
     #[test]
     fn round_trips() {
-        assert_eq!(round_trip(b""), 0);
-        assert_eq!(round_trip(b"short"), 5);
-        assert!(round_trip("words and words ".repeat(100).as_bytes()) < 100);
+        let mut encoder = Encoder::new().unwrap();
         let noise: Vec<u8> = (0..1000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-        assert!(round_trip(&noise) <= 1000);
+        let words = "words and words ".repeat(100);
+        for content in [&b""[..], b"short", words.as_bytes(), &noise] {
+            for stored in [encoder.compress(content), encoder.compress_well(content)] {
+                assert_eq!(decode(ZSTD, content.len(), &stored).as_deref(), Some(content));
+            }
+            assert_eq!(decode(RAW, content.len(), content).as_deref(), Some(content));
+        }
+        assert!(encoder.compress(words.as_bytes()).len() < 100);
     }
 
     #[test]
     fn damage_is_noticed() {
-        assert_eq!(decode::<()>(ZSTD, 10, b"nonsense", || Err(())), Ok(None));
-        assert_eq!(decode::<()>(RAW, 3, b"ab", || Err(())), Ok(None));
-        assert_eq!(decode::<()>(9, 0, b"", || Err(())), Ok(None));
+        assert_eq!(decode(ZSTD, 10, b"nonsense"), None);
+        assert_eq!(decode(RAW, 3, b"ab"), None);
+        assert_eq!(decode(9, 0, b""), None);
     }
 }

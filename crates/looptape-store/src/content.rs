@@ -1,30 +1,38 @@
-//! Content-addressed storage inside a write transaction: blobs, chains, bodies.
+//! Content-addressed storage inside a write transaction: contents, chains, bodies.
 //!
-//! Short contents are gathered in a pack, which [`ContentCache::seal`] writes before the transaction ends.
+//! What is new is gathered in a bundle, which [`ContentCache::seal`] writes before the transaction ends.
 //!
 //! Ids of recently used content are remembered between transactions. They are void after a rollback and
 //! after pruning; [`ContentCache::forget`] drops them.
 
-use crate::codec::{self, Encoder};
-use crate::ids::{BlobId, NodeId, PackId};
-use crate::packs::{self, OpenPack, RecentPacks};
+use crate::bundles::{self, Form, NewContent, OpenBundle, RecentBundles, uncompressed_bytes};
+use crate::codec::Encoder;
+use crate::ids::{BlobId, NodeId};
+use crate::old_content;
+use bytes::Bytes;
 use foldhash::HashMap;
 use looptape_core::chain::{self, Shared, SharedCut, Split};
-use looptape_core::derive::reading::Reading;
 use looptape_core::{Digest, varint};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 use std::ops::Range;
 
 /// Splices lie at most this deep, so that reading a piece stays cheap.
-const MAX_SPLICE_DEPTH: i64 = 8;
+const MAX_SPLICE_DEPTH: u32 = 8;
 
 /// How many ids are remembered before the memory is dropped and filled anew.
 const MOST_IDS: usize = 100_000;
 
+/// So much may wait to be compressed. Beyond it content is compressed as it is written.
+const MOST_UNCOMPRESSED_BYTES: usize = 128 << 20;
+
 /// What the writer remembers about content that is in the database.
 pub(crate) struct ContentCache {
     encoder: Encoder,
-    pack: OpenPack,
+    bundle: OpenBundle,
+    /// What waits to be compressed, as far as this recorder knows.
+    uncompressed_bytes: usize,
+    /// Whether there is content of an older looptape.
+    has_old_content: bool,
     last: LastId,
     blobs: HashMap<Digest, Blob>,
     nodes: HashMap<(NodeId, BlobId), NodeId>,
@@ -34,10 +42,12 @@ pub(crate) struct ContentCache {
 /// Whether the same content is likely to come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recurrence {
-    /// What clients send: the database is asked whether it is there.
+    /// What begins a conversation: the database is asked whether it is there, and will be asked again.
     Likely,
-    /// What providers answer, with an id in it: if it was not stored lately, it is stored.
-    Unlikely,
+    /// What goes on with a conversation that is known: somebody else may be doing the same just now.
+    Soon,
+    /// What providers answer, with an id in it: it is stored.
+    Never,
 }
 
 /// What one row of `settings` each says, as far as content goes.
@@ -47,7 +57,7 @@ struct ContentSettings {
     last_id: LastId,
 }
 
-/// The last id that a blob, a node or a pack was given. Its row may be gone: an id is never given out twice.
+/// The last id that a content or a node was given. Its row may be gone: an id is never given out twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LastId {
     given: i64,
@@ -78,7 +88,7 @@ struct StoredRun {
 pub(crate) struct Blob {
     pub(crate) id: BlobId,
     /// How many splices lie under it.
-    depth: i64,
+    depth: u32,
 }
 
 /// Content that is stored, from which other content may differ little.
@@ -89,12 +99,12 @@ pub(crate) struct Like<'a> {
 }
 
 /// An earlier body, and what a new one shares with it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Earlier<'a> {
-    pub(crate) body: &'a [u8],
-    pub(crate) split: &'a Split,
-    pub(crate) stored: &'a StoredBody,
-    pub(crate) shared: &'a Shared,
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    pub(crate) body: Bytes,
+    pub(crate) split: Split,
+    pub(crate) stored: StoredBody,
+    pub(crate) shared: Shared,
 }
 
 impl StoredBody {
@@ -110,7 +120,9 @@ impl ContentCache {
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             encoder: Encoder::new()?,
-            pack: OpenPack::default(),
+            bundle: OpenBundle::default(),
+            uncompressed_bytes: 0,
+            has_old_content: false,
             last: LastId::default(),
             blobs: HashMap::default(),
             nodes: HashMap::default(),
@@ -120,7 +132,7 @@ impl ContentCache {
 
     /// Forgets every id.
     pub(crate) fn forget(&mut self) {
-        self.pack.forget();
+        self.bundle.forget();
         self.blobs.clear();
         self.nodes.clear();
     }
@@ -138,17 +150,34 @@ impl ContentCache {
         }
         self.generation = now;
         self.forget();
+        self.has_old_content = old_content::is_there(connection)?;
+        self.uncompressed_bytes = uncompressed_bytes(connection)?;
         Ok(Freshness::Void)
     }
 
     /// Writes what is gathered, and which ids were given out.
     pub(crate) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.write_pack(connection)?;
+        self.write_bundle(connection)?;
         self.last.store(connection)
     }
 
-    fn write_pack(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.pack.write(connection, &mut self.encoder)
+    fn write_bundle(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let is_too_much = self.uncompressed_bytes > MOST_UNCOMPRESSED_BYTES;
+        let encoder = is_too_much.then_some(&mut self.encoder);
+        self.uncompressed_bytes += self.bundle.write(connection, encoder)?;
+        Ok(())
+    }
+
+    /// What waits to be compressed, as far as this recorder knows.
+    pub(crate) fn uncompressed_bytes(&self) -> usize {
+        self.uncompressed_bytes
+    }
+
+    /// Compresses some of what waits. To be called in a transaction of its own.
+    pub(crate) fn compress_some(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        bundles::compress_some(connection, &mut self.encoder)?;
+        self.uncompressed_bytes = uncompressed_bytes(connection)?;
+        Ok(())
     }
 
     /// Stores content, or finds it stored.
@@ -170,54 +199,68 @@ impl ContentCache {
         recurrence: Recurrence,
     ) -> rusqlite::Result<Blob> {
         let digest = Digest::of(content);
-        if let Some(&known) = self.blobs.get(&digest) {
+        if let Some(known) = self.find(connection, digest, recurrence)? {
             return Ok(known);
         }
-        let blob = match self.insert(connection, content, digest, like, recurrence)? {
-            Some(new) => new,
-            None => connection
-                .prepare_cached("SELECT id, depth FROM blobs WHERE digest = ?1 AND recurs = 1")?
-                .query_row([&digest.0[..]], |r| Ok(Blob { id: BlobId(r.get(0)?), depth: r.get(1)? }))?,
-        };
-        self.blobs.insert(digest, blob);
-        Ok(blob)
+        self.add(connection, None, (content, digest), like, recurrence)
     }
 
-    /// `None` if it is there already.
-    fn insert(
+    /// Content that is stored, as far as it is worth asking.
+    fn find(
         &mut self,
         connection: &Connection,
-        content: &[u8],
         digest: Digest,
-        like: Option<Like<'_>>,
         recurrence: Recurrence,
     ) -> rusqlite::Result<Option<Blob>> {
+        if recurrence == Recurrence::Never {
+            return Ok(None);
+        }
+        if let Some(&known) = self.blobs.get(&digest) {
+            return Ok(Some(known));
+        }
+        if recurrence != Recurrence::Likely {
+            return Ok(None);
+        }
+        let mut found = find_recurring(connection, digest)?;
+        if found.is_none() && self.has_old_content {
+            found = old_content::find(connection, digest)?.map(|(id, depth)| Blob { id, depth });
+        }
+        if let Some(found) = found {
+            self.blobs.insert(digest, found);
+        }
+        Ok(found)
+    }
+
+    /// Writes down new content; with `parent`, also the node that adds it to that chain, under the same id.
+    fn add(
+        &mut self,
+        connection: &Connection,
+        parent: Option<NodeId>,
+        (content, digest): (&[u8], Digest),
+        like: Option<Like<'_>>,
+        recurrence: Recurrence,
+    ) -> rusqlite::Result<Blob> {
         let splice = like.filter(|like| like.blob.depth < MAX_SPLICE_DEPTH).and_then(|like| {
             let splice = chain::Splice::between(like.content, content)?;
             Some((like.blob, splice.encode()))
         });
-        let depth = splice.as_ref().map_or(0, |(base, _)| base.depth + 1);
-        // Of content that is there already, the id is not used.
-        let blob = Blob { id: BlobId(self.last.take()), depth };
-        let row = BlobRow { blob, digest, size: content.len(), recurrence };
-        let is_new = match splice {
-            Some((base, bytes)) => insert_row(connection, row, (codec::SPLICE, Some(base.id)), &bytes)?,
-            None if (codec::SMALLEST_WORTH..=packs::LONGEST_PART).contains(&content.len()) => {
-                let is_new = insert_part(connection, row, self.pack.next_part(&mut self.last))?;
-                if is_new {
-                    self.pack.add(content);
-                }
-                is_new
-            }
-            None => {
-                let (codec, packed) = self.encoder.encode(content);
-                insert_row(connection, row, (codec, None), packed.as_deref().unwrap_or(content))?
-            }
+        let (form, stored) = match &splice {
+            Some((base, bytes)) => (Form::Splice { base: base.id, depth: base.depth + 1 }, &bytes[..]),
+            None => (Form::AsItIs, content),
         };
-        if self.pack.is_full() {
-            self.write_pack(connection)?;
+        let new = NewContent { digest, size: content.len(), form, stored };
+        let id = self.bundle.add(&mut self.last, parent, new);
+        let blob = Blob { id, depth: splice.map_or(0, |(base, _)| base.depth + 1) };
+        if recurrence == Recurrence::Likely {
+            self.bundle.will_recur(digest, id);
         }
-        Ok(is_new.then_some(blob))
+        if recurrence != Recurrence::Never {
+            self.blobs.insert(digest, blob);
+        }
+        if self.bundle.is_full() {
+            self.write_bundle(connection)?;
+        }
+        Ok(blob)
     }
 
     /// Stores a body: its skeleton, and its pieces as chains. What it shares with an earlier body is there
@@ -226,17 +269,19 @@ impl ContentCache {
         &mut self,
         connection: &Connection,
         body: &[u8],
-        reading: &Reading,
-        earlier: Option<Earlier<'_>>,
+        split: &Split,
+        mut earlier: Option<Earlier>,
     ) -> rusqlite::Result<StoredBody> {
-        let split = reading.split();
-        let skeleton = self.put_blob(connection, &split.skeleton.encode(), Recurrence::Likely)?;
+        let skeleton = match &earlier {
+            Some(earlier) if earlier.shared.has_same_skeleton() => earlier.stored.skeleton,
+            _ => self.put_blob(connection, &split.skeleton.encode(), Recurrence::Likely)?,
+        };
         let mut heads = Vec::with_capacity(split.cuts.len());
         let mut runs = Vec::with_capacity(split.cuts.len());
         for (at, cut) in split.cuts.iter().enumerate() {
-            let same = earlier.and_then(|earlier| EarlierCut::of(&earlier, at));
+            let same = earlier.as_mut().and_then(|earlier| EarlierCut::of(earlier, at));
             let chain = self.put_chain(connection, body, &cut.pieces, same)?;
-            heads.push(chain.last().map_or(NodeId(0), |run| run.node));
+            heads.push(chain.last().map_or(NodeId::EMPTY, |run| run.node));
             runs.push(chain);
         }
         Ok(StoredBody { skeleton, heads, runs })
@@ -249,48 +294,69 @@ impl ContentCache {
         ranges: &[std::ops::Range<usize>],
         same: Option<EarlierCut<'_>>,
     ) -> rusqlite::Result<Vec<StoredRun>> {
-        let mut chain = match &same {
-            Some(same) => same.leading_runs().to_vec(),
-            None => Vec::new(),
+        let (mut chain, other) = match same {
+            Some(same) => same.part(),
+            None => (Vec::new(), None),
         };
+        let shared = chain.len();
         let mut from = chain.last().map_or(0, |run| run.end);
+        // What goes on with a known chain is new. A long history is one that was forgotten here, and will be again.
+        let rest = ranges.last().map_or(0, |last| last.end) - ranges.get(from).map_or(0, |next| next.start);
+        let recurrence = match chain.is_empty() || rest > LONGEST_STEP {
+            true => Recurrence::Likely,
+            false => Recurrence::Soon,
+        };
         while from < ranges.len() {
             let end = run_from(ranges, from);
             let content = &body[ranges[from].start..ranges[end - 1].end];
-            let like = same.as_ref().and_then(|same| same.run(chain.len()));
-            let blob = self.put(connection, content, like, Recurrence::Likely)?;
-            let parent = chain.last().map_or(NodeId(0), |run: &StoredRun| run.node);
-            let node = self.put_node(connection, parent, blob.id)?;
+            let like = other.as_ref().and_then(|other| other.run(chain.len() - shared));
+            let parent = chain.last().map_or(NodeId::EMPTY, |run: &StoredRun| run.node);
+            let (blob, node) = self.put_piece(connection, parent, content, like, recurrence)?;
             chain.push(StoredRun { end, blob, node });
             from = end;
         }
         Ok(chain)
     }
 
-    fn put_node(
+    /// Stores what follows `parent` in a chain.
+    fn put_piece(
         &mut self,
         connection: &Connection,
         parent: NodeId,
-        blob: BlobId,
-    ) -> rusqlite::Result<NodeId> {
-        if let Some(&id) = self.nodes.get(&(parent, blob)) {
-            return Ok(id);
-        }
-        let new = self.last.take();
-        let written = connection
-            .prepare_cached(
-                "INSERT INTO nodes (id, parent, blob) VALUES (?1, ?2, ?3) ON CONFLICT (parent, blob) DO NOTHING",
-            )?
-            .execute([new, parent.0, blob.0])?;
-        let id = match written {
-            0 => connection
-                .prepare_cached("SELECT id FROM nodes WHERE parent = ?1 AND blob = ?2")?
-                .query_row([parent.0, blob.0], |r| r.get(0))?,
-            _ => new,
+        content: &[u8],
+        like: Option<Like<'_>>,
+        recurrence: Recurrence,
+    ) -> rusqlite::Result<(Blob, NodeId)> {
+        let digest = Digest::of(content);
+        let Some(blob) = self.find(connection, digest, recurrence)? else {
+            let blob = self.add(connection, Some(parent), (content, digest), like, recurrence)?;
+            let node = NodeId(blob.id.0);
+            self.nodes.insert((parent, blob.id), node);
+            return Ok((blob, node));
         };
-        self.nodes.insert((parent, blob), NodeId(id));
-        Ok(NodeId(id))
+        if let Some(&node) = self.nodes.get(&(parent, blob.id)) {
+            return Ok((blob, node));
+        }
+        // If it is there already, from before this process, it is there twice: looking for it would cost more.
+        let node = self.bundle.add_node(&mut self.last, parent, blob.id);
+        self.nodes.insert((parent, blob.id), node);
+        Ok((blob, node))
     }
+}
+
+/// Content that is likely to come again.
+fn find_recurring(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<Blob>> {
+    let mut statement = connection.prepare_cached("SELECT id FROM recurring WHERE digest = ?1")?;
+    let mut rows = statement.query([digest.short()])?;
+    let mut recent = RecentBundles::default();
+    while let Some(row) = rows.next()? {
+        let id = BlobId(row.get(0)?);
+        match recent.digest(connection, id)? {
+            Some((of, depth)) if of == digest => return Ok(Some(Blob { id, depth })),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 impl ContentSettings {
@@ -312,10 +378,6 @@ impl ContentSettings {
 }
 
 impl LastId {
-    pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        Ok(ContentSettings::load(connection)?.last_id)
-    }
-
     fn raise_to(&mut self, stored: i64) {
         self.stored = self.stored.max(stored);
         self.given = self.stored;
@@ -339,92 +401,49 @@ impl LastId {
     }
 }
 
-/// What the rows of all blobs say.
-struct BlobRow {
-    blob: Blob,
-    digest: Digest,
-    size: usize,
-    recurrence: Recurrence,
-}
-
-/// Writes a blob's row; `false` if its content is there already.
-fn insert_row(
-    connection: &Connection,
-    row: BlobRow,
-    (codec, base): (i64, Option<BlobId>),
-    data: &[u8],
-) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "INSERT INTO blobs (id, digest, codec, base, depth, size, data, recurs) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (digest) WHERE recurs = 1 DO NOTHING",
-        )?
-        .execute(params![
-            row.blob.id.0,
-            &row.digest.0[..],
-            codec,
-            base.map(|base| base.0),
-            row.blob.depth,
-            row.size as i64,
-            data,
-            row.recurrence == Recurrence::Likely,
-        ])
-        .map(|written| written > 0)
-}
-
-/// The same for a blob whose content is in a pack.
-fn insert_part(
-    connection: &Connection,
-    row: BlobRow,
-    (pack, place): (PackId, usize),
-) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "INSERT INTO blobs (id, digest, codec, size, pack, place, recurs) \
-             VALUES (?1, ?2, 3, ?3, ?4, ?5, ?6) ON CONFLICT (digest) WHERE recurs = 1 DO NOTHING",
-        )?
-        .execute(params![
-            row.blob.id.0,
-            &row.digest.0[..],
-            row.size as i64,
-            pack.0,
-            place as i64,
-            row.recurrence == Recurrence::Likely,
-        ])
-        .map(|written| written > 0)
-}
-
 /// One cut of an earlier body.
 struct EarlierCut<'a> {
     body: &'a [u8],
     pieces: &'a [Range<usize>],
-    runs: &'a [StoredRun],
-    shared: &'a SharedCut,
+    runs: Vec<StoredRun>,
+    /// How many pieces the new body has too, from the first on.
+    leading: usize,
+}
+
+/// The runs of an earlier body that the new one does not have as they are.
+struct OtherRuns<'a> {
+    body: &'a [u8],
+    pieces: &'a [Range<usize>],
+    runs: Vec<StoredRun>,
+    /// The piece with which the first begins.
+    first: usize,
 }
 
 impl<'a> EarlierCut<'a> {
-    /// The one that shares pieces with cut number `at` of the new body.
-    fn of(earlier: &Earlier<'a>, at: usize) -> Option<Self> {
-        let shared = &earlier.shared.cuts[at];
+    /// The one that shares pieces with cut number `at` of the new body. Its runs are taken.
+    fn of(earlier: &'a mut Earlier, at: usize) -> Option<Self> {
+        let shared: &SharedCut = &earlier.shared.cuts[at];
         let of = shared.of?;
-        Some(Self {
-            body: earlier.body,
-            pieces: &earlier.split.cuts.get(of)?.pieces,
-            runs: earlier.stored.runs.get(of)?,
-            shared,
-        })
+        let pieces = &earlier.split.cuts.get(of)?.pieces;
+        let runs = std::mem::take(earlier.stored.runs.get_mut(of)?);
+        Some(Self { body: &earlier.body, pieces, runs, leading: shared.leading() })
     }
 
-    /// The runs that the new body has as they are.
-    fn leading_runs(&self) -> &'a [StoredRun] {
-        let shared = self.shared.leading();
-        &self.runs[..self.runs.partition_point(|run| run.end <= shared)]
+    /// The runs that the new body has as they are, and the others.
+    fn part(mut self) -> (Vec<StoredRun>, Option<OtherRuns<'a>>) {
+        let count = self.runs.partition_point(|run| run.end <= self.leading);
+        let others = self.runs.split_off(count);
+        let first = self.runs.last().map_or(0, |run| run.end);
+        let others = OtherRuns { body: self.body, pieces: self.pieces, runs: others, first };
+        (self.runs, Some(others))
     }
+}
 
+impl<'a> OtherRuns<'a> {
     /// A run, from which that at the same place may differ little.
     fn run(&self, at: usize) -> Option<Like<'a>> {
         let run = self.runs.get(at)?;
-        let first = at.checked_sub(1).map_or(0, |before| self.runs[before].end);
+        let first = at.checked_sub(1).map_or(self.first, |before| self.runs[before].end);
         let content = self.pieces.get(first)?.start..self.pieces.get(run.end - 1)?.end;
         Some(Like { blob: run.blob, content: &self.body[content] })
     }
@@ -433,6 +452,9 @@ impl<'a> EarlierCut<'a> {
 /// Pieces are stored together up to this many bytes: what one step adds is mostly several short ones. Long
 /// ones, a system prompt or a file, stand alone and are found by whoever has them too.
 const LONGEST_RUN: usize = 4096;
+
+/// One step adds hardly more than this to a conversation.
+const LONGEST_STEP: usize = 16 << 10;
 
 /// The end of the run of new pieces that begins at `from`.
 fn run_from(pieces: &[Range<usize>], from: usize) -> usize {
@@ -447,67 +469,4 @@ pub(crate) enum Freshness {
     Good,
     /// Something was pruned: forget them.
     Void,
-}
-
-/// A blob's content; `None` if it is missing, or is not what was written.
-pub(crate) fn read_intact(
-    connection: &Connection,
-    packs: &mut RecentPacks,
-    id: BlobId,
-) -> rusqlite::Result<Option<Vec<u8>>> {
-    let Some(content) = read_blob(connection, packs, id)? else { return Ok(None) };
-    let digest: Vec<u8> = connection
-        .prepare_cached("SELECT digest FROM blobs WHERE id = ?1")?
-        .query_row([id.0], |r| r.get(0))?;
-    Ok((Digest::of(&content).0[..] == digest).then_some(content))
-}
-
-/// A blob's content, decoded but not compared with its hash; `None` if it is missing or does not decode.
-pub(crate) fn read_blob(
-    connection: &Connection,
-    packs: &mut RecentPacks,
-    id: BlobId,
-) -> rusqlite::Result<Option<Vec<u8>>> {
-    let row = connection
-        .prepare_cached("SELECT codec, base, size, data, pack, place FROM blobs WHERE id = ?1")?
-        .query_row([id.0], |r| {
-            let size: i64 = r.get(2)?;
-            let size = usize::try_from(size).unwrap_or(0);
-            Ok(match r.get(0)? {
-                codec::PACKED => {
-                    let place: i64 = r.get(5)?;
-                    Stored::InPack(PackId(r.get(4)?), usize::try_from(place).unwrap_or(usize::MAX), size)
-                }
-                codec => Stored::Alone { codec, base: r.get(1)?, size, data: r.get(3)? },
-            })
-        })
-        .optional()?;
-    match row {
-        None => Ok(None),
-        Some(Stored::InPack(pack, place, size)) => {
-            packs.part(connection, pack, place..place.saturating_add(size))
-        }
-        Some(Stored::Alone { codec, base, size, data }) => {
-            let base_content = || match base {
-                // A splice's base was there before it, so its id is smaller: no loop can be followed.
-                Some(base) if base < id.0 => {
-                    read_blob(connection, packs, BlobId(base)).map(Option::unwrap_or_default)
-                }
-                _ => Ok(Vec::new()),
-            };
-            codec::decode(codec, size, &data, base_content)
-        }
-    }
-}
-
-/// A blob's row.
-enum Stored {
-    Alone {
-        codec: i64,
-        base: Option<i64>,
-        size: usize,
-        data: Vec<u8>,
-    },
-    /// Pack, place and size.
-    InPack(PackId, usize, usize),
 }

@@ -1,14 +1,24 @@
 //! Facts as rows.
 
-use crate::ids::TraceKey;
 use looptape_core::facts::{AttemptState, CallFacts, CallKind, DERIVATION, Lineage};
 use looptape_core::provider::Provider;
 use looptape_core::usage::TokenUsage;
 use looptape_core::wire::Wire;
-use rusqlite::{Connection, Row, params};
+use rusqlite::Row;
+use rusqlite::types::ToSql;
 
-/// Writes the facts of a finished exchange, which has none yet.
-pub(crate) fn insert(connection: &Connection, trace: TraceKey, f: &CallFacts) -> rusqlite::Result<()> {
+/// The columns that [`bind`] fills, in `calls`.
+pub(crate) const WRITTEN: &str = "derivation, wire, model, response_model, service_tier, stream, finish_reason, \
+     first_event_us, first_reasoning_us, first_content_us, first_tool_call_us, last_output_us, state, retry_count, \
+     retry_after_ms, response_bytes, uncached_input, cache_read, cache_write_5m, cache_write_1h, output_visible, \
+     reasoning, input_total, output_total, usage_raw, stated_cost_usd, request_digest, history, echo, last_turn, \
+     answer_history, answer_turn, turns, response_id, previous_response_id, asks, carries";
+
+/// Binds the values of [`WRITTEN`], one after the other.
+pub(crate) fn bind(
+    f: &CallFacts,
+    bind: &mut impl FnMut(&dyn ToSql) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let json = |value: serde_json::Result<String>| value.expect("names and ids are JSON");
     let asks = (!f.asks.is_empty()).then(|| json(serde_json::to_string(&f.asks)));
     let carries = (!f.carries.is_empty()).then(|| json(serde_json::to_string(&f.carries)));
@@ -18,69 +28,56 @@ pub(crate) fn insert(connection: &Connection, trace: TraceKey, f: &CallFacts) ->
         CallKind::Llm(wire) => Some(wire.as_str()),
         CallKind::Other => None,
     };
-    connection
-        .prepare_cached(
-            "INSERT INTO facts (trace, seq, derivation, wire, model, response_model, service_tier, stream, \
-             finish_reason, first_event_us, first_reasoning_us, first_content_us, first_tool_call_us, \
-             last_output_us, state, retry_count, retry_after_ms, response_bytes, uncached_input, cache_read, \
-             cache_write_5m, cache_write_1h, output_visible, reasoning, input_total, output_total, usage_raw, \
-             stated_cost_usd, request_digest, history, echo, last_turn, answer_history, answer_turn, turns, \
-             response_id, previous_response_id, asks, carries) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
-             ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39)",
-        )?
-        .execute(params![
-            trace.0,
-            f.seq,
-            DERIVATION,
-            wire,
-            f.model,
-            f.response_model,
-            f.service_tier,
-            f.stream,
-            f.finish_reason,
-            f.first_event_us,
-            f.first_reasoning_us,
-            f.first_content_us,
-            f.first_tool_call_us,
-            f.last_output_us,
-            f.state.as_str(),
-            f.retry_count,
-            count(f.retry_after_ms),
-            count(Some(f.response_bytes)),
-            count(f.usage.uncached_input),
-            count(f.usage.cache_read),
-            count(f.usage.cache_write_5m),
-            count(f.usage.cache_write_1h),
-            count(f.usage.output_visible),
-            count(f.usage.reasoning),
-            count(f.usage.input_total),
-            count(f.usage.output_total),
-            raw,
-            f.stated_cost_usd,
-            f.request_digest,
-            f.lineage.history,
-            f.lineage.echo,
-            f.lineage.last_turn,
-            f.lineage.answer_history,
-            f.lineage.answer_turn,
-            f.lineage.turns,
-            f.response_id,
-            f.previous_response_id,
-            asks,
-            carries,
-        ])?;
-    Ok(())
+    let values: [&dyn ToSql; 37] = [
+        &DERIVATION,
+        &wire,
+        &f.model,
+        &f.response_model,
+        &f.service_tier,
+        &f.stream,
+        &f.finish_reason,
+        &f.first_event_us,
+        &f.first_reasoning_us,
+        &f.first_content_us,
+        &f.first_tool_call_us,
+        &f.last_output_us,
+        &f.state.as_str(),
+        &f.retry_count,
+        &count(f.retry_after_ms),
+        &count(Some(f.response_bytes)),
+        &count(f.usage.uncached_input),
+        &count(f.usage.cache_read),
+        &count(f.usage.cache_write_5m),
+        &count(f.usage.cache_write_1h),
+        &count(f.usage.output_visible),
+        &count(f.usage.reasoning),
+        &count(f.usage.input_total),
+        &count(f.usage.output_total),
+        &raw,
+        &f.stated_cost_usd,
+        &f.request_digest,
+        &f.lineage.history,
+        &f.lineage.echo,
+        &f.lineage.last_turn,
+        &f.lineage.answer_history,
+        &f.lineage.answer_turn,
+        &f.lineage.turns,
+        &f.response_id,
+        &f.previous_response_id,
+        &asks,
+        &carries,
+    ];
+    values.into_iter().try_for_each(bind)
 }
 
-/// The columns that [`read`] wants, from `exchanges e`, `answers a`, `facts f`.
-pub(crate) const COLUMNS: &str = "e.seq, e.sent_us, e.provider, e.method, e.path, e.request_size, e.loop_hint, \
-     a.head_us, a.end_us, a.status, f.wire, f.model, f.response_model, f.service_tier, f.stream, f.finish_reason, \
-     f.first_event_us, f.first_reasoning_us, f.first_content_us, f.first_tool_call_us, f.last_output_us, f.state, \
-     f.retry_count, f.retry_after_ms, f.response_bytes, f.uncached_input, f.cache_read, f.cache_write_5m, \
-     f.cache_write_1h, f.output_visible, f.reasoning, f.input_total, f.output_total, f.usage_raw, \
-     f.stated_cost_usd, f.request_digest, f.history, f.echo, f.last_turn, f.answer_history, f.answer_turn, \
-     f.turns, f.response_id, f.previous_response_id, f.asks, f.carries";
+/// The columns that [`read`] wants, of `calls`.
+pub(crate) const COLUMNS: &str = "seq, sent_us, provider, method, path, request_size, loop_hint, \
+     head_us, end_us, status, wire, model, response_model, service_tier, stream, finish_reason, \
+     first_event_us, first_reasoning_us, first_content_us, first_tool_call_us, last_output_us, state, \
+     retry_count, retry_after_ms, response_bytes, uncached_input, cache_read, cache_write_5m, \
+     cache_write_1h, output_visible, reasoning, input_total, output_total, usage_raw, \
+     stated_cost_usd, request_digest, history, echo, last_turn, answer_history, answer_turn, \
+     turns, response_id, previous_response_id, asks, carries";
 
 /// The facts of a row of [`COLUMNS`] and the derivation, if this version derived them.
 pub(crate) fn read_current(row: &Row<'_>) -> rusqlite::Result<Option<CallFacts>> {

@@ -5,14 +5,14 @@
 
 use crate::OpenError;
 use crate::TraceRow;
+use crate::bundles::{self, Live};
 use crate::database::open_to_write;
 use crate::ids::TraceKey;
 use crate::liveness::Process;
-use crate::packs;
+use crate::old_content;
 use looptape_core::budget::Day;
 use looptape_core::varint;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::collections::HashSet;
 use std::path::Path;
 
 /// What to keep. Traces that are being recorded always stay.
@@ -182,64 +182,48 @@ fn oldest_tenth(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(TraceKey, String)
     Ok(all)
 }
 
-/// Deletes nodes and blobs that nothing refers to, and what packs held of them.
+/// Deletes nodes and contents that nothing refers to.
 fn sweep(tx: &Transaction<'_>) -> rusqlite::Result<()> {
-    let nodes = live_nodes(tx)?;
-    delete_others(tx, "nodes", &nodes)?;
-    let blobs = live_blobs(tx)?;
-    delete_others(tx, "blobs", &blobs)?;
-    packs::keep_only_parts(tx)
+    let mut live = referred_to(tx)?;
+    bundles::keep_only(tx, &mut live)?;
+    old_content::keep_only(tx, &live.nodes, &live.contents)
 }
 
-fn live_nodes(tx: &Transaction<'_>) -> rusqlite::Result<HashSet<i64>> {
-    let mut live = HashSet::new();
-    let mut parent = tx.prepare("SELECT parent FROM nodes WHERE id = ?1")?;
-    let mut statement = tx.prepare("SELECT request_heads FROM exchanges")?;
+/// What the calls themselves refer to.
+fn referred_to(tx: &Transaction<'_>) -> rusqlite::Result<Live> {
+    let mut live = Live::default();
+    let mut statement =
+        tx.prepare("SELECT request_heads, request_headers, request_skeleton, headers, body FROM calls")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let heads: Vec<u8> = row.get(0)?;
-        let mut heads = &heads[..];
+        let mut heads = row.get_ref(0)?.as_bytes()?;
         while let Some(head) = varint::read(&mut heads) {
-            let mut at = i64::try_from(head).unwrap_or(0);
-            while at != 0 && live.insert(at) {
-                at = parent.query_row([at], |r| r.get(0)).unwrap_or(0);
-            }
+            live.nodes.extend(i64::try_from(head));
+        }
+        for column in 1..=4 {
+            live.contents.extend(row.get::<_, Option<i64>>(column)?);
         }
     }
     Ok(live)
 }
 
-fn live_blobs(tx: &Transaction<'_>) -> rusqlite::Result<HashSet<i64>> {
-    let mut live = HashSet::new();
-    let mut base = tx.prepare("SELECT base FROM blobs WHERE id = ?1")?;
-    let mut statement = tx.prepare(
-        "SELECT blob FROM nodes UNION ALL SELECT request_headers FROM exchanges \
-         UNION ALL SELECT request_skeleton FROM exchanges UNION ALL SELECT headers FROM answers \
-         UNION ALL SELECT body FROM answers",
-    )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let mut at: Option<i64> = row.get(0)?;
-        while let Some(id) = at.filter(|&id| live.insert(id)) {
-            at = base.query_row([id], |r| r.get(0)).unwrap_or(None);
-        }
-    }
-    Ok(live)
+/// Gives the space of all free pages back.
+pub(crate) fn give_back_free_pages(connection: &Connection) -> rusqlite::Result<()> {
+    vacuum(connection, "PRAGMA incremental_vacuum")
 }
 
-fn delete_others(tx: &Transaction<'_>, table: &'static str, live: &HashSet<i64>) -> rusqlite::Result<()> {
-    let dead: Vec<i64> = tx
-        .prepare(&format!("SELECT id FROM {table}"))?
-        .query_map([], |r| r.get(0))?
-        .filter(|id| id.as_ref().map_or(true, |id| !live.contains(id)))
-        .collect::<Result<_, _>>()?;
-    let mut statement = tx.prepare(&format!("DELETE FROM {table} WHERE id = ?1"))?;
-    dead.iter().try_for_each(|id| statement.execute([id]).map(|_| ()))
+/// Gives the space of some free pages back, so that whoever waits need not wait long.
+pub(crate) fn give_back_some_pages(connection: &Connection) -> rusqlite::Result<()> {
+    vacuum(connection, "PRAGMA incremental_vacuum(500)")
 }
 
 /// Each step of the pragma frees one page, so it is stepped to its end.
-fn give_back_free_pages(connection: &Connection) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare("PRAGMA incremental_vacuum")?;
+fn vacuum(connection: &Connection, pragma: &'static str) -> rusqlite::Result<()> {
+    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |r| r.get(0))?;
+    if free == 0 {
+        return Ok(());
+    }
+    let mut statement = connection.prepare(pragma)?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     Ok(())

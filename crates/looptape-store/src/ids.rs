@@ -9,12 +9,14 @@ pub struct TraceKey(pub(crate) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BlobId(pub(crate) i64);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PackId(pub(crate) i64);
-
-/// A chain's head. `NodeId(0)` is the empty chain.
+/// A chain's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NodeId(pub(crate) i64);
+
+impl NodeId {
+    /// The chain without pieces.
+    pub(crate) const EMPTY: Self = Self(0);
+}
 
 /// What a user may write to name a trace: `last`, `last~2`, `last-replay`, an id, a unique prefix of one, `ID#1`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! Several processes may record into one database at once: transactions are short and every connection
 //! waits for its turn. Rows are only added while recording; only pruning deletes.
 
+mod bundles;
 pub mod cassettes;
 mod codec;
 mod content;
@@ -15,7 +16,7 @@ mod facts_row;
 mod gc;
 mod ids;
 mod liveness;
-mod packs;
+mod old_content;
 mod reader;
 mod recorder;
 #[cfg(test)]

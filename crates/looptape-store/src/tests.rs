@@ -372,9 +372,13 @@ fn damage_is_found_and_named() {
     let lab = Lab::new();
     lab.record(|r| call(r, "t1", format!("{{\"messages\":[\"{}\"]}}", "z".repeat(500)).as_bytes()));
     let raw = rusqlite::Connection::open(&lab.database).unwrap();
-    raw.execute("UPDATE packs SET data = zeroblob(length(data)) WHERE size > 500", []).unwrap();
+    // Written anew, uncompressed: so that it is the contents that are damaged.
+    raw.execute("UPDATE bundles SET codec = 0, data = zeroblob(size)", []).unwrap();
     let report = lab.reader().verify(|_, _| {}).unwrap();
     assert!(report.damage.iter().any(|d| matches!(d, Damage::Blob { .. })), "{report:?}");
+    raw.execute("UPDATE bundles SET codec = 1", []).unwrap();
+    let report = lab.reader().verify(|_, _| {}).unwrap();
+    assert!(report.damage.iter().any(|d| matches!(d, Damage::Bundle { .. })), "{report:?}");
     assert!(
         report.damage.iter().any(|d| matches!(d, Damage::Exchange { trace, seq: 0, .. } if trace == "t1"))
     );
@@ -460,10 +464,97 @@ fn content_of_version_2_is_kept() {
     assert_eq!(exchange.request_body, &b"{\"messages\":[\"hello\",\"again\"]}"[..]);
     let raw = rusqlite::Connection::open(&lab.database).unwrap();
     let of = |sql| raw.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap();
-    assert!(of("SELECT min(id) FROM blobs WHERE id > 2") > 4);
-    assert!(of("SELECT min(id) FROM nodes WHERE id > 1") > 2);
-    let given = of("SELECT value FROM settings WHERE name = 'last_blob'");
-    assert!(given >= of("SELECT max((SELECT max(id) FROM blobs), (SELECT max(id) FROM nodes))"));
+    assert_eq!((of("SELECT count(*) FROM blobs"), of("SELECT count(*) FROM nodes")), (2, 1));
+    assert_eq!(of("SELECT min(id) FROM bundles"), 5, "the ids to 4 were given out before");
+    assert!(of("SELECT value FROM settings WHERE name = 'last_blob'") > 5);
+}
+
+/// A call that looptape of schema 6 recorded, with an answer in a pack and facts, and one that never ended.
+#[test]
+fn calls_of_version_6_are_kept() {
+    let lab = Lab::new();
+    let old = rusqlite::Connection::open(&lab.database).unwrap();
+    for migration in [
+        include_str!("../../../migrations/0001_traces.sql"),
+        include_str!("../../../migrations/0002_import_times.sql"),
+        include_str!("../../../migrations/0003_trace_environment.sql"),
+        include_str!("../../../migrations/0004_packs.sql"),
+        include_str!("../../../migrations/0005_replays.sql"),
+        include_str!("../../../migrations/0006_recurring_content.sql"),
+    ] {
+        old.execute_batch(migration).unwrap();
+    }
+    let contents =
+        [&b"accept\0*/*\0"[..], b"\x01\x0d{\"messages\":[]}", b"\"hello\"", b"{\"answer\":\"good day\"}"];
+    let mut put = old
+        .prepare("INSERT INTO blobs (digest, codec, size, pack, place) VALUES (?1, 3, ?2, 9, ?3)")
+        .unwrap();
+    let mut pack = Vec::new();
+    for content in contents {
+        let row = rusqlite::params![&Digest::of(content).0[..], content.len() as i64, pack.len() as i64];
+        put.execute(row).unwrap();
+        pack.extend_from_slice(content);
+    }
+    drop(put);
+    let packed = zstd::bulk::compress(&pack, 1).unwrap();
+    let sql = "INSERT INTO packs (id, size, data) VALUES (9, ?1, ?2)";
+    old.execute(sql, rusqlite::params![pack.len() as i64, packed]).unwrap();
+    let body = b"{\"messages\":[\"hello\"]}";
+    old.execute_batch(
+        "INSERT INTO nodes (id, parent, blob) VALUES (8, 0, 3);
+         UPDATE settings SET value = 9 WHERE name = 'last_blob';
+         INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
+         INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
+           VALUES ('old', 1, 1, 'record', '{}', '[]', 10, 10), ('replay', 1, 1, 'replay', '{}', '[]', 20, 20);
+         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0)",
+    )
+    .unwrap();
+    let exchange = "INSERT INTO exchanges VALUES (?1, ?2, 3, 13, 'openai', 'POST', '/v1/chat/completions', NULL, \
+                    NULL, 1, 2, x'08', ?3, ?4)";
+    for (trace, seq) in [(1, 0), (1, 1), (2, 0)] {
+        let row = rusqlite::params![trace, seq, &Digest::of(body).0[..], body.len() as i64];
+        old.execute(exchange, row).unwrap();
+    }
+    old.execute_batch(
+        "INSERT INTO answers VALUES (1, 0, 6, 'complete', NULL, 200, 4, 1, 4, x'1501');
+         INSERT INTO facts (trace, seq, derivation, stream, state, response_bytes, request_digest, history, turns,
+                            model) VALUES (1, 0, 0, 0, 'complete', 21, 5, 6, 1, 'of old');
+         INSERT INTO replay_calls VALUES (2, 0, 'cached', 0, 1, NULL);
+         PRAGMA user_version = 6",
+    )
+    .unwrap();
+    drop(old);
+
+    let reader = lab.reader();
+    assert!(reader.verify(|_, _| {}).unwrap().damage.is_empty());
+    let row = lab.find("old").unwrap();
+    let exchange = reader.exchange(row.key, 0).unwrap();
+    assert_eq!(exchange.request_body, &body[..]);
+    let Outcome::Answered(answer) = exchange.outcome else { panic!("it was answered") };
+    assert_eq!(answer.body, contents[3]);
+    assert!(matches!(reader.exchange(row.key, 1).unwrap().outcome, Outcome::InFlight));
+    let of_model = TraceFilter { model: Some("of old".into()), ..TraceFilter::default() };
+    assert_eq!(reader.traces(&of_model).unwrap().len(), 1);
+    assert_eq!(reader.load(row.clone()).unwrap().facts.len(), 2);
+    let replay = lab.find("replay").unwrap();
+    assert_eq!(reader.load(replay).unwrap().provenance.len(), 1);
+
+    // The same message in a new trace is found where it is; deleting the old trace takes the rest away.
+    lab.record(|r| call(r, "new", body));
+    let mut maintenance = Maintenance::open(&lab.database).unwrap();
+    maintenance.remove(&row).unwrap();
+    assert!(lab.reader().verify(|_, _| {}).unwrap().damage.is_empty());
+    let raw = rusqlite::Connection::open(&lab.database).unwrap();
+    let left: Vec<i64> = raw
+        .prepare("SELECT id FROM blobs ORDER BY id")
+        .unwrap()
+        .query_map([], |r| r.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(left, [1, 2, 3], "headers, skeleton and message of the replay and the new trace");
+    let new = lab.find("new").unwrap();
+    assert_eq!(lab.reader().exchange(new.key, 0).unwrap().request_body, &body[..]);
 }
 
 #[test]

@@ -3,11 +3,10 @@
 //! Every blob is decoded and hashed, every chain is followed to its beginning, every request body is put
 //! together and compared with the digest that was taken when it was recorded.
 
-use crate::content::read_blob;
-use crate::ids::{BlobId, TraceKey};
-use crate::packs::RecentPacks;
+use crate::bundles::{Entry, RecentBundles};
+use crate::ids::{BlobId, NodeId, TraceKey};
+use crate::old_content::OldContent;
 use crate::reader::{ReadError, Reader};
-use looptape_core::Digest;
 use std::fmt;
 
 /// What was checked, and what is wrong.
@@ -25,6 +24,8 @@ pub struct VerifyReport {
 pub enum Damage {
     /// SQLite's own check of the file.
     File { detail: String },
+    /// Contents that were written together and that do not decode.
+    Bundle { id: i64 },
     /// Content that does not decode, or whose hash differs.
     Blob { id: i64, digest: String },
     /// A chain node whose parent or piece is missing.
@@ -37,6 +38,7 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { detail } => write!(f, "the database file: {detail}"),
+            Self::Bundle { id } => write!(f, "the contents from row {id} on cannot be read"),
             Self::Blob { id, digest } => {
                 write!(f, "content {} (row {id}) does not match its hash", &digest[..12])
             }
@@ -50,11 +52,13 @@ impl Reader {
     /// Checks the whole database. `progress` is told (done, total) now and then.
     pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, ReadError> {
         let mut report = VerifyReport::default();
-        let total = self.count("blobs")? + self.count("nodes")? + self.count("exchanges")?;
+        // Bundles have many contents each, and are counted by what they hold once they are read.
+        let total = self.count("bundles")? + self.count("blobs")? + self.count("calls")?;
         report.damage.extend(self.check_file()?);
-        self.verify_blobs(&mut report, |done| progress(done, total))?;
-        self.verify_nodes(&mut report)?;
-        let before = report.blobs + report.nodes;
+        let bundles = self.verify_bundles(&mut report, |done| progress(done, total))?;
+        self.verify_old_contents(&mut report, |done| progress(bundles + done, total))?;
+        self.verify_old_nodes(&mut report)?;
+        let before = total - self.count("calls")?;
         for row in self.traces(&Default::default())? {
             self.verify_trace(row.key, &row.label(), &mut report)?;
             progress(before + report.exchanges, total);
@@ -81,31 +85,80 @@ impl Reader {
         Ok(self.connection().query_row("PRAGMA user_version", [], |r| r.get(0))?)
     }
 
-    fn verify_blobs(
+    /// Every content and node in bundles; returns how many bundles there are.
+    fn verify_bundles(
         &self,
         report: &mut VerifyReport,
         mut progress: impl FnMut(u64),
-    ) -> Result<(), ReadError> {
-        let mut packs = RecentPacks::default();
-        let mut statement = self.connection().prepare("SELECT id, digest FROM blobs ORDER BY id")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (id, digest): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            let content = read_blob(self.connection(), &mut packs, BlobId(id))?;
-            if content.is_none_or(|c| Digest::of(&c).0[..] != digest) {
-                let hex = digest.iter().map(|b| format!("{b:02x}")).collect();
-                report.damage.push(Damage::Blob { id, digest: hex });
+    ) -> Result<u64, ReadError> {
+        let mut recent = RecentBundles::default();
+        let mut statement = self.connection().prepare("SELECT id FROM bundles ORDER BY id")?;
+        let ids: Vec<i64> = statement.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+        for (done, &id) in ids.iter().enumerate() {
+            match recent.of(self.connection(), id)? {
+                None => report.damage.push(Damage::Bundle { id }),
+                Some(bundle) => {
+                    for (id, entry) in bundle.iter() {
+                        self.verify_entry(&mut recent, id, entry, report)?;
+                    }
+                }
             }
+            progress(done as u64 + 1);
+        }
+        Ok(ids.len() as u64)
+    }
+
+    fn verify_entry(
+        &self,
+        recent: &mut RecentBundles,
+        id: i64,
+        entry: &Entry,
+        report: &mut VerifyReport,
+    ) -> Result<(), ReadError> {
+        let connection = self.connection();
+        if let Some(content) = entry.content() {
             report.blobs += 1;
-            if report.blobs.is_multiple_of(1000) {
-                progress(report.blobs);
+            if recent.content(connection, BlobId(id))?.is_none() {
+                report.damage.push(Damage::Blob { id, digest: content.digest.to_hex() });
+            }
+        }
+        if let Some((parent, content)) = entry.node(id) {
+            report.nodes += 1;
+            let is_there = recent.digest(connection, content)?.is_some()
+                && (parent == NodeId::EMPTY || recent.node(connection, parent)?.is_some());
+            if !is_there {
+                report.damage.push(Damage::Node { id });
             }
         }
         Ok(())
     }
 
-    fn verify_nodes(&self, report: &mut VerifyReport) -> Result<(), ReadError> {
-        report.nodes = self.count("nodes")?;
+    fn verify_old_contents(
+        &self,
+        report: &mut VerifyReport,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), ReadError> {
+        let mut old = OldContent::default();
+        let mut statement = self.connection().prepare("SELECT id, digest FROM blobs ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        let mut done = 0;
+        while let Some(row) = rows.next()? {
+            let (id, digest): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            if old.content(self.connection(), BlobId(id))?.is_none() {
+                let hex = digest.iter().map(|b| format!("{b:02x}")).collect();
+                report.damage.push(Damage::Blob { id, digest: hex });
+            }
+            report.blobs += 1;
+            done += 1;
+            if done % 1000 == 0 {
+                progress(done);
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_old_nodes(&self, report: &mut VerifyReport) -> Result<(), ReadError> {
+        report.nodes += self.count("nodes")?;
         let mut statement = self.connection().prepare(
             "SELECT n.id FROM nodes n WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.id = n.blob) \
              OR n.parent >= n.id OR (n.parent != 0 AND NOT EXISTS (SELECT 1 FROM nodes p WHERE p.id = n.parent))",

@@ -213,7 +213,7 @@ fn spec(args: &Args, id: TraceId) -> anyhow::Result<TraceSpec> {
 }
 
 /// `python agent.py` is known as `agent.py`; anything else by its program.
-fn program_name(command: &[OsString]) -> Option<String> {
+pub(super) fn program_name(command: &[OsString]) -> Option<String> {
     const INTERPRETERS: &[&str] = &["python", "node", "deno", "bun", "ruby", "npx", "uv", "tsx"];
     let name = |word: &OsString| Path::new(word).file_name().map(|n| n.to_string_lossy().into_owned());
     let (program, arguments) = command.split_first()?;

@@ -71,6 +71,7 @@ fn damage(damage: &Damage) -> Value {
     let text = damage.to_string();
     match damage {
         Damage::File { .. } => json!({ "kind": "file", "text": text }),
+        Damage::Bundle { id } => json!({ "kind": "bundle", "id": id, "text": text }),
         Damage::Blob { id, digest } => json!({ "kind": "blob", "id": id, "digest": digest, "text": text }),
         Damage::Node { id } => json!({ "kind": "node", "id": id, "text": text }),
         Damage::Exchange { trace, seq, .. } => {

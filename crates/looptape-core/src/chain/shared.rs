@@ -56,6 +56,11 @@ impl Shared {
         Self { cuts: cuts.collect(), same_skeleton: old.1.skeleton == new.1.skeleton }
     }
 
+    /// Whether everything outside the cuts is the same.
+    pub fn has_same_skeleton(&self) -> bool {
+        self.same_skeleton
+    }
+
     /// Takes back what was said of pieces to which `holds(cut, piece)`, numbers in the earlier body, does
     /// not apply.
     pub fn retain(&mut self, holds: impl Fn(usize, usize) -> bool) {

@@ -108,25 +108,31 @@ fn web_searches(raw: Option<&Value>) -> u64 {
         .unwrap_or(0)
 }
 
+/// Whether a provider's usage object says something on which a price depends and that is not in the leaves.
+pub fn depends_on(raw: &Value) -> bool {
+    billed_units(Some(raw)).is_some() || web_searches(Some(raw)) > 0 || has_other_modalities(Some(raw))
+}
+
 /// Whether the provider's usage object counts tokens that are not billed as text.
 pub(super) fn has_other_modalities(raw: Option<&Value>) -> bool {
-    /// OpenAI, chat completions and responses.
-    const COUNTS: &[&str] = &[
-        "/prompt_tokens_details/audio_tokens",
-        "/completion_tokens_details/audio_tokens",
-        "/input_tokens_details/audio_tokens",
-        "/output_tokens_details/audio_tokens",
-    ];
-    /// Gemini: a list of `{modality, tokenCount}`. Images in a prompt cost what text costs.
-    const LISTS: &[(&str, &[&str])] =
-        &[("/promptTokensDetails", &["AUDIO"]), ("/candidatesTokensDetails", &["AUDIO", "IMAGE", "VIDEO"])];
-    let Some(raw) = raw else { return false };
     let positive = |value: Option<&Value>| value.and_then(Value::as_u64).is_some_and(|count| count > 0);
-    let listed = |(pointer, modalities): &(&str, &[&str])| {
-        raw.pointer(pointer).and_then(Value::as_array).into_iter().flatten().any(|entry| {
+    let listed = |value: &Value, modalities: &[&str]| {
+        value.as_array().into_iter().flatten().any(|entry| {
             let modality = entry.get("modality").and_then(Value::as_str).unwrap_or_default();
             modalities.contains(&modality) && positive(entry.get("tokenCount"))
         })
     };
-    COUNTS.iter().any(|pointer| positive(raw.pointer(pointer))) || LISTS.iter().any(listed)
+    // Looking at each member once is cheaper than asking for those that might be there.
+    let counts_others = |(member, value): (&String, &Value)| match member.as_str() {
+        // OpenAI, chat completions and responses.
+        "prompt_tokens_details"
+        | "completion_tokens_details"
+        | "input_tokens_details"
+        | "output_tokens_details" => positive(value.get("audio_tokens")),
+        // Gemini: a list of `{modality, tokenCount}`. Images in a prompt cost what text costs.
+        "promptTokensDetails" => listed(value, &["AUDIO"]),
+        "candidatesTokensDetails" => listed(value, &["AUDIO", "IMAGE", "VIDEO"]),
+        _ => false,
+    };
+    raw.and_then(Value::as_object).is_some_and(|usage| usage.iter().any(counts_others))
 }

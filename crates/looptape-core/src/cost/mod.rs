@@ -25,7 +25,7 @@ use std::borrow::Cow;
 
 pub use book::PriceBook;
 pub use entries::{PriceEntry, PriceEntryError, TierEntry};
-pub use leaves::LeafCosts;
+pub use leaves::{LeafCosts, depends_on};
 pub use quote::{LeafRates, Quote, Quoted, RateStep, TierQuote};
 pub use usd::Usd;
 

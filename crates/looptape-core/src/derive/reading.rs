@@ -28,6 +28,9 @@ pub struct Opening {
     pub model: Option<String>,
     pub stream: bool,
     pub previous_response_id: Option<String>,
+    /// Where it was sent.
+    method: String,
+    path: String,
     /// Endpoint, model and parameters, in the form in which requests are compared.
     mark: Fingerprint,
     /// What is said outside the cuts; `None` if it is not a model call.
@@ -49,7 +52,6 @@ const LONGEST_SKELETON: usize = 4096;
 /// A body, read.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    split: Split,
     opening: Arc<Opening>,
     cuts: Vec<ReadCut>,
     history: Option<History>,
@@ -83,59 +85,86 @@ impl History {
         self.said.push((self.elements, said.clone()));
     }
 
-    /// What is known of the first `elements`: how many it is known after, and what had been said then.
-    fn known(&self, elements: usize) -> &[(usize, Conversation)] {
-        &self.said[..self.said.partition_point(|(after, _)| *after <= elements)]
+    /// What had been said after so many of the first `elements` as is known.
+    fn known(mut self, elements: usize) -> Vec<(usize, Conversation)> {
+        self.said.truncate(self.said.partition_point(|(after, _)| *after <= elements));
+        self.said
     }
 }
 
 /// One cut's pieces.
 #[derive(Clone, Debug, Default)]
-struct ReadCut {
-    marks: Vec<Fingerprint>,
-    /// The list of `marks`, up to each.
-    heads: Vec<Fingerprint>,
+struct ReadCut(Vec<ReadPiece>);
+
+#[derive(Clone, Copy, Debug)]
+struct ReadPiece {
+    mark: Fingerprint,
+    /// The list of marks, up to this one.
+    head: Fingerprint,
 }
 
 impl Reading {
     /// Reads a body of which nothing is known.
-    pub fn whole(target: &Target<'_>, body: &[u8], split: Split, openings: &mut Openings) -> Self {
-        let nothing = Shared::none(&split);
-        Self::read(target, body, split, &nothing, None, openings)
+    pub fn whole(target: &Target<'_>, body: &[u8], split: &Split, openings: &mut Openings) -> Self {
+        let nothing = Shared::none(split);
+        Self::read(target, (body, split), &nothing, None, openings)
     }
 
-    /// Reads a body that has `shared` in common with the one that gave `before`.
+    /// Reads a body that has `shared` in common with the one that gave `before`, of which it takes over what it
+    /// can use.
     pub fn after(
         target: &Target<'_>,
         body: &[u8],
-        split: Split,
+        split: &Split,
         shared: &Shared,
-        before: &Self,
+        before: Self,
         openings: &mut Openings,
     ) -> Self {
-        Self::read(target, body, split, shared, Some(before), openings)
+        Self::read(target, (body, split), shared, Some(before), openings)
     }
 
     fn read(
         target: &Target<'_>,
-        body: &[u8],
-        split: Split,
+        (body, split): (&[u8], &Split),
         shared: &Shared,
-        before: Option<&Self>,
+        before: Option<Self>,
         openings: &mut Openings,
     ) -> Self {
+        let (opening, cuts, history) = match before {
+            Some(before) => (Some(before.opening), before.cuts, before.history),
+            None => (None, Vec::new(), None),
+        };
+        let opening = match opening {
+            Some(opening) if shared.has_same_skeleton() && opening.is_of(target) => opening,
+            _ => openings.of(target, split.skeleton.literal()),
+        };
+        let mut before: Vec<Option<ReadCut>> = cuts.into_iter().map(Some).collect();
         let cuts = split.cuts.iter().zip(&shared.cuts).map(|(cut, shared)| {
-            let before = before.and_then(|b| b.cuts.get(shared.of?));
+            let before = shared.of.and_then(|of| before.get_mut(of)?.take());
             ReadCut::new(body, cut, shared, before)
         });
-        let cuts = cuts.collect();
-        let opening = openings.of(target, split.skeleton.literal());
-        let mut reading = Self { split, opening, cuts, history: None, elsewhere: None };
-        reading.read_history(target, body, shared, before);
+        let mut reading = Self { opening, cuts: cuts.collect(), history: None, elsewhere: None };
+        reading.read_history(target, (body, split), shared, history);
         reading
     }
 
-    fn read_history(&mut self, target: &Target<'_>, body: &[u8], shared: &Shared, before: Option<&Self>) {
+    /// What it knows, to be taken over by the reading of a body that stands for its own from now on.
+    pub fn take(&mut self) -> Self {
+        Self {
+            opening: self.opening.clone(),
+            cuts: std::mem::take(&mut self.cuts),
+            history: self.history.take(),
+            elsewhere: self.elsewhere.take(),
+        }
+    }
+
+    fn read_history(
+        &mut self,
+        target: &Target<'_>,
+        (body, split): (&[u8], &Split),
+        shared: &Shared,
+        before: Option<History>,
+    ) {
         let Some(wire) = self.opening.wire else { return };
         let Some(start) = &self.opening.said else { return };
         let Some((member, decode_message)) = wire.history() else {
@@ -143,25 +172,25 @@ impl Reading {
             return;
         };
         let name = |cut: &Cut| &body[cut.name.clone()];
-        if !start.is_silent() || self.split.cuts.iter().any(|cut| !is_plain(name(cut), cut.of)) {
+        if !start.is_silent() || split.cuts.iter().any(|cut| !is_plain(name(cut), cut.of)) {
             self.elsewhere = Some(said_in_all(target, wire, body));
             return;
         }
         let is_history = |cut: &Cut| name(cut) == member.as_bytes();
-        let mut arrays = (0..self.split.cuts.len()).filter(|&at| is_history(&self.split.cuts[at]));
+        let mut arrays = (0..split.cuts.len()).filter(|&at| is_history(&split.cuts[at]));
         let Some(at) = arrays.next() else { return };
         if arrays.next().is_some() {
             self.elsewhere = Some(said_in_all(target, wire, body));
             return;
         }
-        let earlier = before.and_then(|b| b.history.as_ref()).filter(|earlier| {
+        let earlier = before.filter(|earlier| {
             let is_same_wire = earlier.said.last().is_some_and(|(_, said)| said.wire() == wire);
             shared.cuts[at].of == Some(earlier.cut) && is_same_wire
         });
-        let known = earlier.map_or(&[][..], |earlier| earlier.known(shared.cuts[at].leading()));
+        let known = earlier.map_or_else(Vec::new, |earlier| earlier.known(shared.cuts[at].leading()));
         let (elements, mut said) = known.last().cloned().unwrap_or_else(|| (0, start.clone()));
-        let mut history = History { cut: at, elements, said: known.to_vec() };
-        for piece in &self.split.cuts[at].pieces[elements..] {
+        let mut history = History { cut: at, elements, said: known };
+        for piece in &split.cuts[at].pieces[elements..] {
             let element = chain::element(&body[piece.clone()]);
             let message = match wire.read_plain_message(element) {
                 Some(plain) => plain,
@@ -174,10 +203,6 @@ impl Reading {
             history.note(&said);
         }
         self.history = Some(history);
-    }
-
-    pub fn split(&self) -> &Split {
-        &self.split
     }
 
     pub fn opening(&self) -> &Opening {
@@ -193,33 +218,33 @@ impl Reading {
     /// Equal for the same request sent again: its opening in the form in which requests are compared, its
     /// pieces byte for byte.
     pub fn request_digest(&self) -> i64 {
-        let head = self.cuts.iter().filter_map(|cut| cut.heads.last());
-        head.fold(self.opening.mark, |mark, head| mark.chain(*head)).short()
+        let last = self.cuts.iter().filter_map(|cut| cut.0.last());
+        last.fold(self.opening.mark, |mark, last| mark.chain(last.head)).short()
     }
 }
 
 impl ReadCut {
-    fn new(body: &[u8], cut: &Cut, shared: &chain::SharedCut, before: Option<&Self>) -> Self {
-        let leading = before.map_or(0, |_| shared.leading());
-        let mut read = match before {
-            Some(before) => {
-                Self { marks: before.marks[..leading].to_vec(), heads: before.heads[..leading].to_vec() }
-            }
-            None => Self::default(),
+    fn new(body: &[u8], cut: &Cut, shared: &chain::SharedCut, before: Option<Self>) -> Self {
+        let mut pieces = before.map_or_else(Vec::new, |before| before.0);
+        let leading = shared.leading().min(pieces.len());
+        let mut head = match leading.checked_sub(1) {
+            Some(last) => pieces[last].head,
+            None => Fingerprint::of(&body[cut.name.clone()]),
         };
-        read.marks.reserve(cut.pieces.len() - leading);
-        read.heads.reserve(cut.pieces.len() - leading);
-        let mut head = read.heads.last().copied().unwrap_or_else(|| Fingerprint::of(&body[cut.name.clone()]));
-        for (at, piece) in cut.pieces.iter().enumerate().skip(leading) {
-            let mark = match before {
-                Some(before) if shared.equal[at] => before.marks[at],
-                _ => Fingerprint::of(&body[piece.clone()]),
+        for (at, range) in cut.pieces.iter().enumerate().skip(leading) {
+            let mark = match pieces.get(at) {
+                Some(before) if shared.equal[at] => before.mark,
+                _ => Fingerprint::of(&body[range.clone()]),
             };
             head = head.chain(mark);
-            read.marks.push(mark);
-            read.heads.push(head);
+            let piece = ReadPiece { mark, head };
+            match pieces.get_mut(at) {
+                Some(place) => *place = piece,
+                None => pieces.push(piece),
+            }
         }
-        read
+        pieces.truncate(cut.pieces.len());
+        Self(pieces)
     }
 }
 
@@ -254,9 +279,18 @@ impl Opening {
             model: view.model,
             stream: view.stream,
             previous_response_id: view.previous_response_id,
+            method: target.method.to_owned(),
+            path: target.path.to_owned(),
             mark: Fingerprint::of(&key.canonical.0),
             said,
         }
+    }
+}
+
+impl Opening {
+    /// Whether a body with the same skeleton that goes there has the same opening.
+    fn is_of(&self, target: &Target<'_>) -> bool {
+        self.method == target.method && self.path == target.path && self.wire == target.wire()
     }
 }
 
@@ -344,10 +378,11 @@ mod tests {
             let provider = Provider::OPENAI;
             let target = Target { provider: &provider, method: "POST", path };
             let mut openings = Openings::default();
-            let known = Reading::whole(&target, &old, chain::split(&old), &mut openings);
+            let old_split = chain::split(&old);
+            let known = Reading::whole(&target, &old, &old_split, &mut openings);
             let split = chain::split(&new);
-            let shared = Shared::between((&old, known.split()), (&new, &split), 0);
-            let read = Reading::after(&target, &new, split, &shared, &known, &mut openings);
+            let shared = Shared::between((&old, &old_split), (&new, &split), 0);
+            let read = Reading::after(&target, &new, &split, &shared, known, &mut openings);
             let headers = RedactedHeaders::default();
             let facts = request_read(&target, &headers, new.len(), &read);
             let alone = request(&provider, "POST", path, &headers, &new);

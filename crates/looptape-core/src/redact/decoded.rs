@@ -7,7 +7,9 @@
 //! Decoding is lenient: it works on any bytes, whether inside a string or not, and copies what is not a
 //! valid escape. It is for searching only, never for reading values.
 
+use memchr::memmem::Finder;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// Decoded bytes and where they came from.
 #[derive(Debug, Default)]
@@ -90,7 +92,9 @@ impl DecodedText {
 /// Whether bytes hold escapes that may hide the characters of a secret. `\n` and its like cannot: no
 /// secret but a PEM block holds a line break, and its pattern knows the escaped ones.
 pub(super) fn hides_text(raw: &[u8]) -> bool {
-    memchr::memmem::find(raw, b"\\u00").is_some() || memchr::memmem::find(raw, b"\\/").is_some()
+    static CHARACTER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u00"));
+    static SLASH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\/"));
+    CHARACTER.find(raw).is_some() || SLASH.find(raw).is_some()
 }
 
 /// The one spelling of a secret by which two occurrences are compared: all escapes removed.

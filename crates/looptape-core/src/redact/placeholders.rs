@@ -10,11 +10,15 @@
 //!
 //! A vault never holds a secret: it keeps keyed hashes, and the key is the caller's. It is not a way back.
 
-use memchr::memmem;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 use std::{collections::BTreeMap, fmt, ops::Range};
 
 const OPENING: &[u8] = b"[[looptape:secret:";
 const CLOSING: &[u8] = b"]]";
+
+/// Made once: most texts are short, and have none.
+static OPENINGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OPENING));
 
 /// The placeholder as a regular expression, for those who search or mask with one.
 pub const PLACEHOLDER: &str = r"\[\[looptape:secret:[1-9][0-9]{0,9}\]\]";
@@ -38,7 +42,7 @@ pub struct Found {
 
 /// All placeholders in `bytes`, in order.
 pub fn placeholders(bytes: &[u8]) -> impl Iterator<Item = Found> + '_ {
-    memmem::find_iter(bytes, OPENING).filter_map(move |start| {
+    OPENINGS.find_iter(bytes).filter_map(move |start| {
         let rest = &bytes[start + OPENING.len()..];
         let digits = rest.iter().take(10).take_while(|b| b.is_ascii_digit()).count();
         let number = canonical_number(&rest[..digits])?;

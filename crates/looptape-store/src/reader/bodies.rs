@@ -1,11 +1,10 @@
 //! Putting bodies together again from their skeletons and chains.
 
-use crate::content::read_intact;
+use crate::bundles::RecentBundles;
 use crate::ids::{BlobId, NodeId};
-use crate::packs::RecentPacks;
 use bytes::Bytes;
-use looptape_core::{chain::Skeleton, varint};
-use rusqlite::{Connection, OptionalExtension};
+use looptape_core::{Digest, chain::Skeleton, varint};
+use rusqlite::Connection;
 use std::collections::HashMap;
 
 /// Decoded content kept between look-ups, in bytes.
@@ -31,7 +30,7 @@ enum Part<'m> {
 /// A memory of blobs and nodes: the steps of a loop share most of theirs.
 #[derive(Default)]
 pub(crate) struct Bodies {
-    packs: RecentPacks,
+    bundles: RecentBundles,
     blobs: HashMap<BlobId, Bytes>,
     blob_bytes: usize,
     nodes: HashMap<NodeId, (NodeId, BlobId)>,
@@ -40,12 +39,17 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
+    /// A content's digest; `None` if it is missing.
+    pub(crate) fn digest(&mut self, connection: &Connection, id: BlobId) -> rusqlite::Result<Option<Digest>> {
+        Ok(self.bundles.digest(connection, id)?.map(|(digest, _)| digest))
+    }
+
     /// A blob's content; `None` if it is missing or damaged.
     pub(crate) fn blob(&mut self, connection: &Connection, id: BlobId) -> rusqlite::Result<Option<Bytes>> {
         if let Some(known) = self.blobs.get(&id) {
             return Ok(Some(known.clone()));
         }
-        let Some(content) = read_intact(connection, &mut self.packs, id)?.map(Bytes::from) else {
+        let Some(content) = self.bundles.content(connection, id)?.map(Bytes::from) else {
             return Ok(None);
         };
         if self.blob_bytes > KEEP_BYTES {
@@ -154,7 +158,7 @@ impl Bodies {
                 return Ok(None);
             }
             walked.push(at);
-            if parent == NodeId(0) {
+            if parent == NodeId::EMPTY {
                 break at;
             }
             at = parent;
@@ -173,7 +177,7 @@ impl Bodies {
     ) -> rusqlite::Result<Option<Vec<u8>>> {
         let mut blobs = Vec::new();
         let mut at = head;
-        while at != NodeId(0) && blobs.len() < nodes {
+        while at != NodeId::EMPTY && blobs.len() < nodes {
             let Some((parent, blob)) = self.node(connection, at)? else { return Ok(None) };
             // A node's parent was there before it: a smaller id. Anything else is damage, or a loop.
             if parent.0 >= at.0 {
@@ -187,7 +191,7 @@ impl Bodies {
             let Some(piece) = self.blob(connection, blob)? else { return Ok(None) };
             content.extend_from_slice(&piece);
         }
-        if at != NodeId(0) {
+        if at != NodeId::EMPTY {
             *is_whole = false;
             // The separator before the first piece that is left belongs to the ones that are not.
             let separator = content.iter().take_while(|b| **b == b',' || b.is_ascii_whitespace()).count();
@@ -200,10 +204,7 @@ impl Bodies {
         if let Some(&known) = self.nodes.get(&id) {
             return Ok(Some(known));
         }
-        let row = connection
-            .prepare_cached("SELECT parent, blob FROM nodes WHERE id = ?1")?
-            .query_row([id.0], |r| Ok((NodeId(r.get(0)?), BlobId(r.get(1)?))))
-            .optional()?;
+        let row = self.bundles.node(connection, id)?;
         if let Some(row) = row {
             self.nodes.insert(id, row);
         }

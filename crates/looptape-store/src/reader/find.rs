@@ -142,7 +142,7 @@ impl Reader {
         let sql = format!(
             "SELECT {COLUMNS} FROM traces t LEFT JOIN trace_ends e ON e.trace = t.key \
              WHERE t.started_unix_us >= ?1 AND (?2 IS NULL OR t.agent = ?2) \
-             AND (?3 IS NULL OR EXISTS (SELECT 1 FROM facts f WHERE f.trace = t.key AND (f.model = ?3 OR f.response_model = ?3))) \
+             AND (?3 IS NULL OR EXISTS (SELECT 1 FROM calls c WHERE c.trace = t.key AND (c.model = ?3 OR c.response_model = ?3))) \
              AND NOT EXISTS (SELECT 1 FROM json_each(?4) w WHERE NOT EXISTS (SELECT 1 FROM json_each(t.tags) k \
                  WHERE k.key = w.value ->> 0 AND (w.value ->> 1 IS NULL OR k.value = w.value ->> 1))) \
              AND CASE ?5 WHEN 'complete' THEN e.trace IS NOT NULL AND e.aborted IS NULL \

@@ -36,9 +36,9 @@ pub struct Response {
     pub outcome: Outcome,
 }
 
-const EXCHANGE_COLUMNS: &str = "e.seq, e.sent_us, e.sent_unix_us, e.provider, e.method, e.path, e.request_headers, \
-     e.request_skeleton, e.request_heads, a.end_us, a.ending, a.error, a.status, a.head_us, a.headers, a.body, \
-     a.chunks, e.loop_hint, e.request_digest";
+const EXCHANGE_COLUMNS: &str = "seq, sent_us, sent_unix_us, provider, method, path, request_headers, \
+     request_skeleton, request_heads, end_us, ending, error, status, head_us, headers, body, chunks, loop_hint, \
+     request_blake3";
 
 /// A row of [`EXCHANGE_COLUMNS`] before its content is looked up.
 struct ExchangeRow {
@@ -94,7 +94,7 @@ impl Reader {
     /// The sequence numbers of a trace's calls, in start order.
     pub fn seqs(&self, trace: TraceKey) -> Result<Vec<u32>, ReadError> {
         let mut statement =
-            self.connection.prepare_cached("SELECT seq FROM exchanges WHERE trace = ?1 ORDER BY seq")?;
+            self.connection.prepare_cached("SELECT seq FROM calls WHERE trace = ?1 ORDER BY seq")?;
         Ok(statement.query_map([trace.0], |r| r.get(0))?.collect::<Result<_, _>>()?)
     }
 
@@ -169,10 +169,7 @@ impl Reader {
     }
 
     fn exchange_row(&self, trace: TraceKey, seq: u32) -> Result<ExchangeRow, ReadError> {
-        let sql = format!(
-            "SELECT {EXCHANGE_COLUMNS} FROM exchanges e LEFT JOIN answers a USING (trace, seq) \
-             WHERE e.trace = ?1 AND e.seq = ?2"
-        );
+        let sql = format!("SELECT {EXCHANGE_COLUMNS} FROM calls WHERE trace = ?1 AND seq = ?2");
         self.connection
             .prepare_cached(&sql)?
             .query_row([trace.0, i64::from(seq)], exchange_row)
@@ -241,6 +238,10 @@ impl Reader {
         })
     }
 
+    pub(super) fn digest_of(&self, id: BlobId) -> rusqlite::Result<Option<Digest>> {
+        self.bodies.borrow_mut().digest(&self.connection, id)
+    }
+
     fn blob(&self, id: BlobId) -> rusqlite::Result<Option<Bytes>> {
         self.bodies.borrow_mut().blob(&self.connection, id)
     }
@@ -252,8 +253,7 @@ impl Reader {
 
 fn facts_sql() -> String {
     format!(
-        "SELECT {}, f.derivation, e.import_index FROM exchanges e LEFT JOIN answers a USING (trace, seq) \
-         LEFT JOIN facts f USING (trace, seq) WHERE e.trace = ?1 ORDER BY e.seq",
+        "SELECT {}, derivation, import_index FROM calls WHERE trace = ?1 ORDER BY seq",
         facts_row::COLUMNS
     )
 }

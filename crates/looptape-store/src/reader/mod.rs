@@ -20,7 +20,7 @@ pub(crate) use load::decode_chunks;
 pub use load::{RecordedTrace, Response};
 pub use models::ModelInUse;
 pub use outline::{CallOutline, OutlineEnd};
-pub(crate) use summary::store_trace_facts;
+pub(crate) use summary::{sum_up, sum_up_rows};
 
 use crate::OpenError;
 use crate::database::open_to_read;

@@ -29,10 +29,10 @@ impl Reader {
     /// Every model that was called. What replays served from recordings is left out.
     pub fn models_in_use(&self) -> Result<Vec<ModelInUse>, ReadError> {
         let mut statement = self.connection().prepare_cached(
-            "SELECT e.provider, f.model, f.response_model, count(*), sum(f.input_total), sum(f.output_total) \
-             FROM facts f JOIN exchanges e USING (trace, seq) LEFT JOIN replay_calls r USING (trace, seq) \
-             WHERE f.wire IS NOT NULL AND (r.source IS NULL OR r.source = 'live') \
-             GROUP BY e.provider, f.model, f.response_model ORDER BY e.provider, f.model, f.response_model",
+            "SELECT provider, model, response_model, count(*), sum(input_total), sum(output_total) \
+             FROM calls LEFT JOIN replay_calls r USING (trace, seq) \
+             WHERE wire IS NOT NULL AND (r.source IS NULL OR r.source = 'live') \
+             GROUP BY provider, model, response_model ORDER BY provider, model, response_model",
         )?;
         let tokens = |sum: Option<i64>| sum.and_then(|sum| u64::try_from(sum).ok());
         let model = |row: &rusqlite::Row<'_>| {

@@ -2,7 +2,7 @@
 
 use super::load::ending;
 use super::{ReadError, Reader};
-use crate::ids::TraceKey;
+use crate::ids::{BlobId, TraceKey};
 use looptape_core::Digest;
 use looptape_core::exchange::Ending;
 use looptape_core::provider::Provider;
@@ -37,46 +37,44 @@ impl Reader {
     /// The outlines of a trace's calls, in start order.
     pub fn outlines(&self, trace: TraceKey) -> Result<Vec<CallOutline>, ReadError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT e.seq, e.sent_us, e.provider, e.method, e.path, e.request_digest, e.request_size, \
-             a.ending, a.error, a.status, b.digest FROM exchanges e LEFT JOIN answers a USING (trace, seq) \
-             LEFT JOIN blobs b ON b.id = a.body WHERE e.trace = ?1 ORDER BY e.seq",
+            "SELECT seq, sent_us, provider, method, path, request_blake3, request_size, ending, error, status, body \
+             FROM calls WHERE trace = ?1 ORDER BY seq",
         )?;
         let mut rows = statement.query([trace.0])?;
         let mut outlines = Vec::new();
         while let Some(row) = rows.next()? {
-            outlines.push(outline(row)?);
+            outlines.push(self.outline(row)?);
         }
         Ok(outlines)
     }
-}
 
-fn outline(row: &Row<'_>) -> Result<CallOutline, ReadError> {
-    let seq = row.get(0)?;
-    let damaged = |what| ReadError::Damaged { seq, what };
-    let digest = |bytes: Vec<u8>, what| bytes.try_into().map(Digest).map_err(|_| damaged(what));
-    let provider: String = row.get(2)?;
-    let end = match row.get::<_, Option<String>>(7)? {
-        None => None,
-        Some(word) => {
-            let answer = match row.get::<_, Option<u16>>(9)? {
-                None => None,
-                Some(status) => {
-                    let body: Option<Vec<u8>> = row.get(10)?;
-                    let what = "response body";
-                    Some((status, digest(body.ok_or(damaged(what))?, what)?))
-                }
-            };
-            Some(OutlineEnd { ending: ending(&word, row.get(8)?).ok_or(damaged("ending"))?, answer })
-        }
-    };
-    Ok(CallOutline {
-        seq,
-        sent_us: row.get(1)?,
-        provider: Provider::parse(&provider).ok_or(damaged("provider"))?,
-        method: row.get(3)?,
-        path: row.get(4)?,
-        request: digest(row.get(5)?, "request digest")?,
-        request_bytes: row.get::<_, i64>(6)?.unsigned_abs(),
-        end,
-    })
+    fn outline(&self, row: &Row<'_>) -> Result<CallOutline, ReadError> {
+        let seq = row.get(0)?;
+        let damaged = |what| ReadError::Damaged { seq, what };
+        let digest = |bytes: Vec<u8>, what| bytes.try_into().map(Digest).map_err(|_| damaged(what));
+        let provider: String = row.get(2)?;
+        let end = match row.get::<_, Option<String>>(7)? {
+            None => None,
+            Some(word) => {
+                let answer = match row.get::<_, Option<u16>>(9)? {
+                    None => None,
+                    Some(status) => {
+                        let body = self.digest_of(BlobId(row.get(10)?))?;
+                        Some((status, body.ok_or(damaged("response body"))?))
+                    }
+                };
+                Some(OutlineEnd { ending: ending(&word, row.get(8)?).ok_or(damaged("ending"))?, answer })
+            }
+        };
+        Ok(CallOutline {
+            seq,
+            sent_us: row.get(1)?,
+            provider: Provider::parse(&provider).ok_or(damaged("provider"))?,
+            method: row.get(3)?,
+            path: row.get(4)?,
+            request: digest(row.get(5)?, "request digest")?,
+            request_bytes: row.get::<_, i64>(6)?.unsigned_abs(),
+            end,
+        })
+    }
 }

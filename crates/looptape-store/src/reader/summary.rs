@@ -4,12 +4,12 @@
 //! that is still open, or was summed up by an older looptape or at other prices, is assembled when it is listed.
 
 use super::load::load_facts;
-use super::{ReadError, Reader, RecordedTrace, TraceRow, TraceStatus, replayed};
+use super::{ReadError, Reader, RecordedTrace, TraceEnd, TraceRow, TraceStatus, replayed};
 use crate::ids::TraceKey;
 use looptape_core::TraceId;
 use looptape_core::assembly::{Assembly, LoopOutcome, Timing, TraceEnding, TraceSpan, assemble};
 use looptape_core::cost::{PriceBook, Usd};
-use looptape_core::facts::DERIVATION;
+use looptape_core::facts::{CallFacts, DERIVATION};
 use looptape_core::metrics::{Measured, Ms, TraceMetrics};
 use looptape_core::view::{self, LsRow, ParentTrace, TraceMeta};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -17,15 +17,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 impl TraceRow {
     /// What assembly needs to know besides the calls.
     pub fn span(&self) -> TraceSpan {
-        let ending = match &self.end {
-            None => TraceEnding::Open,
-            Some(end) if end.idle => TraceEnding::Idle { at_us: end.ended_us },
-            Some(end) => TraceEnding::Closed { at_us: end.ended_us },
-        };
-        let by_exit_code = |code| if code == 0 { LoopOutcome::Success } else { LoopOutcome::Failure };
-        let stated_outcome =
-            self.end.as_ref().and_then(|end| end.outcome.or_else(|| end.exit_code.map(by_exit_code)));
-        TraceSpan { started_us: 0, ending, timing: self.timing, stated_outcome }
+        match &self.end {
+            Some(end) => end.span(self.timing),
+            None => TraceSpan {
+                started_us: 0,
+                ending: TraceEnding::Open,
+                timing: self.timing,
+                stated_outcome: None,
+            },
+        }
     }
 
     /// When its calls were made, µs since the Unix epoch, as far as that is known.
@@ -67,6 +67,19 @@ impl TraceRow {
             status_reasons: self.status.reasons().to_vec(),
             parent,
         }
+    }
+}
+
+impl TraceEnd {
+    /// What assembly needs to know of a trace that ended so.
+    pub(crate) fn span(&self, timing: Timing) -> TraceSpan {
+        let ending = match self.idle {
+            true => TraceEnding::Idle { at_us: self.ended_us },
+            false => TraceEnding::Closed { at_us: self.ended_us },
+        };
+        let by_exit_code = |code| if code == 0 { LoopOutcome::Success } else { LoopOutcome::Failure };
+        let stated_outcome = self.outcome.or_else(|| self.exit_code.map(by_exit_code));
+        TraceSpan { started_us: 0, ending, timing, stated_outcome }
     }
 }
 
@@ -122,8 +135,21 @@ impl Reader {
     }
 }
 
-/// Sums a trace up when it ends; `None` where some call of it has no end.
-pub(crate) fn store_trace_facts(
+/// Sums a recording up when it ends, from the facts of all its calls; with it, when those were made.
+pub(crate) fn sum_up(
+    connection: &Connection,
+    key: TraceKey,
+    facts: &[CallFacts],
+    (span, happened_unix_us): (TraceSpan, Option<i64>),
+    prices: &PriceBook,
+) -> rusqlite::Result<TraceMetrics> {
+    let metrics = Measured::of(facts, span, happened_unix_us, prices).metrics;
+    insert(connection, key, &metrics, prices)?;
+    Ok(metrics)
+}
+
+/// Sums a trace up when it ends, from its rows; `None` where some call of it has no end.
+pub(crate) fn sum_up_rows(
     connection: &Connection,
     row: &TraceRow,
     prices: &PriceBook,

@@ -88,7 +88,7 @@ impl Reader {
     fn import_index(&self, trace: TraceKey, seq: u32) -> Result<Option<u32>, ReadError> {
         Ok(self
             .connection
-            .prepare_cached("SELECT import_index FROM exchanges WHERE trace = ?1 AND seq = ?2")?
+            .prepare_cached("SELECT import_index FROM calls WHERE trace = ?1 AND seq = ?2")?
             .query_row((trace.0, seq), |row| row.get(0))?)
     }
 

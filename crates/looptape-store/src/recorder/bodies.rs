@@ -18,6 +18,7 @@ use looptape_core::redact::{Credentials, placeholders};
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Beyond this many bytes, bodies and what is known of them, the oldest are forgotten.
 const MOST_BYTES: usize = 32 << 20;
@@ -37,7 +38,7 @@ const BYTES_A_PIECE: usize = 256;
 /// Bodies by number, oldest first.
 #[derive(Default)]
 pub(super) struct RecentBodies {
-    bodies: HashMap<BodyNumber, RecentBody>,
+    bodies: HashMap<BodyNumber, Arc<RecentBody>>,
     order: VecDeque<BodyNumber>,
     by_window: HashMap<u64, BodyNumber>,
     by_skeleton: HashMap<u64, BodyNumber>,
@@ -52,6 +53,7 @@ pub(super) struct BodyNumber(u64);
 /// A body as it was stored.
 pub(super) struct RecentBody {
     pub(super) body: Bytes,
+    pub(super) split: Split,
     pub(super) reading: Reading,
     pub(super) hashed: HashedTwice,
     pub(super) stored: StoredBody,
@@ -62,18 +64,60 @@ pub(super) struct RecentBody {
 }
 
 /// An earlier body, and what a new one has in common with it.
-pub(super) struct Near<'a> {
-    pub(super) number: BodyNumber,
-    pub(super) earlier: &'a RecentBody,
+pub(super) struct Near {
+    number: BodyNumber,
+    pub(super) earlier: EarlierBody,
     /// So many bytes are the same from the beginning.
     pub(super) prefix: usize,
     pub(super) shared: Shared,
 }
 
+/// An earlier body.
+pub(super) enum EarlierBody {
+    /// The new one stands for it from now on, and takes over what is known of it.
+    Superseded(Box<RecentBody>),
+    /// Others may go on from it.
+    Kept(Arc<RecentBody>),
+}
+
+impl EarlierBody {
+    /// What was read; of a superseded body it can be taken once.
+    pub(super) fn take_reading(&mut self) -> Reading {
+        match self {
+            Self::Superseded(body) => body.reading.take(),
+            Self::Kept(body) => body.reading.clone(),
+        }
+    }
+
+    /// What was hashed and stored.
+    pub(super) fn into_parts(self) -> (Bytes, Split, HashedTwice, StoredBody) {
+        match self {
+            Self::Superseded(body) => {
+                let RecentBody { body, split, hashed, stored, .. } = *body;
+                (body, split, hashed, stored)
+            }
+            Self::Kept(body) => {
+                (body.body.clone(), body.split.clone(), body.hashed.clone(), body.stored.clone())
+            }
+        }
+    }
+}
+
+impl std::ops::Deref for EarlierBody {
+    type Target = RecentBody;
+
+    fn deref(&self) -> &RecentBody {
+        match self {
+            Self::Superseded(body) => body,
+            Self::Kept(body) => body,
+        }
+    }
+}
+
 impl RecentBody {
     /// `is_redacted` says whether something was replaced in it.
     pub(super) fn new(
-        body: Bytes,
+        (body, split): (Bytes, Split),
         reading: Reading,
         hashed: HashedTwice,
         stored: StoredBody,
@@ -81,14 +125,14 @@ impl RecentBody {
         is_redacted: bool,
     ) -> Self {
         let with_placeholders = match is_redacted {
-            true => pieces_with_placeholders(&body, reading.split()),
+            true => pieces_with_placeholders(&body, &split),
             false => Vec::new(),
         };
-        Self { body, reading, hashed, stored, searched_for, with_placeholders }
+        Self { body, split, reading, hashed, stored, searched_for, with_placeholders }
     }
 
     fn pieces(&self) -> usize {
-        self.reading.split().cuts.iter().map(|cut| cut.pieces.len()).sum()
+        self.split.cuts.iter().map(|cut| cut.pieces.len()).sum()
     }
 
     fn bytes(&self) -> usize {
@@ -98,6 +142,7 @@ impl RecentBody {
 
 /// The beginning of a body, hashed up to two places at which the next body of its conversation may part from
 /// it.
+#[derive(Clone)]
 pub(super) struct HashedTwice {
     /// Before the last two messages: a cache marker that moves changes those.
     early: HashedPrefix,
@@ -106,16 +151,18 @@ pub(super) struct HashedTwice {
 }
 
 impl HashedTwice {
-    /// Hashes `body`, going on from what `earlier` has hashed of the `prefix` bytes that the two share.
-    pub(super) fn of(body: &[u8], reading: &Reading, earlier: Option<(&Self, usize)>) -> Self {
-        let known = earlier.and_then(|(earlier, prefix)| {
-            [&earlier.late, &earlier.early].into_iter().find(|hashed| hashed.length() <= prefix)
-        });
-        let arrays = reading.split().cuts.iter().filter(|cut| cut.of == CutOf::Array);
+    /// Hashes `body`, going on from what `earlier` has hashed of the bytes that the two share.
+    pub(super) fn of(body: &[u8], split: &Split, earlier: Option<(Self, usize)>) -> Self {
+        let (mut early, mut late) = match earlier {
+            Some((Self { early, late }, prefix)) if late.length() <= prefix => (late, early),
+            Some((Self { early, late }, prefix)) if early.length() <= prefix => (early, late),
+            _ => (HashedPrefix::empty(), HashedPrefix::empty()),
+        };
+        let arrays = split.cuts.iter().filter(|cut| cut.of == CutOf::Array);
         let longest = arrays.max_by_key(|cut| cut.pieces.len()).map_or(&[][..], |cut| &cut.pieces);
-        let early_end = longest.iter().rev().nth(1).map_or(0, |piece| piece.start);
-        let early = known.cloned().unwrap_or_else(HashedPrefix::empty).extend(body, early_end);
-        let late = early.clone().extend(body, longest.last().map_or(0, |piece| piece.end));
+        early.extend(body, longest.iter().rev().nth(1).map_or(0, |piece| piece.start));
+        late.copy_from(&early);
+        late.extend(body, longest.last().map_or(0, |piece| piece.end));
         Self { early, late }
     }
 
@@ -135,18 +182,7 @@ fn pieces_with_placeholders(body: &[u8], split: &Split) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// A body that was found near, and what is shared with it.
-pub(super) struct Found {
-    pub(super) number: BodyNumber,
-    pub(super) prefix: usize,
-    pub(super) shared: Shared,
-}
-
-impl Near<'_> {
-    pub(super) fn found(self) -> Found {
-        Found { number: self.number, prefix: self.prefix, shared: self.shared }
-    }
-
+impl Near {
     /// The parts of the new body that have to be searched for secrets.
     pub(super) fn unsearched(
         &self,
@@ -177,32 +213,52 @@ impl RecentBodies {
     }
 
     /// Cuts `body`, and finds one that it extends, or else one that looks alike.
-    pub(super) fn near(&self, body: &[u8]) -> (Split, Option<Near<'_>>) {
+    pub(super) fn near(&mut self, body: &[u8]) -> (Split, Option<Near>) {
         if let Some(number) = self.by_window(body)
             && let Some(earlier) = self.bodies.get(&number)
         {
-            let before = earlier.reading.split();
             let prefix = chain::common_prefix(&earlier.body, body);
-            let split = chain::split_after(body, prefix, before);
-            let shared = Shared::between((&earlier.body, before), (body, &split), prefix);
-            return (split, Some(Near { number, earlier, prefix, shared }));
+            let split = chain::split_after(body, prefix, &earlier.split);
+            let near = self.relate(number, body, &split, prefix);
+            return (split, near);
         }
         let split = chain::split(body);
-        let alike = self.by_skeleton.get(&self.skeleton_key(&split));
-        let near = alike.and_then(|number| self.compare(*number, body, &split));
+        let alike = self.by_skeleton.get(&self.skeleton_key(&split)).copied();
+        let near = alike.and_then(|number| self.compare(number, body, &split));
         (split, near)
     }
 
-    /// What a body has in common with one that was found before.
-    pub(super) fn compare(&self, number: BodyNumber, body: &[u8], split: &Split) -> Option<Near<'_>> {
-        let earlier = self.bodies.get(&number)?;
-        let prefix = chain::common_prefix(&earlier.body, body);
-        let shared = Shared::between((&earlier.body, earlier.reading.split()), (body, split), prefix);
-        Some(Near { number, earlier, prefix, shared })
+    /// What a body has in common with one that was found near another form of it.
+    pub(super) fn again(&mut self, near: Near, body: &[u8], split: &Split) -> Option<Near> {
+        match near.earlier {
+            EarlierBody::Kept(_) => self.compare(near.number, body, split),
+            EarlierBody::Superseded(earlier) => {
+                let prefix = chain::common_prefix(&earlier.body, body);
+                let shared = Shared::between((&earlier.body, &earlier.split), (body, split), prefix);
+                Some(Near { number: near.number, earlier: EarlierBody::Superseded(earlier), prefix, shared })
+            }
+        }
     }
 
-    pub(super) fn get(&self, number: BodyNumber) -> Option<&RecentBody> {
-        self.bodies.get(&number)
+    fn compare(&mut self, number: BodyNumber, body: &[u8], split: &Split) -> Option<Near> {
+        let prefix = chain::common_prefix(&self.bodies.get(&number)?.body, body);
+        self.relate(number, body, split, prefix)
+    }
+
+    /// What `body` shares with body `number`, of which it has the first `prefix` bytes. One that it extends is
+    /// not needed any more.
+    fn relate(&mut self, number: BodyNumber, body: &[u8], split: &Split, prefix: usize) -> Option<Near> {
+        let earlier = self.bodies.get(&number)?.clone();
+        let shared = Shared::between((&earlier.body, &earlier.split), (body, split), prefix);
+        let earlier = match is_extension(&earlier, &shared) {
+            true => {
+                self.remove(number);
+                Arc::try_unwrap(earlier)
+                    .map_or_else(EarlierBody::Kept, |body| EarlierBody::Superseded(Box::new(body)))
+            }
+            false => EarlierBody::Kept(earlier),
+        };
+        Some(Near { number, earlier, prefix, shared })
     }
 
     fn by_window(&self, body: &[u8]) -> Option<BodyNumber> {
@@ -212,22 +268,17 @@ impl RecentBodies {
             .copied()
     }
 
-    /// Remembers a body. One that it extends is not needed any more.
-    pub(super) fn remember(&mut self, body: RecentBody, extends: Option<Found>) {
-        if let Some(found) = extends
-            && self.bodies.get(&found.number).is_some_and(|old| is_extension(old, &found.shared))
-        {
-            self.remove(found.number);
-        }
+    /// Remembers a body.
+    pub(super) fn remember(&mut self, body: RecentBody) {
         self.last.0 += 1;
         let number = self.last;
         let keys: Vec<u64> = windows(&body.body, TAIL).map(|w| self.hasher.hash_one(w)).collect();
         self.by_window.extend(keys.into_iter().map(|key| (key, number)));
-        let key = self.skeleton_key(body.reading.split());
+        let key = self.skeleton_key(&body.split);
         self.by_skeleton.insert(key, number);
         self.bytes += body.bytes();
         self.order.push_back(number);
-        self.bodies.insert(number, body);
+        self.bodies.insert(number, Arc::new(body));
         self.trim();
     }
 

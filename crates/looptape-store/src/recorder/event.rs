@@ -90,6 +90,14 @@ impl TraceSpec {
         self.labels.agent.as_deref().or(self.program.as_deref())
     }
 
+    /// When its calls were made, as far as that is known.
+    pub(super) fn happened_unix_us(&self) -> Option<i64> {
+        match self.timing {
+            Timing::Measured => Some(self.started.unix_us),
+            _ => self.happened_unix_us,
+        }
+    }
+
     pub fn new(id: TraceId, source: Source, started: Moment) -> Self {
         Self {
             id,

@@ -7,7 +7,7 @@
 //!
 //! It writes nothing but content, and decides nothing about traces.
 
-use super::bodies::{Found, HashedTwice, Near, RecentBodies, RecentBody};
+use super::bodies::{EarlierBody, HashedTwice, Near, RecentBodies, RecentBody};
 use super::event::BeginCall;
 use super::last_headers::{LastHeaders, Side};
 use super::scrub::{CleanAnswer, Scrubber};
@@ -31,14 +31,23 @@ pub(super) struct Intake {
     bodies: RecentBodies,
     openings: Openings,
     pub(super) last_headers: LastHeaders,
+    last_path: LastPath,
+}
+
+/// The last path in which there was nothing to replace: the next one is mostly the same.
+#[derive(Default)]
+struct LastPath {
+    path: String,
+    searched_for: Credentials,
 }
 
 /// A request, read as it came.
 pub(super) struct Incoming {
     /// Its body without content encoding.
     decoded: Bytes,
+    split: Split,
     reading: Reading,
-    near: Option<Found>,
+    near: Option<Near>,
     /// The parts of its body that have to be searched for secrets; `None`: all of it.
     unsearched: Option<Vec<Range<usize>>>,
     pub(super) facts: RequestFacts,
@@ -59,8 +68,9 @@ pub(super) struct Clean {
 pub(super) struct CleanContent {
     body: Bytes,
     is_redacted: bool,
+    split: Split,
     reading: Reading,
-    near: Option<Found>,
+    near: Option<Near>,
     headers: RedactedHeaders,
 }
 
@@ -80,6 +90,7 @@ impl Intake {
             bodies: RecentBodies::default(),
             openings: Openings::default(),
             last_headers: LastHeaders::default(),
+            last_path: LastPath::default(),
         }
     }
 
@@ -93,35 +104,48 @@ impl Intake {
         let target = Target { provider: &begin.provider, method: &begin.method, path: &begin.path };
         let decoded = derive::decode_body(&begin.headers, &begin.body, &[]).bytes;
         // Of a body with a content encoding, other bytes are stored than are read.
-        let (split, near) = match is_same(&decoded, &begin.body) {
+        let (split, mut near) = match is_same(&decoded, &begin.body) {
             true => self.bodies.near(&decoded),
             false => (chain::split(&decoded), None),
         };
         let unsearched = near.as_ref().map(|near| near.unsearched(&split, decoded.len(), &begin.credentials));
-        let reading = read(&target, &decoded, split, near.as_ref(), &mut self.openings);
+        let reading = read(&target, &decoded, &split, near.as_mut(), &mut self.openings);
         let facts = derive::request_read(&target, &begin.headers, begin.body.len(), &reading);
-        Incoming { near: near.map(Near::found), decoded, reading, unsearched, facts }
+        Incoming { near, decoded, split, reading, unsearched, facts }
     }
 
     pub(super) fn clean(&mut self, vault: &mut Vault, begin: &BeginCall, incoming: Incoming) -> Clean {
-        let Incoming { decoded, reading, near, unsearched, facts } = incoming;
+        let Incoming { decoded, split, reading, near, unsearched, facts } = incoming;
         let side = (Side::Request, &begin.provider);
         let headers =
             self.last_headers.clean(&self.scrubber, side, vault, &begin.credentials, begin.headers.clone());
-        let clean = self.scrubber.request(vault, begin, headers, unsearched.as_deref());
+        let path = self.clean_path(begin);
+        let clean = self.scrubber.request(vault, begin, (path, headers), unsearched.as_deref());
         let target = Target { provider: &begin.provider, method: &begin.method, path: &clean.path };
         let is_redacted = clean.body.is_some();
         let body = clean.body.unwrap_or_else(|| begin.body.clone());
-        let (reading, near) = match is_same(&body, &decoded) {
-            true => (reading, near),
+        let (split, reading, near) = match is_same(&body, &decoded) {
+            true => (split, reading, near),
             false => self.read_stored(&target, &body, near),
         };
         let (facts, live) = match is_redacted {
             true => (stored_facts(&target, &clean.headers, &body, &reading), Some(facts)),
             false => (facts, None),
         };
-        let content = CleanContent { body, is_redacted, reading, near, headers: clean.headers };
+        let content = CleanContent { body, is_redacted, split, reading, near, headers: clean.headers };
         Clean { content, path: clean.path, facts, live, left_out: clean.left_out }
+    }
+
+    fn clean_path(&mut self, begin: &BeginCall) -> String {
+        let last = &mut self.last_path;
+        if last.path == begin.path && last.searched_for.same_as(&begin.credentials) {
+            return begin.path.clone();
+        }
+        let clean = self.scrubber.path(&begin.credentials, &begin.path);
+        if clean == begin.path {
+            *last = LastPath { path: clean.clone(), searched_for: begin.credentials.clone() };
+        }
+        clean
     }
 
     /// Reads the bytes that are stored, where they are not those that came.
@@ -129,12 +153,14 @@ impl Intake {
         &mut self,
         target: &Target<'_>,
         body: &Bytes,
-        near: Option<Found>,
-    ) -> (Reading, Option<Found>) {
+        near: Option<Near>,
+    ) -> (Split, Reading, Option<Near>) {
         let split = chain::split(body);
-        let near = near.and_then(|near| self.bodies.compare(near.number, body, &split));
-        let reading = read(target, body, split, near.as_ref(), &mut self.openings);
-        (reading, near.map(Near::found))
+        let mut near = near.and_then(|near| self.bodies.again(near, body, &split));
+        // What was known of a superseded body went into the reading of the bytes that came.
+        let known = near.as_mut().filter(|near| matches!(near.earlier, EarlierBody::Kept(_)));
+        let reading = read(target, body, &split, known, &mut self.openings);
+        (split, reading, near)
     }
 
     /// Stores a request's content, and remembers it for the next one.
@@ -145,17 +171,16 @@ impl Intake {
         begin: &BeginCall,
         content: CleanContent,
     ) -> rusqlite::Result<StoredRequest> {
-        let CleanContent { body, is_redacted, reading, near, headers } = content;
-        let earlier = near.as_ref().and_then(|near| Some((self.bodies.get(near.number)?, near)));
-        let hashed =
-            HashedTwice::of(&body, &reading, earlier.map(|(earlier, near)| (&earlier.hashed, near.prefix)));
-        let earlier = earlier.map(|(earlier, near)| Earlier {
-            body: &earlier.body,
-            split: earlier.reading.split(),
-            stored: &earlier.stored,
-            shared: &near.shared,
-        });
-        let stored = cache.put_body(connection, &body, &reading, earlier)?;
+        let CleanContent { body, is_redacted, split, reading, near, headers } = content;
+        let (hashed, earlier) = match near {
+            None => (None, None),
+            Some(Near { earlier, prefix, shared, .. }) => {
+                let (body, split, hashed, stored) = earlier.into_parts();
+                (Some((hashed, prefix)), Some(Earlier { body, split, stored, shared }))
+            }
+        };
+        let hashed = HashedTwice::of(&body, &split, hashed);
+        let stored = cache.put_body(connection, &body, &split, earlier)?;
         let side = (Side::Request, &begin.provider);
         let request = StoredRequest {
             headers: self.last_headers.put(side, connection, cache, &headers)?,
@@ -165,8 +190,8 @@ impl Intake {
             size: body.len(),
         };
         let searched_for = begin.credentials.clone();
-        let known = RecentBody::new(body, reading, hashed, stored, searched_for, is_redacted);
-        self.bodies.remember(known, near);
+        let known = RecentBody::new((body, split), reading, hashed, stored, searched_for, is_redacted);
+        self.bodies.remember(known);
         Ok(request)
     }
 
@@ -194,7 +219,7 @@ impl Intake {
     ) -> rusqlite::Result<(BlobId, BlobId)> {
         let side = (Side::Answer, provider);
         let headers = self.last_headers.put(side, connection, cache, &answer.headers)?;
-        Ok((headers, cache.put_blob(connection, &answer.body, Recurrence::Unlikely)?))
+        Ok((headers, cache.put_blob(connection, &answer.body, Recurrence::Never)?))
     }
 }
 
@@ -222,12 +247,15 @@ fn is_same(a: &Bytes, b: &Bytes) -> bool {
 fn read(
     target: &Target<'_>,
     body: &[u8],
-    split: Split,
-    near: Option<&Near<'_>>,
+    split: &Split,
+    near: Option<&mut Near>,
     openings: &mut Openings,
 ) -> Reading {
     match near {
-        Some(near) => Reading::after(target, body, split, &near.shared, &near.earlier.reading, openings),
+        Some(near) => {
+            let before = near.earlier.take_reading();
+            Reading::after(target, body, split, &near.shared, before, openings)
+        }
         None => Reading::whole(target, body, split, openings),
     }
 }

@@ -6,11 +6,11 @@
 use super::scrub::Scrubber;
 use crate::content::{Blob, ContentCache, Like, Recurrence};
 use crate::ids::BlobId;
+use foldhash::HashMap;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Vault};
 use rusqlite::Connection;
-use std::collections::HashMap;
 
 /// Requests' and answers' headers are apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +72,7 @@ impl LastHeaders {
         let encoded = headers.encode();
         let recurrence = match side {
             Side::Request => Recurrence::Likely,
-            Side::Answer => Recurrence::Unlikely,
+            Side::Answer => Recurrence::Never,
         };
         let Some(last) = self.0.get_mut(&(side, provider.clone())) else {
             return cache.put_blob(connection, &encoded, recurrence);

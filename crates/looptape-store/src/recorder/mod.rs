@@ -5,10 +5,12 @@
 //! are being recorded notices neither.
 
 mod bodies;
+mod call_rows;
 mod event;
 mod gaps;
 mod handle;
 mod intake;
+mod kept_facts;
 mod known;
 mod last_headers;
 mod open_trace;

@@ -4,13 +4,14 @@ use super::event::{CallId, Moment, RecordedCallRef, TraceSpec};
 use super::gaps::Reasons;
 use super::known::Placed;
 use crate::ids::TraceKey;
+use crate::reader::TraceEnd;
+use foldhash::HashMap;
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::derive::RequestFacts;
 use looptape_core::labels::Labels;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Credentials, Vault};
-use std::collections::HashMap;
 
 /// An open trace's number in this recorder. Ids from outside repeat; these numbers do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,8 +150,18 @@ impl OpenTrace {
         }
     }
 
+    /// What its closing row says.
+    pub(super) fn end(&self, closing: &Closing) -> TraceEnd {
+        TraceEnd {
+            ended_us: self.ended_us(closing),
+            idle: closing.cause == ClosingCause::Idle,
+            exit_code: closing.exit_code,
+            outcome: self.outcome,
+        }
+    }
+
     /// When it ended, on its own clock. A trace that nobody ended was over with its last sign of life.
-    pub(super) fn ended_us(&self, closing: &Closing) -> i64 {
+    fn ended_us(&self, closing: &Closing) -> i64 {
         let mono_us = match closing.cause {
             ClosingCause::Stated => closing.at.mono_us.max(self.last_activity_mono_us),
             ClosingCause::RecorderEnds if !self.opened_by_call => closing.at.mono_us,

@@ -99,16 +99,21 @@ impl Scrubber {
         if clean.spans.is_empty() { text } else { String::from_utf8_lossy(&clean.bytes).into_owned() }
     }
 
-    /// Cleans a request; its headers are clean. `fresh` are the parts of its body that are not known to be clean.
+    /// A path with its query.
+    pub(super) fn path(&self, known: &Credentials, path: &str) -> String {
+        redact_path(&self.patterns, known, path)
+    }
+
+    /// Cleans a request; its path and headers are clean. `fresh` are the parts of its body that are not known to be
+    /// clean.
     pub(super) fn request(
         &self,
         vault: &mut Vault,
         begin: &BeginCall,
-        mut headers: RedactedHeaders,
+        (path, mut headers): (String, RedactedHeaders),
         fresh: Option<&[Range<usize>]>,
     ) -> CleanRequest {
         let known = &begin.credentials;
-        let path = redact_path(&self.patterns, known, &begin.path);
         let is_clean = |part: &Range<usize>| is_clean(&self.patterns, known, &begin.body[part.clone()]);
         if fresh.is_some_and(|fresh| fresh.iter().all(is_clean)) {
             return CleanRequest { path, headers, body: None, left_out: None };

@@ -5,6 +5,7 @@
 //! memory half happens all the same, so that a trace is ended by its end even if the disk was full then.
 
 use super::RecorderOptions;
+use super::call_rows::{AnsweredRow, CallRows, EndRow, RequestRow, encode_chunks};
 use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold,
     Restore, Source, TraceHint, TraceSpec,
@@ -12,20 +13,19 @@ use super::event::{
 use super::gaps::Gaps;
 use super::handle::RecorderReport;
 use super::intake::Intake;
+use super::kept_facts::KeptFacts;
 use super::known::KnownCalls;
 use super::open_trace::{
     Closing, ClosingCause, OpenCall, OpenCalls, OpenRequest, OpenTrace, OpenTraces, Origin, TraceNumber,
 };
-use super::rows::{
-    insert_answer, insert_end, insert_exchange, insert_gaps, insert_trace, relabel, store_environment,
-};
+use super::rows::{insert_end, insert_gaps, insert_trace, relabel, store_environment};
 use super::scrub::Scrubber;
 use super::spending::{Spent, UnwrittenSpending};
 use super::watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
-use crate::{Retention, facts_row, reader};
+use crate::{Retention, reader};
 use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cost::PriceBook;
@@ -63,6 +63,7 @@ pub(super) struct State {
     gaps: Gaps,
     spending: UnwrittenSpending,
     known: KnownCalls,
+    kept_facts: KeptFacts,
     /// Calls whose end is on disk.
     ended: u64,
     /// A cassette's trace, while it is written.
@@ -73,6 +74,7 @@ pub(super) struct State {
 
 #[derive(Default)]
 pub(super) struct Batch {
+    rows: CallRows,
     opened: Vec<TraceNumber>,
     registered: bool,
     begun: Vec<CallId>,
@@ -113,11 +115,12 @@ impl State {
             recorder: None,
             traces: OpenTraces::default(),
             closing: BTreeSet::new(),
-            calls: OpenCalls::new(),
+            calls: OpenCalls::default(),
             ended_early: HashSet::new(),
             gaps: Gaps::default(),
             spending: UnwrittenSpending::default(),
             known: KnownCalls::default(),
+            kept_facts: KeptFacts::default(),
             ended: 0,
             restoring: None,
             batch: Batch::default(),
@@ -361,7 +364,19 @@ impl State {
         let hint = begin.loop_hint.clone();
         facts.loop_hint = hint.map(|hint| scrubber.text(&mut trace.vault, &begin.credentials, hint));
         let stored = self.intake.put(connection, &mut self.cache, &begin, clean.content)?;
-        insert_exchange(connection, (key, &facts), &begin, &clean.path, &stored)?;
+        let row = RequestRow {
+            trace: key,
+            seq: facts.seq,
+            sent_us: facts.sent_us,
+            sent_unix_us: begin.at.unix_us,
+            provider: begin.provider,
+            method: begin.method,
+            path: clean.path,
+            loop_hint: facts.loop_hint.clone(),
+            import_index: begin.import_index,
+            stored,
+        };
+        self.batch.rows.begin(call, row);
 
         trace.next_seq += 1;
         trace.last_activity_mono_us = begin.at.mono_us;
@@ -428,19 +443,28 @@ impl State {
             }
         };
         trace.last_activity_mono_us = Moment::now().mono_us;
-        let content = match &outcome {
+        let (end_us, ending, answered) = match &outcome {
+            Outcome::NoResponse { end_us, ending } => (*end_us, ending.clone(), None),
             Outcome::Answered(answer) => {
                 let (provider, _) = open.request.sender();
-                Some(self.intake.put_answer(connection, &mut self.cache, provider, answer)?)
+                let (headers, body) =
+                    self.intake.put_answer(connection, &mut self.cache, provider, answer)?;
+                let chunks = encode_chunks(answer.head_us, &answer.chunks);
+                let row =
+                    AnsweredRow { status: answer.status, head_us: answer.head_us, headers, body, chunks };
+                (answer.end_us, answer.ending.clone(), Some(row))
             }
-            Outcome::NoResponse { .. } | Outcome::InFlight => None,
+            Outcome::InFlight => return Ok(()),
         };
-        insert_answer(connection, (key, open.seq), &outcome, content)?;
+        let place = (key, open.seq);
+        let row = |facts| EndRow { end_us, ending, answered, facts };
         self.batch.ended += 1;
         // The facts of a repeated call whose answer was not the recorded one are made when it is read.
-        let OpenRequest::Read { facts: request, live, .. } = &open.request else { return Ok(()) };
+        let OpenRequest::Read { facts: request, live, .. } = &open.request else {
+            self.batch.rows.end(call, place, row(None));
+            return Ok(());
+        };
         let facts = derive::call(request, &outcome);
-        facts_row::insert(connection, key, &facts)?;
         self.watch_call(open.trace, &facts);
         let echo = match live {
             Some(live) => derive::answer_echo(live, &outcome),
@@ -451,6 +475,8 @@ impl State {
             Origin::Unnamed(placed) => self.known.failed(open.trace, &facts, placed),
             Origin::Named => {}
         }
+        let facts = self.kept_facts.add(open.trace, facts);
+        self.batch.rows.end(call, place, row(Some(facts)));
         Ok(())
     }
 
@@ -511,9 +537,20 @@ impl State {
         }
     }
 
-    /// Writes content that is still gathered.
+    /// Writes what is still gathered.
     pub(super) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.batch.rows.write(connection)?;
         self.cache.seal(connection)
+    }
+
+    /// What waits to be compressed.
+    pub(super) fn uncompressed_bytes(&self) -> usize {
+        self.cache.uncompressed_bytes()
+    }
+
+    /// Compresses some of it, in a transaction of its own.
+    pub(super) fn compress_some(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.cache.compress_some(connection)
     }
 
     /// Writes the closing rows of traces that take no more calls.
@@ -522,6 +559,9 @@ impl State {
         connection: &Connection,
         under_way: CallsUnderWay,
     ) -> rusqlite::Result<()> {
+        if !self.closing.is_empty() {
+            self.batch.rows.write(connection)?;
+        }
         for number in self.closing.clone() {
             let open_calls = self.traces.get(number).map_or(0, |t| t.open_calls);
             if open_calls == 0 || under_way == CallsUnderWay::GivenUp {
@@ -543,15 +583,26 @@ impl State {
             let reason = "calls had not ended when the recording stopped";
             self.gaps.add_many(number, reason, trace.open_calls as u64);
         }
-        insert_end(connection, key, trace, &closing)?;
         // What a restored trace cost was paid elsewhere.
         if closing.cause != ClosingCause::RecorderEnds && !is_restoring {
             self.spending.close(&trace.spec.id, closing.at);
         }
-        let row = reader::trace_row(connection, key)?;
-        let metrics = reader::store_trace_facts(connection, &row, &self.prices)?;
+        let end = trace.end(&closing);
+        insert_end(connection, key, &end, closing.aborted.as_deref())?;
+        let spec = &trace.spec;
+        let metrics = match self
+            .kept_facts
+            .all_of(number, trace.next_seq)
+            .filter(|_| spec.source != Source::Replay)
+        {
+            Some(facts) => {
+                let span = end.span(spec.timing);
+                Some(reader::sum_up(connection, key, facts, (span, spec.happened_unix_us()), &self.prices)?)
+            }
+            None => reader::sum_up_rows(connection, &reader::trace_row(connection, key)?, &self.prices)?,
+        };
         if let Some(watch) = &self.watch {
-            let (id, agent) = (&trace.spec.id, row.agent.as_deref());
+            let (id, agent) = (&spec.id, spec.agent());
             watch.trace(&WatchedTrace { id, agent, metrics: metrics.as_ref() });
         }
         self.batch.closed.push(number);
@@ -616,6 +667,7 @@ impl State {
         self.spending.written();
         for number in batch.closed {
             self.closing.remove(&number);
+            self.kept_facts.forget(number);
             if self.traces.remove(number).is_some_and(|t| t.open_calls > 0) {
                 self.calls.retain(|_, c| c.trace != number);
             }

@@ -23,14 +23,23 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// What comes within this time of a batch's first event comes with it. Meanwhile nobody who hands an event
-/// over has to wake the writer, which costs more than handing it over. With strict durability somebody waits.
-const GATHER_TIME: Duration = Duration::from_millis(2);
+/// over has to wake the writer, which costs more than handing it over, and each commit writes some pages whatever it
+/// holds. With strict durability somebody waits.
+const GATHER_TIME: Duration = Duration::from_millis(8);
 /// A batch is committed when it has this many events …
 const BATCH_EVENTS: usize = 512;
 /// … or this long after its first event, whichever is first; at once if the queue is empty.
 const BATCH_TIME: Duration = Duration::from_millis(5);
 /// How often idle traces are looked for.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
+/// After so long without an event, what can wait is done: compressing what was written in a hurry …
+const QUIET_TIME: Duration = Duration::from_millis(100);
+/// … if there is so much of it …
+const WORTH_COMPRESSING_BYTES: usize = 256 << 10;
+/// … or after so long in any case.
+const LONG_QUIET_TIME: Duration = Duration::from_secs(30);
+/// A recorder that ends compresses not more than this many times 256 KiB.
+const MOST_STEPS_AT_END: usize = 256;
 
 pub(super) struct Writer {
     connection: Connection,
@@ -38,6 +47,9 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     state: State,
     idle_checked: Instant,
+    last_batch: Instant,
+    /// Not before this is anything done that can wait.
+    tidy_after: Instant,
 }
 
 impl Writer {
@@ -54,14 +66,23 @@ impl Writer {
             .map_err(|source| OpenError::Create { path: options.database.clone(), source })?;
         let scrubber = Scrubber::new(options.patterns.clone());
         let state = State::new(cache, scrubber, &options);
-        Ok(Self { connection, options, shared, state, idle_checked: Instant::now() })
+        let now = Instant::now();
+        Ok(Self {
+            connection,
+            options,
+            shared,
+            state,
+            idle_checked: now,
+            last_batch: now,
+            tidy_after: now + QUIET_TIME,
+        })
     }
 
     pub(super) fn run(mut self, events: &Receiver<(Event, usize)>) -> RecorderReport {
         let mut finishing = false;
         while !finishing {
             let mut batch = Vec::new();
-            match events.recv_timeout(IDLE_CHECK) {
+            match events.recv_timeout(self.patience()) {
                 Ok(first) => {
                     if self.options.durability == Durability::Relaxed {
                         std::thread::sleep(GATHER_TIME);
@@ -74,7 +95,10 @@ impl Writer {
             }
             self.take_spent();
             finishing |= batch.iter().any(|e| matches!(e, Event::Finish));
-            self.process(batch);
+            match batch.is_empty() {
+                true => self.tidy(),
+                false => self.process(batch),
+            }
             self.write_spent();
             self.close_idle();
             self.state.tell_gaps();
@@ -82,6 +106,7 @@ impl Writer {
         self.close_all();
         self.take_spent();
         self.write_spent();
+        self.tidy_up();
         self.state.into_report()
     }
 
@@ -120,9 +145,6 @@ impl Writer {
     }
 
     fn process(&mut self, batch: Vec<Event>) {
-        if batch.is_empty() {
-            return;
-        }
         let mut rest = VecDeque::from(batch);
         let mut waiting = Waiting::default();
         let outcome = self.transaction(|connection, state| {
@@ -149,6 +171,53 @@ impl Writer {
             // Whoever waited may have gone.
             let _ = done.send(());
         }
+        self.last_batch = Instant::now();
+        self.tidy_after = self.last_batch + QUIET_TIME;
+    }
+
+    /// How long to wait for the next event before something else is done.
+    fn patience(&self) -> Duration {
+        match self.state.uncompressed_bytes() >= WORTH_COMPRESSING_BYTES {
+            true => self.tidy_after.saturating_duration_since(Instant::now()).min(IDLE_CHECK),
+            false => IDLE_CHECK,
+        }
+    }
+
+    /// Nothing came for a while: does a little of what can wait.
+    fn tidy(&mut self) {
+        let now = Instant::now();
+        if now < self.tidy_after {
+            return;
+        }
+        let waiting = self.state.uncompressed_bytes();
+        let is_long = now.duration_since(self.last_batch) >= LONG_QUIET_TIME;
+        let done = match waiting {
+            0 if is_long => gc::give_back_some_pages(&self.connection),
+            _ if waiting >= WORTH_COMPRESSING_BYTES || is_long => self.compress_some(),
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "recordings could not be made smaller: they stay as they are for now");
+            self.tidy_after = now + LONG_QUIET_TIME;
+        }
+    }
+
+    /// The recorder ends: does what can wait no longer, but not for long. The next one does the rest.
+    fn tidy_up(&mut self) {
+        let steps = 0..MOST_STEPS_AT_END;
+        let outcome = steps.into_iter().try_for_each(|_| match self.state.uncompressed_bytes() {
+            0 => Ok(()),
+            _ => self.compress_some(),
+        });
+        if let Err(error) = outcome.and_then(|()| gc::give_back_free_pages(&self.connection)) {
+            tracing::warn!(%error, "recordings could not be made smaller: they stay as they are for now");
+        }
+    }
+
+    fn compress_some(&mut self) -> rusqlite::Result<()> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.state.compress_some(&tx)?;
+        tx.commit()
     }
 
     /// Writes a cassette's trace down, in a transaction of its own.

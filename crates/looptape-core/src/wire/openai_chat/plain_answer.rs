@@ -3,7 +3,7 @@
 //! What is read here is read as the general reader would read it, without building a tree of values first. An
 //! answer with anything more to say does not fit these types, and goes to the general reader.
 
-use super::super::lenient::{self, Text};
+use super::super::lenient::Text;
 use super::super::{ResponseView, openai_usage};
 use super::tool_call;
 use serde::Deserialize;
@@ -69,15 +69,15 @@ pub(super) fn read(body: &[u8]) -> Option<ResponseView> {
         return None;
     }
     let message = choice.message;
-    let said = |text: &Option<Text<'_>>| lenient::said(text).map(str::to_owned);
+    let said = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned()).filter(|text| !text.is_empty());
     let usage = answer.usage.filter(Value::is_object);
     Some(ResponseView {
-        response_model: said(&answer.model),
-        response_id: said(&answer.id),
-        service_tier: said(&answer.service_tier),
+        response_model: said(answer.model),
+        response_id: said(answer.id),
+        service_tier: said(answer.service_tier),
         finish_reason: choice.finish_reason.map(|reason| reason.0.into_owned()),
-        text: said(&message.content).unwrap_or_default(),
-        reasoning: said(&message.reasoning_content).or_else(|| said(&message.reasoning)).unwrap_or_default(),
+        text: said(message.content).unwrap_or_default(),
+        reasoning: said(message.reasoning_content).or_else(|| said(message.reasoning)).unwrap_or_default(),
         tool_calls: message.tool_calls.iter().flatten().map(tool_call).collect(),
         stated_cost_usd: usage.as_ref().and_then(openai_usage::stated_cost_usd),
         usage: usage.as_ref().map(openai_usage::read).unwrap_or_default(),

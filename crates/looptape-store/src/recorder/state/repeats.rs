@@ -10,10 +10,10 @@ use super::State;
 use crate::facts_row;
 use crate::ids::TraceKey;
 use crate::reader::decode_chunks;
+use crate::recorder::call_rows::{encode_chunks, write_facts};
 use crate::recorder::event::{CallId, RecordedCallRef, RepeatedCall, RepeatedEnd};
 use crate::recorder::last_headers::Side;
 use crate::recorder::open_trace::{OpenCall, OpenRequest, Origin, TraceNumber};
-use crate::recorder::rows::encode_chunks;
 use looptape_core::exchange::Chunk;
 use looptape_core::facts::CallFacts;
 use looptape_core::replay::{Provenance, Rung};
@@ -41,10 +41,10 @@ impl State {
         let (seq, sent_us) = (trace.next_seq, repeat.at.mono_us - trace.spec.started.mono_us);
         let copied = connection
             .prepare_cached(
-                "INSERT INTO exchanges (trace, seq, sent_us, sent_unix_us, provider, method, path, loop_hint, \
-                 import_index, request_headers, request_skeleton, request_heads, request_digest, request_size) \
+                "INSERT INTO calls (trace, seq, sent_us, sent_unix_us, provider, method, path, loop_hint, \
+                 import_index, request_headers, request_skeleton, request_heads, request_blake3, request_size) \
                  SELECT ?1, ?2, ?3, ?4, provider, method, path, loop_hint, NULL, ?5, request_skeleton, \
-                 request_heads, request_digest, request_size FROM exchanges WHERE trace = ?6 AND seq = ?7",
+                 request_heads, request_blake3, request_size FROM calls WHERE trace = ?6 AND seq = ?7",
             )?
             .execute(params![
                 key.0,
@@ -97,9 +97,10 @@ impl State {
         let (head_us, end_us) = (end.head_mono_us - start, end.end_mono_us - start);
         let copied = connection
             .prepare_cached(
-                "INSERT INTO answers (trace, seq, end_us, ending, error, status, head_us, headers, body, chunks) \
-                 SELECT ?1, ?2, ?3, ending, error, status, ?4, headers, body, ?5 FROM answers \
-                 WHERE trace = ?6 AND seq = ?7",
+                "UPDATE calls SET (end_us, ending, error, status, head_us, headers, body, chunks) = \
+                 (?3, of.ending, of.error, of.status, ?4, of.headers, of.body, ?5) FROM calls AS of \
+                 WHERE calls.trace = ?1 AND calls.seq = ?2 AND of.trace = ?6 AND of.seq = ?7 \
+                 AND of.ending IS NOT NULL",
             )?
             .execute(params![
                 key.0,
@@ -123,7 +124,7 @@ impl State {
             facts.head_us = Some(head_us);
             facts.end_us = Some(end_us);
             facts.retry_count = retry_count;
-            facts_row::insert(connection, key, &facts)?;
+            write_facts(connection, (key, open.seq), &facts)?;
         }
         self.batch.ended += 1;
         Ok(())
@@ -174,11 +175,8 @@ fn recorded_facts(
     connection: &Connection,
     of: RecordedCallRef,
 ) -> rusqlite::Result<Option<(CallFacts, Vec<Chunk>)>> {
-    let sql = format!(
-        "SELECT {}, f.derivation, a.chunks FROM exchanges e JOIN answers a USING (trace, seq) \
-         JOIN facts f USING (trace, seq) WHERE e.trace = ?1 AND e.seq = ?2",
-        facts_row::COLUMNS
-    );
+    let sql =
+        format!("SELECT {}, derivation, chunks FROM calls WHERE trace = ?1 AND seq = ?2", facts_row::COLUMNS);
     let read = |row: &rusqlite::Row<'_>| {
         let Some(facts) = facts_row::read_current(row)? else { return Ok(None) };
         let chunks: Option<Vec<u8>> = row.get("chunks")?;

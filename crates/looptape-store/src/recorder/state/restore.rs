@@ -124,6 +124,7 @@ impl State {
     pub(in crate::recorder) fn end_restoring(&mut self) {
         let Some(Restoring { number, id, instead_of }) = self.restoring.take() else { return };
         self.closing.remove(&number);
+        self.kept_facts.forget(number);
         self.traces.remove(number);
         self.traces.lead(id, instead_of);
         self.calls.retain(|_, call| call.trace != number);
