@@ -7,9 +7,10 @@ pub(crate) use detail::StepDetail;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
+use crate::prompts::prepare_tokenizers;
 use crate::render;
 use crate::session::{Global, print, print_bytes, print_json, style};
-use crate::trace_view::{self, Messages};
+use crate::trace_view::{self, Compositions, Messages};
 use anyhow::bail;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::headers::{RedactedHeaders, string_to_latin1};
@@ -76,10 +77,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let reader = &named.reader;
     let trace = reader.load(named.row(0)?)?;
     let Some(step) = args.step else {
-        let shown = trace_view::build(reader, &trace, messages);
-        match args.json {
-            true => print_json(&shown)?,
-            false => print(&render::timeline::with_notes(&shown, style()))?,
+        if args.json {
+            prepare_tokenizers(&trace);
+            print_json(&trace_view::build(reader, &trace, messages, Compositions::Included))?;
+        } else {
+            let shown = trace_view::build(reader, &trace, messages, Compositions::LeftOut);
+            print(&render::timeline::with_notes(&shown, style()))?;
         }
         return Ok(Exit::Success);
     };

@@ -27,7 +27,7 @@ pub use book::PriceBook;
 pub use entries::{PriceEntry, PriceEntryError, TierEntry};
 pub use leaves::{LeafCosts, depends_on};
 pub use quote::{LeafRates, Quote, Quoted, RateStep, TierQuote};
-pub use usd::Usd;
+pub use usd::{Usd, UsdDelta};
 
 /// The price file's version: it is embedded in the crate of this version and has none of its own.
 pub const PRICE_VERSION: &str = "genai-prices 0.2.1";

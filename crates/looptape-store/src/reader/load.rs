@@ -4,6 +4,7 @@ use super::{ReadError, Reader, RequestTail, TraceRow, replayed};
 use crate::facts_row;
 use crate::ids::{BlobId, TraceKey};
 use bytes::Bytes;
+use looptape_core::composition::{Mark, RequestParts};
 use looptape_core::cost::PriceBook;
 use looptape_core::derive;
 use looptape_core::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
@@ -156,6 +157,27 @@ impl Reader {
         let mut bodies = self.bodies.borrow_mut();
         let ends = bodies.join_ends(&self.connection, row.skeleton, &row.heads, member, elements)?;
         Ok((headers, ends.ok_or(damaged("request body"))?))
+    }
+
+    /// A call's request body with its content encoding undone and the array of one of its members apart: of
+    /// that, only what comes after the beginning that the caller knows. Costs the same however long the array
+    /// is. The hash of each piece is checked, that of the whole body is not.
+    pub fn request_parts(
+        &self,
+        trace: TraceKey,
+        seq: u32,
+        member: &str,
+        is_known: &dyn Fn(Mark) -> bool,
+    ) -> Result<RequestParts, ReadError> {
+        let row = self.exchange_row(trace, seq)?;
+        let damaged = |what| ReadError::Damaged { seq, what };
+        let headers = self.headers(row.headers)?.ok_or(damaged("request headers"))?;
+        let mut bodies = self.bodies.borrow_mut();
+        let apart = bodies.join_apart(&self.connection, row.skeleton, &row.heads, member, is_known)?;
+        let parts = apart.ok_or(damaged("request body"))?;
+        // An encoded body is stored as one piece, so all of it is the rest.
+        let rest = derive::decode_body(&headers, &parts.rest, &[]).bytes;
+        Ok(RequestParts { rest, ..parts })
     }
 
     pub(super) fn exchange_and_hint(
