@@ -28,6 +28,7 @@ mod resend;
 mod secrets;
 mod served_recordings;
 mod sources;
+mod stats;
 mod surroundings;
 mod telemetry;
 mod test_verb;

@@ -211,6 +211,29 @@ async fn an_alert_is_told_once_and_posted() {
     assert_eq!(hook.requests().len(), 1);
 }
 
+#[tokio::test]
+async fn a_full_context_is_told_with_its_model_and_trace() {
+    let mut env = TestEnv::new();
+    let answer = json!({"model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 102_400, "completion_tokens": 1}});
+    let upstream = ScriptedUpstream::answering(move |_| Answer::json(answer.to_string())).await.unwrap();
+    configure(&mut env, "[alerts]\ncontext = 0.75\n");
+    let mut gateway = Gateway::start(&env, &upstream.url(), &[]).await;
+    for n in 0..3 {
+        assert_eq!(post(&gateway, CHAT, &chat("gpt-4o", &n.to_string())).await, 200);
+    }
+    let line = gateway.line("looptape: alert: ").await;
+    let told =
+        "looptape: alert: context: 80 % of the model's input limit are used (limit 75 %), gpt-4o, trace job";
+    assert_eq!(line, told);
+    let samples = after_calls(&gateway, 3.0).await;
+    let of_model = r#"provider="openai",model="gpt-4o""#;
+    let bucket =
+        |le: &str| samples[&format!(r#"looptape_context_used_ratio_bucket{{{of_model},le="{le}"}}"#)];
+    assert_eq!((bucket("0.75"), bucket("0.9")), (0.0, 3.0));
+    let said = gateway.stop().await;
+    assert_eq!(said.matches("alert: context").count(), 1, "{said}");
+}
+
 /// A webhook that does not answer is waited for by nobody.
 #[tokio::test]
 async fn a_webhook_is_in_no_calls_way() {

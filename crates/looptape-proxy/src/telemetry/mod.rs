@@ -131,7 +131,7 @@ impl Telemetry {
         let WatchedCall { trace, trace_started_unix_us, facts } = *call;
         let attempt = self.seen().retries.attempt(trace, facts);
         let measured = metrics::attempt(facts, Timing::Measured);
-        let context_used = context_used(facts);
+        let context_used = metrics::context_used(facts);
         self.gauges.call(facts, cost, attempt, &measured, context_used);
         let usd = match cost {
             Cost::Known(price) => price.usd(),
@@ -153,12 +153,6 @@ impl Telemetry {
             });
         });
     }
-}
-
-/// The share of a model's input limit that a call used.
-fn context_used(facts: &CallFacts) -> Option<f64> {
-    let _ = facts;
-    None
 }
 
 /// The tool results that a request carries after the model's last turn.

@@ -143,7 +143,7 @@ pub(crate) fn sum_up(
     (span, happened_unix_us): (TraceSpan, Option<i64>),
     prices: &PriceBook,
 ) -> rusqlite::Result<TraceMetrics> {
-    let metrics = Measured::of(facts, span, happened_unix_us, prices).metrics;
+    let metrics = Measured::of_spent(facts, span, happened_unix_us, prices, |_| true).metrics;
     insert(connection, key, &metrics, prices)?;
     Ok(metrics)
 }
