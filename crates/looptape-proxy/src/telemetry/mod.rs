@@ -21,7 +21,6 @@ use looptape_core::alerts::{Alert, Alerts, EndedCall, Rules, ToolResults};
 use looptape_core::assembly::Timing;
 use looptape_core::cost::{Cost, PriceBook};
 use looptape_core::derive;
-use looptape_core::facts::CallFacts;
 use looptape_core::metrics;
 use looptape_core::wire::{Part, Role, route};
 use looptape_store::{Moment, Recorder, Watch, WatchedCall, WatchedRequest, WatchedTrace};
