@@ -29,7 +29,7 @@ pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
 pub use reader::{
     CallOutline, FindError, ModelInUse, OutlineEnd, ReadError, Reader, RecordedTrace, RequestTail, Response,
-    ScannedTrace, TagFilter, TraceFilter, TraceOrigin, TraceRow, TraceStatus,
+    ScannedTrace, Surroundings, TagFilter, TraceFilter, TraceOrigin, TraceRow, TraceStatus,
 };
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
