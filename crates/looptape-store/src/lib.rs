@@ -33,8 +33,8 @@ pub use reader::{
 };
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
-    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, RestoreError,
-    Source, Spender, TraceHint, TraceSpec,
+    RecorderHealth, RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd,
+    RestoreError, Source, Spender, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest, WatchedTrace,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};
