@@ -13,7 +13,7 @@ use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::metrics::Measured;
 use looptape_core::view::{self, CallContent, ToolResult, TraceView};
 use looptape_core::wire::{Message, Part, RequestView, Wire};
-use looptape_store::{ReadError, Reader, RecordedTrace};
+use looptape_store::{ReadError, Reader, RecordedTrace, ScannedTrace};
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -61,17 +61,18 @@ pub(crate) enum NoteKind {
 /// The view of a whole trace.
 pub(crate) fn build(
     reader: &Reader,
-    trace: &RecordedTrace,
+    scanned: &ScannedTrace,
     messages: Messages,
     compositions: Compositions,
 ) -> Shown {
+    let trace = &scanned.trace;
     let contents = Contents::new(reader, trace, messages);
     let contents = match compositions {
         Compositions::LeftOut => contents,
         // A damaged request is noted where its content is read.
         Compositions::Included => contents.with_prompts(ReadPrompts::all(reader, trace).prompts),
     };
-    let measured = trace.measure();
+    let measured = scanned.measure();
     let view = contents.view(&measured, |_| true);
     let numbers: HashMap<u32, u32> = measured
         .assembly

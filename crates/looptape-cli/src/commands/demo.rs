@@ -74,18 +74,20 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     print(&render::demo::opening(style))?;
     let (said, provider) = record_agent(global, &config, &id, &command)?;
     let reader = global.reader()?;
-    let trace = reader.load(reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?)?;
+    let row = reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?;
+    let scanned = reader.load_with_pieces(row)?;
+    let trace = &scanned.trace;
     print(&render::demo::recorded(style, &said, trace.facts.len()))?;
 
     must_be_gone(provider)?;
-    let ready = tape::server(&reader, &trace, Options::default(), &config)?;
+    let ready = tape::server(&reader, trace, Options::default(), &config)?;
     let (said_again, summary) = replay_agent(&id, ready, &command)?;
     let mut differences = differences(&said, &said_again, &summary);
     print(&render::demo::replayed(style, provider, &summary, &differences))?;
 
     print(&render::demo::shown(
         style,
-        &trace_view::build(&reader, &trace, Messages::LeftOut, Compositions::LeftOut).view,
+        &trace_view::build(&reader, &scanned, Messages::LeftOut, Compositions::LeftOut).view,
     ))?;
 
     let check = resend::self_check(global, &reader, &config, trace.row.label())?;
@@ -93,7 +95,7 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     if !check.is_as_recorded() || check.unanswered > 0 {
         differences.push("the self-check found differences".to_owned());
     }
-    print(&render::demo::audited(style, &audit::alone(&reader, &trace)?))?;
+    print(&render::demo::audited(style, &audit::alone(&reader, trace)?))?;
     let next = Next { program: program(), db: global.db.as_deref(), id: id.as_str() };
     print(&render::demo::closing(style, &next, &global.database()?, &differences, started.elapsed()))?;
     Ok(if differences.is_empty() { Exit::Success } else { Exit::Diverged })
