@@ -224,6 +224,7 @@ for text in sys.argv[1:]:
     request = urllib.request.Request(os.environ["OPENAI_BASE_URL"] + "/chat/completions", body, {"content-type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=20) as response:
+            json.load(response)
             print(response.status)
     except urllib.error.HTTPError as error:
         print(error.code, json.load(error)["error"]["code"])
