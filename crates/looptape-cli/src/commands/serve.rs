@@ -60,8 +60,6 @@ pub(crate) struct Args {
     /// What clients must put into their base URL as /k/TOKEN; required beyond loopback, 16 characters or more
     #[arg(long, env = "LOOPTAPE_TOKEN", hide_env_values = true, value_parser = parse_token)]
     token: Option<String>,
-    #[command(flatten)]
-    labels: LabelArgs,
     /// When an answer counts as recorded
     #[arg(long, value_enum, default_value = "relaxed")]
     durability: DurabilityArg,
@@ -77,6 +75,8 @@ pub(crate) struct Args {
     /// How long calls under way may go on after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     drain: Duration,
+    #[command(flatten)]
+    labels: LabelArgs,
     #[command(flatten)]
     budget: BudgetArgs,
 }

@@ -131,9 +131,13 @@ impl Alerts {
         std::mem::take(&mut self.waiting)
     }
 
-    /// The rules that fire.
-    pub fn firing(&self) -> impl Iterator<Item = Rule> + '_ {
-        self.firing.keys().copied()
+    /// The rules about rates that are set, and whether they fire.
+    pub fn states(&self) -> Vec<(Rule, AlertState)> {
+        let state = |rule: Rule| match self.firing.contains_key(&rule) {
+            true => AlertState::Firing,
+            false => AlertState::Resolved,
+        };
+        self.rules.about_rates().map(|rule| (rule, state(rule))).collect()
     }
 
     /// Closes the window under way if its time is over. The clock may jump: what it passes over is no window.

@@ -26,6 +26,21 @@ pub struct Rules {
     pub retry_rate: Option<f64>,
 }
 
+impl Rules {
+    /// Those that are set and can be over.
+    pub(super) fn about_rates(&self) -> impl Iterator<Item = Rule> {
+        let set = [
+            self.token_rate.map(|_| Rule::TokenRate),
+            self.ttft.map(|_| Rule::Ttft),
+            self.tpot.map(|_| Rule::Tpot),
+            self.cost_per_hour.map(|_| Rule::CostPerHour),
+            self.tool_failures.map(|_| Rule::ToolFailures),
+            self.retry_rate.map(|_| Rule::RetryRate),
+        ];
+        set.into_iter().flatten()
+    }
+}
+
 /// A rule by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -460,13 +460,10 @@ impl Gauges {
         self.budget_refused.set(i64::from(budget.spending().refused_calls));
     }
 
-    /// `None`: there are no rules.
-    pub(super) fn set_firing(&self, firing: Option<&[Rule]>) {
-        for rule in Rule::ALL {
-            if let Some(firing) = firing {
-                let label = RuleLabel { rule: rule.as_str() };
-                self.alerts_firing.get_or_create(&label).set(i64::from(firing.contains(&rule)));
-            }
+    pub(super) fn set_firing(&self, states: &[(Rule, AlertState)]) {
+        for (rule, state) in states {
+            let label = RuleLabel { rule: rule.as_str() };
+            self.alerts_firing.get_or_create(&label).set(i64::from(*state == AlertState::Firing));
         }
     }
 

@@ -97,8 +97,8 @@ impl Telemetry {
     pub(crate) fn scrape(&self, recorder: &Recorder, in_flight: usize) -> Response<Body> {
         let health = recorder.health();
         self.gauges.set_now(in_flight, &health, self.budget.get());
-        let firing = self.seen().alerts.as_ref().map(|alerts| alerts.firing().collect::<Vec<_>>());
-        self.gauges.set_firing(firing.as_deref());
+        let states = self.seen().alerts.as_ref().map(Alerts::states).unwrap_or_default();
+        self.gauges.set_firing(&states);
         let mut text = String::with_capacity(16 << 10);
         match prometheus_text::encode(&mut text, self.gauges.registry()) {
             Ok(()) => reply::full(StatusCode::OK, prometheus_text::CONTENT_TYPE, text),
