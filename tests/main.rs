@@ -30,6 +30,7 @@ mod served_recordings;
 mod sources;
 mod stats;
 mod surroundings;
+mod telemetry;
 mod test_verb;
 mod traces;
 mod views;

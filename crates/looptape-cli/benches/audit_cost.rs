@@ -21,22 +21,22 @@ use std::time::{Duration, Instant};
 const RESULT_BYTES: usize = 2048;
 const ROUNDS: usize = 9;
 
-/// A loop to record: its name, how many steps it has, which model it asks.
-type Row = (&'static str, usize, &'static str);
+/// A loop to record: its name, how many steps it has, which provider's model it asks.
+type Row = (&'static str, usize, Provider, &'static str);
 
 const ROWS: [Row; 3] = [
-    ("200 steps, o200k_base", 200, "gpt-4o"),
-    ("200 steps, approximate", 200, "llama-4-maverick"),
-    ("2000 steps, o200k_base", 2000, "gpt-4o"),
+    ("200 steps, o200k_base", 200, Provider::OPENAI, "gpt-4o"),
+    ("200 steps, approximate", 200, Provider::ANTHROPIC, "claude-sonnet-4-5"),
+    ("2000 steps, o200k_base", 2000, Provider::OPENAI, "gpt-4o"),
 ];
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--")).unwrap_or_default();
     println!("{:<26} {:>12} {:>12} {:>12} {:>12}", "", "audit, min", "median", "show, min", "median");
-    for (name, steps, model) in ROWS.into_iter().filter(|(name, ..)| name.starts_with(&wanted)) {
+    for (name, steps, provider, model) in ROWS.into_iter().filter(|(name, ..)| name.starts_with(&wanted)) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = folder.path().join("bench.db");
-        record(&database, steps, model);
+        record(&database, steps, &provider, model);
         let (mut audit, mut show) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             audit.push(timed(&database, &["audit", "last"]));
@@ -84,7 +84,7 @@ fn text(seed: usize, bytes: usize) -> String {
     text
 }
 
-fn record(database: &Path, steps: usize, model: &str) {
+fn record(database: &Path, steps: usize, provider: &Provider, model: &str) {
     let options = RecorderOptions::new(database.to_owned(), Arc::new(Patterns::builtin()));
     let (recorder, thread) = Recorder::start(options).expect("the recorder starts");
     let id = TraceId::parse("bench").expect("a valid id");
@@ -113,7 +113,7 @@ fn record(database: &Path, steps: usize, model: &str) {
             r#"{{"id":"c{step}","object":"chat.completion","model":"{model}","choices":[{{"index":0,"message":{call},"finish_reason":"tool_calls"}}],"usage":{{"prompt_tokens":{input},"completion_tokens":25,"prompt_tokens_details":{{"cached_tokens":{}}}}}}}"#,
             input * 9 / 10
         );
-        call_once(&recorder, &id, Bytes::from(body), Bytes::from(answer));
+        call_once(&recorder, &id, provider, Bytes::from(body), Bytes::from(answer));
         let result = text(1000 + step, RESULT_BYTES);
         write!(history, r#",{call},{{"role":"tool","tool_call_id":"call_{step}","content":"{result}"}}"#)
             .expect("a string takes all");
@@ -128,12 +128,12 @@ fn record(database: &Path, steps: usize, model: &str) {
     assert_eq!((report.calls as usize, report.gaps.len()), (steps, 0), "{report:?}");
 }
 
-fn call_once(recorder: &Recorder, id: &TraceId, body: Bytes, answer: Bytes) {
+fn call_once(recorder: &Recorder, id: &TraceId, provider: &Provider, body: Bytes, answer: Bytes) {
     let json = || RedactedHeaders::redact([("content-type", &b"application/json"[..])]);
     let ticket = recorder.begin(BeginCall {
         hint: TraceHint::Named(id.clone()),
         at: Moment::now(),
-        provider: Provider::OPENAI,
+        provider: provider.clone(),
         method: "POST".into(),
         path: "/v1/chat/completions".into(),
         headers: json(),

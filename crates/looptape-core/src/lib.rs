@@ -5,6 +5,7 @@
 //! randomness, no environment, no async; `clippy.toml` beside the manifest enforces it. So determinism is
 //! a unit test.
 
+pub mod alerts;
 pub mod assembly;
 pub mod audit;
 pub mod budget;

@@ -1,6 +1,7 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
 mod agent_replay;
+mod alerting;
 mod audit;
 mod budget;
 mod child_run;
@@ -32,6 +33,7 @@ mod stats;
 mod test;
 mod verify;
 
+pub(crate) use alerting::AlertsConfig;
 pub(crate) use audit::Audited;
 pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};

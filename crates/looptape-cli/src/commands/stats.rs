@@ -4,8 +4,9 @@ use super::gates::{ConfigGatesArg, GateArgs, Judged};
 use super::selection::Selection;
 use crate::config::{Config, parse_duration};
 use crate::exit::{Exit, UsageError};
+use crate::named_traces::{Home, NamedTraces};
 use crate::render;
-use crate::session::{Global, find, now_unix_us, print, print_json, progress, style};
+use crate::session::{Global, now_unix_us, print, print_json, progress, style};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -38,7 +39,7 @@ Examples:
 
 Exit code: 99 if a gate fails.")]
 pub(crate) struct Args {
-    /// Traces: ids, prefixes, `last`, `last~2` [default: all that pass the filters]
+    /// Traces: ids, prefixes, `last`, `last~2`, paths of cassettes [default: all that pass the filters]
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
     #[command(flatten)]
@@ -78,13 +79,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     if !args.traces.is_empty() && !args.selection.is_empty() {
         return Err(UsageError("name traces or filter them, not both".to_owned()).into());
     }
-    let conditions = args.gates.conditions(&Config::load()?, args.config_gates.into())?;
-    let reader = global.reader()?;
+    let config = Config::load()?;
+    let conditions = args.gates.conditions(&config, args.config_gates.into())?;
+    let named = NamedTraces::open(global, &config, &args.traces, Home::Nowhere)?;
+    let reader = &named.reader;
     let now = now_unix_us();
     let filter = args.selection.filter(now)?;
     let rows: Vec<TraceRow> = match args.traces.as_slice() {
         [] => reader.traces(&filter)?,
-        names => names.iter().map(|name| find(&reader, name)).collect::<anyhow::Result<_>>()?,
+        names => (0..names.len()).map(|at| named.row(at)).collect::<anyhow::Result<_>>()?,
     };
     let given = filter.since_unix_us.map(|start_unix_us| Window {
         start_unix_us,
@@ -92,7 +95,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         basis: WindowBasis::Given,
     });
     let bar = progress(global, rows.len() as u64, "traces");
-    let (stats, groups) = tally(&reader, rows, args, &bar)?.finish(given);
+    let (stats, groups) = tally(reader, rows, args, &bar)?.finish(given);
     bar.finish_and_clear();
     let health = HealthReport::of(&stats);
     let judged = Judged::of(&conditions, &Observations::of(stats.clone()));

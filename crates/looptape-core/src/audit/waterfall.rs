@@ -344,6 +344,10 @@ mod tests {
             other in prop_oneof![Just(0.0), 0.0..1.0f64],
         ) -> Quantities {
             let cost = |tokens: u32, price: f64| usd(f64::from(tokens) * price / 1e6);
+            if steps == 0 || attempts == 0 {
+                // Tokens and fees are those of attempts, and attempts those of steps.
+                return Quantities { steps: steps.into(), other_calls: usd(other), ..Quantities::default() };
+            }
             Quantities {
                 steps: steps.into(),
                 attempts: attempts.into(),

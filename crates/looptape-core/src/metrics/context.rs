@@ -61,6 +61,11 @@ impl ContextUse {
     }
 }
 
+/// The share of its model's input limit that a call used; `None` where either is not known.
+pub fn context_used(fact: &CallFacts) -> Option<f64> {
+    used(fact.usage.input_total, input_limit(fact))
+}
+
 /// How many input tokens the model of a call takes.
 pub(super) fn input_limit(fact: &CallFacts) -> Option<u64> {
     let (model, response_model) = (fact.model.as_deref(), fact.response_model.as_deref());

@@ -28,7 +28,7 @@ mod time;
 mod trace;
 
 pub use attempt::{AttemptMetrics, attempt};
-pub use context::ContextUse;
+pub use context::{ContextUse, context_used};
 pub use distribution::{Bucket, Distribution, MOST_RAW, Method, Sampler, Scale};
 pub use health::{Health, HealthReport, THRESHOLDS, Threshold};
 pub use many::{

@@ -23,6 +23,7 @@ pub use models::ModelInUse;
 pub use outline::{CallOutline, OutlineEnd};
 pub use scan::ScannedTrace;
 pub(crate) use summary::{sum_up, sum_up_rows};
+pub use taped::Surroundings;
 
 use crate::OpenError;
 use crate::database::open_to_read;
