@@ -18,12 +18,18 @@ static AGENT: LazyLock<String> = LazyLock::new(|| {
 /// The project's folder.
 const PROJECT: &str = "project";
 
+fn upstream(runtime: &Runtime, text: &'static str) -> ScriptedUpstream {
+    let answer = format!(
+        r#"{{"id":"x","model":"gpt-4o-mini","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],
+        "usage":{{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100}}}}"#
+    );
+    runtime.block_on(ScriptedUpstream::answering(move |_| Answer::json(answer.clone()))).unwrap()
+}
+
 /// A project with a recorded trace in its database, and no tests yet.
 fn project() -> (TestEnv, String) {
     let runtime = Runtime::new().unwrap();
-    let answer = r#"{"id":"x","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"ok"},"finish_reason":"stop"}],
-        "usage":{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100}}"#;
-    let upstream = runtime.block_on(ScriptedUpstream::answering(move |_| Answer::json(answer))).unwrap();
+    let upstream = upstream(&runtime, "ok");
     let mut env = TestEnv::new();
     env.work_in(PROJECT);
     let upstream = format!("openai={}", upstream.url());
@@ -243,6 +249,87 @@ fn imported_recordings_are_cassettes_too() {
     assert_eq!(verdicts(&tagged), [("weekend", "passed")]);
     let listed = test(&env, &["--list"]);
     assert!(listed.stdout.contains("weekend") && listed.stdout.contains("#smoke"), "{listed:?}");
+}
+
+#[test]
+fn cassettes_are_recorded_on_purpose_only() {
+    let (env, _) = project();
+    write(
+        &env,
+        "",
+        "[[test]]\ncassette = \"cassettes/a\"\ncommand = AGENT\n[[test]]\nname = \"itself\"\ncassette = \"cassettes/a\"\n",
+    );
+    let cassette = env.home().join(PROJECT).join("cassettes/a");
+    let missing = test(&env, &[]);
+    assert!(missing.code == Some(1) && missing.stdout.contains("--record-missing"), "{missing:?}");
+    assert!(!cassette.exists());
+    let runtime = Runtime::new().unwrap();
+    let first = upstream(&runtime, "first");
+    let to_first = format!("openai={}", first.url());
+    let (code, recorded) = report(&env, &["--record-missing", "--upstream", &to_first]);
+    assert_eq!((code, &recorded["tests"][0]["recorded"]), (Some(0), &"new".into()), "{recorded}");
+    assert_eq!(verdicts(&recorded), [("a", "passed"), ("itself", "passed")]);
+    let manifest = || std::fs::read_to_string(cassette.join("checksums.txt")).unwrap();
+    let before = manifest();
+    // What is there is not missing, and a plain run asks nobody.
+    assert_eq!(
+        report(&env, &["--record-missing", "--upstream", &to_first]).1["tests"][0]["recorded"],
+        "before"
+    );
+    assert_eq!((first.requests().len(), manifest()), (1, before.clone()));
+    drop(first);
+    assert_eq!(report(&env, &[]).0, Some(0));
+    // A run that fails replaces nothing.
+    let failed = test(&env, &["--update", "--upstream", "openai=http://127.0.0.1:9"]);
+    assert!(failed.code == Some(1) && failed.stdout.contains("it was not recorded"), "{failed:?}");
+    assert_eq!(manifest(), before);
+    let second = upstream(&runtime, "second");
+    let (code, updated) = report(&env, &["--update", "--upstream", &format!("openai={}", second.url())]);
+    assert_eq!((code, &updated["tests"][0]["recorded"]), (Some(0), &"again".into()), "{updated}");
+    assert_eq!(second.requests().len(), 1, "two tests of one cassette record it once");
+    assert_ne!(manifest(), before);
+}
+
+#[test]
+fn old_recordings_are_named() {
+    let (env, id) = project();
+    write(&env, &id, "[[test]]\nname = \"a\"\ntrace = TRACE\ncommand = AGENT\n");
+    let (code, report) = report(&env, &["--max-age", "0s"]);
+    assert_eq!((code, &report["counts"]["stale"]), (Some(0), &1.into()), "{report}");
+    let told = test(&env, &["--max-age", "0s", "--annotations"]);
+    assert!(
+        told.stdout.contains("older than --max-age") && told.stderr.contains("::warning title=test a::"),
+        "{told:?}"
+    );
+    assert!(!test(&env, &["--max-age", "1d"]).stdout.contains("older"));
+}
+
+#[test]
+fn the_action_compares_where_there_is_a_baseline() {
+    let (env, id) = project();
+    write(&env, &id, "[[test]]\nname = \"a\"\ntrace = TRACE\ncommand = AGENT\ntags = [\"smoke it\"]\n");
+    let action = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.github/actions/looptape-test/run.sh");
+    let run = |baseline: &str, allowed: &str| {
+        let looptape = env.command(&[]);
+        let mut bash = std::process::Command::new("bash");
+        bash.arg(&action).env_clear().current_dir(looptape.get_current_dir().unwrap());
+        bash.envs(looptape.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        bash.env("LOOPTAPE_PROGRAM", env!("CARGO_BIN_EXE_looptape"))
+            .env("LOOPTAPE_ARGUMENTS", "--tag 'smoke it'");
+        bash.env("LOOPTAPE_REPORT", "r.json")
+            .env("LOOPTAPE_JUNIT", "j.xml")
+            .env("LOOPTAPE_BASELINE", baseline);
+        bash.env("LOOPTAPE_MAX_REGRESSION", allowed).env("GITHUB_OUTPUT", env.home().join("out"));
+        Ran::from(bash.output().unwrap())
+    };
+    let first = run("main.json", "cost_usd=2%\n");
+    assert!(first.stdout.contains("::notice") && first.stdout.contains("1 passed"), "{first:?}");
+    let project = env.home().join(PROJECT);
+    std::fs::rename(project.join("r.json"), project.join("main.json")).unwrap();
+    let second = run("main.json", "cost_usd=2%\n\nsteps_per_loop: avg=0\n");
+    assert!(second.stdout.contains("all 2 gates hold"), "{second:?}");
+    assert_eq!(std::fs::read_to_string(env.home().join("out")).unwrap(), "exit-code=0\nexit-code=0\n");
+    assert!(project.join("j.xml").exists());
 }
 
 #[test]

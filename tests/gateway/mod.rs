@@ -6,5 +6,6 @@ pub(crate) mod agent;
 pub(crate) mod process;
 mod retention;
 mod stopping;
+mod tls;
 mod traces;
 mod upstreams;

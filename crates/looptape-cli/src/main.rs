@@ -18,7 +18,13 @@ mod test_report;
 mod trace_view;
 mod usage_gap;
 
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
+
+/// What a recorded call leaves behind is allocated by the thread that serves it and freed by the one that writes it
+/// down. This allocator is made for that.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     exit::report(commands::run())

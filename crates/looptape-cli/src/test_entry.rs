@@ -148,6 +148,14 @@ impl Mode {
 }
 
 impl TestRecording {
+    /// Where it is on disk; of a trace nowhere.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Cassette { path, .. } => path,
+            Self::Trace(_) => Path::new(""),
+        }
+    }
+
     /// As it was written.
     pub(crate) fn label(&self) -> String {
         match self {

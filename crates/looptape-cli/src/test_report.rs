@@ -54,12 +54,25 @@ pub(crate) struct TestResult {
     /// How often it was run: more than once only if it failed.
     pub(crate) runs: u32,
     pub(crate) duration_ms: Ms,
+    /// Whether the recording was made by this run.
+    pub(crate) recorded: Recorded,
     pub(crate) age_days: Option<f64>,
     pub(crate) stale: bool,
     /// What there is to do it again by hand.
     pub(crate) again: String,
     #[serde(flatten)]
     pub(crate) ran: Ran,
+}
+
+/// Where a test's recording comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Recorded {
+    Before,
+    /// There was none.
+    New,
+    /// In the place of an earlier one.
+    Again,
 }
 
 /// What came of replaying.
@@ -173,6 +186,7 @@ impl TestResult {
             verdict,
             runs: 0,
             duration_ms: Ms::ZERO,
+            recorded: Recorded::Before,
             age_days: None,
             stale: false,
             again,

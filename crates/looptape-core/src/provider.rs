@@ -16,7 +16,10 @@ impl Provider {
         let ok = !name.is_empty()
             && name.len() <= 40
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        ok.then(|| Self(Cow::Owned(name.to_ascii_lowercase())))
+        let known = || DEFAULT_UPSTREAMS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        ok.then(|| {
+            Self(known().map_or_else(|| name.to_ascii_lowercase().into(), |(known, _)| (*known).into()))
+        })
     }
 
     pub fn as_str(&self) -> &str {

@@ -22,12 +22,26 @@ impl Address {
     /// Whether the path has segments that URLs resolve away (`..`, also as `%2e%2e` or behind a
     /// backslash): behind an upstream with a path of its own they would lead elsewhere.
     pub fn leaves_its_base(&self) -> bool {
+        if memchr::memchr2(b'.', b'%', self.path.as_bytes()).is_none() {
+            return false;
+        }
         let path = self.path.split('?').next().unwrap_or_default();
-        path.split(['/', '\\']).any(|segment| {
-            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-            plain == "." || plain == ".."
-        })
+        path.split(['/', '\\']).any(|segment| matches!(only_dots(segment), Some(1 | 2)))
     }
+}
+
+/// How many dots a segment is made of, encoded ones too; `None` if it has anything else in it.
+fn only_dots(segment: &str) -> Option<usize> {
+    let mut rest = segment.as_bytes();
+    let mut dots = 0;
+    while !rest.is_empty() {
+        rest = match rest {
+            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+            _ => return None,
+        };
+        dots += 1;
+    }
+    Some(dots)
 }
 
 /// Takes a request's path and query apart. `known` are providers besides the built-in ones; `has_header`
@@ -43,8 +57,8 @@ pub fn parse(
     let trace = take_pair(&mut rest, "t").map(TraceId::parse).transpose()?;
     let named = first_segment(rest).and_then(|segment| {
         let builtin = DEFAULT_UPSTREAMS.iter().any(|(name, _)| *name == segment) || segment == "azure";
-        let provider = Provider::parse(segment)?;
-        (builtin || known.contains(&provider)).then_some(provider)
+        let is_known = || known.iter().any(|provider| provider.as_str().eq_ignore_ascii_case(segment));
+        (builtin || is_known()).then(|| Provider::parse(segment)).flatten()
     });
     let path = match &named {
         Some(provider) => rooted(&rest[1 + provider.as_str().len()..]),

@@ -143,7 +143,7 @@ impl ChildTicket {
 
     /// There was no response.
     pub(crate) fn no_response(self, ending: Ending) {
-        self.finish(CallEnd::NoResponse { at_mono_us: Moment::now().mono_us, ending });
+        self.finish(CallEnd::NoResponse { at_mono_us: Moment::mono_us_now(), ending });
     }
 
     fn answered(self, seen: SeenAnswer, likeness: Likeness) {

@@ -8,7 +8,8 @@
 
 use crate::hand_out;
 use crate::reply::{self, Body};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use crate::stated::Stated;
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use looptape_core::TraceId;
@@ -18,20 +19,12 @@ use serde_json::json;
 use std::path::Path;
 use tokio::sync::oneshot;
 
-/// The header by which a call says how its trace turned out.
-const OUTCOME_HEADER: &str = "x-looptape-outcome";
-
 /// More than any body here needs.
 const BODY_LIMIT_BYTES: usize = 64 << 10;
 
 /// The part of a path that follows the prefix of looptape's own requests; `None` for everything else.
 pub(crate) fn own_path(path: &str) -> Option<&str> {
     path.strip_prefix("/_looptape/")
-}
-
-/// The outcome that a request states, if it is one.
-pub(crate) fn stated_outcome(headers: &HeaderMap) -> Option<LoopOutcome> {
-    LoopOutcome::parse(headers.get(OUTCOME_HEADER)?.to_str().ok()?.trim())
 }
 
 /// Answers one of looptape's own requests. Traces are handed out from `database`, if there is one to read.
@@ -69,7 +62,7 @@ async fn end_trace(recorder: &Recorder, id: &str, request: Request<Incoming>) ->
         Ok(id) => id,
         Err(error) => return reply::error(StatusCode::BAD_REQUEST, "invalid_trace_id", &error.to_string()),
     };
-    let by_header = stated_outcome(request.headers());
+    let by_header = Stated::by(request.headers()).outcome();
     let outcome = match Limited::new(request.into_body(), BODY_LIMIT_BYTES).collect().await {
         Ok(body) => outcome_of(&body.to_bytes()),
         Err(_) => Err("the body could not be read".to_owned()),

@@ -4,8 +4,11 @@
 //! must not reach it (DNS rebinding, cross-site requests), so Host and Origin are checked. A listener
 //! beyond loopback wants a token, which travels as a path segment because SDKs can carry nothing else.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use std::net::{IpAddr, SocketAddr};
+
+/// Where a browser says which page a request comes from.
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The rules of one listener.
 #[derive(Clone)]
@@ -69,7 +72,7 @@ impl Guard {
                 return Err(Refusal::Origin { origin });
             }
         }
-        if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        if headers.get(&SEC_FETCH_SITE).is_some_and(|site| site == "cross-site") {
             return Err(Refusal::Origin { origin: "cross-site".into() });
         }
         if !self.beyond_loopback {

@@ -9,6 +9,11 @@ static AGENT: HeaderName = HeaderName::from_static("x-looptape-agent");
 static AGENT_VERSION: HeaderName = HeaderName::from_static("x-looptape-agent-version");
 static TAG: HeaderName = HeaderName::from_static("x-looptape-tag");
 
+/// Whether a header, by its name in lower case, may hold a label.
+pub(crate) fn is_label(name: &str) -> bool {
+    [&AGENT, &AGENT_VERSION, &TAG].iter().any(|label| label.as_str() == name)
+}
+
 /// The labels of one request.
 pub(crate) fn labels(headers: &HeaderMap) -> Labels {
     let name = |name: &HeaderName| parse_name(headers.get(name)?.to_str().ok()?).ok();

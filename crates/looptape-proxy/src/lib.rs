@@ -1,7 +1,7 @@
 //! HTTP: the recording proxy, and the server that answers from a tape.
 //!
-//! The two share how a request is addressed ([`address`]), who may send one ([`guard`]) and how
-//! connections are served ([`server`]). The tape server asks nobody unless it was given a [`model`] to ask, so
+//! The two share how a request is addressed ([`address`]), who may send one ([`guard`]), and how ([`server`])
+//! and on which threads ([`lanes`]) connections are served. The tape server asks nobody unless it was given a [`model`] to ask, so
 //! a replay from the recording alone cannot reach the network.
 
 pub mod address;
@@ -10,6 +10,7 @@ pub mod budgets;
 pub mod child_trace;
 pub mod egress;
 pub mod guard;
+pub mod lanes;
 pub mod live_model;
 pub mod mock_model;
 pub mod model;
@@ -21,6 +22,7 @@ pub mod upstream;
 pub mod upstream_keys;
 
 mod admission;
+mod connections;
 mod control;
 mod flush;
 mod hand_out;
@@ -30,6 +32,7 @@ mod observed;
 mod passing_headers;
 mod recording;
 mod route;
+mod stated;
 mod tee;
 mod terminal;
 mod upload;

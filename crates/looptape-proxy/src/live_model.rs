@@ -7,12 +7,13 @@
 //! reserved for it. A client that hangs up ends the upstream's call with its own.
 
 use crate::budgets::SharedBudget;
+use crate::connections::NoAnswer;
 use crate::model::{Asked, Model, ModelCall};
 use crate::observed::observed;
 use crate::passing_headers::{forwarded, remove_hop_by_hop};
 use crate::reply::{self, Abort};
 use crate::upstream::Upstreams;
-use crate::upstream_client::{NoAnswer, SetupError, UpstreamClient};
+use crate::upstream_client::{SetupError, UpstreamClient};
 use crate::upstream_keys::{UpstreamKeys, variable_names};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};

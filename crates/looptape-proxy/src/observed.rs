@@ -72,7 +72,7 @@ struct Watch {
 impl Watch {
     fn new(status: u16, headers: &HeaderMap, tell: Tell) -> Self {
         let recorded = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let head_mono_us = Moment::now().mono_us;
+        let head_mono_us = Moment::mono_us_now();
         let seen = SeenAnswer {
             status,
             headers: RedactedHeaders::redact(recorded),
@@ -96,7 +96,7 @@ impl Watch {
             return;
         }
         let len = u32::try_from(data.len()).expect("a piece of a body is smaller than the capture limit");
-        self.seen.chunks.push(Chunk { at_us: Moment::now().mono_us, len });
+        self.seen.chunks.push(Chunk { at_us: Moment::mono_us_now(), len });
         self.seen.pieces.push(data.clone());
     }
 
@@ -111,7 +111,7 @@ impl Watch {
     }
 
     fn end(mut self, ending: Ending) {
-        self.seen.end_mono_us = Moment::now().mono_us;
+        self.seen.end_mono_us = Moment::mono_us_now();
         self.seen.ending = ending;
         (self.tell)(self.seen);
     }

@@ -4,43 +4,33 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
-/// Headers that belong to one connection, not to the message.
-static HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// How the names of looptape's own headers begin.
 const OWN: &str = "x-looptape-";
 
 /// The headers that go upstream: all but those of this connection and looptape's own.
 pub(crate) fn forwarded(mut headers: HeaderMap) -> HeaderMap {
-    remove_hop_by_hop(&mut headers);
-    headers.remove(header::HOST);
-    headers.remove(header::EXPECT);
-    let own: Vec<HeaderName> = headers.keys().filter(|n| n.as_str().starts_with(OWN)).cloned().collect();
-    for name in own {
-        headers.remove(name);
-    }
+    remove(&mut headers, |name| {
+        *name == header::HOST || *name == header::EXPECT || name.as_str().starts_with(OWN)
+    });
     headers
 }
 
 /// Takes out what belongs to one connection, also by what `connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    remove(headers, |_| false);
+}
+
+/// Takes out what belongs to one connection, and what else `goes`.
+fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
     let named: Vec<String> = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(',').map(|name| name.trim().to_ascii_lowercase()))
         .collect();
-    for name in &HOP_BY_HOP {
+    let going: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name.as_str()) || goes(name)).cloned().collect();
+    for name in going {
         headers.remove(name);
     }
     for name in named {
@@ -50,7 +40,18 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Headers of one connection, which say nothing about the message. `name` in lower case.
 pub fn is_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.iter().any(|hop| hop.as_str() == name)
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// Request headers that say nothing about the request: of this connection, or known from elsewhere.

@@ -7,19 +7,20 @@
 use crate::address::{self, Address};
 use crate::admission::{Candidate, HeldCall};
 use crate::budgets::SharedBudget;
+use crate::connections::{self, NoAnswer};
 use crate::control;
 use crate::flush::Flushes;
 use crate::guard::{Guard, Refusal};
-use crate::labels::labels;
-use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop, text};
+use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
+use crate::stated::Stated;
 use crate::tee::{Capture, Tee};
 use crate::upload::{Outgoing, Upload};
 use crate::upstream::{Upstream, Upstreams};
-use crate::upstream_client::{NoAnswer, SetupError, UpstreamClient};
+use crate::upstream_client::{SetupError, UpstreamClient};
 use bytes::Bytes;
-use http::{HeaderName, Request, Response, StatusCode, Uri, header};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -38,18 +39,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 /// Bodies beyond this size pass through without being kept.
 pub(crate) const CAPTURE_LIMIT_BYTES: usize = 256 << 20;
 
-/// Headers of coding agents that name their session.
-static SESSION: [HeaderName; 4] = [
-    HeaderName::from_static("x-claude-code-session-id"),
-    HeaderName::from_static("session-id"),
-    HeaderName::from_static("session_id"),
-    HeaderName::from_static("x-session-id"),
-];
-
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static OWN_TRACE: HeaderName = HeaderName::from_static("x-looptape-trace");
-static OWN_LOOP: HeaderName = HeaderName::from_static("x-looptape-loop");
-
 /// What the proxy needs to know.
 #[derive(Debug)]
 pub struct RecordingOptions {
@@ -66,8 +55,8 @@ pub struct RecordingOptions {
 /// The handler.
 #[derive(Debug)]
 pub struct RecordingProxy {
-    options: RecordingOptions,
-    providers: Vec<Provider>,
+    options: Arc<RecordingOptions>,
+    providers: Arc<[Provider]>,
     client: UpstreamClient,
     recorder: Recorder,
     tally: Arc<Tally>,
@@ -104,14 +93,26 @@ impl Tally {
 
 impl RecordingProxy {
     pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, SetupError> {
-        let providers = options.upstreams.stated_providers();
-        let client = UpstreamClient::new()?;
+        let providers = options.upstreams.stated_providers().into();
+        let (options, client) = (Arc::new(options), UpstreamClient::new()?);
         Ok(Self { options, providers, client, recorder, tally: Arc::default(), database: None })
     }
 
     /// The same, handing out recorded traces from this database to whoever may talk to it.
     pub fn handing_out(self, database: PathBuf) -> Self {
         Self { database: Some(database), ..self }
+    }
+
+    /// The same proxy with connections of its own to the upstreams: for another lane.
+    pub fn with_own_connections(&self) -> Self {
+        Self {
+            options: self.options.clone(),
+            providers: self.providers.clone(),
+            client: self.client.with_own_connections(),
+            recorder: self.recorder.clone(),
+            tally: self.tally.clone(),
+            database: self.database.clone(),
+        }
     }
 
     pub fn tally(&self) -> Arc<Tally> {
@@ -160,7 +161,9 @@ impl Handler for RecordingProxy {
             return Ok(Self::refuse(&refusal));
         }
         if let Some(own_path) = control::own_path(&address.path) {
-            return Ok(control::answer(&self.recorder, self.database.as_deref(), own_path, request).await);
+            // Most requests are not of these: in a box it does not make their future larger.
+            let database = self.database.as_deref();
+            return Ok(Box::pin(control::answer(&self.recorder, database, own_path, request)).await);
         }
         if reply::wants_websocket(request.headers()) {
             self.tally
@@ -211,12 +214,14 @@ impl RecordingProxy {
         };
         let is_kept = kept.is_some();
         let kept = kept.unwrap_or_default();
+        let stated = Stated::by(&head.headers);
+        let outcome = stated.outcome();
+        let begin = self.begin(&head, stated, address, provider, kept, Moment::now());
         let candidate = self.options.budget.as_ref().map(|budget| {
-            Candidate::new(budget, &head, (&provider, &address.path, &kept), self.hint(&head, &address))
+            Candidate::new(budget, &head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
         });
-        let sent = Moment::now();
-        let mut ticket = self.recorder.begin(self.begin(&head, &address, provider, kept, sent));
-        if let Some(outcome) = control::stated_outcome(&head.headers) {
+        let mut ticket = self.recorder.begin(begin);
+        if let Some(outcome) = outcome {
             ticket.state_outcome(outcome);
         }
         self.tally.calls.fetch_add(1, Ordering::Relaxed);
@@ -225,7 +230,8 @@ impl RecordingProxy {
         }
         let mut held = None;
         if let Some(candidate) = candidate {
-            match candidate.admit(ticket).await {
+            // Most gateways have no budget: in a box it does not make the future of their calls larger.
+            match Box::pin(candidate.admit(ticket)).await {
                 Ok((admitted, its_ticket)) => (held, ticket) = (Some(admitted), its_ticket),
                 Err(refusal) => return Ok(refusal),
             }
@@ -249,7 +255,8 @@ impl RecordingProxy {
     fn begin(
         &self,
         head: &http::request::Parts,
-        address: &Address,
+        stated: Stated<'_>,
+        address: Address,
         provider: Provider,
         body: Bytes,
         at: Moment,
@@ -258,40 +265,41 @@ impl RecordingProxy {
         let mut credentials = Credentials::of_request(headers(), &address.path);
         credentials.extend(&self.options.known);
         BeginCall {
-            hint: self.hint(head, address),
+            hint: self.hint(&stated, address.trace),
             at,
             provider,
             method: head.method.as_str().to_owned(),
-            path: address.path.clone(),
+            path: address.path,
             headers: RedactedHeaders::redact(headers().filter(|(name, _)| !is_not_recorded(name))),
             body,
-            loop_hint: text(&head.headers, &OWN_LOOP),
+            loop_hint: stated.of_loop.map(str::to_owned),
             import_index: None,
-            labels: labels(&head.headers),
+            labels: stated.labels,
             credentials,
         }
     }
 
     /// Which trace a call belongs to, by the order of precedence of ARCHITECTURE.md.
-    fn hint(&self, head: &http::request::Parts, address: &Address) -> TraceHint {
-        let parsed = |text: String| TraceId::parse(&text).ok();
-        let named = text(&head.headers, &OWN_TRACE)
+    fn hint(&self, stated: &Stated<'_>, in_path: Option<TraceId>) -> TraceHint {
+        let parsed = |text: &str| TraceId::parse(text).ok();
+        let named = stated
+            .trace
             .and_then(parsed)
-            .or_else(|| address.trace.clone())
-            .or_else(|| TraceId::from_traceparent(&text(&head.headers, &TRACEPARENT)?))
+            .or(in_path)
+            .or_else(|| TraceId::from_traceparent(stated.traceparent?))
             .or_else(|| self.options.run.clone())
-            .or_else(|| SESSION.iter().find_map(|name| text(&head.headers, name)).and_then(parsed));
+            .or_else(|| stated.session().and_then(parsed));
         named.map_or(TraceHint::Lineage, TraceHint::Named)
     }
 
     async fn answer(
         &self,
-        response: Response<Incoming>,
+        response: Response<connections::Answer>,
         ticket: CallTicket,
         held: Option<HeldCall>,
         flushes: Option<Flushes>,
     ) -> Response<Body> {
-        let head_mono_us = Moment::now().mono_us;
+        let head_mono_us = Moment::mono_us_now();
         let (mut parts, body) = response.into_parts();
         let headers = parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
         let recorded = RedactedHeaders::redact(headers.filter(|(name, _)| !is_hop_by_hop(name)));
@@ -305,7 +313,7 @@ impl RecordingProxy {
         let strict = self.recorder.durability() == Durability::Strict;
         if strict && body.is_end_stream() {
             // The head is the end: servers do not ask for such a body at all.
-            capture.commit_empty().await;
+            Box::pin(capture.commit_empty()).await;
             return Response::from_parts(parts, reply::empty());
         }
         let tee = Tee::new(body, capture, expected, in_flight, strict, flushes);
@@ -321,7 +329,7 @@ impl RecordingProxy {
         };
         let why = format!("{} {what}: {cause}", upstream.url());
         self.tally.remark(&why);
-        ticket.finish(CallEnd::NoResponse { at_mono_us: Moment::now().mono_us, ending });
+        ticket.finish(CallEnd::NoResponse { at_mono_us: Moment::mono_us_now(), ending });
         Abort { why }
     }
 }

@@ -1,22 +1,26 @@
 //! Listening, accepting, serving, draining.
 //!
+//! Connections are served where the server was started, or each on one of several [`Lanes`].
+//!
 //! A handler gets each request and answers, or aborts the connection. When a client disconnects, the
 //! handler's future (or the body it returned) is dropped at once; what that means is the handler's
 //! business. Draining stops accepting, lets requests under way end, and gives up after a time.
 
 use crate::flush::{Counted, Flushes};
+use crate::lanes::Lanes;
 use crate::reply::{Abort, Body};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -63,10 +67,24 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener, ListenError> {
 impl Server {
     /// Serves `listener` with `handler` on the current runtime.
     pub fn start(listener: TcpListener, handler: Arc<impl Handler>) -> std::io::Result<Self> {
+        Self::on(listener, vec![Place { runtime: Handle::current(), handler }])
+    }
+
+    /// Serves `listener` on `lanes`, on each with a handler of its own. Accepts on the current runtime.
+    pub fn start_on<H: Handler>(
+        lanes: &Lanes,
+        listener: TcpListener,
+        handler: impl Fn() -> H,
+    ) -> std::io::Result<Self> {
+        let place = |runtime: &Handle| Place { runtime: runtime.clone(), handler: Arc::new(handler()) };
+        Self::on(listener, lanes.runtimes().map(place).collect())
+    }
+
+    fn on(listener: TcpListener, places: Vec<Place<impl Handler>>) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let draining = handler.draining();
-        let task = tokio::spawn(accept(listener, handler, stopped));
+        let draining = places.first().map(|place| place.handler.draining()).unwrap_or_default();
+        let task = tokio::spawn(accept(listener, places, stopped));
         Ok(Self { address, stop, draining, task })
     }
 
@@ -84,16 +102,29 @@ impl Server {
     }
 }
 
+/// Where connections can be served, and by whom.
+struct Place<H> {
+    runtime: Handle,
+    handler: Arc<H>,
+}
+
+impl<H> Place<H> {
+    /// Connections that it serves, and their requests: each holds the handler.
+    fn load(&self) -> usize {
+        Arc::strong_count(&self.handler)
+    }
+}
+
 async fn accept(
     listener: TcpListener,
-    handler: Arc<impl Handler>,
+    places: Vec<Place<impl Handler>>,
     mut stopped: watch::Receiver<bool>,
 ) -> GracefulShutdown {
     let connections = GracefulShutdown::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => serve(stream, handler.clone(), &connections),
+                Ok((stream, _)) => hand_over(stream, &places, connections.watcher()),
                 // Out of file descriptors: wait for some to be closed rather than spin.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
@@ -102,9 +133,22 @@ async fn accept(
     }
 }
 
-fn serve(stream: TcpStream, handler: Arc<impl Handler>, connections: &GracefulShutdown) {
+/// Gives a connection to the place with the fewest. One that cannot be moved there is closed.
+fn hand_over(stream: TcpStream, places: &[Place<impl Handler>], connections: Watcher) {
     // Streamed tokens are small writes: waiting to fill a packet would delay each of them.
     let _ = stream.set_nodelay(true);
+    let Some(place) = places.iter().min_by_key(|place| place.load()) else { return };
+    // Each runtime watches its own connections.
+    let Ok(stream) = stream.into_std() else { return };
+    let handler = place.handler.clone();
+    place.runtime.spawn(async move {
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            serve(stream, handler, connections).await;
+        }
+    });
+}
+
+async fn serve(stream: TcpStream, handler: Arc<impl Handler>, connections: Watcher) {
     let flushes = Flushes::default();
     let stream = Counted::new(stream, flushes.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -114,9 +158,6 @@ fn serve(stream: TcpStream, handler: Arc<impl Handler>, connections: &GracefulSh
     });
     let builder = auto::Builder::new(TokioExecutor::new());
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        // A connection that breaks has been recorded as such by its handler.
-        let _ = connection.await;
-    });
+    // A connection that breaks has been recorded as such by its handler.
+    let _ = connections.watch(connection).await;
 }

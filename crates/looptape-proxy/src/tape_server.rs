@@ -401,7 +401,7 @@ fn over() -> Response<Body> {
 
 /// The body is decoded already.
 fn without_encoding(headers: &RedactedHeaders) -> RedactedHeaders {
-    headers.clone().without(|name| name == "content-encoding")
+    headers.without(|name| name == "content-encoding")
 }
 
 /// Tells the replayer when an answer has been sent, however that ends.

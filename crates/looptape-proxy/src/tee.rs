@@ -5,6 +5,7 @@
 
 use crate::admission::HeldCall;
 use crate::budgets::Seen;
+use crate::connections::Answer;
 use crate::flush::{BeforeBreak, Flushes};
 use crate::hold::{self, Hold, Released};
 use crate::recording::{CAPTURE_LIMIT_BYTES, InFlight};
@@ -12,7 +13,6 @@ use crate::reply::BodyError;
 use crate::terminal;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use looptape_core::derive;
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
@@ -64,7 +64,7 @@ impl Capture {
         }
         self.kept_bytes += data.len();
         let len = u32::try_from(data.len()).expect("a piece of a body is smaller than the capture limit");
-        self.chunks.push(Chunk { at_us: Moment::now().mono_us, len });
+        self.chunks.push(Chunk { at_us: Moment::mono_us_now(), len });
         self.pieces.push(data.clone());
     }
 
@@ -99,7 +99,7 @@ impl Capture {
             status: self.status,
             headers: self.headers,
             head_mono_us: self.head_mono_us,
-            end_mono_us: Moment::now().mono_us,
+            end_mono_us: Moment::mono_us_now(),
             body: own(self.pieces, self.kept_bytes),
             chunks: self.chunks,
             ending,
@@ -120,7 +120,7 @@ fn own(pieces: Vec<Bytes>, bytes: usize) -> Vec<Bytes> {
 
 /// The body wrapper.
 pub(crate) struct Tee {
-    inner: Incoming,
+    inner: Answer,
     /// `None` once the ticket has been told.
     capture: Option<Capture>,
     /// Bytes that the response head announced.
@@ -136,7 +136,7 @@ pub(crate) struct Tee {
 
 impl Tee {
     pub(crate) fn new(
-        inner: Incoming,
+        inner: Answer,
         capture: Capture,
         expected: Option<u64>,
         in_flight: InFlight,

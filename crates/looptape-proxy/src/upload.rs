@@ -2,7 +2,7 @@
 //! unless it is larger than what is kept. Then it passes as it comes.
 
 use crate::recording::CAPTURE_LIMIT_BYTES;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -11,9 +11,6 @@ use std::task::{Context, Poll};
 
 /// Memory that the announced length of a body is believed for, before any of it is there.
 const BELIEVED_BYTES: u64 = 1 << 20;
-
-/// Longer bodies fill the buffers that they stand in.
-const COPIED_BYTES: usize = 64 << 10;
 
 /// A body as it goes upstream.
 pub(crate) type Outgoing = Either<Full<Bytes>, Unkept>;
@@ -27,36 +24,21 @@ pub(crate) enum Upload {
 }
 
 impl Upload {
+    /// What is kept is a copy of the body's own size: a piece is a part of the buffer that the connection reads
+    /// into, and would keep all of that for as long as it waits to be written.
     pub(crate) async fn read(mut body: Incoming) -> Self {
-        let mut first: Option<Bytes> = None;
-        let mut joined = BytesMut::new();
+        let announced = body.size_hint().lower().min(BELIEVED_BYTES) as usize;
+        let mut whole = Vec::with_capacity(announced);
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Self::Broken };
             let Ok(data) = frame.into_data() else { continue };
-            match (first.take(), joined.is_empty()) {
-                // Most bodies come in one piece.
-                (None, true) => first = Some(data),
-                (begun, _) => {
-                    if let Some(begun) = begun {
-                        let announced = body.size_hint().lower().min(BELIEVED_BYTES) as usize;
-                        joined.reserve(begun.len() + data.len() + announced);
-                        joined.extend_from_slice(&begun);
-                    }
-                    joined.extend_from_slice(&data);
-                }
-            }
-            if joined.len() > CAPTURE_LIMIT_BYTES {
-                return Self::TooLarge(Unkept { begun: Some(joined.freeze()), rest: body });
+            whole.extend_from_slice(&data);
+            if whole.len() > CAPTURE_LIMIT_BYTES {
+                return Self::TooLarge(Unkept { begun: Some(whole.into()), rest: body });
             }
         }
-        Self::Whole(first.map_or_else(|| joined.freeze(), own))
+        Self::Whole(whole.into())
     }
-}
-
-/// A body that came in one piece is a part of the buffer that the connection reads into. However short, it
-/// would keep that in memory for as long as it waits to be written.
-fn own(body: Bytes) -> Bytes {
-    if body.len() > COPIED_BYTES { body } else { Bytes::copy_from_slice(&body) }
 }
 
 /// A body that is not kept: what was read of it, then the rest.

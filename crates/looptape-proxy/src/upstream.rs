@@ -107,12 +107,8 @@ impl Upstream {
     }
 
     fn finish(&self, rest: &str, query: Option<&str>) -> String {
-        let mut joined = format!("{}{rest}", self.base);
-        if let Some(query) = query {
-            joined.push('?');
-            joined.push_str(query);
-        }
-        joined
+        let (mark, query) = query.map_or(("", ""), |query| ("?", query));
+        [&self.base, rest, mark, query].concat()
     }
 
     /// The base URL, for people.

@@ -4,26 +4,17 @@
 //! added but `host`. It follows no redirects, decodes nothing and adds no time limits: those are the
 //! agent's. Connections are kept for the next call; [`crate::route`] says where they lead.
 
+use crate::connections::{Answer, Connections, NoAnswer};
 use crate::route::Route;
 use crate::upload::Outgoing;
 use http::{Request, Response, header};
 use http_body_util::Either;
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long an idle connection is kept. Servers that close idle connections early would break calls that
-/// the agent's own client, which drops them after a few seconds, would not have lost.
-const IDLE_CONNECTION: Duration = Duration::from_secs(20);
-
-/// Idle connections kept for one upstream.
-const IDLE_CONNECTIONS: usize = 256;
 
 /// How often a dead peer is asked for a sign of life, and how often in vain before it is given up.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -36,17 +27,14 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// Sends of one request that an HTTP/2 upstream declines without having looked at it.
 const DECLINED_SENDS: usize = 2;
 
-/// Why there is no answer.
-pub(crate) type NoAnswer = hyper_util::client::legacy::Error;
-
 /// Why the client cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("the trusted certificates of this system cannot be loaded")]
 pub struct SetupError(#[source] std::io::Error);
 
-/// Asks upstreams. Its connections are shared by all calls.
+/// Asks upstreams. Its connections are shared by all its calls.
 pub(crate) struct UpstreamClient {
-    client: Client<HttpsConnector<Route>, Outgoing>,
+    connections: Connections,
     route: Route,
 }
 
@@ -69,28 +57,29 @@ impl UpstreamClient {
         // A proxy is asked for its tunnel in HTTP/1.1, whatever is spoken through the tunnel.
         let route = Route::new(tcp(), tls()?.https_or_http().enable_http1().wrap_connector(tcp()), proxies);
         let connector = tls()?.https_or_http().enable_all_versions().wrap_connector(route.clone());
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(connector);
-        Ok(Self { client, route })
+        Ok(Self { connections: Connections::new(connector), route })
+    }
+
+    /// The same client with connections of its own.
+    pub(crate) fn with_own_connections(&self) -> Self {
+        Self { connections: self.connections.others(), route: self.route.clone() }
     }
 
     /// Sends a request whose URI is absolute. Dropping the future breaks the call off.
-    pub(crate) async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Incoming>, NoAnswer> {
+    pub(crate) async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Answer>, NoAnswer> {
         if let Some(credentials) = self.route.credentials_per_request(request.uri()) {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials);
         }
         // Only TLS negotiates HTTP/2.
-        for _ in 0..DECLINED_SENDS {
-            let Some(again) = copy(&request).filter(|r| r.uri().scheme_str() == Some("https")) else { break };
-            match self.client.request(std::mem::replace(&mut request, again)).await {
+        let declined_sends = if request.uri().scheme_str() == Some("https") { DECLINED_SENDS } else { 0 };
+        for _ in 0..declined_sends {
+            let Some(again) = copy(&request) else { break };
+            match self.connections.send(std::mem::replace(&mut request, again)).await {
                 Err(error) if was_declined(&error) => {}
                 answer => return answer,
             }
         }
-        self.client.request(request).await
+        self.connections.send(request).await
     }
 }
 

@@ -88,7 +88,7 @@ fn begin(trace: &str, body: &[u8]) -> BeginCall {
 }
 
 fn answered(pieces: &[&[u8]]) -> CallEnd {
-    let now = Moment::now().mono_us;
+    let now = Moment::mono_us_now();
     CallEnd::Answered {
         status: 200,
         headers: RedactedHeaders::redact([("x-request-id", &b"r1"[..])]),
@@ -737,7 +737,7 @@ fn a_replay_is_a_trace_of_its_own() {
     let of = RecordedCallRef { trace: recorded.key, seq: 0 };
     let report = lab.record(|r| {
         open_replay(r, "child", recorded.key);
-        let at_us = Moment::now().mono_us;
+        let at_us = Moment::mono_us_now();
         r.repeat(repeated("child", of)).finish_as_recorded(RepeatedEnd {
             head_mono_us: at_us,
             end_mono_us: at_us + 9,

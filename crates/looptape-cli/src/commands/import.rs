@@ -16,6 +16,7 @@ use crate::session::{Global, print, print_json};
 use files::Source;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use library::Library;
+use looptape_core::cassette::Cassette;
 use looptape_core::import::{self, Refused};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -107,6 +108,18 @@ pub(super) fn one(global: &Global, config: &Config, path: &Path) -> anyhow::Resu
     imported.unwrap_or_else(|| Err("it is no recording".to_owned())).map_err(|why| anyhow::anyhow!(why))
 }
 
+/// The trace of a cassette that is there already.
+pub(super) fn restored(
+    global: &Global,
+    config: &Config,
+    cassette: Cassette,
+) -> anyhow::Result<ImportedTrace> {
+    let mut library = Library::new(global, config);
+    let restored = library.restore(cassette);
+    library.finish();
+    restored?.map_err(|why| anyhow::anyhow!(why))
+}
+
 /// A bar on stderr, if that is a terminal and there is something to wait for.
 fn progress(global: &Global, files: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("importing {bar:24} {pos}/{len} {wide_msg}")
@@ -123,7 +136,7 @@ fn progress(global: &Global, files: usize) -> ProgressBar {
 fn import_file(library: &mut Library<'_>, source: Source) -> anyhow::Result<Option<FileImport>> {
     let result = match &source {
         Source::Refused { reason, .. } => Err(reason.clone()),
-        Source::Cassette(path) => library.restore(path)?,
+        Source::Cassette(path) => library.restore_file(path)?,
         Source::Named(path) | Source::InFolder(path) => match files::read(path) {
             Err(reason) => Err(reason),
             Ok(bytes) => {

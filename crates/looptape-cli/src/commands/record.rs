@@ -17,6 +17,7 @@ use looptape_core::budget::Spending;
 use looptape_core::replay::Environment;
 use looptape_proxy::budgets::SharedBudget;
 use looptape_proxy::guard::Guard;
+use looptape_proxy::lanes::Lanes;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
@@ -174,7 +175,9 @@ async fn run_child(
     let proxy =
         RecordingProxy::new(options, recorder.clone()).context("the upstream client cannot be set up")?;
     let tally = proxy.tally();
-    let server = Server::start(listener, Arc::new(proxy)).context("the proxy cannot be started")?;
+    let lanes = Lanes::start().context("the proxy's threads cannot be started")?;
+    let server = Server::start_on(&lanes, listener, || proxy.with_own_connections())
+        .context("the proxy cannot be started")?;
     let origin = format!("http://{}", server.address());
     let child = child_run::run(Mode::Record, &origin, id.as_str(), program, told).await?;
     // What a grandchild still has under way may end; the child itself is gone.
@@ -212,7 +215,7 @@ fn spec(args: &Args, id: TraceId) -> anyhow::Result<TraceSpec> {
 }
 
 /// `python agent.py` is known as `agent.py`; anything else by its program.
-fn program_name(command: &[OsString]) -> Option<String> {
+pub(super) fn program_name(command: &[OsString]) -> Option<String> {
     const INTERPRETERS: &[&str] = &["python", "node", "deno", "bun", "ruby", "npx", "uv", "tsx"];
     let name = |word: &OsString| Path::new(word).file_name().map(|n| n.to_string_lossy().into_owned());
     let (program, arguments) = command.split_first()?;

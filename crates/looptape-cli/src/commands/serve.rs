@@ -12,12 +12,12 @@ use looptape_core::budget::Limits;
 use looptape_core::redact::Credentials;
 use looptape_proxy::budgets::SharedBudget;
 use looptape_proxy::guard::Guard;
+use looptape_proxy::lanes::Lanes;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
 use looptape_store::{Moment, Recorder, RecorderReport, Retention};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -93,11 +93,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     not_itself(&upstreams, listener.local_addr()?)?;
     let (recorder, thread) = Recorder::start(options)?;
     let budget = args.budget.recorded_by(global, &config, &recorder)?;
+    let lanes = Lanes::start().context("the gateway's threads cannot be started")?;
     let gateway = Gateway { global, args, guard, upstreams, keep, recorder, budget };
-    let drained = runtime.block_on(gateway.serve(listener));
+    let drained = runtime.block_on(gateway.serve(&lanes, listener));
     // The recorder ends before the connections do: a call that is broken off here stays without an end,
     // and its trace says so. It did not end because its client went away.
     let report = thread.finish();
+    drop(lanes);
     runtime.shutdown_background();
     say_what_is_missing(&report);
     if !drained? {
@@ -118,7 +120,7 @@ struct Gateway<'a> {
 
 impl Gateway<'_> {
     /// Serves until a signal comes, then drains. Says whether all calls ended.
-    async fn serve(self, listener: tokio::net::TcpListener) -> anyhow::Result<bool> {
+    async fn serve(self, lanes: &Lanes, listener: tokio::net::TcpListener) -> anyhow::Result<bool> {
         let mut stop = StopSignals::new()?;
         let address = listener.local_addr()?;
         let stated = self.upstreams.clone();
@@ -131,7 +133,8 @@ impl Gateway<'_> {
             .context("the upstream client cannot be set up")?
             .handing_out(self.global.database()?);
         let tally = proxy.tally();
-        let server = Server::start(listener, Arc::new(proxy)).context("the gateway cannot be started")?;
+        let server = Server::start_on(lanes, listener, || proxy.with_own_connections())
+            .context("the gateway cannot be started")?;
         // Scripts rely on this line: it is printed even with --quiet.
         anstream::eprintln!("listening: http://{address}");
         let limits = self.budget.as_ref().map(SharedBudget::limits);

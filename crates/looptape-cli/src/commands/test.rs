@@ -2,6 +2,7 @@
 
 mod choice;
 mod place;
+mod record;
 mod run;
 mod side_by_side;
 
@@ -16,6 +17,7 @@ use crate::test_report::{self, Counts, TestReport, TestResult};
 use choice::Choice;
 use looptape_core::gates::{Conditions, GateReport, Regressions};
 use looptape_core::metrics::Ms;
+use record::{Interrupted, RecordArgs};
 use run::Bench;
 use side_by_side::{FirstFailure, SideBySide};
 use std::collections::BTreeSet;
@@ -35,6 +37,8 @@ Examples:
   looptape test refund                          those with `refund` in their name
   looptape test --tag smoke --jobs 8
   looptape test --list
+  looptape test --record-missing --max-usd 0.20 record what has no cassette yet, then run all
+  looptape test refund --update                 record this one again
   looptape test --junit looptape.xml --max-age 30d
   looptape test --gate 'cost_usd: max<0.10' --gate 'retry_rate: value<=0.05'
   looptape test --json > main.json              on the main branch; then, on another:
@@ -67,6 +71,8 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    recording: RecordArgs,
+    #[command(flatten)]
     gates: GateArgs,
     #[command(flatten)]
     reports: TestReportArgs,
@@ -79,8 +85,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     if args.list {
         return list(args, &tests);
     }
+    let recordings = match args.recording.record(global, &config, &tests) {
+        Err(error) if error.is::<Interrupted>() => {
+            anstream::eprintln!("looptape: {error:#}");
+            return Ok(Exit::Interrupted);
+        }
+        recordings => recordings?,
+    };
     let started = Instant::now();
-    let bench = Bench { global, config: &config, conditions: &conditions };
+    let bench = Bench { global, config: &config, conditions: &conditions, recordings: &recordings };
     let side_by_side = SideBySide {
         bench,
         jobs: args.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN),

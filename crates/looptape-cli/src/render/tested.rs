@@ -5,7 +5,7 @@ use super::gates;
 use super::style::{Style, Tone};
 use super::terminal_text::{escape, fit};
 use crate::test_entry::{Mode, Test};
-use crate::test_report::{TestReport, TestResult, TestVerdict};
+use crate::test_report::{Recorded, TestReport, TestResult, TestVerdict};
 use looptape_core::replay::render_text;
 use serde::Serialize;
 
@@ -50,6 +50,11 @@ fn line(test: &TestResult, style: Style) -> String {
 /// What is not as it should be, though it fails nothing.
 pub(crate) fn remarks(test: &TestResult) -> Vec<String> {
     let mut remarks = Vec::new();
+    match test.recorded {
+        Recorded::Before => {}
+        Recorded::New => remarks.push("recorded now".to_owned()),
+        Recorded::Again => remarks.push("recorded again".to_owned()),
+    }
     if let (true, Some(days)) = (test.stale, test.age_days) {
         remarks.push(format!("recorded {days:.0} days ago: older than --max-age"));
     }

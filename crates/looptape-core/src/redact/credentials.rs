@@ -6,17 +6,17 @@
 use super::query::credential_values;
 use crate::headers::is_secret;
 use memchr::memmem::Finder;
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, sync::Arc};
 
 /// Shorter values are not searched for: `test` or `ollama` as a key would blot out ordinary words.
 const MIN_LEN: usize = 8;
 /// Below this length a value is searched for only if it mixes letters and digits.
 const MIN_PLAIN_LEN: usize = 16;
 
-/// Values to search for. Cheap to build for each exchange.
+/// Values to search for. Cheap to build for each exchange, and cheaper to copy.
 #[derive(Clone, Default)]
 pub struct Credentials {
-    finders: Vec<Finder<'static>>,
+    finders: Vec<Arc<Finder<'static>>>,
 }
 
 impl Credentials {
@@ -43,27 +43,36 @@ impl Credentials {
     /// Adds a value that is known to be secret from elsewhere (an environment variable, an earlier call).
     pub fn add(&mut self, value: &[u8]) {
         let value = value.trim_ascii();
-        let new = !self.finders.iter().any(|f| f.needle() == value);
-        if new && is_searchable(value) {
-            self.finders.push(Finder::new(value).into_owned());
+        if is_searchable(value) && !self.has(value) {
+            self.add_exactly(value);
         }
+    }
+
+    fn has(&self, value: &[u8]) -> bool {
+        self.finders.iter().any(|finder| finder.needle() == value)
     }
 
     /// Adds a value as it is, short ones too: for values that are no secrets.
     pub(super) fn add_exactly(&mut self, value: &[u8]) {
-        self.finders.push(Finder::new(value).into_owned());
+        self.finders.push(Arc::new(Finder::new(value).into_owned()));
     }
 
     /// Whether the two look for the same values, in the same order.
     pub fn same_as(&self, other: &Self) -> bool {
         self.finders.len() == other.finders.len()
-            && self.finders.iter().zip(&other.finders).all(|(a, b)| a.needle() == b.needle())
+            && self
+                .finders
+                .iter()
+                .zip(&other.finders)
+                .all(|(a, b)| Arc::ptr_eq(a, b) || a.needle() == b.needle())
     }
 
     /// Adds the values of another set.
     pub fn extend(&mut self, other: &Self) {
         for finder in &other.finders {
-            self.add(finder.needle());
+            if !self.has(finder.needle()) {
+                self.finders.push(finder.clone());
+            }
         }
     }
 
@@ -79,7 +88,7 @@ impl Credentials {
 
     /// Where the values stand in `text`.
     pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
-        let places = |finder: &Finder<'static>| -> Vec<Range<usize>> {
+        let places = |finder: &Arc<Finder<'static>>| -> Vec<Range<usize>> {
             finder.find_iter(text).map(|start| start..start + finder.needle().len()).collect()
         };
         self.finders.iter().flat_map(places).collect()

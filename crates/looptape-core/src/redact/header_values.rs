@@ -9,6 +9,7 @@ use super::patterns::Patterns;
 use super::placeholders::Vault;
 use super::query::redact_path;
 use crate::headers::{REDACTED, RedactedHeaders, latin1_to_string, string_to_latin1};
+use std::borrow::Cow;
 
 /// Headers that carry a URL.
 const URL_HEADERS: &[&str] =
@@ -23,10 +24,13 @@ pub fn redact_headers<'a>(
 ) -> RedactedHeaders {
     RedactedHeaders::redact(live).map_values(|name, value| {
         if value == REDACTED {
-            return value;
+            return None;
         }
-        let value = if URL_HEADERS.contains(&name) { redact_path(patterns, known, &value) } else { value };
-        latin1_to_string(&redact_body(patterns, vault, known, &string_to_latin1(&value)).bytes)
+        let value = match URL_HEADERS.contains(&name) {
+            true => Cow::Owned(redact_path(patterns, known, value)),
+            false => Cow::Borrowed(value),
+        };
+        Some(latin1_to_string(&redact_body(patterns, vault, known, &string_to_latin1(&value)).bytes))
     })
 }
 

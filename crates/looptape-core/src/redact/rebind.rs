@@ -178,8 +178,7 @@ fn with_body(answer: &Answer, body: Bytes, ends: &[usize]) -> Answer {
             Chunk { at_us: chunk.at_us, len }
         })
         .collect();
-    let headers =
-        answer.headers.clone().without(|name| matches!(name, "content-encoding" | "content-length"));
+    let headers = answer.headers.without(|name| matches!(name, "content-encoding" | "content-length"));
     Answer { headers, body, chunks, ..answer.clone() }
 }
 

@@ -22,7 +22,7 @@ use super::classify::{self, Missed};
 use super::components::{self, Endpoint};
 use super::fork_point::{ForkPoint, NoSuchStep};
 use super::live::{Live, LiveRequest};
-use super::masks::{MaskKind, Mismatch, Pair};
+use super::masks::{self, Identity, MaskKind, Mismatch, Pair};
 use super::near;
 use super::options::{Ambiguous, Attempts, Holes, OnMiss, Options, Rebind, Rung};
 use super::provenance::WhyAsked;
@@ -34,7 +34,7 @@ use super::tape::{CallLabel, Completeness, EntryId, RecordedOutcome, Tape};
 use super::unanswerable;
 use crate::digest::Digest;
 use crate::redact::Rebinding;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// A recording that must not be replayed.
@@ -348,7 +348,7 @@ impl Replayer {
                     if rung == Rung::Renamed {
                         return self.chosen(live, rung, unserved);
                     }
-                    match self.choose_masked(live, unserved) {
+                    match self.choose_masked(live, unserved, matching) {
                         Search::Mismatched(entry, mismatch) => mismatched = Some((entry, mismatch)),
                         found => return found,
                     }
@@ -391,7 +391,7 @@ impl Replayer {
         let canonical = |id: EntryId| self.tape.key_at(rung, id).canonical;
         known == other
             || (canonical(known) == canonical(other)
-                && (rung < Rung::Masked || self.tape.identities(known).eq(&self.tape.identities(other))))
+                && (rung < Rung::Masked || self.tape.identities(known) == self.tape.identities(other)))
     }
 
     /// The one of `candidates` that lineage leaves, or all that it cannot tell apart.
@@ -404,14 +404,26 @@ impl Replayer {
         }
     }
 
-    /// Of calls that are equal but for masked values: those whose values may stand for the live ones.
-    fn choose_masked(&self, live: &Live<'_>, unserved: Vec<EntryId>) -> Search {
+    /// Of calls that are equal but for masked values: those whose values may stand for the live ones. An id
+    /// that one of `matching`, served or not, holds is no other's.
+    fn choose_masked(&self, live: &Live<'_>, unserved: Vec<EntryId>, matching: &[EntryId]) -> Search {
+        let named = masks::identities(live.spans());
+        let has_the_ids = |id: &EntryId| !named.is_empty() && self.tape.identities(*id) == named;
+        let unserved = match matching.iter().copied().filter(has_the_ids).collect::<Vec<_>>() {
+            none if none.is_empty() => unserved,
+            own => match unserved.into_iter().filter(has_the_ids).collect::<Vec<_>>() {
+                none if none.is_empty() => return Search::Exhausted(own),
+                left => left,
+            },
+        };
         let unserved =
             if unserved.len() > CANDIDATES_COMPARED { self.by_lineage(live, unserved) } else { unserved };
+        let recorded: HashSet<&Identity> = matching.iter().flat_map(|&id| self.tape.identities(id)).collect();
         let mut fitting: Vec<(EntryId, Vec<Pair>)> = Vec::new();
         let mut first_mismatch = None;
         for &id in unserved.iter().take(CANDIDATES_COMPARED) {
-            match self.tape.masking().pairs(&self.tape.masked_spans(id), live.spans()) {
+            let pairs = self.tape.masking().pairs(&self.tape.masked_spans(id), live.spans());
+            match pairs.and_then(|pairs| none_taken(pairs, &recorded)) {
                 Ok(pairs) => fitting.push((id, pairs)),
                 Err(mismatch) => {
                     first_mismatch.get_or_insert((id, mismatch));
@@ -727,6 +739,20 @@ impl Replayer {
         self.reported.insert(live.exact, self.diverged.len());
         self.diverged.push(diverged);
         Box::new(report)
+    }
+}
+
+/// The pairs, unless the live value of one is an id of the recording.
+fn none_taken(pairs: Vec<Pair>, recorded: &HashSet<&Identity>) -> Result<Vec<Pair>, Box<Mismatch>> {
+    let is_taken = |pair: &&Pair| {
+        pair.kind.is_identity() && recorded.contains(&(pair.kind, pair.live.as_bytes().to_vec()))
+    };
+    match pairs.iter().find(is_taken) {
+        None => Ok(pairs),
+        Some(Pair { pointer, recorded, live, .. }) => {
+            let (pointer, recorded, live) = (pointer.clone(), recorded.clone(), live.clone());
+            Err(Box::new(Mismatch { pointer, recorded, live }))
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 
 use super::components::{self, Endpoint, Normalise, RequestKey};
 use super::masks::propose::{Request, propose};
-use super::masks::{MaskEntry, MaskedSpan, Masking};
+use super::masks::{self, Identity, MaskEntry, MaskedSpan, Masking};
 use super::options::Rung;
 use super::recorded_body::RecordedBody;
 use super::references;
@@ -181,6 +181,7 @@ pub(super) struct Entry {
     key: OnceLock<RequestKey>,
     references: OnceLock<Vec<String>>,
     masked_key: OnceLock<RequestKey>,
+    identities: OnceLock<Vec<Identity>>,
 }
 
 /// What is known of a request before its body is compared: requests that match have it in common, however
@@ -359,9 +360,8 @@ impl Tape {
     }
 
     /// The ids among them.
-    pub(super) fn identities(&self, id: EntryId) -> Vec<Vec<u8>> {
-        let spans = self.masked_spans(id).into_iter();
-        spans.filter(|span| span.kind.is_identity()).map(|span| span.text).collect()
+    pub(super) fn identities(&self, id: EntryId) -> &[Identity] {
+        self.entry(id).identities.get_or_init(|| masks::identities(&self.masked_spans(id)))
     }
 
     /// The masks with which a live request would match a recorded call, beyond those that apply already.
@@ -447,6 +447,7 @@ impl Entry {
             key: OnceLock::new(),
             references: OnceLock::new(),
             masked_key: OnceLock::new(),
+            identities: OnceLock::new(),
         }
     }
 

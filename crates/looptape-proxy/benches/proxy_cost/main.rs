@@ -28,6 +28,10 @@ use load::{Load, Measured};
 use roles::{Role, Target};
 use std::time::Duration;
 
+/// As in looptape's binary. All targets have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// One kind of work at one concurrency.

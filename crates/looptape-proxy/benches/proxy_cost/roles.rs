@@ -6,6 +6,7 @@
 use crate::{Failure, bare, upstream};
 use looptape_core::redact::{Credentials, Patterns};
 use looptape_proxy::guard::Guard;
+use looptape_proxy::lanes::Lanes;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy};
@@ -145,10 +146,13 @@ fn record(
     let guard = Guard::new(listener.local_addr()?, None)?;
     let options = RecordingOptions { upstreams, guard, run: None, known: Credentials::none(), budget: None };
     let proxy = RecordingProxy::new(options, recorder)?;
-    let server = runtime.block_on(async { Server::start(listener, Arc::new(proxy)) })?;
+    let lanes = Lanes::start()?;
+    let server =
+        runtime.block_on(async { Server::start_on(&lanes, listener, || proxy.with_own_connections()) })?;
     until_input_ends(url);
     runtime.block_on(server.drain(Duration::from_secs(5)));
     let report = thread.finish();
+    drop(lanes);
     println!("{} {}", report.calls, report.gaps.values().sum::<u64>());
     Ok(())
 }

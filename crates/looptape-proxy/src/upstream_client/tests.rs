@@ -2,13 +2,17 @@ use super::*;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::{BodyExt, Full};
-use looptape_testkit::answer::Answer;
+use looptape_testkit::answer::{Answer, Gate};
 use looptape_testkit::upstream::ScriptedUpstream;
 
-async fn ask(client: &UpstreamClient, uri: &str) -> Result<String, NoAnswer> {
+fn request(uri: &str) -> Request<Outgoing> {
     let mut request = Request::new(Either::Left(Full::new(Bytes::from_static(b"{}"))));
     *request.uri_mut() = uri.parse::<Uri>().unwrap();
-    let body = client.send(request).await?.collect().await.unwrap();
+    request
+}
+
+async fn ask(client: &UpstreamClient, uri: &str) -> Result<String, NoAnswer> {
+    let body = client.send(request(uri)).await?.collect().await.unwrap();
     Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
 }
 
@@ -53,4 +57,67 @@ async fn upstreams_on_this_machine_are_asked_directly_and_see_no_more_than_was_s
     let mut names: Vec<&str> = seen.headers.iter().map(|(n, _)| n.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["content-length", "host"]);
+}
+
+fn client() -> UpstreamClient {
+    UpstreamClient::through(Matcher::builder().build()).unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_once_its_answer_was_read() {
+    let upstream = ScriptedUpstream::answering(|request| match request.target.as_str() {
+        "/empty" => Answer::status(204),
+        "/stream" => Answer::event_stream(["data: 1\n\n", "data: 2\n\n"]),
+        _ => Answer::json("{}"),
+    });
+    let upstream = upstream.await.unwrap();
+    let client = client();
+    for path in ["/json", "/empty", "/stream", "/json"] {
+        ask(&client, &format!("{}{path}", upstream.url())).await.unwrap();
+    }
+    assert_eq!(upstream.connections(), 1);
+    // Another lane's client has its own.
+    ask(&client.with_own_connections(), &upstream.url()).await.unwrap();
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[tokio::test]
+async fn calls_at_the_same_time_have_a_connection_each() {
+    let upstream = ScriptedUpstream::start().await.unwrap();
+    let gate = Gate::closed();
+    upstream.push(Answer::event_stream(["data: 1\n\n"]).wait(&gate));
+    upstream.push(Answer::json("second"));
+    let client = client();
+    let first = client.send(request(&upstream.url())).await.unwrap();
+    assert_eq!(ask(&client, &upstream.url()).await.unwrap(), "second");
+    assert_eq!(upstream.connections(), 2);
+    gate.release();
+    assert_eq!(first.collect().await.unwrap().to_bytes(), "data: 1\n\n");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_dropped_breaks_its_call_off() {
+    let upstream = ScriptedUpstream::start().await.unwrap();
+    let gate = Gate::closed();
+    upstream.push(Answer::event_stream(["data: 1\n\n"]).wait(&gate).piece("data: 2\n\n"));
+    upstream.push(Answer::json("next"));
+    let client = client();
+    let mut answer = client.send(request(&upstream.url())).await.unwrap();
+    answer.frame().await.unwrap().unwrap();
+    drop(answer);
+    upstream.wait_for_hang_ups(1).await;
+    assert_eq!(ask(&client, &upstream.url()).await.unwrap(), "next");
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_with_its_answer_is_replaced() {
+    let upstream = ScriptedUpstream::start().await.unwrap();
+    let client = client();
+    for round in 1..4 {
+        upstream.push(Answer::json("{}").until_close());
+        ask(&client, &upstream.url()).await.unwrap();
+        assert_eq!(upstream.connections(), round);
+    }
+    assert_eq!(upstream.requests().len(), 3);
 }

@@ -11,6 +11,7 @@ use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use looptape_core::replay::{Environment, Provenance};
 use looptape_core::{TraceId, provider::Provider};
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 
@@ -26,13 +27,18 @@ pub struct Moment {
 impl Moment {
     /// Now. The store is an edge: it may look at the clock.
     pub fn now() -> Self {
-        use rustix::time::{ClockId, clock_gettime};
-        let us = |id| {
-            let t = clock_gettime(id);
-            t.tv_sec * 1_000_000 + t.tv_nsec / 1_000
-        };
-        Self { unix_us: us(ClockId::Realtime), mono_us: us(ClockId::Monotonic) }
+        Self { unix_us: clock_us(ClockId::Realtime), mono_us: Self::mono_us_now() }
     }
+
+    /// Now, on the monotonic clock alone.
+    pub fn mono_us_now() -> i64 {
+        clock_us(ClockId::Monotonic)
+    }
+}
+
+fn clock_us(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
 }
 
 /// What brought a trace into being.

@@ -345,7 +345,7 @@ impl RepeatTicket {
 impl Drop for CallTicket {
     fn drop(&mut self) {
         if self.open {
-            let at_mono_us = Moment::now().mono_us;
+            let at_mono_us = Moment::mono_us_now();
             self.send(CallEnd::NoResponse { at_mono_us, ending: Ending::ClientGone }, None);
         }
     }

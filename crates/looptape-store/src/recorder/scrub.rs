@@ -166,14 +166,14 @@ impl Scrubber {
         clean: Option<&RedactedHeaders>,
     ) -> RedactedHeaders {
         let mut places = clean.map(RedactedHeaders::iter);
-        headers.clone().map_values(|name, value| {
-            let known_clean = places.as_mut().and_then(Iterator::next) == Some((name, value.as_str()));
+        headers.map_values(|name, value| {
+            let known_clean = places.as_mut().and_then(Iterator::next) == Some((name, value));
             if known_clean || value == REDACTED {
-                return value;
+                return None;
             }
-            let bytes = string_to_latin1(&value);
+            let bytes = string_to_latin1(value);
             let clean = redact_body(&self.patterns, vault, known, &bytes);
-            if clean.spans.is_empty() { value } else { latin1_to_string(&clean.bytes) }
+            (!clean.spans.is_empty()).then(|| latin1_to_string(&clean.bytes))
         })
     }
 

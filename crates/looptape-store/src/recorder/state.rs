@@ -435,7 +435,7 @@ impl State {
                 })
             }
         };
-        trace.last_activity_mono_us = Moment::now().mono_us;
+        trace.last_activity_mono_us = Moment::mono_us_now();
         let (end_us, ending, answered) = match &outcome {
             Outcome::NoResponse { end_us, ending } => (*end_us, ending.clone(), None),
             Outcome::Answered(answer) => {

@@ -107,9 +107,14 @@ fn has_own_ending(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == FILE_ENDING)
 }
 
+/// A compressed one is a recording too: it is refused with the reason, instead of passed over.
 fn is_called_like_a_recording(path: &Path) -> bool {
-    let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+    let ends_in = |path: &Path, endings: &[&str]| {
+        let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+        endings.iter().any(|known| ending.eq_ignore_ascii_case(known))
+    };
+    let inner = path.file_stem().filter(|_| ends_in(path, &["gz"])).map_or(path, Path::new);
+    ends_in(inner, ENDINGS)
 }
 
 /// The bytes of a file, or why it is refused. Never reads more than an import may have.
@@ -140,9 +145,17 @@ mod tests {
     fn folders_are_searched_in_order_and_without_what_is_hidden() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        for name in
-            ["b/2.yml", "b/1.YAML", "a.json", "LICENSE", ".git/x.yaml", "b/.hidden.yaml", "c/notes.md"]
-        {
+        for name in [
+            "b/2.yml",
+            "b/1.YAML",
+            "a.json",
+            "LICENSE",
+            ".git/x.yaml",
+            "b/.hidden.yaml",
+            "c/notes.md",
+            "c/a.httprr.gz",
+            "c/notes.gz",
+        ] {
             let path = root.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
@@ -151,7 +164,10 @@ mod tests {
         std::os::unix::fs::symlink(root.join("a.json"), root.join("z.json")).unwrap();
         let found = find(&[root.to_owned(), root.join("LICENSE")]);
         let names: Vec<&Path> = found.iter().map(|s| s.path().strip_prefix(root).unwrap()).collect();
-        assert_eq!(names, ["a.json", "b/1.YAML", "b/2.yml", "z.json", "LICENSE"].map(Path::new));
+        assert_eq!(
+            names,
+            ["a.json", "b/1.YAML", "b/2.yml", "c/a.httprr.gz", "z.json", "LICENSE"].map(Path::new)
+        );
         assert!(matches!(found.last(), Some(Source::Named(_))));
     }
 

@@ -67,13 +67,20 @@ impl<'a> Library<'a> {
             .to_owned()))
     }
 
+    /// Stores the trace of a cassette on disk, unless it is there.
+    pub(super) fn restore_file(&mut self, path: &Path) -> anyhow::Result<Result<ImportedTrace, String>> {
+        match cassettes::read(path) {
+            Ok(cassette) => self.restore(cassette),
+            Err(CassetteFileError::Cassette { source, .. }) => Ok(Err(source.to_string())),
+            Err(other) => Ok(Err(other.to_string())),
+        }
+    }
+
     /// Stores a cassette's trace, unless it is there.
-    pub(super) fn restore(&mut self, path: &Path) -> anyhow::Result<Result<ImportedTrace, String>> {
-        let cassette = match cassettes::read(path) {
-            Ok(cassette) => cassette,
-            Err(CassetteFileError::Cassette { source, .. }) => return Ok(Err(source.to_string())),
-            Err(other) => return Ok(Err(other.to_string())),
-        };
+    pub(super) fn restore(
+        &mut self,
+        cassette: looptape_core::cassette::Cassette,
+    ) -> anyhow::Result<Result<ImportedTrace, String>> {
         let open = self.open()?;
         if let Some(row) = open.reader.find_taped(&cassette)? {
             return Ok(Ok(imported(&open.reader.load(row)?, Novelty::AlreadyImported)));

@@ -6,11 +6,12 @@ use crate::config::Config;
 use crate::session::{Global, find};
 use crate::tape::Place;
 use crate::test_entry::{Test, TestRecording};
-use anyhow::Context;
+use anyhow::{Context, bail};
+use looptape_core::cassette::Cassette;
 use looptape_store::{Reader, RecordedTrace};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// The place of one run.
@@ -27,17 +28,6 @@ pub(super) struct TestPlace {
 pub(super) struct Opened {
     pub(super) reader: Reader,
     pub(super) trace: RecordedTrace,
-    /// The options for the database that holds it.
-    pub(super) global: Global,
-    pub(super) writes: Writes,
-}
-
-/// Whether a run is written down beside its recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Writes {
-    Replays,
-    /// The database is the user's.
-    Nothing,
 }
 
 /// Of what an agent wrote, so much is kept.
@@ -58,25 +48,31 @@ impl TestPlace {
         Place::There { folder: test.folder.clone(), temporary_folder: self.temporary_folder.clone() }
     }
 
-    pub(super) fn temporary_folder(&self) -> &Path {
-        &self.temporary_folder
+    /// What tells a program of the folder for temporary files.
+    pub(super) fn temporary_variable(&self) -> (String, String) {
+        ("TMPDIR".to_owned(), self.temporary_folder.display().to_string())
     }
 
-    /// Opens a test's recording; that of a cassette is a copy.
+    /// Opens a copy of a test's recording. `global` says where traces are.
     pub(super) fn open(&self, global: &Global, config: &Config, test: &Test) -> anyhow::Result<Opened> {
-        let (global, name, writes) = match &test.recording {
-            TestRecording::Cassette { path, .. } => {
-                let imported = import::one(&self.global, config, path)
-                    .with_context(|| format!("the cassette {}", path.display()))?;
-                (self.global.clone(), imported.label, Writes::Replays)
+        let imported = match &test.recording {
+            TestRecording::Cassette { path, .. } if !path.exists() => {
+                bail!(
+                    "there is no cassette at {}: `looptape test --record-missing` records it",
+                    path.display()
+                )
             }
+            TestRecording::Cassette { path, .. } => import::one(&self.global, config, path)
+                .with_context(|| format!("the cassette {}", path.display()))?,
             TestRecording::Trace(name) => {
-                (Global { quiet: true, ..global.clone() }, name.clone(), Writes::Nothing)
+                let reader = global.reader()?;
+                let files = reader.cassette(&find(&reader, name)?, |_, _| {})?;
+                import::restored(&self.global, config, Cassette::open(files)?)?
             }
         };
-        let reader = global.reader()?;
-        let trace = reader.load(find(&reader, &name)?)?;
-        Ok(Opened { reader, trace, global, writes })
+        let reader = self.global.reader()?;
+        let trace = reader.load(find(&reader, &imported.label)?)?;
+        Ok(Opened { reader, trace })
     }
 
     /// A file for what the agent writes.

@@ -2,7 +2,8 @@
 //!
 //! Nothing that goes wrong with a test ends the others: it becomes that test's verdict.
 
-use super::place::{Opened, TestPlace, Writes};
+use super::place::{Opened, TestPlace};
+use super::record::Recordings;
 use crate::child::environment::Variables;
 use crate::child::process::{ChildOutput, Interruption, Program};
 use crate::child::surroundings::SurroundingsArgs;
@@ -30,6 +31,8 @@ pub(super) struct Bench<'a> {
     pub(super) config: &'a Config,
     /// For gates of single tests.
     pub(super) conditions: &'a Conditions,
+    /// What was recorded before.
+    pub(super) recordings: &'a Recordings,
 }
 
 /// One run of a test.
@@ -42,9 +45,13 @@ pub(super) struct OneRun {
 }
 
 impl Bench<'_> {
-    /// Runs a test once.
+    /// Runs a test once; not one whose cassette could not be recorded.
     pub(super) fn run(&self, test: &Test) -> OneRun {
-        self.try_run(test).unwrap_or_else(|error| OneRun {
+        let run = match self.recordings.get(test.recording.path()) {
+            Some(Err(why)) => Err(anyhow::anyhow!("{why}")),
+            Some(Ok(_)) | None => self.try_run(test),
+        };
+        run.unwrap_or_else(|error| OneRun {
             verdict: TestVerdict::Broken(format!("{error:#}")),
             ran: Ran::default(),
             recorded_unix_us: None,
@@ -120,10 +127,7 @@ impl RunOfTest<'_> {
     }
 
     fn store(&self) -> anyhow::Result<Option<ReplayStore>> {
-        match self.opened.writes {
-            Writes::Replays => ReplayStore::start(&self.opened.global, self.bench.config, Labels::default()),
-            Writes::Nothing => Ok(None),
-        }
+        ReplayStore::start(&self.place.global, self.bench.config, Labels::default())
     }
 
     fn with_agent(&self, agent: &Agent, books: Option<ReplayStore>) -> anyhow::Result<(TestVerdict, Ran)> {
@@ -145,7 +149,7 @@ impl RunOfTest<'_> {
             limit: Some(agent.timeout),
         };
         let mut variables: Variables = agent.env.clone().into_iter().collect();
-        variables.push(("TMPDIR".to_owned(), place.temporary_folder().display().to_string()));
+        variables.push(place.temporary_variable());
         let books = books.map_or(Books::WithTheReplay, Books::Elsewhere);
         let record = Record { store: self.store()?, why: self.why(), books };
         match replay.run(program, variables, self.plan, record)? {
@@ -197,7 +201,7 @@ impl RunOfTest<'_> {
         if verdict != TestVerdict::Passed {
             return Ok((verdict, Score::NotGiven));
         }
-        let database = self.opened.global.database()?;
+        let database = self.place.global.database()?;
         let trace = own.unwrap_or(self.opened.trace.row.id.as_str());
         let output = self.place.output_path();
         let variables = [("LOOPTAPE_OUTPUT", output.as_os_str())];
@@ -222,7 +226,7 @@ impl RunOfTest<'_> {
         let Self { opened, .. } = *self;
         let store = self.store()?;
         let resending = Resending {
-            global: &opened.global,
+            global: &self.place.global,
             config: self.bench.config,
             reader: &opened.reader,
             traces: &[opened.trace.row.label()],

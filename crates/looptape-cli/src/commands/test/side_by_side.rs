@@ -4,7 +4,7 @@ use super::run::{Bench, OneRun};
 use crate::exit::Exit;
 use crate::session::{now_unix_us, progress};
 use crate::test_entry::Test;
-use crate::test_report::{TestResult, TestVerdict};
+use crate::test_report::{Recorded, TestResult, TestVerdict};
 use anyhow::Context;
 use looptape_core::metrics::Ms;
 use std::num::NonZeroUsize;
@@ -102,6 +102,10 @@ impl SideBySide<'_> {
         TestResult {
             runs,
             duration_ms: Ms::from_us(i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX)),
+            recorded: match self.bench.recordings.get(test.recording.path()) {
+                Some(Ok(recorded)) => *recorded,
+                Some(Err(_)) | None => Recorded::Before,
+            },
             age_days: age_us.map(|us| us as f64 / 86_400e6),
             stale: recorded_unix_us
                 .zip(self.oldest_unix_us)

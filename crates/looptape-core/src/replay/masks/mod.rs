@@ -84,6 +84,14 @@ pub(super) struct MaskedSpan {
     pub(super) text: Vec<u8>,
 }
 
+/// A masked value that is the name of something.
+pub(super) type Identity = (MaskKind, Vec<u8>);
+
+/// The names among masked values, in their order.
+pub(super) fn identities(spans: &[MaskedSpan]) -> Vec<Identity> {
+    spans.iter().filter(|span| span.kind.is_identity()).map(|span| (span.kind, span.text.clone())).collect()
+}
+
 impl Masking {
     /// For requests of a live run against those of a recorded one.
     pub fn between(recorded: &Run, live: &Run) -> Self {

@@ -75,6 +75,28 @@ fn a_word_beside_a_mask_is_named() {
     assert!(shown.starts_with("[-0-]{+1+} files for [uuid] in [temporary_path]/out, pid [pid]"), "{shown}");
 }
 
+/// Orders by their numbers, at a time of the day: the same orders come at another time.
+#[test]
+fn an_id_that_stays_tells_calls_apart() {
+    let order = |of: usize, second: usize| {
+        chat(&[&format!("u:It is 2026-11-22T08:56:{second:02}Z. Refund order {}.", uuid(1, of))])
+    };
+    let calls: Vec<Call> = [(1, "first"), (2, "second"), (3, "third")]
+        .into_iter()
+        .zip(0i64..)
+        .map(|((of, answer), at)| during(call(at, order(of, of), answer), at, at + 100))
+        .collect();
+    let mut asked = replayer(&calls);
+    assert_eq!([3, 1, 2].map(|of| seq_of(&mut asked, &order(of, of + 20))), [2, 0, 1]);
+    assert_eq!(asked.finish().verdict, Verdict::Replayed);
+
+    // An order that is refunded twice gets no other order's answer.
+    let mut asked = replayer(&calls);
+    assert_eq!(seq_of(&mut asked, &order(2, 30)), 1);
+    let report = diverged(&mut asked, &order(2, 31));
+    assert_eq!((report.code, report.step), (DivergenceCode::Exhausted, Some(2)));
+}
+
 #[test]
 fn ids_that_change_places_are_named() {
     let said = |a: usize, b: usize| {
