@@ -224,6 +224,7 @@ for text in sys.argv[1:]:
     request = urllib.request.Request(os.environ["OPENAI_BASE_URL"] + "/chat/completions", body, {"content-type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=20) as response:
+            json.load(response)
             print(response.status)
     except urllib.error.HTTPError as error:
         print(error.code, json.load(error)["error"]["code"])
@@ -260,9 +261,16 @@ async fn a_recorded_run_and_a_live_replay_share_the_day() {
     let raised =
         run(&env, &[&live[..], &["--max-usd-per-day", "1", "--"], &agent[..2], &["one"]].concat()).await;
     assert_eq!((raised.code, raised.stdout.as_str()), (Some(0), "200\n"), "{raised:?}");
+    let by_trace = ["--max-usd-per-day", "1", "--max-usd-per-trace", "0.011", "--"];
+    let replayed = run(&env, &[&live[..], &by_trace, &agent[..2], &["one", "two"]].concat()).await;
+    assert_eq!(
+        (replayed.code, replayed.stdout.as_str()),
+        (Some(99), "200\n402 over_budget\n"),
+        "{replayed:?}"
+    );
     let unkept = run(&env, &[&live[..], &["--no-record", "--"], &agent[..2], &["one"]].concat()).await;
     assert!(unkept.code == Some(2) && unkept.stderr.contains("leave --no-record out"), "{unkept:?}");
-    assert_eq!(upstream.requests().len(), 2);
+    assert_eq!(upstream.requests().len(), 3);
 
     for (text, said) in [
         ("[budgets]\nday = -1\n", "day = -1"),

@@ -98,6 +98,8 @@ async fn a_cassette_replays_without_a_database() {
         (&["show", path], "3 steps"),
         (&["verify", path], "intact: 1 trace, 4 calls"),
         (&["learn", path, path], ""),
+        (&["stats", path], "1 trace"),
+        (&["audit", path], "3 steps"),
         (&["export", path, "-o", "copy.looptape"], "copy.looptape: trace"),
     ] {
         let ran = there.looptape(arguments);

@@ -8,7 +8,7 @@ fn imported() -> TestEnv {
     let env = TestEnv::new();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces");
     for name in ["rust-agent", "python-stdlib", "python-openai", "anthropic-messages"] {
-        good(&env, &["import", &format!("{folder}/{name}.yaml")]);
+        good(&env, &["import", &format!("{folder}/{name}")]);
     }
     env
 }
@@ -33,7 +33,7 @@ const RUST: &str = "last~3";
 fn the_same_agent_in_two_programs_is_the_same_run() {
     let env = imported();
     let ran = good(&env, &["diff", PYTHON, PYTHON_OPENAI, "--exit-code"]);
-    assert!(ran.stdout.starts_with("same run\n") && ran.stdout.contains("steps 1 to 3  same"), "{ran:?}");
+    assert!(ran.stdout.starts_with("same run; ") && ran.stdout.contains("steps 1 to 3  same"), "{ran:?}");
     let found = json(&env, PYTHON, PYTHON, &[]);
     assert_eq!((&found["format"], &found["same"], &found["first"]), (&1.into(), &true.into(), &Value::Null));
 }

@@ -126,7 +126,8 @@ impl Lab {
             upstreams.add_stated(&format!("{provider}={upstream}")).unwrap();
         }
         let guard = Guard::new(loopback(), None).unwrap();
-        let options = RecordingOptions { upstreams, guard, run, known: Credentials::none(), budget };
+        let options =
+            RecordingOptions { upstreams, guard, run, known: Credentials::none(), budget, telemetry: None };
         let proxy = RecordingProxy::new(options, recorder.clone()).unwrap();
         let server = Server::start(bind(loopback()).await.unwrap(), Arc::new(proxy)).unwrap();
         Recording { origin: format!("http://{}", server.address()), recorder, thread, server }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod audit;
 mod budgets;
 mod cassettes;
 mod clients;
@@ -27,7 +28,9 @@ mod resend;
 mod secrets;
 mod served_recordings;
 mod sources;
+mod stats;
 mod surroundings;
+mod telemetry;
 mod test_verb;
 mod traces;
 mod views;

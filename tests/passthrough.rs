@@ -364,6 +364,8 @@ async fn headers_pass_and_our_own_do_not() {
                 ("user-agent", "odd/1 (x; y)"),
                 ("x-looptape-loop", "L1"),
                 ("x-looptape-agent", "me"),
+                ("x-looptape-agent-version", "1.4"),
+                ("x-looptape-tag", "env=test, nightly"),
                 ("X-Looptape-Anything", "z"),
                 ("connection", "keep-alive, x-named"),
                 ("x-named", "hop"),
@@ -403,7 +405,9 @@ async fn headers_pass_and_our_own_do_not() {
         assert!(!head.contains(absent), "{absent} in {head}");
     }
     let recorded = lab.recorded_as("my-trace");
-    assert_eq!(recorded.row.agent.as_deref(), Some("me"));
+    let labels = recorded.row.labels();
+    assert_eq!((labels.agent.as_deref(), labels.agent_version.as_deref()), (Some("me"), Some("1.4")));
+    assert_eq!((labels.tags["env"].as_str(), labels.tags["nightly"].as_str()), ("test", ""));
     assert_eq!(recorded.facts[0].loop_hint.as_deref(), Some("L1"));
     let kept = &recorded.only().request_headers;
     assert!(kept.iter().all(|(n, _)| !n.starts_with("x-looptape") && n != "host" && n != "te"), "{kept:?}");

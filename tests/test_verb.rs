@@ -236,11 +236,34 @@ fn shell_agent() -> String {
     format!("'{}' --exact test_verb::agent", std::env::current_exe().unwrap().display())
 }
 
+/// What vcrpy keeps of a loop with one tool call.
+const WEEKEND: &str = r#"
+version: 1
+interactions:
+- request:
+    method: POST
+    uri: https://api.openai.com/v1/chat/completions
+    headers: {}
+    body: '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Oslo or Lisbon?"}]}'
+  response:
+    status: {code: 200, message: OK}
+    headers: {content-type: [application/json]}
+    body: {string: '{"model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"finish_reason":"tool_calls","message":{"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"weather","arguments":"{}"}}]}}],"usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14}}'}
+- request:
+    method: POST
+    uri: https://api.openai.com/v1/chat/completions
+    headers: {}
+    body: '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Oslo or Lisbon?"},{"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"weather","arguments":"{}"}}]},{"role":"tool","tool_call_id":"call_1","content":"rain in Oslo"}]}'
+  response:
+    status: {code: 200, message: OK}
+    headers: {content-type: [application/json]}
+    body: {string: '{"model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"Lisbon"}}],"usage":{"prompt_tokens":20,"completion_tokens":1,"total_tokens":21}}'}
+"#;
+
 #[test]
 fn imported_recordings_are_cassettes_too() {
     let (env, _) = project();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces");
-    std::fs::copy(folder.join("python-stdlib.yaml"), env.home().join(PROJECT).join("weekend.yaml")).unwrap();
+    std::fs::write(env.home().join(PROJECT).join("weekend.yaml"), WEEKEND).unwrap();
     let text = "[[test]]\ncassette = \"weekend.yaml\"\ntags = [\"smoke\"]\n[[test]]\nname = \"free\"\ncassette = \"weekend.yaml\"\nmode = \"free\"\n";
     write(&env, "", text);
     let (code, all) = report(&env, &[]);

@@ -1,14 +1,14 @@
 //! The recordings of `traces/`: they are read, and what is read out of them is what the agents did.
 
-use looptape_core::assembly::{RetryLayer, Timing, TraceEnding, TraceSpan};
+use looptape_core::assembly::{RetryLayer, TraceEnding, TraceSpan};
+use looptape_core::cassette::TapedCall;
 use looptape_core::cost::PriceBook;
 use looptape_core::derive;
-use looptape_core::exchange::{Answer, Chunk, Ending, Outcome};
+use looptape_core::exchange::Exchange;
 use looptape_core::facts::{CallFacts, CallKind};
-use looptape_core::headers::RedactedHeaders;
-use looptape_core::import::{self, Interaction};
 use looptape_core::metrics::Measured;
 use looptape_core::provider::Provider;
+use looptape_store::cassettes;
 use std::path::{Path, PathBuf};
 
 /// What one recording holds.
@@ -57,50 +57,31 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces")
 }
 
-/// The facts of an imported call: order instead of times, as imports have it.
-fn facts(provider: &Provider, interaction: &Interaction) -> CallFacts {
-    let headers = |given: &[(String, String)]| {
-        RedactedHeaders::redact(given.iter().map(|(n, v)| (n.as_str(), v.as_bytes())))
-    };
-    let mut request = derive::request(
-        provider,
-        &interaction.method,
-        &interaction.path_and_query(),
-        &headers(&interaction.request_headers),
-        &interaction.request_body,
-    );
-    request.seq = interaction.index;
-    request.sent_us = i64::from(interaction.index) * 2;
-    let end_us = request.sent_us + 1;
-    let len = u32::try_from(interaction.response_body.len()).unwrap();
-    let answer = Answer {
-        status: interaction.status.expect("demonstrations have answers"),
-        headers: headers(&interaction.response_headers),
-        body: interaction.response_body.clone(),
-        chunks: vec![Chunk { at_us: end_us, len }],
-        head_us: end_us,
-        end_us,
-        ending: Ending::Complete,
-    };
-    derive::call(&request, &Outcome::Answered(answer))
+/// The facts of a recorded call.
+fn facts(call: &TapedCall) -> CallFacts {
+    let Exchange { seq, sent_us, provider, method, path, request_headers, request_body, outcome, .. } =
+        &call.exchange;
+    let mut request = derive::request(provider, method, path, request_headers, request_body);
+    (request.seq, request.sent_us) = (*seq, *sent_us);
+    derive::call(&request, outcome)
 }
 
 #[test]
 fn the_recordings_hold_what_the_agents_did() {
     for Expected { file, provider, wire, model, attempts, retry } in expected() {
-        let path = folder().join(format!("{file}.yaml"));
-        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let cassette = import::read(file, &bytes).unwrap_or_else(|e| panic!("{file}: {e}"));
-        let origin = provider.default_upstream().unwrap();
-        assert!(cassette.interactions.iter().all(|i| i.url.starts_with(origin)), "{file}: provider");
-        let facts: Vec<CallFacts> = cassette.interactions.iter().map(|i| facts(&provider, i)).collect();
+        let cassette = cassettes::read(&folder().join(file)).unwrap_or_else(|error| panic!("{error}"));
+        let calls: Vec<TapedCall> = cassette.calls().map(|call| call.unwrap()).collect();
+        assert!(calls.iter().all(|call| call.exchange.provider == provider), "{file}: provider");
+        let facts: Vec<CallFacts> = calls.iter().map(facts).collect();
         for call in &facts {
             assert!(matches!(call.kind, CallKind::Llm(w) if w.as_str() == wire), "{file}: {:?}", call.kind);
             assert!(call.stream && call.model.as_deref() == Some(model), "{file}: {call:?}");
         }
 
-        let ending = TraceEnding::Closed { at_us: facts.len() as i64 * 2 };
-        let span = TraceSpan { started_us: 0, ending, timing: Timing::OrderOnly, stated_outcome: None };
+        let end = cassette.trace().end.as_ref().unwrap();
+        assert_eq!(end.exit_code, Some(0), "{file}");
+        let ending = TraceEnding::Closed { at_us: end.ended_us };
+        let span = TraceSpan { started_us: 0, ending, timing: cassette.trace().timing, stated_outcome: None };
         let measured = Measured::of(&facts, span, None, &PriceBook::listed());
         let (metrics, steps) = (&measured.metrics, &measured.assembly.steps);
         assert_eq!(steps.iter().map(|s| s.attempts.len()).collect::<Vec<_>>(), attempts, "{file}: attempts");
@@ -127,14 +108,16 @@ fn the_recordings_hold_what_the_agents_did() {
 #[test]
 fn the_recordings_hold_no_key_and_no_stray_file() {
     let mut found: Vec<String> = Vec::new();
-    for entry in std::fs::read_dir(folder()).unwrap().flatten() {
-        if entry.path().extension().is_some_and(|e| e == "yaml") {
-            let text = std::fs::read_to_string(entry.path()).unwrap();
+    for entry in std::fs::read_dir(folder()).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+        let cassette = cassettes::read(&entry.path()).unwrap();
+        assert_eq!(cassette.trace().environment, None, "where it was recorded is left out");
+        for (name, file) in cassette.into_files() {
+            let text = String::from_utf8(file.to_vec()).unwrap();
             for private in ["Bearer", "127.0.0.1", "/home/", "/root/", "/tmp/"] {
-                assert!(!text.contains(private), "{}: {private}", entry.path().display());
+                assert!(!text.contains(private), "{}/{name}: {private}", entry.path().display());
             }
-            found.push(entry.path().file_stem().unwrap().to_string_lossy().into_owned());
         }
+        found.push(entry.file_name().to_string_lossy().into_owned());
     }
     let mut known: Vec<String> = expected().iter().map(|e| e.file.to_owned()).collect();
     found.sort();

@@ -15,14 +15,14 @@ use std::os::unix::fs::PermissionsExt;
 use tokio::runtime::Runtime;
 
 /// A recording of the example agent: a question, two tools at once, a 429, a third tool, an answer.
-struct Recorded {
-    env: TestEnv,
-    id: String,
+pub(crate) struct Recorded {
+    pub(crate) env: TestEnv,
+    pub(crate) id: String,
     _provider: SimulatedServerHandle,
     _runtime: Runtime,
 }
 
-fn recorded() -> Recorded {
+pub(crate) fn recorded() -> Recorded {
     let runtime = Runtime::new().unwrap();
     let (url, provider) = runtime.block_on(SimulatedServer::start(Script::demo())).unwrap();
     let env = TestEnv::new();
@@ -34,15 +34,16 @@ fn recorded() -> Recorded {
 fn record(env: &TestEnv, upstream: &str, child: &str) -> String {
     let me = std::env::current_exe().unwrap();
     let upstream = format!("openai={upstream}");
-    let (agent, tag, exact) = ("--agent=traveller", "--tag=env=test", "--exact");
+    let labels = ["--agent=traveller", "--agent-version=1.4", "--tag=env=test"];
     let me = me.to_str().unwrap();
-    let ran = env.looptape(&["record", agent, tag, "--upstream", &upstream, "--", me, exact, child]);
+    let run = ["--upstream", &upstream, "--", me, "--exact", child];
+    let ran = env.looptape(&[&["record"], &labels[..], &run].concat());
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let line = ran.stderr.lines().find_map(|line| line.strip_prefix("trace: "));
     line.unwrap_or_else(|| panic!("no trace line in {ran:?}")).to_owned()
 }
 
-fn json(ran: &Ran) -> Value {
+pub(crate) fn json(ran: &Ran) -> Value {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
 }
 
@@ -50,7 +51,7 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap_or_else(|| panic!("no object: {value}")).keys().map(String::as_str).collect()
 }
 
-fn good(env: &TestEnv, arguments: &[&str]) -> Ran {
+pub(crate) fn good(env: &TestEnv, arguments: &[&str]) -> Ran {
     let ran = env.looptape(arguments);
     assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
     ran
@@ -91,7 +92,9 @@ fn ls_lists_and_filters() {
     for (passing, failing) in [
         (["--agent", "traveller"], ["--agent", "other"]),
         (["--model", "gpt-4o-mini"], ["--model", "gpt-5"]),
+        (["--agent-version", "1.4"], ["--agent-version", "1"]),
         (["--tag", "env=test"], ["--tag", "env=prod"]),
+        (["--tag", "env"], ["--tag", "en"]),
         (["--status", "complete"], ["--status", "aborted"]),
         (["--since", "1h"], ["--since", "2999-01-01"]),
     ] {

@@ -1,5 +1,6 @@
 //! `looptape.toml`: what a project sets once. Flags beat the environment, which beats this file.
 
+use crate::commands::AlertsConfig;
 use crate::place::nearest_project;
 use crate::test_entry::{self, Test, TestEntry};
 use anyhow::Context;
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) mask: Vec<MaskEntry>,
     /// `[[side_call]]`: calls that may come or stay away.
     pub(crate) side_call: Vec<SideCallEntry>,
+    /// `[alerts]`: what a gateway tells when it happens.
+    pub(crate) alerts: AlertsConfig,
     /// `[gates]`: metric to threshold, or thresholds.
     pub(crate) gates: ConfiguredGates,
     /// `[max_regression]`: metric to how much worse than a baseline it may be.

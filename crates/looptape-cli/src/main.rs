@@ -8,6 +8,7 @@ mod exit;
 mod money;
 mod named_traces;
 mod place;
+mod prompts;
 mod render;
 mod replay_trace;
 mod run_environment;

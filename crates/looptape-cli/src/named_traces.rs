@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::session::{Global, find};
 use looptape_core::cassette::Cassette;
 use looptape_store::cassettes::{self, FILE_ENDING, is_cassette};
-use looptape_store::{Durability, Reader, Recorder, RecorderOptions, RecorderThread, TraceRow};
+use looptape_store::{Durability, Reader, Recorder, RecorderOptions, RecorderThread, Surroundings, TraceRow};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -89,7 +89,7 @@ impl Shelf {
             None if home == Home::Database => return Ok(name.to_owned()),
             None => {
                 let reader = global.reader()?;
-                Cassette::open(reader.cassette(&find(&reader, name)?, |_, _| {})?)?
+                Cassette::open(reader.cassette(&find(&reader, name)?, Surroundings::Kept, |_, _| {})?)?
             }
         };
         let reader = Reader::open(&self.database)?;

@@ -4,13 +4,16 @@
 //! trace of ten thousand steps costs what its steps added. A call that is damaged is shown without its
 //! content and named in a note.
 
+use crate::prompts::ReadPrompts;
 use crate::usage_gap;
+use looptape_core::assembly::CallIndex;
+use looptape_core::composition::Prompts;
 use looptape_core::derive;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::metrics::Measured;
 use looptape_core::view::{self, CallContent, ToolResult, TraceView};
 use looptape_core::wire::{Message, Part, RequestView, Wire};
-use looptape_store::{ReadError, Reader, RecordedTrace};
+use looptape_store::{ReadError, Reader, RecordedTrace, ScannedTrace};
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -18,6 +21,13 @@ use std::collections::{BTreeSet, HashMap};
 /// Whether the histories of the requests are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Messages {
+    LeftOut,
+    Included,
+}
+
+/// Whether it is shown what the prompts consist of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compositions {
     LeftOut,
     Included,
 }
@@ -49,9 +59,20 @@ pub(crate) enum NoteKind {
 }
 
 /// The view of a whole trace.
-pub(crate) fn build(reader: &Reader, trace: &RecordedTrace, messages: Messages) -> Shown {
+pub(crate) fn build(
+    reader: &Reader,
+    scanned: &ScannedTrace,
+    messages: Messages,
+    compositions: Compositions,
+) -> Shown {
+    let trace = &scanned.trace;
     let contents = Contents::new(reader, trace, messages);
-    let measured = trace.measure();
+    let contents = match compositions {
+        Compositions::LeftOut => contents,
+        // A damaged request is noted where its content is read.
+        Compositions::Included => contents.with_prompts(ReadPrompts::all(reader, trace).prompts),
+    };
+    let measured = scanned.measure();
     let view = contents.view(&measured, |_| true);
     let numbers: HashMap<u32, u32> = measured
         .assembly
@@ -80,6 +101,7 @@ pub(crate) struct Contents<'a> {
     reader: &'a Reader,
     trace: &'a RecordedTrace,
     messages: Messages,
+    prompts: Option<Prompts>,
     by_seq: HashMap<u32, usize>,
     damage: RefCell<Vec<(u32, ReadError)>>,
 }
@@ -87,7 +109,12 @@ pub(crate) struct Contents<'a> {
 impl<'a> Contents<'a> {
     pub(crate) fn new(reader: &'a Reader, trace: &'a RecordedTrace, messages: Messages) -> Self {
         let by_seq = trace.facts.iter().enumerate().map(|(index, facts)| (facts.seq, index)).collect();
-        Self { reader, trace, messages, by_seq, damage: RefCell::default() }
+        Self { reader, trace, messages, prompts: None, by_seq, damage: RefCell::default() }
+    }
+
+    /// With what these prompts consist of.
+    pub(crate) fn with_prompts(self, prompts: Prompts) -> Self {
+        Self { prompts: Some(prompts), ..self }
     }
 
     /// The view, with the content of those calls that are `wanted` (by `seq`).
@@ -126,7 +153,8 @@ impl<'a> Contents<'a> {
             true => Vec::new(),
             false => tool_results(&self.new_messages(wire, facts)?),
         };
-        Ok(CallContent { import_index, provenance, text, tool_calls, tool_results, messages })
+        let composition = self.prompts.as_ref().and_then(|p| p.composition(CallIndex(index), &facts.usage));
+        Ok(CallContent { import_index, provenance, text, tool_calls, tool_results, messages, composition })
     }
 
     /// What a request adds to the answer that it follows, read from its end.

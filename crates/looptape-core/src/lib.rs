@@ -5,17 +5,21 @@
 //! randomness, no environment, no async; `clippy.toml` beside the manifest enforces it. So determinism is
 //! a unit test.
 
+pub mod alerts;
 pub mod assembly;
+pub mod audit;
 pub mod budget;
 pub mod canonical;
 pub mod cassette;
 pub mod chain;
+pub mod composition;
 pub mod cost;
 pub mod derive;
 pub mod diff;
 pub mod digest;
 pub mod exchange;
 pub mod facts;
+pub mod figures;
 pub mod fingerprint;
 pub mod gates;
 pub mod headers;

@@ -28,7 +28,61 @@ pub struct TokenUsage {
     pub raw: Option<serde_json::Value>,
 }
 
+/// Tokens by disjoint leaf, each of them known: without details, input counts as uncached and output as
+/// visible. So is a call priced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeafTokens {
+    pub uncached_input: u64,
+    pub cache_read: u64,
+    pub cache_write_5m: u64,
+    pub cache_write_1h: u64,
+    pub output_visible: u64,
+    pub reasoning: u64,
+}
+
+impl LeafTokens {
+    /// All input, cache reads and writes included.
+    pub fn input(&self) -> u64 {
+        self.uncached_input + self.cache_read + self.cache_write_5m + self.cache_write_1h
+    }
+
+    /// All output, reasoning included.
+    pub fn output(&self) -> u64 {
+        self.output_visible + self.reasoning
+    }
+
+    /// As a provider would report them.
+    pub fn to_usage(self, raw: Option<serde_json::Value>) -> TokenUsage {
+        TokenUsage {
+            uncached_input: Some(self.uncached_input),
+            cache_read: Some(self.cache_read),
+            cache_write_5m: Some(self.cache_write_5m),
+            cache_write_1h: Some(self.cache_write_1h),
+            output_visible: Some(self.output_visible),
+            reasoning: Some(self.reasoning),
+            input_total: Some(self.input()),
+            output_total: Some(self.output()),
+            raw,
+        }
+    }
+}
+
 impl TokenUsage {
+    /// Its tokens, each in one leaf.
+    pub fn leaf_tokens(&self) -> LeafTokens {
+        let cached = [self.cache_read, self.cache_write_5m, self.cache_write_1h].into_iter().flatten().sum();
+        let (input, output) = (self.input_total.unwrap_or(0), self.output_total.unwrap_or(0));
+        let reasoning = self.reasoning.unwrap_or(0);
+        LeafTokens {
+            uncached_input: self.uncached_input.unwrap_or_else(|| input.saturating_sub(cached)),
+            cache_read: self.cache_read.unwrap_or(0),
+            cache_write_5m: self.cache_write_5m.unwrap_or(0),
+            cache_write_1h: self.cache_write_1h.unwrap_or(0),
+            output_visible: self.output_visible.unwrap_or_else(|| output.saturating_sub(reasoning)),
+            reasoning,
+        }
+    }
+
     /// Whether the provider reported anything.
     pub fn is_known(&self) -> bool {
         self.input_total.is_some() || self.output_total.is_some()

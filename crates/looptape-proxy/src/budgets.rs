@@ -42,8 +42,8 @@ struct Shared {
     spender: Spender,
     budget: Mutex<Budget>,
     books: Mutex<Option<Recorder>>,
-    /// What others spent; `None` if nothing was kept before this process.
-    elsewhere: Option<Mutex<Elsewhere>>,
+    /// What others spent.
+    elsewhere: Mutex<Elsewhere>,
     /// Told of each settlement.
     settled: Notify,
 }
@@ -55,37 +55,23 @@ struct Elsewhere {
 }
 
 impl SharedBudget {
-    /// A budget of this process alone.
-    pub fn new(limits: Limits, unpriced: UnpricedCalls, prices: PriceBook) -> Self {
-        Self::with(limits, unpriced, prices, None)
-    }
-
     /// A budget to which counts what `reader`'s database says was spent before, or is spent by others.
     pub fn continuing(limits: Limits, unpriced: UnpricedCalls, reader: &Reader) -> Result<Self, OpenError> {
-        let elsewhere = Mutex::new(Elsewhere { reader: reader.another()?, looked: None });
-        Ok(Self::with(limits, unpriced, reader.prices().clone(), Some(elsewhere)))
-    }
-
-    fn with(
-        limits: Limits,
-        unpriced: UnpricedCalls,
-        prices: PriceBook,
-        elsewhere: Option<Mutex<Elsewhere>>,
-    ) -> Self {
-        let budget = Mutex::new(Budget::new(limits, unpriced));
-        let (spender, books) = (Spender::new(), Mutex::default());
-        Self(Arc::new(Shared { prices, limits, spender, budget, books, elsewhere, settled: Notify::new() }))
+        Ok(Self(Arc::new(Shared {
+            prices: reader.prices().clone(),
+            limits,
+            spender: Spender::new(),
+            budget: Mutex::new(Budget::new(limits, unpriced)),
+            books: Mutex::default(),
+            elsewhere: Mutex::new(Elsewhere { reader: reader.another()?, looked: None }),
+            settled: Notify::new(),
+        })))
     }
 
     /// From now on `recorder` writes down what is spent.
     pub fn kept_by(&self, recorder: Recorder) {
         *lock(&self.0.books) = Some(recorder);
         self.keep();
-    }
-
-    /// Nobody writes down any more what is spent: the recorder is about to end.
-    pub fn close_books(&self) {
-        *lock(&self.0.books) = None;
     }
 
     /// What this process spent so far.
@@ -144,14 +130,14 @@ impl SharedBudget {
 
     /// Brings up to date what others spent, where it counts and is not known.
     async fn look_elsewhere(&self, counted: &Counted) {
-        let Some(elsewhere) = self.0.elsewhere.as_ref().filter(|_| self.0.limits.outlive_the_run()) else {
+        if !self.0.limits.outlive_the_run() {
             return;
-        };
+        }
         let trace = counted.trace.clone().filter(|trace| {
             let is_known = lock(&self.0.budget).knows(&Scope::Trace(trace.clone()));
             self.0.limits.trace_usd.is_some() && !is_known
         });
-        let day_is_old = self.0.limits.day_usd.is_some() && lock(elsewhere).is_old(counted.day);
+        let day_is_old = self.0.limits.day_usd.is_some() && lock(&self.0.elsewhere).is_old(counted.day);
         if trace.is_none() && !day_is_old {
             return;
         }
@@ -182,8 +168,7 @@ impl SharedBudget {
 
 impl Shared {
     fn look(&self, day: Option<Day>, trace: Option<TraceId>) -> Result<(), ReadError> {
-        let Some(elsewhere) = &self.elsewhere else { return Ok(()) };
-        let mut elsewhere = lock(elsewhere);
+        let mut elsewhere = lock(&self.elsewhere);
         if let Some(day) = day {
             let spent = elsewhere.reader.spent_on(day, self.spender)?;
             elsewhere.looked = Some((day, Instant::now()));

@@ -7,7 +7,7 @@
 use crate::reply::{self, Body};
 use http::{HeaderValue, Response, StatusCode, header};
 use looptape_core::cassette;
-use looptape_store::{FindError, Reader, Recorder, Selector, TraceRow};
+use looptape_store::{FindError, Reader, Recorder, Selector, Surroundings, TraceRow};
 use percent_encoding::percent_decode_str;
 use std::path::Path;
 
@@ -48,7 +48,7 @@ fn pack(database: &Path, name: &str) -> Result<(TraceRow, Vec<u8>), NotHandedOut
     let unreadable = |error: &dyn std::fmt::Display| NotHandedOut::Unreadable(error.to_string());
     let reader = Reader::open(database).map_err(|error| unreadable(&error))?;
     let row = reader.find(&Selector::parse(name))?;
-    let files = reader.cassette(&row, |_, _| {}).map_err(|error| unreadable(&error))?;
+    let files = reader.cassette(&row, Surroundings::Kept, |_, _| {}).map_err(|error| unreadable(&error))?;
     let archive = cassette::pack(&files, &row.id);
     Ok((row, archive))
 }

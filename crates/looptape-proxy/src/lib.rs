@@ -18,6 +18,7 @@ pub mod reply;
 pub mod server;
 pub mod simulated_server;
 pub mod tape_server;
+pub mod telemetry;
 pub mod upstream;
 pub mod upstream_keys;
 

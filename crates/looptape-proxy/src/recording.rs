@@ -16,11 +16,12 @@ use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
 use crate::stated::Stated;
 use crate::tee::{Capture, Tee};
+use crate::telemetry::Telemetry;
 use crate::upload::{Outgoing, Upload};
 use crate::upstream::{Upstream, Upstreams};
 use crate::upstream_client::{SetupError, UpstreamClient};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -50,6 +51,8 @@ pub struct RecordingOptions {
     pub known: Credentials,
     /// What calls may cost; `None`: they pass unasked.
     pub budget: Option<SharedBudget>,
+    /// What answers `GET /metrics`.
+    pub telemetry: Option<Arc<Telemetry>>,
 }
 
 /// The handler.
@@ -159,6 +162,13 @@ impl Handler for RecordingProxy {
         };
         if let Err(refusal) = self.options.guard.check(request.headers(), address.token.as_deref()) {
             return Ok(Self::refuse(&refusal));
+        }
+        if let Some(telemetry) = &self.options.telemetry
+            && address.provider.is_none()
+            && address.path == "/metrics"
+            && request.method() == Method::GET
+        {
+            return Ok(telemetry.scrape(&self.recorder, self.tally.in_flight.load(Ordering::Relaxed)));
         }
         if let Some(own_path) = control::own_path(&address.path) {
             // Most requests are not of these: in a box it does not make their future larger.

@@ -79,9 +79,12 @@ pub(crate) const COLUMNS: &str = "seq, sent_us, provider, method, path, request_
      stated_cost_usd, request_digest, history, echo, last_turn, answer_history, answer_turn, \
      turns, response_id, previous_response_id, asks, carries";
 
+/// How many those are; the derivation comes after them.
+pub(crate) const COUNT: usize = 46;
+
 /// The facts of a row of [`COLUMNS`] and the derivation, if this version derived them.
 pub(crate) fn read_current(row: &Row<'_>) -> rusqlite::Result<Option<CallFacts>> {
-    match row.get("derivation")? {
+    match row.get(COUNT)? {
         Some(DERIVATION) => read(row).map(Some),
         _ => Ok(None),
     }

@@ -29,12 +29,12 @@ pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
 pub use reader::{
     CallOutline, FindError, ModelInUse, OutlineEnd, ReadError, Reader, RecordedTrace, RequestTail, Response,
-    TagFilter, TraceFilter, TraceOrigin, TraceRow, TraceStatus,
+    ScannedTrace, Surroundings, TagFilter, TraceFilter, TraceOrigin, TraceRow, TraceStatus,
 };
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
-    RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd, RestoreError,
-    Source, Spender, TraceHint, TraceSpec,
+    RecorderHealth, RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd,
+    RestoreError, Source, Spender, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest, WatchedTrace,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

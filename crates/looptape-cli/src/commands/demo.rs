@@ -5,6 +5,7 @@
 //! but its environment to tell it where its provider is.
 
 use super::agent_replay::{self, Replayed};
+use super::audit;
 use super::record::{self, Plan};
 use super::resend;
 use crate::child::environment::Variables;
@@ -17,7 +18,7 @@ use crate::render::style::{Color, Style, stdout_width};
 use crate::run_environment;
 use crate::session::{Global, new_trace_id, print, runtime};
 use crate::tape::{self, Ready};
-use crate::trace_view::{self, Messages};
+use crate::trace_view::{self, Compositions, Messages};
 use anyhow::{Context, bail};
 use looptape_core::TraceId;
 use looptape_core::provider::Provider;
@@ -38,7 +39,7 @@ use std::time::{Duration, Instant};
 /// Starts a simulated provider on a loopback port, records the example agent against it (streamed answers,
 /// tool calls in parallel, a 429), stops the provider, and runs the agent again from the recording. Then it
 /// shows the timeline and the cost, and sends every recorded request to the recording once more to compare
-/// the answers. The trace stays in the database.
+/// the answers, and says what the money was for. The trace stays in the database.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 if everything was the same, 3 if anything differed.")]
 pub(crate) struct Args {
@@ -73,22 +74,28 @@ fn demo(global: &Global) -> anyhow::Result<Exit> {
     print(&render::demo::opening(style))?;
     let (said, provider) = record_agent(global, &config, &id, &command)?;
     let reader = global.reader()?;
-    let trace = reader.load(reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?)?;
+    let row = reader.find(&Selector::Id { prefix: id.as_str().to_owned(), run: None })?;
+    let scanned = reader.load_with_pieces(row)?;
+    let trace = &scanned.trace;
     print(&render::demo::recorded(style, &said, trace.facts.len()))?;
 
     must_be_gone(provider)?;
-    let ready = tape::server(&reader, &trace, Options::default(), &config)?;
+    let ready = tape::server(&reader, trace, Options::default(), &config)?;
     let (said_again, summary) = replay_agent(&id, ready, &command)?;
     let mut differences = differences(&said, &said_again, &summary);
     print(&render::demo::replayed(style, provider, &summary, &differences))?;
 
-    print(&render::demo::shown(style, &trace_view::build(&reader, &trace, Messages::LeftOut).view))?;
+    print(&render::demo::shown(
+        style,
+        &trace_view::build(&reader, &scanned, Messages::LeftOut, Compositions::LeftOut).view,
+    ))?;
 
     let check = resend::self_check(global, &reader, &config, trace.row.label())?;
     print(&render::demo::checked(style, &check))?;
     if !check.is_as_recorded() || check.unanswered > 0 {
         differences.push("the self-check found differences".to_owned());
     }
+    print(&render::demo::audited(style, &audit::alone(&reader, trace)?))?;
     let next = Next { program: program(), db: global.db.as_deref(), id: id.as_str() };
     print(&render::demo::closing(style, &next, &global.database()?, &differences, started.elapsed()))?;
     Ok(if differences.is_empty() { Exit::Success } else { Exit::Diverged })

@@ -7,7 +7,7 @@ use crate::render;
 use crate::session::{Global, print, print_bytes, print_json, progress};
 use looptape_core::cassette::{self, Cassette, Files};
 use looptape_store::cassettes::{FILE_ENDING, write_file, write_folder};
-use looptape_store::{Reader, TraceRow, TraceStatus};
+use looptape_store::{Reader, Surroundings, TraceRow, TraceStatus};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// one JSON file a call, each message once, streams and times in files of their own. What differs from run to
 /// run (ids, dates, the run's own folder) stands in the manifest, so that recording the same run again changes
 /// few lines. A folder that is a cassette is replaced. `import` reads both forms, and `replay`, `diff`, `show`,
-/// `learn` and `verify` take the path of a cassette instead of a trace.
+/// `stats`, `audit`, `learn` and `verify` take the path of a cassette instead of a trace.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// A folder to review, or one file to send [default: a file if PATH ends with .looptape, else a folder]
     #[arg(long, value_enum)]
     format: Option<FormatArg>,
+    /// Leave out where the run took place: machine, user, folder, commit. A replay elsewhere then tolerates none
+    /// of them in prompts
+    #[arg(long)]
+    without_environment: bool,
     /// Print one object
     #[arg(long)]
     json: bool,
@@ -68,7 +72,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let named =
         NamedTraces::open(global, &Config::load()?, std::slice::from_ref(&args.trace), Home::Nowhere)?;
     let row = named.row(0)?;
-    let files = files(global, &named.reader, &row)?;
+    let surroundings = if args.without_environment { Surroundings::LeftOut } else { Surroundings::Kept };
+    let files = files(global, &named.reader, &row, surroundings)?;
     if args.output.as_deref() == Some(Path::new("-")) {
         if args.format == Some(FormatArg::Folder) {
             let say = "a folder cannot be written to standard output: leave --format out".to_owned();
@@ -93,9 +98,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// A trace as the files of a cassette.
-fn files(global: &Global, reader: &Reader, row: &TraceRow) -> anyhow::Result<Files> {
+fn files(
+    global: &Global,
+    reader: &Reader,
+    row: &TraceRow,
+    surroundings: Surroundings,
+) -> anyhow::Result<Files> {
     let bar = progress(global, 0, "calls");
-    let files = reader.cassette(row, |done, total| {
+    let files = reader.cassette(row, surroundings, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     });

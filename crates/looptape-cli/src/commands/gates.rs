@@ -161,7 +161,7 @@ pub(super) fn observations<'a>(
     scores: impl IntoIterator<Item = Score>,
     spent: Option<(Usd, bool)>,
 ) -> Observations {
-    let sample = |metrics| Sample { started_unix_us: None, metrics };
+    let sample = |metrics| Sample { started_unix_us: None, phase: None, metrics };
     let samples: Vec<Sample<'_>> = metrics.into_iter().map(sample).collect();
     let (spent, at_least) = spent.unwrap_or_default();
     let asked = scores.into_iter().filter(|score| *score != Score::NotAsked);

@@ -1,6 +1,8 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
 mod agent_replay;
+mod alerting;
+mod audit;
 mod budget;
 mod child_run;
 mod demo;
@@ -31,6 +33,8 @@ mod stats;
 mod test;
 mod verify;
 
+pub(crate) use alerting::AlertsConfig;
+pub(crate) use audit::Audited;
 pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use export::{Exported, FormatArg};
@@ -74,6 +78,7 @@ enum Verb {
     Show(show::Args),
     Diff(diff::Args),
     Stats(stats::Args),
+    Audit(audit::Args),
     Test(test::Args),
     Prices(prices::Args),
     Import(import::Args),
@@ -98,6 +103,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Show(args) => show::run(global, &args),
         Verb::Diff(args) => diff::run(global, &args),
         Verb::Stats(args) => stats::run(global, &args),
+        Verb::Audit(args) => audit::run(global, &args),
         Verb::Test(args) => test::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Import(args) => import::run(global, &args),

@@ -1,6 +1,7 @@
 //! `looptape pull`: a trace from a gateway onto this machine.
 
 use super::export::{self, FormatArg};
+use super::import::{self, ImportedTrace, Novelty};
 use super::serve::parse_token;
 use crate::config::Config;
 use crate::exit::Exit;
@@ -9,7 +10,6 @@ use crate::session::{Global, print, print_json, runtime};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use looptape_core::cassette::{self, Cassette, MAX_TOTAL_BYTES};
-use looptape_store::{Durability, Reader, TraceRow};
 use reqwest::{StatusCode, Url};
 use serde::Serialize;
 use serde_json::Value;
@@ -91,28 +91,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 
 /// Puts the trace into the database, unless it is there.
 fn store(global: &Global, config: &Config, cassette: Cassette) -> anyhow::Result<Pulled> {
-    let (recorder, thread) = global.recorder(config, Durability::Relaxed)?;
-    let reader = global.reader()?;
     let calls = cassette.len();
-    let stored = put(&reader, &recorder, cassette);
-    drop(recorder);
-    // What was restored was committed.
-    let _ = thread.finish();
-    let (row, already_here) = stored?;
-    // Its restorer has ended by now: whether it was cut off is known.
-    let row = reader.row(row.key)?;
-    Ok(Pulled { trace: row.label(), calls, already_here, missing: row.status.reasons().to_vec() })
-}
-
-fn put(
-    reader: &Reader,
-    recorder: &looptape_store::Recorder,
-    cassette: Cassette,
-) -> anyhow::Result<(TraceRow, bool)> {
-    if let Some(row) = reader.find_taped(&cassette)? {
-        return Ok((row, true));
-    }
-    Ok((reader.row(recorder.restore(cassette)?)?, false))
+    let ImportedTrace { label, novelty, missing, .. } = import::restored(global, config, cassette)?;
+    Ok(Pulled { trace: label, calls, already_here: novelty == Novelty::AlreadyImported, missing })
 }
 
 /// The cassette's bytes.

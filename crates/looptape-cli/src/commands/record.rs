@@ -171,6 +171,7 @@ async fn run_child(
         run: Some(id.clone()),
         known,
         budget,
+        telemetry: None,
     };
     let proxy =
         RecordingProxy::new(options, recorder.clone()).context("the upstream client cannot be set up")?;

@@ -1,5 +1,6 @@
 //! `looptape serve`: the recording proxy as a long-running gateway for many agents.
 
+use super::alerting::Alerting;
 use super::budget::{self, BudgetArgs};
 use super::labels::LabelArgs;
 use super::record;
@@ -14,10 +15,12 @@ use looptape_proxy::budgets::SharedBudget;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::lanes::Lanes;
 use looptape_proxy::server::{Server, bind};
+use looptape_proxy::telemetry::{Telemetry, TelemetryRules};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
 use looptape_store::{Moment, Recorder, RecorderReport, Retention};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,6 +32,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// agent's session header, else by their history: a request that carries on from a recorded answer joins
 /// its trace. A trace ends when POST /_looptape/v1/traces/ID/end says so, or when it falls silent.
 /// `looptape pull URL TRACE` brings a recorded trace from here to another machine.
+///
+/// GET /metrics has its figures in Prometheus' text format; [alerts] in looptape.toml says what to be told about.
 ///
 /// Agents name themselves in the headers x-looptape-agent, x-looptape-agent-version and x-looptape-tag:
 /// KEY=VALUE, none of which goes upstream; `--agent`, `--agent-version` and `--tag` stand in where they do not.
@@ -55,8 +60,6 @@ pub(crate) struct Args {
     /// What clients must put into their base URL as /k/TOKEN; required beyond loopback, 16 characters or more
     #[arg(long, env = "LOOPTAPE_TOKEN", hide_env_values = true, value_parser = parse_token)]
     token: Option<String>,
-    #[command(flatten)]
-    labels: LabelArgs,
     /// When an answer counts as recorded
     #[arg(long, value_enum, default_value = "relaxed")]
     durability: DurabilityArg,
@@ -73,6 +76,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     drain: Duration,
     #[command(flatten)]
+    labels: LabelArgs,
+    #[command(flatten)]
     budget: BudgetArgs,
 }
 
@@ -87,14 +92,25 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let mut options = global.recorder_options(&config, args.durability.into())?;
     options.idle_end = args.idle_end;
     options.labels = args.labels.labels()?;
+    let alerting = Alerting::new(&config)?;
+    let (telemetry, alerts) = Telemetry::new(
+        config.price_book()?,
+        TelemetryRules { rules: alerting.rules, window: alerting.window },
+    );
+    options.watch = Some(telemetry.clone());
     let runtime = runtime()?;
     // The port first: whoever starts a second gateway by mistake gets no second writer.
     let listener = runtime.block_on(bind(args.listen))?;
     not_itself(&upstreams, listener.local_addr()?)?;
     let (recorder, thread) = Recorder::start(options)?;
     let budget = args.budget.recorded_by(global, &config, &recorder)?;
+    if let Some(budget) = &budget {
+        telemetry.shows(budget.clone());
+    }
+    runtime.spawn(alerting.tell(alerts));
+    runtime.spawn(telemetry.clone().keep_time());
     let lanes = Lanes::start().context("the gateway's threads cannot be started")?;
-    let gateway = Gateway { global, args, guard, upstreams, keep, recorder, budget };
+    let gateway = Gateway { global, args, guard, upstreams, keep, recorder, budget, telemetry };
     let drained = runtime.block_on(gateway.serve(&lanes, listener));
     // The recorder ends before the connections do: a call that is broken off here stays without an end,
     // and its trace says so. It did not end because its client went away.
@@ -116,6 +132,7 @@ struct Gateway<'a> {
     keep: Keep,
     recorder: Recorder,
     budget: Option<SharedBudget>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Gateway<'_> {
@@ -127,8 +144,9 @@ impl Gateway<'_> {
         // The agents are other people's: what they may know besides what their calls carry is not known here.
         let known = Credentials::none();
         let budget = self.budget.clone();
-        let options =
-            RecordingOptions { upstreams: self.upstreams, guard: self.guard, run: None, known, budget };
+        let telemetry = Some(self.telemetry);
+        let (upstreams, guard, run) = (self.upstreams, self.guard, None);
+        let options = RecordingOptions { upstreams, guard, run, known, budget, telemetry };
         let proxy = RecordingProxy::new(options, self.recorder.clone())
             .context("the upstream client cannot be set up")?
             .handing_out(self.global.database()?);
@@ -252,6 +270,7 @@ fn welcome(
     }
     lines.push("Point your SDKs here:".into());
     lines.extend(environment::base_urls(&origin).into_iter().map(|(name, url)| format!("  {name}={url}")));
+    lines.push(format!("Metrics: {origin}/metrics"));
     lines.push(format!("Others: {origin}/PROVIDER; with a trace id of your own: {origin}/t/ID/PROVIDER"));
     lines.join("\n")
 }

@@ -7,9 +7,10 @@ pub(crate) use detail::StepDetail;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
+use crate::prompts::prepare_tokenizers;
 use crate::render;
 use crate::session::{Global, print, print_bytes, print_json, style};
-use crate::trace_view::{self, Messages};
+use crate::trace_view::{self, Compositions, Messages};
 use anyhow::bail;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::headers::{RedactedHeaders, string_to_latin1};
@@ -74,22 +75,25 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let named = std::slice::from_ref(&args.trace);
     let named = NamedTraces::open(global, &Config::load()?, named, Home::Nowhere)?;
     let reader = &named.reader;
-    let trace = reader.load(named.row(0)?)?;
+    let scanned = reader.load_with_pieces(named.row(0)?)?;
+    let trace = &scanned.trace;
     let Some(step) = args.step else {
-        let shown = trace_view::build(reader, &trace, messages);
-        match args.json {
-            true => print_json(&shown)?,
-            false => print(&render::timeline::with_notes(&shown, style()))?,
+        if args.json {
+            prepare_tokenizers(trace);
+            print_json(&trace_view::build(reader, &scanned, messages, Compositions::Included))?;
+        } else {
+            let shown = trace_view::build(reader, &scanned, messages, Compositions::LeftOut);
+            print(&render::timeline::with_notes(&shown, style()))?;
         }
         return Ok(Exit::Success);
     };
-    let place = detail::Place::find(&trace, step, args.attempt)?;
+    let place = detail::Place::find(trace, step, args.attempt)?;
     if let Some(which) = args.raw {
         let head = if args.headers { Head::Included } else { Head::LeftOut };
         raw(&reader.exchange(trace.row.key, place.seq)?, which, head)?;
         return Ok(Exit::Success);
     }
-    let detail = StepDetail::build(reader, &trace, place)?;
+    let detail = StepDetail::build(reader, trace, place)?;
     match args.json {
         true => print_json(&detail)?,
         false => print(&render::step::text(&detail, messages, style()))?,

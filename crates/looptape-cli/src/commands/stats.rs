@@ -2,25 +2,36 @@
 
 use super::gates::{ConfigGatesArg, GateArgs, Judged};
 use super::selection::Selection;
-use crate::config::Config;
+use crate::config::{Config, parse_duration};
 use crate::exit::{Exit, UsageError};
+use crate::named_traces::{Home, NamedTraces};
 use crate::render;
-use crate::session::{Global, find, now_unix_us, print, print_json, progress, style};
+use crate::session::{Global, now_unix_us, print, print_json, progress, style};
+use indicatif::ProgressBar;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use looptape_core::gates::Observations;
-use looptape_core::metrics::{HealthReport, Measured, Sample, Stats, Window, WindowBasis, stats};
-use looptape_store::{Reader, TraceRow};
+use looptape_core::metrics::{
+    Detail, GroupBy, GroupTally, Groups, HealthReport, PHASE, Sample, Stats, THRESHOLDS, TallyOptions,
+    Threshold, Window, WindowBasis,
+};
+use looptape_store::{Reader, ScannedTrace, TraceRow};
 use serde::Serialize;
 
-/// Loops per minute, steps per loop, latency, retries, tokens and cost, over one or many traces
+/// Loops per minute, steps per loop, latency, retries, tokens, context and cost, over one or many traces
 ///
 /// Rates are taken over a window: from `--since` to now, else from the start of the first trace to the end of
-/// the last one. A percentile whose sample is too small for it (99 % confidence) is marked `uncertified`.
+/// the last one. A percentile whose sample is too small for it (99 % confidence) is marked `?`. docs/stats.md
+/// says what each figure is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   looptape stats                       all traces
   looptape stats last
   looptape stats --since 2d --agent refund.py
+  looptape stats --group-by model      a line for each model
+  looptape stats --since 7d --group-by day
+  looptape stats --group-by tag:env --status complete
   looptape stats --json | jq .retry_rate
   looptape stats --since 1d --gate 'loop_duration_ms: p(95)<20000' --gate 'retry_rate: value<=0.05'
   looptape stats --json > before.json      and later:
@@ -28,12 +39,18 @@ Examples:
 
 Exit code: 99 if a gate fails.")]
 pub(crate) struct Args {
-    /// Traces: ids, prefixes, `last`, `last~2` [default: all that pass the filters]
+    /// Traces: ids, prefixes, `last`, `last~2`, paths of cassettes [default: all that pass the filters]
     #[arg(value_name = "TRACE")]
     traces: Vec<String>,
     #[command(flatten)]
     selection: Selection,
-    /// Print one object
+    /// Figures of each group: model, agent, version, tool, tag, tag:KEY, day, phase, kind, stream, input, output
+    #[arg(long, value_name = "WHAT", value_parser = GroupBy::parse)]
+    group_by: Option<GroupBy>,
+    /// A call is cold after this long without a call to its model
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    idle: u64,
+    /// Print one object, with all segments
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -42,12 +59,18 @@ pub(crate) struct Args {
     config_gates: ConfigGatesArg,
 }
 
-/// Figures, and how healthy they are.
+/// Figures, how healthy they are, and what that is judged by.
 #[derive(Debug, Serialize)]
-struct Report {
+struct Report<'a> {
+    format: u32,
     #[serde(flatten)]
-    stats: Stats,
+    stats: &'a Stats,
     health: HealthReport,
+    health_thresholds: [Threshold; 4],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<&'a Groups>,
     #[serde(flatten)]
     judged: Judged,
 }
@@ -56,53 +79,81 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     if !args.traces.is_empty() && !args.selection.is_empty() {
         return Err(UsageError("name traces or filter them, not both".to_owned()).into());
     }
-    let conditions = args.gates.conditions(&Config::load()?, args.config_gates.into())?;
-    let reader = global.reader()?;
+    let config = Config::load()?;
+    let conditions = args.gates.conditions(&config, args.config_gates.into())?;
+    let named = NamedTraces::open(global, &config, &args.traces, Home::Nowhere)?;
+    let reader = &named.reader;
     let now = now_unix_us();
     let filter = args.selection.filter(now)?;
     let rows: Vec<TraceRow> = match args.traces.as_slice() {
         [] => reader.traces(&filter)?,
-        names => names.iter().map(|name| find(&reader, name)).collect::<anyhow::Result<_>>()?,
+        names => (0..names.len()).map(|at| named.row(at)).collect::<anyhow::Result<_>>()?,
     };
     let given = filter.since_unix_us.map(|start_unix_us| Window {
         start_unix_us,
         end_unix_us: now,
         basis: WindowBasis::Given,
     });
-    let measured = measure(global, &reader, rows)?;
-    let samples: Vec<Sample<'_>> = measured
-        .iter()
-        .map(|(started_unix_us, one)| Sample { started_unix_us: *started_unix_us, metrics: &one.metrics })
-        .collect();
-    let stats = stats(&samples, given);
+    let bar = progress(global, rows.len() as u64, "traces");
+    let (stats, groups) = tally(reader, rows, args, &bar)?.finish(given);
+    bar.finish_and_clear();
     let health = HealthReport::of(&stats);
     let judged = Judged::of(&conditions, &Observations::of(stats.clone()));
     let exit = judged.exit(Exit::Success);
-    match args.json {
-        true => print_json(&Report { stats, health, judged })?,
-        false => {
-            let gates = render::gates::text(&judged.gates, style());
-            let between = if gates.is_empty() { "" } else { "\n" };
-            print(&(render::stats::text(&stats, &health, style()) + between + &gates))?;
-        }
+    if args.json {
+        print_json(&Report {
+            format: 1,
+            stats: &stats,
+            health,
+            health_thresholds: THRESHOLDS,
+            group_by: args.group_by.as_ref().map(GroupBy::to_string),
+            groups: groups.as_ref(),
+            judged,
+        })?;
+        return Ok(exit);
     }
+    let figures = match (&groups, &args.group_by) {
+        (Some(groups), Some(by)) => render::groups::text(&stats, by, groups, style()),
+        _ => render::stats::text(&stats, &health, style()),
+    };
+    let gates = render::gates::text(&judged.gates, style());
+    let between = if gates.is_empty() { "" } else { "\n" };
+    print(&(figures + between + &gates))?;
     Ok(exit)
 }
 
-/// Imports have the times that their files state.
-fn measure(
-    global: &Global,
-    reader: &Reader,
-    rows: Vec<TraceRow>,
-) -> anyhow::Result<Vec<(Option<i64>, Measured)>> {
-    let bar = progress(global, rows.len() as u64, "traces");
-    let measured = rows.into_iter().map(|row| {
-        let started = row.happened_unix_us();
-        let one = reader.load(row)?.measure();
+/// Reads and measures the traces, on all cores if there are many.
+fn tally(reader: &Reader, rows: Vec<TraceRow>, args: &Args, bar: &ProgressBar) -> anyhow::Result<GroupTally> {
+    let zone = TimeZone::system();
+    let empty = || GroupTally::new(args.group_by.clone(), args.options());
+    let parts = reader.fold(rows, empty, |tally, scanned| {
+        add(tally, &scanned, &zone);
         bar.inc(1);
-        Ok((started, one))
-    });
-    let measured = measured.collect();
-    bar.finish_and_clear();
-    measured
+    })?;
+    let mut whole = empty();
+    parts.into_iter().for_each(|part| whole.merge(part));
+    Ok(whole)
+}
+
+/// Imports have the times that their files state.
+fn add(tally: &mut GroupTally, scanned: &ScannedTrace, zone: &TimeZone) {
+    let row = &scanned.trace.row;
+    let started_unix_us = row.happened_unix_us();
+    let day =
+        |us| Timestamp::from_microsecond(us).map(|at| at.to_zoned(zone.clone()).date().to_string()).ok();
+    let measured = scanned.measure();
+    let sample = Sample {
+        started_unix_us,
+        phase: row.tags.get(PHASE).map(String::as_str),
+        metrics: &measured.metrics,
+    };
+    tally.add(&sample, &row.labels(), started_unix_us.and_then(day).as_deref());
+}
+
+impl Args {
+    fn options(&self) -> TallyOptions {
+        let idle_us = i64::try_from(self.idle).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let wants_segments = self.json || self.group_by.as_ref().is_some_and(GroupBy::is_of_steps);
+        TallyOptions { idle_us, detail: if wants_segments { Detail::Segments } else { Detail::Whole } }
+    }
 }

@@ -191,7 +191,7 @@ fn window<T>(runs: &[DrivenRun<T>]) -> Window {
 
 fn cost(recorded: &[TraceMetrics]) -> (Option<Usd>, bool) {
     let samples: Vec<Sample<'_>> =
-        recorded.iter().map(|metrics| Sample { started_unix_us: None, metrics }).collect();
+        recorded.iter().map(|metrics| Sample { started_unix_us: None, phase: None, metrics }).collect();
     let stats = stats(&samples, None);
-    (stats.cost_usd, stats.cost_at_least)
+    (stats.cost.usd, stats.cost.at_least)
 }

@@ -2,7 +2,9 @@
 
 use super::figures::duration;
 use super::style::{Style, Tone};
+use super::terminal_text::escape;
 use super::timeline::timeline;
+use looptape_core::audit::Audit;
 use looptape_core::metrics::Ms;
 use looptape_core::replay::Summary;
 use looptape_core::replay::driven::ResentReport;
@@ -80,6 +82,17 @@ pub(crate) fn checked(style: Style, check: &ResentReport) -> String {
     out
 }
 
+/// What the money was for, in sentences.
+pub(crate) fn audited(style: Style, audit: &Audit) -> String {
+    let mut out = heading(style, 5, "audit", "what the money was for");
+    for finding in &audit.findings {
+        for line in wrap(&escape(&finding.text), 96) {
+            out += &format!("   {line}\n");
+        }
+    }
+    out
+}
+
 /// Where the trace is, and what to do with it.
 pub(crate) fn closing(
     style: Style,
@@ -104,6 +117,7 @@ pub(crate) fn closing(
     for (command, what) in [
         (format!("{looptape} show {short} --step 2"), "what the second step was told, and what it said"),
         (format!("{looptape} replay {short} -- {program} demo --agent"), "the agent once more, offline"),
+        (format!("{looptape} audit {short}"), "where each cent of the input went, message by message"),
         (format!("{looptape} stats"), "loops per minute, steps per loop, retries, cost"),
     ] {
         out += &format!("  {command}\n      {}\n", style.paint(Tone::Quiet, what));

@@ -34,8 +34,10 @@ pub(super) fn latencies(figures: &Figures) -> Option<String> {
         let shown: Vec<String> = named.into_iter().filter_map(certified).collect();
         (!shown.is_empty()).then(|| format!("{name} {}", shown.join(", ")))
     };
-    let (ttft, latency) =
-        (of("time to first token", &stats.ttft_ms), of("step latency", &stats.step_latency_ms));
+    let (ttft, latency) = (
+        of("time to first token", &stats.of_steps.ttft_ms),
+        of("step latency", &stats.of_steps.step_latency_ms),
+    );
     let shown: Vec<String> = ttft.into_iter().chain(latency).collect();
     (!shown.is_empty()).then(|| shown.join(" · "))
 }

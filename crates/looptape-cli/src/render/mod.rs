@@ -6,6 +6,7 @@
 //! What this does not do: compute. Every figure comes from the core's views.
 
 pub(crate) mod annotations;
+pub(crate) mod audit;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod doctor;
@@ -14,6 +15,7 @@ pub(crate) mod exported;
 pub(crate) mod figures;
 pub(crate) mod freed;
 pub(crate) mod gates;
+pub(crate) mod groups;
 pub(crate) mod imported;
 pub(crate) mod junit;
 pub(crate) mod learned;
@@ -24,7 +26,9 @@ pub(crate) mod pruned;
 pub(crate) mod recorded;
 pub(crate) mod replayed;
 pub(crate) mod resent;
+mod sparkline;
 pub(crate) mod stats;
+mod stats_use;
 pub(crate) mod step;
 pub(crate) mod style;
 mod table;

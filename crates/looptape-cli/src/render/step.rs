@@ -1,5 +1,6 @@
 //! One step in full, as text.
 
+use super::audit::composition_words;
 use super::figures::{count, duration};
 use super::style::{Style, Tone};
 use super::terminal_text::escape;
@@ -60,6 +61,12 @@ impl Page {
         let facts = [step.provider.clone(), step.wire.map(str::to_owned), model, stream, parent];
         self.joined(facts.into_iter().flatten().map(|text| escape(&text)));
         self.joined(figures(step));
+        if let Some(composition) = &step.composition {
+            let of = if composition.scaled { "" } else { ", the provider gave no count" };
+            let by = composition.tokenizer.as_str();
+            let words = composition_words(composition);
+            self.line(&format!("prompt: {words} (estimated by tokenizer {by}{of})"));
+        }
         for attempt in step.attempts.iter().filter(|_| step.attempts.len() > 1) {
             let mark = if attempt.attempt == detail.attempt { "▸" } else { " " };
             self.line(&format!("{mark} attempt {}: {}", attempt.attempt, attempt_line(attempt)));

@@ -21,6 +21,8 @@
 mod archive;
 mod bodies;
 mod call_file;
+#[cfg(test)]
+pub(crate) mod committed;
 mod error;
 mod files;
 mod json_text;

@@ -54,12 +54,22 @@ impl PriceBook {
     /// The cost of one call, failed ones included: an attempt that used tokens is paid whatever became of it.
     /// Only model calls are priced; for others the cost is unknown.
     pub fn cost(&self, fact: &CallFacts, started_unix_us: Option<i64>) -> Cost {
+        let at_unix_us = started_unix_us.map(|start| start.saturating_add(fact.sent_us));
+        self.cost_of(fact, at_unix_us, fact.stated_cost_usd)
+    }
+
+    /// What the call would cost at list price today, whatever its provider says that it took.
+    pub fn list_cost(&self, fact: &CallFacts) -> Cost {
+        self.cost_of(fact, None, None)
+    }
+
+    fn cost_of(&self, fact: &CallFacts, at_unix_us: Option<i64>, stated_usd: Option<f64>) -> Cost {
         let used = fact.usage.is_known() || fact.stated_cost_usd.is_some();
         let refused = fact.status.is_some_and(|status| status >= 400);
         if !used && (refused || fact.state == AttemptState::UpstreamUnreachable) {
             return Cost::NotBilled;
         }
-        if fact.kind == CallKind::Other && fact.stated_cost_usd.is_none() {
+        if fact.kind == CallKind::Other && stated_usd.is_none() {
             return Cost::Unknown(Unpriced::NoUsage);
         }
         let price = self.price(&Billed {
@@ -68,8 +78,8 @@ impl PriceBook {
             response_model: fact.response_model.as_deref(),
             usage: &fact.usage,
             service_tier: fact.service_tier.as_deref(),
-            at_unix_us: started_unix_us.map(|start| start.saturating_add(fact.sent_us)),
-            stated_usd: fact.stated_cost_usd,
+            at_unix_us,
+            stated_usd,
         });
         match price {
             Ok(mut price) => {

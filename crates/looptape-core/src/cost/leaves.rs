@@ -25,12 +25,7 @@ impl LeafCosts {
     /// What a usage costs at these rates. Without details, input counts as uncached and output as visible.
     pub(super) fn of(usage: &TokenUsage, rates: &Rates) -> Self {
         let tokens = |count: u64, rate: f64| Usd::from_f64(count as f64 * rate / 1e6).unwrap_or_default();
-        let cached: u64 =
-            [usage.cache_read, usage.cache_write_5m, usage.cache_write_1h].into_iter().flatten().sum();
-        let reasoning = usage.reasoning.unwrap_or(0);
-        let uncached = usage.uncached_input.unwrap_or_else(|| input_total(usage).saturating_sub(cached));
-        let visible =
-            usage.output_visible.unwrap_or_else(|| usage.output_total.unwrap_or(0).saturating_sub(reasoning));
+        let used = usage.leaf_tokens();
         if let Some((input, output)) = billed_units(usage.raw.as_ref()) {
             return Self {
                 uncached_input: tokens(input, rates.uncached_input),
@@ -40,12 +35,12 @@ impl LeafCosts {
         }
         let searches = web_searches(usage.raw.as_ref()) as f64;
         Self {
-            uncached_input: tokens(uncached, rates.uncached_input),
-            cache_read: tokens(usage.cache_read.unwrap_or(0), rates.cache_read),
-            cache_write_5m: tokens(usage.cache_write_5m.unwrap_or(0), rates.cache_write_5m),
-            cache_write_1h: tokens(usage.cache_write_1h.unwrap_or(0), rates.cache_write_1h),
-            output_visible: tokens(visible, rates.output_visible),
-            reasoning: tokens(reasoning, rates.reasoning),
+            uncached_input: tokens(used.uncached_input, rates.uncached_input),
+            cache_read: tokens(used.cache_read, rates.cache_read),
+            cache_write_5m: tokens(used.cache_write_5m, rates.cache_write_5m),
+            cache_write_1h: tokens(used.cache_write_1h, rates.cache_write_1h),
+            output_visible: tokens(used.output_visible, rates.output_visible),
+            reasoning: tokens(used.reasoning, rates.reasoning),
             web_search: Usd::from_f64(searches * rates.web_search_thousand_usd / 1e3).unwrap_or_default(),
             other: Usd::from_f64(rates.per_call_usd.max(0.0)).unwrap_or_default(),
         }
@@ -56,7 +51,7 @@ impl LeafCosts {
         self.leaves().into_iter().sum()
     }
 
-    pub(super) fn leaves(&self) -> [Usd; 8] {
+    pub(crate) fn leaves(&self) -> [Usd; 8] {
         [
             self.uncached_input,
             self.cache_read,
@@ -103,9 +98,8 @@ pub(super) fn bound(usage: &TokenUsage) -> Bound {
 
 /// Anthropic counts its own web searches beside the tokens.
 fn web_searches(raw: Option<&Value>) -> u64 {
-    raw.and_then(|raw| raw.pointer("/server_tool_use/web_search_requests"))
-        .and_then(Value::as_u64)
-        .unwrap_or(0)
+    // A JSON pointer would cost more than the two look-ups.
+    raw.and_then(|raw| raw.get("server_tool_use")?.get("web_search_requests")?.as_u64()).unwrap_or(0)
 }
 
 /// Whether a provider's usage object says something on which a price depends and that is not in the leaves.

@@ -18,8 +18,27 @@ pub(super) struct Applied {
     pub(super) version: Cow<'static, str>,
 }
 
-/// The listed rates for a call.
-pub(super) fn find(billed: &Billed<'_>) -> Result<Applied, Unpriced> {
+/// A listed price: how it was asked for, and whether at the provider itself.
+struct Listed<'a> {
+    found: Found,
+    query: Query<'a>,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Provider,
+    /// The provider is not in the price file, or does not have the model there.
+    ModelName,
+}
+
+/// The context window of a call's model, if the price file states it.
+pub(super) fn context_window(billed: &Billed<'_>) -> Option<u64> {
+    let Listed { found, .. } = look_up(billed).ok()?;
+    rates::context_window(&found.provider_id, &found.model_id)
+}
+
+fn look_up<'a>(billed: &Billed<'a>) -> Result<Listed<'a>, Unpriced> {
     let own = price_file_provider(billed.provider);
     let mut models: Vec<&str> = billed.models().collect();
     if own == Some("aws") {
@@ -27,10 +46,6 @@ pub(super) fn find(billed: &Billed<'_>) -> Result<Applied, Unpriced> {
         models.reverse();
     }
     let (first, rest) = models.split_first().ok_or(Unpriced::NoModel)?;
-    let mut notes = Vec::new();
-    if billed.at_unix_us.is_none() {
-        notes.push("undated: newest prices".to_owned());
-    }
     let query = Query {
         provider_id: None,
         model: first,
@@ -43,15 +58,27 @@ pub(super) fn find(billed: &Billed<'_>) -> Result<Applied, Unpriced> {
     let at_provider = own.and_then(|id| {
         all().find_map(|model| Query { provider_id: Some(id), ..with_model(model) }.look_up_with_query())
     });
-    let (found, query) = match at_provider {
-        Some(found) => found,
+    let ((found, query), place) = match at_provider {
+        Some(found) => (found, Place::Provider),
         None if billed.provider == "ollama" => return Err(Unpriced::LocalModel),
         None => {
             let found = all().map(|model| by_name(&with_model(model))).reduce(Result::or);
-            notes.push("by model name".to_owned());
-            found.unwrap_or(Err(Unpriced::NoModel))?
+            (found.unwrap_or(Err(Unpriced::NoModel))?, Place::ModelName)
         }
     };
+    Ok(Listed { found, query, place })
+}
+
+/// The listed rates for a call.
+pub(super) fn find(billed: &Billed<'_>) -> Result<Applied, Unpriced> {
+    let Listed { found, query, place } = look_up(billed)?;
+    let mut notes = Vec::new();
+    if billed.at_unix_us.is_none() {
+        notes.push("undated: newest prices".to_owned());
+    }
+    if place == Place::ModelName {
+        notes.push("by model name".to_owned());
+    }
     notes.extend(unlisted_tier(&query, &found));
     let mut rates = found.rates;
     if let Some(rate) = found.one_hour_write_by_rule() {

@@ -18,6 +18,7 @@ mod rates;
 #[cfg(test)]
 mod tests;
 mod usd;
+mod window;
 
 use crate::usage::TokenUsage;
 use serde::Serialize;
@@ -27,7 +28,8 @@ pub use book::PriceBook;
 pub use entries::{PriceEntry, PriceEntryError, TierEntry};
 pub use leaves::{LeafCosts, depends_on};
 pub use quote::{LeafRates, Quote, Quoted, RateStep, TierQuote};
-pub use usd::Usd;
+pub use usd::{Usd, UsdDelta};
+pub use window::context_window;
 
 /// The price file's version: it is embedded in the crate of this version and has none of its own.
 pub const PRICE_VERSION: &str = "genai-prices 0.2.1";
@@ -63,7 +65,7 @@ pub enum Bound {
 }
 
 /// Why a cost is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unpriced {
     /// The provider reported no usage.

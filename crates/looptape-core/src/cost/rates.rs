@@ -206,6 +206,12 @@ pub(super) fn model_ids(provider_id: Option<&str>) -> impl Iterator<Item = Strin
     providers.flat_map(|provider| provider.models()).map(|model| model.id().to_owned())
 }
 
+/// The context window of a model that the price file has, if it states it.
+pub(super) fn context_window(provider_id: &str, model_id: &str) -> Option<u64> {
+    let provider = Calculator::bundled().providers().find(|provider| provider.id() == provider_id)?;
+    provider.models().find(|model| model.id() == model_id)?.context_window()
+}
+
 /// Every provider id that the price file has, in its order.
 pub(super) fn provider_ids() -> impl Iterator<Item = &'static str> {
     Calculator::bundled().providers().map(|provider| provider.id())

@@ -1,5 +1,6 @@
 //! Money.
 
+use crate::composition::scale;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::iter::Sum;
@@ -40,6 +41,65 @@ impl Usd {
 
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / PER_DOLLAR
+    }
+
+    /// What of an amount belongs to the first `weight` of `weights`. What lies between such points sums to all
+    /// of it, without a rest.
+    pub(crate) fn up_to(self, weight: u64, weights: u64) -> Self {
+        Self(scale::point(self.0.unsigned_abs(), weight, weights).cast_signed())
+    }
+}
+
+/// A difference of two amounts, in the same units; negative where less was paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UsdDelta(i64);
+
+impl UsdDelta {
+    pub const ZERO: Self = Self(0);
+
+    pub fn between(from: Usd, to: Usd) -> Self {
+        Self(to.0.saturating_sub(from.0))
+    }
+
+    pub fn units(self) -> i64 {
+        self.0
+    }
+
+    pub fn from_units(units: i64) -> Self {
+        Self(units)
+    }
+
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / PER_DOLLAR
+    }
+
+    /// Its amount, whichever way it goes.
+    pub fn amount(self) -> Usd {
+        Usd(self.0.saturating_abs())
+    }
+}
+
+impl Sum for UsdDelta {
+    fn sum<I: Iterator<Item = Self>>(deltas: I) -> Self {
+        Self(deltas.fold(0, |sum, delta| sum.saturating_add(delta.0)))
+    }
+}
+
+impl fmt::Display for UsdDelta {
+    /// With its sign: `+$1.23`, `−$0.5`, `$0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            0 => "",
+            1.. => "+",
+            _ => "−",
+        })?;
+        self.amount().fmt(f)
+    }
+}
+
+impl Serialize for UsdDelta {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.as_f64())
     }
 }
 

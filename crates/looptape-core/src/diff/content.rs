@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::facts::CallFacts;
 use crate::replay::components::{Component, component_of};
 use crate::replay::fields;
-use crate::wire::{Message, Part, ReadMessage, RequestView, ResponseView, Role, Wire};
+use crate::wire::{Message, Part, ReadMessage, RequestView, ResponseView, Role, Wire, content_text};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -401,24 +401,6 @@ fn said(messages: &[Message], asked: &AskedCalls, results: Results) -> Vec<Said>
         }
     }
     all
-}
-
-/// A text as it is, text parts joined, anything else as JSON.
-pub(super) fn content_text(content: &Value) -> String {
-    let texts = |parts: &Vec<Value>| -> Option<String> {
-        parts.iter().map(|part| part.get("text").and_then(Value::as_str)).collect()
-    };
-    match content {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => texts(parts).unwrap_or_else(|| content.to_string()),
-        // Formats whose results must be objects have a text wrapped into one by their clients.
-        Value::Object(members) if members.len() == 1 => {
-            let text = members.get("result").or_else(|| members.get("output")).and_then(Value::as_str);
-            text.map_or_else(|| content.to_string(), str::to_owned)
-        }
-        other => other.to_string(),
-    }
 }
 
 fn part_text(part: &Part) -> String {

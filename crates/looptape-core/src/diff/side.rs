@@ -1,7 +1,7 @@
 //! One trace, ready to be compared: its view, and what its requests say.
 
 use super::align::Item;
-use super::content::{AnswerContent, PlainContent, RequestContent, Said, StepContent, content_text};
+use super::content::{AnswerContent, PlainContent, RequestContent, Said, StepContent};
 use super::report::{SideHead, StepHead};
 use super::step::readable;
 use crate::assembly::{Lane, LoopNumber};
@@ -9,6 +9,7 @@ use crate::canonical::digest_of_value;
 use crate::digest::Digest;
 use crate::text_diff;
 use crate::view::{AttemptView, EntryKind, EntryView, ToolView, TraceView};
+use crate::wire::content_text;
 use serde_json::Value;
 use std::borrow::Cow;
 

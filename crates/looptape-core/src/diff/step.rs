@@ -4,7 +4,7 @@
 //! that says the same in another form is a difference, because a replay would not take it.
 
 use super::align::{self, Aligned, Item};
-use super::content::{History, RequestContent, Said, content_text};
+use super::content::{History, RequestContent, Said};
 use super::field::Field;
 use super::report::{Both, Difference, Weight};
 use super::side::{Seen, SeenTool};
@@ -14,6 +14,7 @@ use crate::replay::AnswerSource;
 use crate::text_diff::{Extent, InlineDiff};
 use crate::usage::TokenUsage;
 use crate::view::EntryView;
+use crate::wire::content_text;
 use serde_json::{Map, Value};
 
 /// Finds what differs between two steps.

@@ -40,9 +40,10 @@ fn is_zero(count: &usize) -> bool {
 }
 
 impl Observations {
-    /// Of these figures; nobody scored anything, and nobody was billed.
+    /// Of these figures, with what they say was spent; nobody scored anything.
     pub fn of(stats: Stats) -> Self {
-        Self { stats, scores: Distribution::default(), spent: Figure::Unknown }
+        let spent = Figure::of_costs(&stats.columns.spent);
+        Self { stats, scores: Distribution::default(), spent }
     }
 
     /// With a score of each run; `None`: nobody gave one.

@@ -18,7 +18,7 @@ fn trace(steps: &[(i64, u64)]) -> TraceMetrics {
 
 fn observed(traces: &[TraceMetrics]) -> Observations {
     let samples: Vec<Sample<'_>> =
-        traces.iter().map(|metrics| Sample { started_unix_us: None, metrics }).collect();
+        traces.iter().map(|metrics| Sample { started_unix_us: None, phase: None, metrics }).collect();
     Observations::of(stats(&samples, None))
 }
 

@@ -28,6 +28,8 @@ pub enum Scale {
     Count,
     /// Milliseconds, kept in µs.
     Ms,
+    /// Milliseconds that are quotients, kept in ns.
+    FineMs,
     /// Dollars, kept in 10⁻¹² $.
     Usd,
     /// Shares and rates, kept in 10⁻⁹.
@@ -39,6 +41,7 @@ impl Scale {
         match self {
             Self::Count => 1.0,
             Self::Ms => 1e3,
+            Self::FineMs => 1e6,
             Self::Usd => 1e12,
             Self::Ratio => 1e9,
         }
@@ -133,6 +136,14 @@ impl Sampler {
         self.unknown += 1;
     }
 
+    /// Adds all values of a finished sample of the same scale.
+    pub fn add_all(&mut self, finished: &Distribution) {
+        if finished.n() > 0 || finished.unknown > 0 {
+            let Distribution { scale, values, sum, unknown } = finished.clone();
+            self.merge(Self { scale, values, sum, unknown });
+        }
+    }
+
     fn add_units(&mut self, value: u64) {
         self.sum += u128::from(value);
         match &mut self.values {
@@ -144,6 +155,7 @@ impl Sampler {
 
     /// Adds all that another one holds. Both are of one scale.
     pub fn merge(&mut self, other: Self) {
+        debug_assert_eq!(self.scale, other.scale);
         self.sum += other.sum;
         self.unknown += other.unknown;
         match (&mut self.values, other.values) {
@@ -274,8 +286,8 @@ impl Distribution {
     }
 
     /// How the values lie between the least and the largest, in at most `most` stretches, each wider than the
-    /// one before by the same factor if the values span more than a decade, else all of one width. Every
-    /// value lies in exactly one.
+    /// one before by the same factor if the values span more than a decade, else all of one width; where so
+    /// many are enough, each holds one whole unit. Every value lies in exactly one.
     pub fn histogram(&self, most: usize) -> Vec<Bucket> {
         let Some((min, max)) = self.extremes() else { return Vec::new() };
         let edges = edges(min, max, most);
@@ -321,6 +333,9 @@ impl Hdr {
 
 /// Where stretches begin and end, from `min` to `max`, strictly ascending.
 fn edges(min: u64, max: u64, most: usize) -> Vec<u64> {
+    if max - min < most as u64 {
+        return (min..=max.saturating_add(1)).collect();
+    }
     let parts = (1..=most.max(1)).map(|part| part as f64 / most.max(1) as f64);
     let (low, high) = (min.max(1) as f64, max.max(1) as f64);
     let at = |part: f64| match high / low > 10.0 {

@@ -1,9 +1,11 @@
 //! From facts to figures in one call.
 
+use super::trace::total;
 use super::{TraceMetrics, trace};
-use crate::assembly::{Assembly, TraceSpan, assemble};
+use crate::assembly::{Assembly, CallIndex, TraceSpan, assemble};
 use crate::cost::{Cost, PriceBook};
 use crate::facts::CallFacts;
+use std::borrow::Cow;
 
 /// A trace, assembled, priced and measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,25 @@ impl Measured {
     /// The same where only some calls, by their `seq`, were paid for: the others were answered by a recording
     /// or by nobody.
     pub fn of_paid(
+        facts: &[CallFacts],
+        span: TraceSpan,
+        started_unix_us: Option<i64>,
+        prices: &PriceBook,
+        was_paid: impl Fn(u32) -> bool,
+    ) -> Self {
+        let mut measured = Self::of_spent(facts, span, started_unix_us, prices, &was_paid);
+        let Self { assembly, costs, metrics, .. } = &mut measured;
+        let recorded = |call: CallIndex| match was_paid(facts[call.0].seq) {
+            true => Cow::Borrowed(&costs[call.0]),
+            false => Cow::Owned(prices.cost(&facts[call.0], started_unix_us)),
+        };
+        metrics.columns.recorded = total(assembly, recorded);
+        metrics.columns.list = total(assembly, |call| Cow::Owned(prices.list_cost(&facts[call.0])));
+        measured
+    }
+
+    /// The same without what was recorded and what it would cost today: for whoever sums up what was spent.
+    pub fn of_spent(
         facts: &[CallFacts],
         span: TraceSpan,
         started_unix_us: Option<i64>,

@@ -7,11 +7,13 @@
 //! Invariants: what is not known is `None` (null in JSON), never 0; a sum with unknown parts says that it is
 //! "at least"; the parts of a trace's duration sum to it exactly.
 //!
-//! What this does not do: attribute cost to causes, gate, segment, or draw.
+//! What this does not do: attribute cost to causes, gate, or draw.
 
 mod attempt;
+mod context;
 mod distribution;
 mod health;
+mod icl;
 mod many;
 mod measured;
 mod ms;
@@ -26,13 +28,18 @@ mod time;
 mod trace;
 
 pub use attempt::{AttemptMetrics, attempt};
+pub use context::{ContextUse, context_used};
 pub use distribution::{Bucket, Distribution, MOST_RAW, Method, Sampler, Scale};
-pub use health::{Health, HealthReport};
-pub use many::{LoopCounts, Sample, Stats, Window, WindowBasis, stats};
+pub use health::{Health, HealthReport, THRESHOLDS, Threshold};
+pub use many::{
+    Concurrency, Detail, GroupBy, GroupTally, Groups, KindFigures, LoopCounts, PHASE, PricedSteps, Sample,
+    Segment, Segments, Series, SetTally, Stats, StepFigures, TallyOptions, TokenRates, ToolFigures,
+    UnknownGroup, UnknownModel, WarmCold, Warmth, Window, WindowBasis, stats,
+};
 pub use measured::Measured;
 pub use ms::Ms;
 pub use percentile::{Percent, Percentile};
 pub use select::{Better, Figure, METRICS, Metric, Reading, select};
-pub use sums::{CostSum, ErrorCounts, TokenSums};
+pub use sums::{CostColumns, CostFigures, CostSum, ErrorCounts, TokenSums};
 pub use time::TimeSplit;
-pub use trace::{LoopMetrics, StepMetrics, TraceMetrics, UnknownCost, trace};
+pub use trace::{LoopMetrics, StepMetrics, ToolUse, TraceMetrics, UnknownCost, trace};

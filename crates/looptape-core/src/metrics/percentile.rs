@@ -56,7 +56,7 @@ impl Percent {
     }
 
     /// Which of `n` values in ascending order it is, counted from 1; `None` if there are none.
-    pub(super) fn rank(self, n: usize) -> Option<usize> {
+    pub(crate) fn rank(self, n: usize) -> Option<usize> {
         // Rounding first keeps 95 % of 20 at rank 19, which floating point would make 19.000000000000004.
         let rank = (self.0 * n as f64 / 100.0 * 1e9).round() / 1e9;
         (n > 0).then(|| (rank.ceil() as usize).clamp(1, n))

@@ -5,7 +5,7 @@
 //! [`Figure::AtLeast`]; a distribution counts the values that it lacks ([`Distribution::unknown`]). Neither may
 //! be taken for a good value.
 
-use super::{Distribution, Ms, Stats};
+use super::{CostSum, Distribution, Ms, Stats};
 use crate::cost::Usd;
 
 /// A metric that can be asked for.
@@ -59,6 +59,10 @@ impl Figure {
         value.map_or(Self::Unknown, Self::Known)
     }
 
+    pub fn of_costs(sum: &CostSum) -> Self {
+        Self::of_usd(sum.usd(), sum.at_least())
+    }
+
     fn of_usd(usd: Option<Usd>, at_least: bool) -> Self {
         match (usd.map(Usd::as_f64), at_least) {
             (None, _) => Self::Unknown,
@@ -91,7 +95,11 @@ fn spread(distribution: &Distribution) -> Read<'_> {
 }
 
 fn tokens(stats: &Stats, leaf: Option<u64>) -> Read<'static> {
-    (Some(Figure::of_tokens(leaf, stats.tokens.at_least)), None)
+    (Some(Figure::of_tokens(leaf, stats.of_steps.tokens.at_least)), None)
+}
+
+fn columns(sum: &CostSum) -> Read<'static> {
+    (Some(Figure::of_costs(sum)), None)
 }
 
 /// All metrics.
@@ -112,13 +120,13 @@ pub const METRICS: &[Metric] = {
         }),
         metric("loops_completed", Higher, "loops with an end", |s| count(s.loops.completed)),
         metric("loops_failed", Lower, "loops that failed", |s| count(s.loops.failure)),
-        metric("steps", Neither, "model steps", |s| count(s.steps)),
+        metric("steps", Neither, "model steps", |s| count(s.of_steps.steps)),
         metric("steps_per_loop", Lower, "model steps of a loop", |s| spread(&s.steps_per_loop)),
         metric("tool_calls", Neither, "tool calls", |s| count(s.tool_calls)),
-        metric("attempts", Lower, "HTTP attempts", |s| count(s.attempts)),
+        metric("attempts", Lower, "HTTP attempts", |s| count(s.of_steps.attempts)),
         metric("amplification", Lower, "HTTP attempts per loop", |s| figure(s.amplification)),
-        metric("retries", Lower, "attempts after the first of a step", |s| count(s.retries)),
-        metric("retry_rate", Lower, "retries per model step", |s| figure(s.retry_rate)),
+        metric("retries", Lower, "attempts after the first of a step", |s| count(s.of_steps.retries)),
+        metric("retry_rate", Lower, "retries per model step", |s| figure(s.of_steps.retry_rate)),
         metric("retry_wasted_ms", Lower, "time lost to retries", |s| {
             figure(s.retry_wasted_ms.map(Ms::as_f64))
         }),
@@ -127,33 +135,79 @@ pub const METRICS: &[Metric] = {
         }),
         metric("loop_duration_ms", Lower, "wall time of a loop", |s| spread(&s.loop_duration_ms)),
         metric("step_latency_ms", Lower, "wall time of a step, retries included", |s| {
-            spread(&s.step_latency_ms)
+            spread(&s.of_steps.step_latency_ms)
         }),
-        metric("ttft_ms", Lower, "time to the first output of a streamed answer", |s| spread(&s.ttft_ms)),
+        metric("ttft_ms", Lower, "time to the first output of a streamed answer", |s| {
+            spread(&s.of_steps.ttft_ms)
+        }),
+        metric("ttfo_ms", Lower, "time to the first output that is no reasoning", |s| {
+            spread(&s.of_steps.ttfo_ms)
+        }),
+        metric("tpot_ms", Lower, "time per output token after the first", |s| spread(&s.of_steps.tpot_ms)),
+        metric("icl_ms", Lower, "gap between two pieces of a streamed answer", |s| {
+            spread(&s.of_steps.icl_ms)
+        }),
+        metric("latency_ms", Lower, "wall time of a step's last attempt", |s| spread(&s.of_steps.latency_ms)),
+        metric("input_tokens_per_s", Neither, "input tokens per second of the window", |s| {
+            figure(s.token_rates.map(|rates| rates.input_tokens_per_s))
+        }),
+        metric(
+            "output_tokens_per_s",
+            Higher,
+            "output tokens per second of an answer; its figure is that of the window",
+            |s| {
+                (
+                    Some(Figure::of(s.token_rates.map(|rates| rates.output_tokens_per_s))),
+                    Some(&s.of_steps.output_tokens_per_s),
+                )
+            },
+        ),
+        metric("context_used", Lower, "input tokens per token that the model takes", |s| {
+            (Some(Figure::of(s.of_steps.context.context_used_peak)), Some(&s.of_steps.context_used))
+        }),
+        metric("steps_above_75", Lower, "steps that used more than 75 % of their context", |s| {
+            count(s.of_steps.context.steps_above_75)
+        }),
+        metric("steps_above_90", Lower, "steps that used more than 90 % of their context", |s| {
+            count(s.of_steps.context.steps_above_90)
+        }),
+        metric("trims", Lower, "requests with a shorter history than the one that they carry on from", |s| {
+            count(s.of_steps.context.trims)
+        }),
         metric("input_tokens", Lower, "input tokens, cached ones included", |s| {
-            tokens(s, s.tokens.input_total)
+            tokens(s, s.of_steps.tokens.input_total)
         }),
         metric("output_tokens", Lower, "output tokens, reasoning included", |s| {
-            tokens(s, s.tokens.output_total)
+            tokens(s, s.of_steps.tokens.output_total)
         }),
         metric("uncached_input", Lower, "input tokens at the full price", |s| {
-            tokens(s, s.tokens.uncached_input)
+            tokens(s, s.of_steps.tokens.uncached_input)
         }),
-        metric("cache_read", Higher, "input tokens read from a cache", |s| tokens(s, s.tokens.cache_read)),
+        metric("cache_read", Higher, "input tokens read from a cache", |s| {
+            tokens(s, s.of_steps.tokens.cache_read)
+        }),
         metric("cache_write_5m", Neither, "input tokens written to a cache for 5 minutes", |s| {
-            tokens(s, s.tokens.cache_write_5m)
+            tokens(s, s.of_steps.tokens.cache_write_5m)
         }),
         metric("cache_write_1h", Neither, "input tokens written to a cache for an hour", |s| {
-            tokens(s, s.tokens.cache_write_1h)
+            tokens(s, s.of_steps.tokens.cache_write_1h)
         }),
         metric("output_visible", Lower, "output tokens that the client sees", |s| {
-            tokens(s, s.tokens.output_visible)
+            tokens(s, s.of_steps.tokens.output_visible)
         }),
-        metric("reasoning", Lower, "output tokens spent on reasoning", |s| tokens(s, s.tokens.reasoning)),
-        metric("cache_hit_ratio", Higher, "cache reads per input token", |s| figure(s.cache_hit_ratio)),
+        metric("reasoning", Lower, "output tokens spent on reasoning", |s| {
+            tokens(s, s.of_steps.tokens.reasoning)
+        }),
+        metric("cache_hit_ratio", Higher, "cache reads per input token", |s| {
+            figure(s.of_steps.cache_hit_ratio)
+        }),
         metric("cost_usd", Lower, "cost; its distribution is that of loops", |s| {
-            (Some(Figure::of_usd(s.cost_usd, s.cost_at_least)), Some(&s.loop_cost_usd))
+            (Some(Figure::of_usd(s.cost.usd, s.cost.at_least)), Some(&s.loop_cost_usd))
         }),
+        metric("recorded_usd", Lower, "what the model calls cost when they were recorded", |s| {
+            columns(&s.columns.recorded)
+        }),
+        metric("list_usd", Lower, "what they would cost at list price today", |s| columns(&s.columns.list)),
         metric("loops_per_usd", Higher, "completed loops per dollar", |s| figure(s.loops_per_usd)),
         metric("errors", Lower, "failed attempts", |s| count(s.errors.total())),
         metric("error_rate", Lower, "failed attempts per attempt", |s| figure(s.error_rate)),
@@ -180,7 +234,7 @@ mod tests {
         let mut stats = Stats::default();
         let cost = |stats: &Stats| select(stats, "cost_usd").unwrap().figure;
         assert_eq!(cost(&stats), Some(Figure::Unknown));
-        (stats.cost_usd, stats.cost_at_least) = (Usd::from_f64(0.5), true);
+        (stats.cost.usd, stats.cost.at_least) = (Usd::from_f64(0.5), true);
         assert_eq!(cost(&stats), Some(Figure::AtLeast(0.5)));
         assert_eq!(select(&stats, "retry_rate").unwrap().figure, Some(Figure::Unknown));
     }

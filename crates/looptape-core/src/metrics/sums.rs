@@ -3,7 +3,8 @@
 use crate::cost::{Bound, Cost, LeafCosts, Usd};
 use crate::facts::{AttemptState, CallFacts};
 use crate::usage::TokenUsage;
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// Token leaves summed. A leaf that no attempt reported is `None`.
@@ -29,6 +30,29 @@ pub struct CostSum {
     not_billed: u32,
     incomplete: u32,
     unknown: u32,
+}
+
+/// A sum of costs, as it is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CostFigures {
+    #[serde(rename = "cost_usd")]
+    pub usd: Option<Usd>,
+    /// Whether the true cost may be larger.
+    #[serde(rename = "cost_at_least")]
+    pub at_least: bool,
+    #[serde(rename = "cost_by_leaf")]
+    pub by_leaf: Option<LeafCosts>,
+}
+
+/// What the same calls cost, looked at in three ways, which are never mixed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CostColumns {
+    /// Really billed in this run: of a replay, what live models answered.
+    pub spent: CostSum,
+    /// What the model calls cost when they were recorded.
+    pub recorded: CostSum,
+    /// What they would cost at list price today.
+    pub list: CostSum,
 }
 
 /// Failed attempts by kind: `http_429`, `upstream_reset`, ….
@@ -130,6 +154,41 @@ impl CostSum {
     }
 }
 
+impl CostFigures {
+    pub(super) fn of(sum: &CostSum) -> Self {
+        Self { usd: sum.usd(), at_least: sum.at_least(), by_leaf: sum.by_leaf() }
+    }
+
+    /// What is known in full.
+    pub fn exactly(&self) -> Option<Usd> {
+        self.usd.filter(|_| !self.at_least)
+    }
+}
+
+impl CostColumns {
+    pub(super) fn merge(&mut self, more: &Self) {
+        self.spent.merge(&more.spent);
+        self.recorded.merge(&more.recorded);
+        self.list.merge(&more.list);
+    }
+}
+
+impl Serialize for CostColumns {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(9))?;
+        for (usd, at_least, by_leaf, sum) in [
+            ("spent_usd", "spent_at_least", "spent_by_leaf", &self.spent),
+            ("recorded_usd", "recorded_at_least", "recorded_by_leaf", &self.recorded),
+            ("list_usd", "list_at_least", "list_by_leaf", &self.list),
+        ] {
+            map.serialize_entry(usd, &sum.usd())?;
+            map.serialize_entry(at_least, &sum.at_least())?;
+            map.serialize_entry(by_leaf, &sum.by_leaf())?;
+        }
+        map.end()
+    }
+}
+
 impl ErrorCounts {
     pub(super) fn add(&mut self, fact: &CallFacts) {
         if let Some(kind) = error_kind(fact) {
@@ -148,12 +207,19 @@ impl ErrorCounts {
     }
 }
 
+/// Whether an attempt counts as failed.
+pub(super) fn has_failed(fact: &CallFacts) -> bool {
+    match (fact.state, fact.status) {
+        (AttemptState::InFlight, _) => false,
+        (AttemptState::Complete, status) => status.is_some_and(|status| status >= 400),
+        _ => true,
+    }
+}
+
 /// What went wrong with an attempt. A call that is still running has not failed.
 fn error_kind(fact: &CallFacts) -> Option<String> {
-    match (fact.state, fact.status) {
-        (AttemptState::InFlight, _) => None,
-        (AttemptState::Complete, Some(status)) if status >= 400 => Some(format!("http_{status}")),
-        (AttemptState::Complete, _) => None,
-        (state, _) => Some(state.as_str().to_owned()),
-    }
+    has_failed(fact).then(|| match (fact.state, fact.status) {
+        (AttemptState::Complete, Some(status)) => format!("http_{status}"),
+        (state, _) => state.as_str().to_owned(),
+    })
 }

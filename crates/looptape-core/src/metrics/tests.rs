@@ -120,19 +120,20 @@ fn many_traces() {
     let first = measure(&retried(), &TraceSpan::closed(800_000));
     let second =
         measure(&[call(0, 0, 100).history(1).used(10, 0, 1).failed(500)], &TraceSpan::closed(400_000));
-    let sample = |metrics, at_s: i64| Sample { started_unix_us: Some(at_s * 1_000_000), metrics };
+    let sample =
+        |metrics, at_s: i64| Sample { started_unix_us: Some(at_s * 1_000_000), phase: None, metrics };
     let got = stats(&[sample(&first, 100), sample(&second, 129)], None);
     let window = got.window.unwrap();
     assert_eq!((window.start_unix_us, window.end_unix_us), (100_000_000, 129_400_000));
     assert_eq!(window.basis, WindowBasis::Observed);
     assert_eq!((got.loops.started, got.loops.completed, got.loops.success, got.loops.failure), (2, 2, 1, 1));
     assert!((got.loops_per_min.unwrap() - 2.0 * 60.0 / 29.4).abs() < 1e-9);
-    assert_eq!((got.steps, got.retry_rate), (3, Some(1.0 / 3.0)));
-    let p50 = got.step_latency_ms.p50().unwrap();
+    assert_eq!((got.of_steps.steps, got.of_steps.retry_rate), (3, Some(1.0 / 3.0)));
+    let p50 = got.of_steps.step_latency_ms.p50().unwrap();
     assert_eq!((p50.value, p50.n, p50.certified), (100.0, 3, false));
     assert_eq!(got.steps_per_loop.p95().unwrap().value, 2.0);
-    assert_eq!(got.cost_usd, Some(first.cost_usd.unwrap() + second.cost_usd.unwrap()));
-    assert!((got.loops_per_usd.unwrap() - 2.0 / got.cost_usd.unwrap().as_f64()).abs() < 1e-6);
+    assert_eq!(got.cost.usd, Some(first.cost_usd.unwrap() + second.cost_usd.unwrap()));
+    assert!((got.loops_per_usd.unwrap() - 2.0 / got.cost.usd.unwrap().as_f64()).abs() < 1e-6);
     let given = Window { start_unix_us: 0, end_unix_us: 60_000_000, basis: WindowBasis::Given };
     assert_eq!(stats(&[sample(&first, 100)], Some(given)).loops_per_min, Some(1.0));
     assert_eq!(

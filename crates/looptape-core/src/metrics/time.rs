@@ -25,6 +25,25 @@ pub struct TimeSplit {
     pub tool_inferred_ms: Option<Ms>,
 }
 
+impl TimeSplit {
+    /// Adds part by part; a part that one of the two does not have is the other's.
+    pub(super) fn add(&mut self, more: &Self) {
+        let add = |sum: &mut Option<Ms>, more: Option<Ms>| {
+            *sum = match (*sum, more) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            }
+        };
+        add(&mut self.duration_ms, more.duration_ms);
+        add(&mut self.llm_ms, more.llm_ms);
+        add(&mut self.tool_ms, more.tool_ms);
+        add(&mut self.overlap_ms, more.overlap_ms);
+        add(&mut self.overhead_ms, more.overhead_ms);
+        add(&mut self.tool_or_overhead_ms, more.tool_or_overhead_ms);
+        add(&mut self.tool_inferred_ms, more.tool_inferred_ms);
+    }
+}
+
 /// Splits the trace's time.
 pub(super) fn split(recorded: &Recorded<'_>) -> TimeSplit {
     let Recorded { facts, assembly, span, .. } = *recorded;

@@ -1,14 +1,21 @@
 //! The figures of one trace, its loops and its steps.
 
-use super::sums::{CostSum, ErrorCounts, TokenSums};
+use super::context::{self, ContextUse};
+use super::distribution::{Distribution, Sampler, Scale};
+use super::icl;
+use super::sums::{CostColumns, CostSum, ErrorCounts, TokenSums, has_failed};
+use super::sweep::Interval;
 use super::time::{self, TimeSplit};
 use super::{AttemptMetrics, Ms, attempt, outcome};
 use crate::assembly::{
-    Assembly, Attempt, CallIndex, Clock, Loop, LoopNumber, LoopOutcome, Step, StepNumber, TraceSpan,
+    Assembly, Attempt, CallIndex, Clock, Loop, LoopNumber, LoopOutcome, PlainCall, Step, StepNumber,
+    TraceSpan,
 };
 use crate::cost::{Cost, LeafCosts, Unpriced, Usd};
 use crate::facts::CallFacts;
-use serde::Serialize;
+use crate::provider::Provider;
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 
 /// Everything measured about one trace.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,10 +41,17 @@ pub struct TraceMetrics {
     pub retry_wasted_usd: Option<Usd>,
     pub tokens: TokenSums,
     pub cache_hit_ratio: Option<f64>,
+    #[serde(flatten)]
+    pub context: ContextUse,
+    /// Of all answers; null until the times of their pieces were added.
+    #[serde(serialize_with = "or_null")]
+    pub icl_ms: Distribution,
     pub cost_usd: Option<Usd>,
     /// Whether the true cost may be larger than `cost_usd`.
     pub cost_at_least: bool,
     pub cost_by_leaf: Option<LeafCosts>,
+    #[serde(flatten)]
+    pub columns: CostColumns,
     pub cost_unknown: Vec<UnknownCost>,
     pub outcome: LoopOutcome,
     pub errors: ErrorCounts,
@@ -45,10 +59,39 @@ pub struct TraceMetrics {
     pub error_rate: Option<f64>,
     pub by_loop: Vec<LoopMetrics>,
     pub by_step: Vec<StepMetrics>,
+    /// Every tool call, in the order of the steps that asked for them.
     #[serde(skip)]
-    pub(super) cost: CostSum,
+    pub tools: Vec<ToolUse>,
+    /// How long the calls took that are no model steps; all their attempts.
+    #[serde(skip)]
+    pub(super) other_latencies: Vec<Option<Ms>>,
+    /// Every attempt of a model step of which it is known when it ran.
+    #[serde(skip)]
+    pub(super) calls: Vec<TimedCall>,
     #[serde(skip)]
     pub(super) wasted: CostSum,
+}
+
+/// A tool call, as far as the model's traffic shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolUse {
+    pub name: String,
+    pub step: StepNumber,
+    /// From the answer that asks for it to the request that carries its result: an upper bound.
+    pub inferred_ms: Option<Ms>,
+    /// Whether a later request carries its result.
+    pub answered: bool,
+}
+
+/// An HTTP exchange of a model step, on the trace's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct TimedCall {
+    /// Its step's place in [`TraceMetrics::by_step`].
+    pub(super) step: usize,
+    pub(super) during: Interval,
+    pub(super) ttft_ms: Option<Ms>,
+    pub(super) input_tokens: u64,
+    pub(super) output_tokens: u64,
 }
 
 /// A model call whose cost is not known.
@@ -75,14 +118,19 @@ pub struct LoopMetrics {
     pub cost_usd: Option<Usd>,
     pub cost_at_least: bool,
     pub outcome: LoopOutcome,
+    #[serde(skip)]
+    pub(super) during: Option<Interval>,
 }
 
 /// The figures of one step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepMetrics {
     pub step: StepNumber,
     #[serde(rename = "loop")]
     pub loop_number: LoopNumber,
+    /// The model that was asked for; where the request names none, the one that answered.
+    pub model: Option<String>,
+    pub stream: bool,
     pub attempts: u32,
     pub retries: u32,
     /// All attempts, backoff included.
@@ -91,6 +139,19 @@ pub struct StepMetrics {
     /// The last attempt's own figures.
     #[serde(flatten)]
     pub last: AttemptMetrics,
+    /// Gaps between the pieces of the last attempt's output; null until the times of its pieces were added.
+    #[serde(serialize_with = "or_null")]
+    pub icl_ms: Distribution,
+    /// The last attempt's, cached tokens included.
+    pub input_tokens: Option<u64>,
+    /// The last attempt's, reasoning included.
+    pub output_tokens: Option<u64>,
+    /// How many input tokens its model takes.
+    pub input_limit: Option<u64>,
+    /// Input tokens per token that the model takes.
+    pub context_used: Option<f64>,
+    /// Its history is shorter than that of the step whose answer it carries on from.
+    pub trimmed: bool,
     pub cost_usd: Option<Usd>,
     pub cost_at_least: bool,
     #[serde(skip)]
@@ -100,7 +161,17 @@ pub struct StepMetrics {
     #[serde(skip)]
     pub(super) wasted_ms: Option<Ms>,
     #[serde(skip)]
+    pub(super) tokens: TokenSums,
+    #[serde(skip)]
+    pub(super) failed_attempts: u32,
+    #[serde(skip)]
+    pub(super) provider: Provider,
+    #[serde(skip)]
     tool_calls: u32,
+}
+
+fn or_null<S: Serializer>(distribution: &Distribution, serializer: S) -> Result<S::Ok, S::Error> {
+    (distribution.n() > 0).then_some(distribution).serialize(serializer)
 }
 
 /// What is measured: a trace's calls, what they were assembled to, and what each of them cost.
@@ -120,18 +191,17 @@ pub fn trace(facts: &[CallFacts], assembly: &Assembly, span: &TraceSpan, costs: 
     let by_loop: Vec<LoopMetrics> =
         assembly.loops.iter().map(|inner| of_loop(&recorded, &by_step, inner)).collect();
     let outcomes: Vec<LoopOutcome> = by_loop.iter().map(|l| l.outcome).collect();
-    let (mut cost, mut wasted) = (CostSum::default(), CostSum::default());
-    for step in &by_step {
-        cost.merge(&step.cost);
-        wasted.merge(&step.wasted);
-    }
+    let cost = total(assembly, |call| Cow::Borrowed(&costs[call.0]));
+    let mut wasted = CostSum::default();
     let mut tokens = TokenSums::default();
     let mut errors = ErrorCounts::default();
+    for step in &by_step {
+        wasted.merge(&step.wasted);
+        tokens.merge(&step.tokens);
+    }
     for call in model_calls(assembly) {
-        tokens.add(&facts[call.0], &costs[call.0]);
         errors.add(&facts[call.0]);
     }
-    add_priced_plain_calls(&mut cost, assembly, costs);
     let sum = |count: fn(&StepMetrics) -> u32| by_step.iter().map(count).sum::<u32>();
     let (steps, attempts, retries) = (count(by_step.len()), sum(|s| s.attempts), sum(|s| s.retries));
     TraceMetrics {
@@ -149,18 +219,73 @@ pub fn trace(facts: &[CallFacts], assembly: &Assembly, span: &TraceSpan, costs: 
         retry_wasted_usd: if retries == 0 { Some(Usd::ZERO) } else { wasted.usd() },
         tokens,
         cache_hit_ratio: tokens.cache_hit_ratio(),
+        context: ContextUse::of(&by_step),
+        icl_ms: Distribution::default(),
         cost_usd: cost.usd(),
         cost_at_least: cost.at_least(),
         cost_by_leaf: cost.by_leaf(),
+        columns: CostColumns { spent: cost, ..CostColumns::default() },
         cost_unknown: unknown_costs(&recorded),
         outcome: outcome::of_trace(span, &outcomes),
         error_rate: ratio(errors.total(), attempts),
         errors,
         by_loop,
         by_step,
-        cost,
+        tools: assembly.steps.iter().flat_map(tools).collect(),
+        other_latencies: assembly.others.iter().map(|other| other_latency(&recorded, other)).collect(),
+        calls: timed_calls(&recorded),
         wasted,
     }
+}
+
+impl TraceMetrics {
+    /// Adds what the times of the answers' pieces say: those of each call, in the order of the facts, in µs on
+    /// the trace's clock.
+    pub fn add_pieces(&mut self, facts: &[CallFacts], assembly: &Assembly, pieces_us: &[Vec<i64>]) {
+        let mut whole = Sampler::new(Scale::Ms);
+        for (step, metrics) in assembly.steps.iter().zip(&mut self.by_step) {
+            let call = step.final_call().0;
+            let pieces = pieces_us.get(call).map_or(&[][..], Vec::as_slice);
+            metrics.icl_ms = Distribution::of_ms(icl::gaps(&facts[call], pieces));
+            whole.add_all(&metrics.icl_ms);
+        }
+        self.icl_ms = whole.finish();
+    }
+}
+
+fn tools(step: &Step) -> impl Iterator<Item = ToolUse> {
+    step.tools.iter().map(|tool| ToolUse {
+        name: tool.name.clone(),
+        step: step.number,
+        inferred_ms: tool.started_us.zip(tool.ended_us).map(|(start, end)| Ms::between(start, end)),
+        answered: tool.answered_by.is_some(),
+    })
+}
+
+fn other_latency(recorded: &Recorded<'_>, other: &PlainCall) -> Option<Ms> {
+    let Recorded { facts, span, .. } = *recorded;
+    let (first, last) = (&facts[other.first_call().0], &facts[other.final_call().0]);
+    let is_known = span.timing.knows_intervals() || first.seq == last.seq;
+    span.timing.known_end(last).filter(|_| is_known).map(|end| Ms::between(first.sent_us, end))
+}
+
+fn timed_calls(recorded: &Recorded<'_>) -> Vec<TimedCall> {
+    let Recorded { facts, assembly, span, .. } = *recorded;
+    if !span.timing.knows_intervals() {
+        return Vec::new();
+    }
+    let timed = |(place, call): (usize, CallIndex)| {
+        let fact = &facts[call.0];
+        Some(TimedCall {
+            step: place,
+            during: Interval { start_us: fact.sent_us, end_us: fact.end_us? },
+            ttft_ms: attempt(fact, span.timing).ttft_ms,
+            input_tokens: fact.usage.input_total.unwrap_or(0),
+            output_tokens: fact.usage.output_total.unwrap_or(0),
+        })
+    };
+    let steps = assembly.steps.iter().enumerate();
+    steps.flat_map(|(place, step)| step.calls().map(move |call| (place, call))).filter_map(timed).collect()
 }
 
 /// One count per another; `None` where there is nothing to divide by.
@@ -176,22 +301,29 @@ pub(super) fn model_calls(assembly: &Assembly) -> impl Iterator<Item = CallIndex
     assembly.steps.iter().flat_map(Step::calls)
 }
 
-/// A plain call adds to the cost where the provider stated one; that others are unpriced is no gap in it.
-fn add_priced_plain_calls(cost: &mut CostSum, assembly: &Assembly, costs: &[Cost]) {
+/// What a trace's calls cost together. A plain call adds to it where its cost is known; that others are unpriced
+/// is no gap in it.
+pub(super) fn total<'a>(assembly: &Assembly, cost: impl Fn(CallIndex) -> Cow<'a, Cost>) -> CostSum {
+    let mut sum = CostSum::default();
+    model_calls(assembly).for_each(|call| sum.add(&cost(call)));
     for attempt in assembly.others.iter().flat_map(|other| &other.attempts) {
-        let own = &costs[attempt.call.0];
-        if matches!(own, Cost::Known(_)) {
-            cost.add(own);
+        let own = cost(attempt.call);
+        if matches!(*own, Cost::Known(_)) {
+            sum.add(&own);
         }
     }
+    sum
 }
 
 fn of_step(recorded: &Recorded<'_>, step: &Step) -> StepMetrics {
-    let Recorded { facts, costs, span, .. } = *recorded;
+    let Recorded { facts, assembly, costs, span, .. } = *recorded;
     let (mut cost, mut wasted) = (CostSum::default(), CostSum::default());
+    let (mut tokens, mut failed_attempts) = (TokenSums::default(), 0);
     let last = step.final_call();
     for Attempt { call, .. } in &step.attempts {
         cost.add(&costs[call.0]);
+        tokens.add(&facts[call.0], &costs[call.0]);
+        failed_attempts += u32::from(has_failed(&facts[call.0]));
         if *call != last {
             wasted.add(&costs[call.0]);
         }
@@ -201,19 +333,32 @@ fn of_step(recorded: &Recorded<'_>, step: &Step) -> StepMetrics {
     // One attempt's own duration may be known where times between attempts are not.
     let is_known = span.timing.knows_intervals() || step.attempts.len() == 1;
     let since_start = |time: i64| is_known.then(|| Ms::between(started_us, time));
+    let end = &facts[last.0];
+    let input_limit = context::input_limit(end);
     StepMetrics {
         step: step.number,
         loop_number: step.loop_number,
+        model: end.model.clone().or_else(|| end.response_model.clone()),
+        stream: end.stream,
         attempts: count(step.attempts.len()),
         retries: count(retries().count()),
         step_latency_ms: span.timing.known_end(&facts[last.0]).and_then(since_start),
         backoff_ms: retries().map(|retry| retry.backoff_us.map(Ms::from_us)).sum(),
-        last: attempt(&facts[last.0], span.timing),
+        last: attempt(end, span.timing),
+        icl_ms: Distribution::default(),
+        input_tokens: end.usage.input_total,
+        output_tokens: end.usage.output_total,
+        input_limit,
+        context_used: context::used(end.usage.input_total, input_limit),
+        trimmed: context::is_trimmed(facts, assembly, step),
         cost_usd: cost.usd(),
         cost_at_least: cost.at_least(),
         cost,
         wasted,
         wasted_ms: span.timing.knows_intervals().then(|| Ms::between(started_us, facts[last.0].sent_us)),
+        tokens,
+        failed_attempts,
+        provider: end.provider.clone(),
         tool_calls: count(step.tools.len()),
     }
 }
@@ -225,6 +370,7 @@ fn of_loop(recorded: &Recorded<'_>, by_step: &[StepMetrics], inner: &Loop) -> Lo
         cost.merge(&step.cost);
     }
     let sum = |count: fn(&StepMetrics) -> u32| steps.iter().map(|s| count(s)).sum::<u32>();
+    let during = loop_interval(recorded, inner);
     LoopMetrics {
         number: inner.number,
         name: inner.name.clone(),
@@ -233,20 +379,22 @@ fn of_loop(recorded: &Recorded<'_>, by_step: &[StepMetrics], inner: &Loop) -> Lo
         tool_calls: sum(|s| s.tool_calls),
         attempts: sum(|s| s.attempts),
         retries: sum(|s| s.retries),
-        duration_ms: loop_duration(recorded, inner),
+        duration_ms: during.map(|during| Ms::between(during.start_us, during.end_us)),
         cost_usd: cost.usd(),
         cost_at_least: cost.at_least(),
         outcome: outcome::of_loop(recorded, inner),
+        during,
     }
 }
 
 /// `None` while one of its calls has no end.
-fn loop_duration(recorded: &Recorded<'_>, inner: &Loop) -> Option<Ms> {
+fn loop_interval(recorded: &Recorded<'_>, inner: &Loop) -> Option<Interval> {
     let Recorded { facts, assembly, span, .. } = *recorded;
     let steps = || inner.steps.iter().filter_map(|number| assembly.step(*number));
     let start = steps().map(|step| facts[step.first_call().0].sent_us).min()?;
     let ends: Option<Vec<i64>> = steps().map(|step| facts[step.final_call().0].end_us).collect();
-    span.timing.knows_intervals().then_some(Ms::between(start, ends?.into_iter().max()?))
+    let end_us = ends?.into_iter().max()?;
+    span.timing.knows_intervals().then_some(Interval { start_us: start, end_us })
 }
 
 fn unknown_costs(recorded: &Recorded<'_>) -> Vec<UnknownCost> {

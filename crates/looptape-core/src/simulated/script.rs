@@ -145,6 +145,43 @@ impl Script {
         }
     }
 
+    /// A task whose context grows: two searches at the same time, page after page, the first search once more,
+    /// one 429, the answer. Offered tools: `search(query)` and `open_page(title)`.
+    pub fn research() -> Self {
+        let search =
+            |query: &str| PlannedCall { name: "search".into(), arguments: json!({ "query": query }) };
+        let open =
+            |title: &str| PlannedCall { name: "open_page".into(), arguments: json!({ "title": title }) };
+        let turn = |after_tool_results, text: &str, calls: Vec<PlannedCall>| Turn {
+            after_tool_results,
+            rejections: Vec::new(),
+            text: text.into(),
+            calls,
+        };
+        let costs = "heat pump running costs";
+        let mut turns = vec![
+            turn(
+                0,
+                "I look for measurements and for prices.",
+                vec![search("heat pump cold climate"), search(costs)],
+            ),
+            turn(2, "The field test comes first.", vec![open("Field test, 14 houses")]),
+            turn(3, "Now the laboratory.", vec![open("Laboratory, minus 25 degrees")]),
+            turn(4, "And what the electricity costs.", vec![open("Electricity prices")]),
+            turn(5, "The houses differ in their insulation.", vec![open("Insulation survey")]),
+            turn(6, "I look at the costs once more.", vec![search(costs)]),
+            turn(7, "Last, what owners say.", vec![open("Owners after three winters")]),
+            turn(
+                8,
+                "A heat pump pays in eleven of the fourteen houses: at minus 25 degrees it still gives 1.9 kWh of heat \
+                     for each kWh. The three others have to be insulated first.",
+                Vec::new(),
+            ),
+        ];
+        turns[4].rejections = vec![Rejection::RateLimited { retry_after_s: 1 }];
+        Self { turns, cache: PromptCache::PUBLISHED, ..Self::tool_loop() }
+    }
+
     /// The turn that the conversation has reached, with the calls that the client can execute. A client
     /// that offers none of the tools gets its own prompt back, so concurrent requests can be told apart.
     pub(crate) fn turn_for(&self, conversation: &Conversation) -> Turn {

@@ -121,6 +121,7 @@ impl Source<'_> {
             text: content.text.clone(),
             tool_calls: content.tool_calls.clone(),
             messages: content.messages.clone(),
+            composition: content.composition,
             ..call
         }
     }
@@ -292,6 +293,7 @@ impl EntryView {
             tool_calls: Vec::new(),
             usage: None,
             cost: None,
+            composition: None,
             tool: None,
             attempts: Vec::new(),
             messages: None,

@@ -12,6 +12,7 @@ mod build;
 mod tests;
 
 use crate::assembly::{Lane, LoopNumber, StepNumber};
+use crate::composition::Composition;
 use crate::cost::Usd;
 use crate::facts::AttemptState;
 use crate::metrics::{Ms, TraceMetrics};
@@ -75,6 +76,8 @@ pub struct CallContent {
     pub tool_results: Vec<ToolResult>,
     /// The request's history, where it is to be shown.
     pub messages: Option<Vec<Message>>,
+    /// What its input tokens consist of, where that is to be shown.
+    pub composition: Option<Composition>,
 }
 
 /// A tool's result as a request carries it.
@@ -152,6 +155,9 @@ pub struct EntryView {
     pub tool_calls: Vec<ToolCall>,
     pub usage: Option<TokenUsage>,
     pub cost: Option<CostView>,
+    /// What the input tokens of the last attempt consist of: estimates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub composition: Option<Composition>,
     pub tool: Option<ToolView>,
     pub attempts: Vec<AttemptView>,
     #[serde(skip_serializing_if = "Option::is_none")]

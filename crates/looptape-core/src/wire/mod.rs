@@ -11,6 +11,7 @@ mod bedrock_invoke;
 mod cohere_v1;
 mod cohere_v2;
 pub mod content_encoding;
+mod content_text;
 mod echo;
 mod framing;
 mod gemini;
@@ -28,6 +29,7 @@ pub mod sse;
 #[cfg(test)]
 mod test_events;
 
+pub(crate) use content_text::content_text;
 pub use echo::WrittenResult;
 
 use crate::usage::TokenUsage;

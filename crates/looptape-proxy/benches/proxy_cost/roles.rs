@@ -144,7 +144,14 @@ fn record(
         upstreams.add_stated(&format!("{provider}={upstream}"))?;
     }
     let guard = Guard::new(listener.local_addr()?, None)?;
-    let options = RecordingOptions { upstreams, guard, run: None, known: Credentials::none(), budget: None };
+    let options = RecordingOptions {
+        upstreams,
+        guard,
+        run: None,
+        known: Credentials::none(),
+        budget: None,
+        telemetry: None,
+    };
     let proxy = RecordingProxy::new(options, recorder)?;
     let lanes = Lanes::start()?;
     let server =

@@ -30,7 +30,14 @@ pub(crate) fn record(
     let mut upstreams = Upstreams::default();
     upstreams.add_stated(&format!("openai={upstream}"))?;
     let guard = Guard::new(listener.local_addr()?, None)?;
-    let options = RecordingOptions { upstreams, guard, run: None, known: Credentials::none(), budget: None };
+    let options = RecordingOptions {
+        upstreams,
+        guard,
+        run: None,
+        known: Credentials::none(),
+        budget: None,
+        telemetry: None,
+    };
     let proxy = RecordingProxy::new(options, recorder)?;
     let server = runtime.block_on(async { Server::start(listener, Arc::new(proxy)) })?;
     until_input_ends(url);

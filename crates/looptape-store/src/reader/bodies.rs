@@ -3,7 +3,10 @@
 use crate::bundles::RecentBundles;
 use crate::ids::{BlobId, NodeId};
 use bytes::Bytes;
-use looptape_core::{Digest, chain::Skeleton, varint};
+use looptape_core::Digest;
+use looptape_core::chain::Skeleton;
+use looptape_core::composition::{Mark, RequestParts};
+use looptape_core::varint;
 use rusqlite::Connection;
 use std::collections::HashMap;
 
@@ -94,6 +97,64 @@ impl Bodies {
         nodes: usize,
     ) -> rusqlite::Result<Option<RequestTail>> {
         self.join_part(connection, skeleton, heads, Part::EndsOf { member, last: nodes })
+    }
+
+    /// The body without one member's array, and of that array's chain the nodes after the last one that is
+    /// known.
+    pub(crate) fn join_apart(
+        &mut self,
+        connection: &Connection,
+        skeleton: BlobId,
+        mut heads: &[u8],
+        member: &str,
+        is_known: &dyn Fn(Mark) -> bool,
+    ) -> rusqlite::Result<Option<RequestParts>> {
+        let Some(bytes) = self.blob(connection, skeleton)? else { return Ok(None) };
+        let Ok(skeleton) = Skeleton::decode(&bytes) else { return Ok(None) };
+        let mut contents: Vec<Vec<u8>> = Vec::with_capacity(skeleton.cuts());
+        let mut apart = RequestParts::default();
+        let mut is_whole = true;
+        while !heads.is_empty() {
+            let head = varint::read(&mut heads).and_then(|id| i64::try_from(id).ok()).map(NodeId);
+            let Some(head) = head else { return Ok(None) };
+            // Of two arrays of one name, the first is taken for the history; so it is where requests are read.
+            let is_first = apart.known.is_none() && apart.new.is_empty();
+            let content = match skeleton.member(contents.len()) == Some(member.as_bytes()) && is_first {
+                true => self.nodes_after(connection, head, is_known, &mut apart)?.then(Vec::new),
+                false => self.chain(connection, head, usize::MAX, &mut is_whole)?,
+            };
+            let Some(content) = content else { return Ok(None) };
+            contents.push(content);
+        }
+        let rest = skeleton.join(contents.iter().map(Vec::as_slice)).ok().map(Bytes::from);
+        Ok(rest.map(|rest| RequestParts { rest, ..apart }))
+    }
+
+    /// Walks a chain back to a node that is known, or to its beginning; false if it is damaged.
+    fn nodes_after(
+        &mut self,
+        connection: &Connection,
+        head: NodeId,
+        is_known: &dyn Fn(Mark) -> bool,
+        apart: &mut RequestParts,
+    ) -> rusqlite::Result<bool> {
+        let mut at = head;
+        while at != NodeId(0) {
+            if is_known(Mark(at.0)) {
+                apart.known = Some(Mark(at.0));
+                break;
+            }
+            let Some((parent, blob)) = self.node(connection, at)? else { return Ok(false) };
+            // A node's parent was there before it: a smaller id. Anything else is damage, or a loop.
+            if parent.0 >= at.0 {
+                return Ok(false);
+            }
+            let Some(content) = self.blob(connection, blob)? else { return Ok(false) };
+            apart.new.push((Mark(at.0), content));
+            at = parent;
+        }
+        apart.new.reverse();
+        Ok(true)
     }
 
     fn join_part(

@@ -4,6 +4,7 @@ use super::{ReadError, Reader, RequestTail, TraceRow, replayed};
 use crate::facts_row;
 use crate::ids::{BlobId, TraceKey};
 use bytes::Bytes;
+use looptape_core::composition::{Mark, RequestParts};
 use looptape_core::cost::PriceBook;
 use looptape_core::derive;
 use looptape_core::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
@@ -75,17 +76,13 @@ impl Reader {
     /// A trace and the facts of its calls. Facts that an older looptape derived, or that were never
     /// written because the recorder was killed, are derived now.
     pub fn load(&self, row: TraceRow) -> Result<RecordedTrace, ReadError> {
-        let mut statement = self.connection.prepare_cached(&facts_sql())?;
+        let mut statement = self.connection.prepare_cached(&calls_sql("trace = ?1"))?;
         let mut rows = statement.query([row.key.0])?;
-        let mut facts = Vec::new();
-        let mut import_indices = Vec::new();
+        let mut calls = Calls::default();
         while let Some(r) = rows.next()? {
-            import_indices.push(r.get("import_index")?);
-            match facts_row::read_current(r)? {
-                Some(known) => facts.push(known),
-                None => facts.push(self.derive(row.key, r.get(0)?)?),
-            }
+            calls.add(self, row.key, r)?;
         }
+        let Calls { facts, import_indices, .. } = calls;
         let provenance = replayed::provenances(&self.connection, &row)?;
         let prices = self.prices().clone();
         Ok(RecordedTrace { row, facts, import_indices, provenance, prices })
@@ -156,6 +153,27 @@ impl Reader {
         let mut bodies = self.bodies.borrow_mut();
         let ends = bodies.join_ends(&self.connection, row.skeleton, &row.heads, member, elements)?;
         Ok((headers, ends.ok_or(damaged("request body"))?))
+    }
+
+    /// A call's request body with its content encoding undone and the array of one of its members apart: of
+    /// that, only what comes after the beginning that the caller knows. Costs the same however long the array
+    /// is. The hash of each piece is checked, that of the whole body is not.
+    pub fn request_parts(
+        &self,
+        trace: TraceKey,
+        seq: u32,
+        member: &str,
+        is_known: &dyn Fn(Mark) -> bool,
+    ) -> Result<RequestParts, ReadError> {
+        let row = self.exchange_row(trace, seq)?;
+        let damaged = |what| ReadError::Damaged { seq, what };
+        let headers = self.headers(row.headers)?.ok_or(damaged("request headers"))?;
+        let mut bodies = self.bodies.borrow_mut();
+        let apart = bodies.join_apart(&self.connection, row.skeleton, &row.heads, member, is_known)?;
+        let parts = apart.ok_or(damaged("request body"))?;
+        // An encoded body is stored as one piece, so all of it is the rest.
+        let rest = derive::decode_body(&headers, &parts.rest, &[]).bytes;
+        Ok(RequestParts { rest, ..parts })
     }
 
     pub(super) fn exchange_and_hint(
@@ -251,9 +269,46 @@ impl Reader {
     }
 }
 
-fn facts_sql() -> String {
+/// The calls of traces, as they were read.
+#[derive(Default)]
+pub(super) struct Calls {
+    pub(super) facts: Vec<CallFacts>,
+    pub(super) import_indices: Vec<Option<u32>>,
+    /// When the pieces of each body came, if that was asked for.
+    pub(super) pieces_us: Vec<Vec<i64>>,
+}
+
+impl Calls {
+    /// Adds a row of [`calls_sql`]; what no current version derived is derived now.
+    pub(super) fn add(&mut self, reader: &Reader, trace: TraceKey, row: &Row<'_>) -> Result<(), ReadError> {
+        self.import_indices.push(row.get(facts_row::COUNT + 1)?);
+        self.facts.push(match facts_row::read_current(row)? {
+            Some(known) => known,
+            None => reader.derive(trace, row.get(0)?)?,
+        });
+        Ok(())
+    }
+
+    /// Adds when the pieces of the same row's body came. Times that cannot be read are left out: they are no
+    /// reason not to measure the rest.
+    pub(super) fn add_pieces(&mut self, row: &Row<'_>) -> Result<(), ReadError> {
+        let head_us = self.facts.last().and_then(|facts| facts.head_us);
+        let chunks = row.get_ref(facts_row::COUNT + 3)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+        let pieces = head_us.zip(chunks).and_then(|(head_us, bytes)| decode_chunks(head_us, bytes));
+        self.pieces_us.push(pieces.unwrap_or_default().iter().map(|piece| piece.at_us).collect());
+        Ok(())
+    }
+
+    pub(super) fn trace_of(row: &Row<'_>) -> Result<TraceKey, ReadError> {
+        Ok(TraceKey(row.get(facts_row::COUNT + 2)?))
+    }
+}
+
+/// Calls of the traces for which `which` holds: the columns of their facts, then the facts' derivation, the place in
+/// an imported file, the trace, and the pieces of the body.
+pub(super) fn calls_sql(which: &str) -> String {
     format!(
-        "SELECT {}, derivation, import_index FROM calls WHERE trace = ?1 ORDER BY seq",
+        "SELECT {}, derivation, import_index, trace, chunks FROM calls WHERE {which} ORDER BY trace, seq",
         facts_row::COLUMNS
     )
 }
@@ -263,7 +318,7 @@ pub(super) fn load_facts(
     connection: &Connection,
     trace: TraceKey,
 ) -> rusqlite::Result<(Vec<CallFacts>, bool)> {
-    let mut statement = connection.prepare_cached(&facts_sql())?;
+    let mut statement = connection.prepare_cached(&calls_sql("trace = ?1"))?;
     let mut rows = statement.query([trace.0])?;
     let (mut facts, mut all) = (Vec::new(), true);
     while let Some(row) = rows.next()? {

@@ -9,6 +9,7 @@ mod load;
 mod models;
 mod outline;
 mod replayed;
+mod scan;
 mod spending;
 mod summary;
 mod taped;
@@ -20,7 +21,9 @@ pub(crate) use load::decode_chunks;
 pub use load::{RecordedTrace, Response};
 pub use models::ModelInUse;
 pub use outline::{CallOutline, OutlineEnd};
+pub use scan::ScannedTrace;
 pub(crate) use summary::{sum_up, sum_up_rows};
+pub use taped::Surroundings;
 
 use crate::OpenError;
 use crate::database::open_to_read;

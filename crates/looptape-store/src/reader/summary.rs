@@ -142,25 +142,27 @@ pub(crate) fn sum_up(
     facts: &[CallFacts],
     (span, happened_unix_us): (TraceSpan, Option<i64>),
     prices: &PriceBook,
-) -> rusqlite::Result<()> {
-    let metrics = Measured::of(facts, span, happened_unix_us, prices).metrics;
-    insert(connection, key, &metrics, prices)
+) -> rusqlite::Result<TraceMetrics> {
+    let metrics = Measured::of_spent(facts, span, happened_unix_us, prices, |_| true).metrics;
+    insert(connection, key, &metrics, prices)?;
+    Ok(metrics)
 }
 
-/// Sums a trace up when it ends, from its rows.
+/// Sums a trace up when it ends, from its rows; `None` where some call of it has no end.
 pub(crate) fn sum_up_rows(
     connection: &Connection,
     row: &TraceRow,
     prices: &PriceBook,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<TraceMetrics>> {
     // Every call that ended has its facts; one that did not end is not summed up here but when listed.
     let (facts, all) = load_facts(connection, row.key)?;
     if !all {
-        return Ok(());
+        return Ok(None);
     }
     let provenances = replayed::provenances(connection, row)?;
     let metrics = replayed::measured(row, &facts, &provenances, prices).metrics;
-    insert(connection, row.key, &metrics, prices)
+    insert(connection, row.key, &metrics, prices)?;
+    Ok(Some(metrics))
 }
 
 fn insert(

@@ -8,10 +8,26 @@ use looptape_core::replay::Provenance;
 use rusqlite::OptionalExtension;
 use std::collections::BTreeMap;
 
+/// Whether a cassette says where its run took place: the machine, the user, the folder, the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surroundings {
+    Kept,
+    LeftOut,
+}
+
 impl Reader {
     /// The files of a trace's cassette. `progress` is told (done, total) after each call.
-    pub fn cassette(&self, row: &TraceRow, mut progress: impl FnMut(u64, u64)) -> Result<Files, ReadError> {
-        let mut writer = Writer::new(self.taped(row)?);
+    pub fn cassette(
+        &self,
+        row: &TraceRow,
+        surroundings: Surroundings,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Files, ReadError> {
+        let mut taped = self.taped(row)?;
+        if surroundings == Surroundings::LeftOut {
+            taped.environment = None;
+        }
+        let mut writer = Writer::new(taped);
         let (seqs, provenance) = (self.seqs(row.key)?, super::replayed::provenances(&self.connection, row)?);
         for (seq, done) in seqs.iter().zip(1..) {
             writer.add(&self.taped_call(row.key, *seq, &provenance)?);

@@ -15,6 +15,8 @@ pub(super) struct Gaps {
     total: Reasons,
     /// Those of which nobody knows the trace.
     unplaced: Reasons,
+    /// Whether any came since [`Gaps::news`] was asked.
+    grew: bool,
 }
 
 impl Gaps {
@@ -54,7 +56,13 @@ impl Gaps {
         self.count(reason, 1);
     }
 
+    /// All there ever were, if any came since this was asked.
+    pub(super) fn news(&mut self) -> Option<&Reasons> {
+        std::mem::take(&mut self.grew).then_some(&self.total)
+    }
+
     fn count(&mut self, reason: &str, count: u64) {
+        self.grew = true;
         *self.total.entry(reason.to_owned()).or_default() += count;
     }
 

@@ -72,6 +72,14 @@ pub struct RecorderReport {
     pub gaps: BTreeMap<String, u64>,
 }
 
+/// What waits to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecorderHealth {
+    pub waiting_bytes: usize,
+    /// Beyond it calls are dropped from the recording.
+    pub limit_bytes: usize,
+}
+
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recorder").finish_non_exhaustive()
@@ -107,6 +115,14 @@ impl Recorder {
 
     pub fn durability(&self) -> Durability {
         self.shared.durability
+    }
+
+    /// How full the queue is.
+    pub fn health(&self) -> RecorderHealth {
+        RecorderHealth {
+            waiting_bytes: self.shared.waiting_bytes.load(Ordering::Relaxed),
+            limit_bytes: self.shared.limit_bytes,
+        }
     }
 
     /// Opens a trace before its first call.

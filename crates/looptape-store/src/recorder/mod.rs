@@ -18,14 +18,18 @@ mod rows;
 mod scrub;
 mod spending;
 mod state;
+mod watch;
 mod writer;
 
 pub use event::{
     BeginCall, CallEnd, EndOfTrace, Moment, RecordedCallRef, RepeatedCall, RepeatedEnd, Source, TraceHint,
     TraceSpec,
 };
-pub use handle::{CallTicket, Recorder, RecorderReport, RecorderThread, RepeatTicket, RestoreError};
+pub use handle::{
+    CallTicket, Recorder, RecorderHealth, RecorderReport, RecorderThread, RepeatTicket, RestoreError,
+};
 pub use spending::Spender;
+pub use watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 
 use looptape_core::cost::PriceBook;
 use looptape_core::labels::Labels;
@@ -41,6 +45,8 @@ pub struct RecorderOptions {
     pub patterns: Arc<Patterns>,
     /// By which a trace that ends is summed up.
     pub prices: PriceBook,
+    /// Whoever is told what is written down.
+    pub watch: Option<Arc<dyn Watch>>,
     /// Bytes that may wait in the queue; beyond them calls are dropped and counted.
     pub queue_bytes: usize,
     /// A trace that the gateway opened by itself ends after this long without a call.
@@ -70,6 +76,7 @@ impl RecorderOptions {
             durability: Durability::Relaxed,
             patterns,
             prices: PriceBook::listed(),
+            watch: None,
             queue_bytes: 192 << 20,
             idle_end: Duration::from_secs(600),
             most_unnamed: 8192,

@@ -4,6 +4,7 @@
 //! the written half back ([`State::rolled_back`]) and never reaches some events ([`State::lose`]); their
 //! memory half happens all the same, so that a trace is ended by its end even if the disk was full then.
 
+use super::RecorderOptions;
 use super::call_rows::{AnsweredRow, CallRows, EndRow, RequestRow, encode_chunks};
 use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold,
@@ -20,6 +21,7 @@ use super::open_trace::{
 use super::rows::{insert_end, insert_gaps, insert_trace, relabel, store_environment};
 use super::scrub::Scrubber;
 use super::spending::{Spent, UnwrittenSpending};
+use super::watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
 use crate::liveness::Process;
@@ -28,12 +30,14 @@ use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cost::PriceBook;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
+use looptape_core::facts::CallFacts;
 use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use looptape_core::replay::Environment;
 use looptape_core::{TraceId, derive};
 use rusqlite::Connection;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
@@ -44,6 +48,7 @@ mod restore;
 pub(super) struct State {
     cache: ContentCache,
     prices: PriceBook,
+    watch: Option<Arc<dyn Watch>>,
     intake: Intake,
     labels: Labels,
     process: Process,
@@ -99,11 +104,12 @@ pub(super) enum CallsUnderWay {
 
 impl State {
     /// `labels`: of traces that calls open, beside what the calls say.
-    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, prices: PriceBook, labels: Labels) -> Self {
+    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, options: &RecorderOptions) -> Self {
         Self {
             cache,
-            prices,
-            labels,
+            prices: options.prices.clone(),
+            watch: options.watch.clone(),
+            labels: options.labels.clone(),
             intake: Intake::new(scrubber),
             process: Process::current(),
             recorder: None,
@@ -340,6 +346,7 @@ impl State {
     }
 
     fn begin(&mut self, connection: &Connection, call: CallId, mut begin: BeginCall) -> rusqlite::Result<()> {
+        self.watch_request(&begin);
         let incoming = self.intake.read(&begin);
         let (number, origin) = self.trace_of(&begin, &incoming.facts);
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
@@ -458,6 +465,7 @@ impl State {
             return Ok(());
         };
         let facts = derive::call(request, &outcome);
+        self.watch_call(open.trace, &facts);
         let echo = match live {
             Some(live) => derive::answer_echo(live, &outcome),
             None => facts.lineage.answer_history,
@@ -483,6 +491,33 @@ impl State {
         let open_calls = trace.open_calls;
         self.stop_taking_calls(number, Closing::new(at, ClosingCause::Stated));
         if open_calls > 0 { EndOfTrace::WhenCallsEnd } else { EndOfTrace::Ended }
+    }
+
+    fn watch_request(&self, begin: &BeginCall) {
+        if let Some(watch) = self.watch.as_ref().filter(|watch| watch.wants_requests()) {
+            watch.request(&WatchedRequest {
+                at_unix_us: begin.at.unix_us,
+                provider: &begin.provider,
+                method: &begin.method,
+                path: &begin.path,
+                headers: &begin.headers,
+                body: &begin.body,
+            });
+        }
+    }
+
+    fn watch_call(&self, trace: TraceNumber, facts: &CallFacts) {
+        if let (Some(watch), Some(trace)) = (&self.watch, self.traces.get(trace)) {
+            let (trace, trace_started_unix_us) = (&trace.spec.id, trace.spec.started.unix_us);
+            watch.call(&WatchedCall { trace, trace_started_unix_us, facts });
+        }
+    }
+
+    /// Tells whoever watches what is missing, if anything has come to it.
+    pub(super) fn tell_gaps(&mut self) {
+        if let (Some(watch), Some(total)) = (&self.watch, self.gaps.news()) {
+            watch.gaps(total);
+        }
     }
 
     fn trace_of_call(&self, call: CallId) -> Option<TraceId> {
@@ -555,12 +590,20 @@ impl State {
         let end = trace.end(&closing);
         insert_end(connection, key, &end, closing.aborted.as_deref())?;
         let spec = &trace.spec;
-        match self.kept_facts.all_of(number, trace.next_seq).filter(|_| spec.source != Source::Replay) {
+        let metrics = match self
+            .kept_facts
+            .all_of(number, trace.next_seq)
+            .filter(|_| spec.source != Source::Replay)
+        {
             Some(facts) => {
                 let span = end.span(spec.timing);
-                reader::sum_up(connection, key, facts, (span, spec.happened_unix_us()), &self.prices)?;
+                Some(reader::sum_up(connection, key, facts, (span, spec.happened_unix_us()), &self.prices)?)
             }
             None => reader::sum_up_rows(connection, &reader::trace_row(connection, key)?, &self.prices)?,
+        };
+        if let Some(watch) = &self.watch {
+            let (id, agent) = (&spec.id, spec.agent());
+            watch.trace(&WatchedTrace { id, agent, metrics: metrics.as_ref() });
         }
         self.batch.closed.push(number);
         Ok(())

@@ -66,7 +66,7 @@ impl Writer {
         let cache = ContentCache::new()
             .map_err(|source| OpenError::Create { path: options.database.clone(), source })?;
         let scrubber = Scrubber::new(options.patterns.clone());
-        let state = State::new(cache, scrubber, options.prices.clone(), options.labels.clone());
+        let state = State::new(cache, scrubber, &options);
         let now = Instant::now();
         Ok(Self {
             connection,
@@ -102,6 +102,7 @@ impl Writer {
             }
             self.write_spent();
             self.close_idle();
+            self.state.tell_gaps();
         }
         self.close_all();
         self.take_spent();

@@ -12,7 +12,7 @@ use std::io::Write;
 
 impl Lab {
     fn export(&self, name: &str) -> Files {
-        self.reader().cassette(&self.find(name).unwrap(), |_, _| {}).unwrap()
+        self.reader().cassette(&self.find(name).unwrap(), Surroundings::Kept, |_, _| {}).unwrap()
     }
 
     fn restore(&self, files: Files) -> TraceRow {
@@ -290,6 +290,43 @@ proptest! {
         let files = writer.finish();
         lab.restore(files.clone());
         prop_assert_eq!(lab.export("t1"), files);
+    }
+}
+
+/// A cassette of every kind of call, as version 1 wrote it: what it holds is what it held, for ever.
+#[test]
+fn version_1_is_read_for_ever() {
+    const ROOT: &str = "818a536075dd79d5d8bfc0f0a1970c611b30d0281acc3aa4cc5b494552c1c7e4";
+    const HELD: &str = "4c997ed1d54708ae0cd359d4f7ebb7bdedfe2fff231da098136b0097f756d4a9";
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests");
+    for path in [place.join("version-1"), place.join("version-1.looptape")] {
+        let cassette = read(&path).unwrap();
+        let mut digest = Digest::of(b"");
+        for call in cassette.calls().map(|call| call.unwrap()) {
+            let exchange = &call.exchange;
+            let (headers, times) =
+                (exchange.request_headers.encode(), [exchange.sent_us, exchange.sent_unix_us]);
+            let mut parts =
+                vec![exchange.method.as_bytes().to_vec(), exchange.path.as_bytes().to_vec(), headers];
+            parts.extend([exchange.request_body.to_vec(), format!("{times:?}").into_bytes()]);
+            if let Outcome::Answered(answer) = &exchange.outcome {
+                let chunks: Vec<_> = answer.chunks.iter().map(|chunk| (chunk.at_us, chunk.len)).collect();
+                let times = (answer.status, answer.head_us, answer.end_us, chunks);
+                parts.extend([
+                    answer.headers.encode(),
+                    answer.body.to_vec(),
+                    format!("{times:?}").into_bytes(),
+                ]);
+            }
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            digest = digest.chain(Digest::of_parts(&parts));
+        }
+        let found = (cassette.len(), cassette.root(), digest.to_hex());
+        let expected = (27, ROOT.to_owned(), HELD.to_owned());
+        assert_eq!(found, expected, "{}", path.display());
+        let lab = Lab::new();
+        let row = lab.restore(cassette.into_files());
+        assert_eq!((row.labels().agent.as_deref(), row.end.unwrap().exit_code), (Some("agent.py"), Some(3)));
     }
 }
 

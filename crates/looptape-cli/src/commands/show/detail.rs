@@ -1,5 +1,6 @@
 //! One step in full: what was asked, what was answered, what is new since the step before.
 
+use crate::prompts::ReadPrompts;
 use crate::trace_view::{Contents, Messages};
 use anyhow::bail;
 use looptape_core::assembly::Step;
@@ -164,7 +165,9 @@ fn entries(
     let answering = step.tools.iter().filter_map(|tool| tool.answered_by);
     let answering = answering.filter_map(|number| measured.assembly.step(number)).map(Step::final_call);
     let wanted: Vec<u32> = answering.chain([step.final_call()]).map(|call| trace.facts[call.0].seq).collect();
-    let view = Contents::new(reader, trace, Messages::LeftOut).view(measured, |seq| wanted.contains(&seq));
+    let prompts = ReadPrompts::one(reader, trace, step.final_call()).prompts;
+    let contents = Contents::new(reader, trace, Messages::LeftOut).with_prompts(prompts);
+    let view = contents.view(measured, |seq| wanted.contains(&seq));
     let own = view.steps.into_iter().filter(|entry| entry.step == Some(step.number));
     let (tools, mut steps): (Vec<_>, Vec<_>) = own.partition(|entry| entry.kind == EntryKind::Tool);
     (steps.pop(), tools)

@@ -8,7 +8,7 @@ use crate::tape::Place;
 use crate::test_entry::{Test, TestRecording};
 use anyhow::{Context, bail};
 use looptape_core::cassette::Cassette;
-use looptape_store::{Reader, RecordedTrace};
+use looptape_store::{Reader, RecordedTrace, Surroundings};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ impl TestPlace {
                 .with_context(|| format!("the cassette {}", path.display()))?,
             TestRecording::Trace(name) => {
                 let reader = global.reader()?;
-                let files = reader.cassette(&find(&reader, name)?, |_, _| {})?;
+                let files = reader.cassette(&find(&reader, name)?, Surroundings::Kept, |_, _| {})?;
                 import::restored(&self.global, config, Cassette::open(files)?)?
             }
         };

@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use looptape_core::cassette::Cassette;
 use looptape_core::cost::Usd;
 use looptape_core::labels::Labels;
-use looptape_store::{Durability, Moment, Source, TraceSpec};
+use looptape_store::{Durability, Moment, Source, Surroundings, TraceSpec};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -123,7 +123,7 @@ impl RecordArgs {
         let recorded = record::record(&quiet, config, plan)?;
         must_be_whole(&recorded).with_context(|| failed(&place))?;
         let reader = global.reader()?;
-        let files = reader.cassette(&find(&reader, id.as_str())?, |_, _| {})?;
+        let files = reader.cassette(&find(&reader, id.as_str())?, Surroundings::Kept, |_, _| {})?;
         export::write(Cassette::open(files)?, path, None)?;
         Ok(())
     }

@@ -76,7 +76,11 @@ impl Figures {
     ) -> Self {
         let samples: Vec<Sample<'_>> = runs
             .iter()
-            .map(|run| Sample { started_unix_us: Some(run.started_unix_us), metrics: &run.metrics })
+            .map(|run| Sample {
+                started_unix_us: Some(run.started_unix_us),
+                phase: None,
+                metrics: &run.metrics,
+            })
             .collect();
         let stats = metrics::stats(&samples, Some(window));
         let interrupted = runs.iter().any(|run| run.coverage == Coverage::Interrupted);
@@ -90,11 +94,11 @@ impl Figures {
             traces: traces.len(),
             coverage: if interrupted { Coverage::Interrupted } else { Coverage::Whole },
             loops,
-            steps: stats.steps,
+            steps: stats.of_steps.steps,
             elapsed_ms: Ms::between(window.start_unix_us, window.end_unix_us),
             loops_per_min: (minutes > 0.0).then(|| f64::from(loops) / minutes),
             steps_per_loop: stats.steps_per_loop.clone(),
-            retry_rate: stats.retry_rate,
+            retry_rate: stats.of_steps.retry_rate,
             money,
             stats,
             runs: runs.iter().map(line).collect(),

@@ -2,54 +2,20 @@
 
 use super::*;
 use crate::assembly::{TraceSpan, assemble};
+use crate::cassette::committed::committed;
 use crate::exchange::{Answer, Chunk, Ending};
 use crate::facts::CallFacts;
 use crate::headers::RedactedHeaders;
-use crate::import;
 use crate::lineage::Conversation;
 use crate::replay::components::{Endpoint, RequestKey};
 use serde_json::json;
 
 /// Recordings of SDKs' own tool loops, by wire format.
-const RECORDINGS: &[(&str, &[u8])] = &[
-    ("python-openai", include_bytes!("../../../../../traces/python-openai.yaml")),
-    ("rust-agent", include_bytes!("../../../../../traces/rust-agent.yaml")),
-    ("anthropic-messages", include_bytes!("../../../../../traces/anthropic-messages.yaml")),
-    ("openai-responses", include_bytes!("../../../../../traces/openai-responses.yaml")),
-    ("gemini", include_bytes!("../../../../../traces/gemini.yaml")),
-];
+const RECORDINGS: &[&str] =
+    &["python-openai", "rust-agent", "anthropic-messages", "openai-responses", "gemini"];
 
-fn exchanges(name: &str, file: &[u8]) -> Vec<Exchange> {
-    let cassette = import::read(name, file).unwrap();
-    let headers = |list: &[(String, String)]| {
-        RedactedHeaders::redact(list.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
-    };
-    (0..)
-        .zip(cassette.interactions)
-        .map(|(seq, one)| {
-            let at_us = i64::from(seq) * 100;
-            let len = u32::try_from(one.response_body.len()).unwrap();
-            Exchange {
-                seq,
-                sent_us: at_us,
-                sent_unix_us: at_us,
-                provider: one.provider(),
-                path: one.path_and_query().into_owned(),
-                request_headers: headers(&one.request_headers),
-                request_body: one.request_body,
-                method: one.method,
-                outcome: Outcome::Answered(Answer {
-                    status: one.status.unwrap(),
-                    headers: headers(&one.response_headers),
-                    body: one.response_body,
-                    chunks: vec![Chunk { at_us: at_us + 50, len }],
-                    head_us: at_us + 40,
-                    end_us: at_us + 50,
-                    ending: Ending::Complete,
-                }),
-            }
-        })
-        .collect()
+fn exchanges(name: &str) -> Vec<Exchange> {
+    committed(name).into_iter().map(|call| call.exchange).collect()
 }
 
 fn facts(exchange: &Exchange) -> CallFacts {
@@ -60,10 +26,10 @@ fn facts(exchange: &Exchange) -> CallFacts {
 }
 
 /// The only loop of a recording.
-fn recorded(name: &str, file: &[u8]) -> Vec<RecordedStep> {
-    let exchanges = exchanges(name, file);
+fn recorded(name: &str) -> Vec<RecordedStep> {
+    let exchanges = exchanges(name);
     let facts: Vec<CallFacts> = exchanges.iter().map(facts).collect();
-    let assembly = assemble(&facts, &TraceSpan::closed(10_000));
+    let assembly = assemble(&facts, &TraceSpan::closed(60_000_000));
     let [only] = RecordedStep::by_loop(&exchanges, &assembly).try_into().unwrap();
     only
 }
@@ -117,8 +83,8 @@ fn is_alike(step: &RecordedStep, body: &[u8]) -> bool {
 
 #[test]
 fn against_its_own_answers_a_run_is_the_recording() {
-    for (name, file) in RECORDINGS {
-        let steps = recorded(name, file);
+    for name in RECORDINGS {
+        let steps = recorded(name);
         assert!(steps.len() >= 3, "{name}");
         let report = run(&steps, 100, |at, request| {
             assert_eq!((request.like, &request.body), (steps[at].seq, &None), "{name}");
@@ -132,8 +98,8 @@ fn against_its_own_answers_a_run_is_the_recording() {
 
 #[test]
 fn what_is_made_here_is_what_the_client_sent() {
-    for (name, file) in RECORDINGS {
-        let steps = recorded(name, file);
+    for name in RECORDINGS {
+        let steps = recorded(name);
         let mut made = 0;
         let report = run(&steps, 100, |at, request| {
             if let Some(body) = &request.body {
@@ -153,8 +119,7 @@ fn what_is_made_here_is_what_the_client_sent() {
 
 #[test]
 fn a_call_that_was_not_recorded_ends_the_run() {
-    let (name, file) = RECORDINGS[0];
-    let steps = recorded(name, file);
+    let steps = recorded(RECORDINGS[0]);
     let asking = |city: &str| {
         let arguments = json!({ "city": city }).to_string();
         let call = json!({"id": "c", "type": "function", "function": {"name": "get_weather", "arguments": arguments}});
@@ -173,8 +138,7 @@ fn a_call_that_was_not_recorded_ends_the_run() {
 
 #[test]
 fn runs_are_limited_and_can_be_broken_off() {
-    let (name, file) = RECORDINGS[2];
-    let steps = recorded(name, file);
+    let steps = recorded(RECORDINGS[2]);
     let report = run(&steps, 2, |at, _| steps[at].outcome.clone());
     assert_eq!(report.ending, FreeRunEnding::StepLimit { max_steps: 2 });
     assert_eq!(report.steps, 2);
@@ -193,8 +157,7 @@ fn runs_are_limited_and_can_be_broken_off() {
 
 #[test]
 fn loops_that_cannot_be_carried_on_are_refused_before_anything_runs() {
-    let (name, file) = RECORDINGS[0];
-    let mut steps = recorded(name, file);
+    let mut steps = recorded(RECORDINGS[0]);
     assert_eq!(FreeRun::new(Vec::new(), 1).unwrap_err(), CannotDrive::Empty);
     steps[1].wire = Wire::OpenAiCompletions;
     let refused = FreeRun::new(steps.clone(), 1).unwrap_err();
@@ -203,8 +166,7 @@ fn loops_that_cannot_be_carried_on_are_refused_before_anything_runs() {
 
 #[test]
 fn a_request_that_names_its_answer_gets_the_id_of_the_answer_that_came() {
-    let (name, file) = RECORDINGS[3];
-    let mut steps = recorded(name, file);
+    let mut steps = recorded(RECORDINGS[3]);
     let view = |step: &RecordedStep| step.view().unwrap();
     let first = view(&steps[0]);
     let id = first.response_id.clone().unwrap();
@@ -232,8 +194,7 @@ fn a_request_that_names_its_answer_gets_the_id_of_the_answer_that_came() {
 
 #[test]
 fn a_sub_agent_begins_once_what_came_before_it_was_as_recorded() {
-    let (name, file) = RECORDINGS[2];
-    let mut steps = recorded(name, file);
+    let mut steps = recorded(RECORDINGS[2]);
     let sub_agent =
         RecordedStep { step: 99, seq: 99, parent: None, sent_us: steps[2].sent_us - 1, ..steps[0].clone() };
     steps.insert(2, sub_agent);

@@ -1,0 +1,188 @@
+//! What a run is compared with: another trace, the median of its agent's runs, or what a file says.
+
+use super::Args;
+use crate::exit::UsageError;
+use anyhow::{Context, bail};
+use looptape_core::audit::{Baseline, BaselineSource, Bills, Pricing, Quantities};
+use looptape_core::cost::{LeafCosts, Usd};
+use looptape_store::cassettes::is_cassette;
+use looptape_store::{ReadError, Reader, RecordedTrace, TraceRow};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What the user chose to compare with.
+pub(super) enum Chosen {
+    Nothing,
+    Median,
+    /// A trace of the database, or a cassette.
+    Trace(String),
+    /// The JSON of `show` or `stats`.
+    File(PathBuf),
+}
+
+impl Chosen {
+    pub(super) fn of(args: &Args) -> Result<Self, UsageError> {
+        let Some(name) = &args.baseline else {
+            return Ok(if args.no_baseline { Self::Nothing } else { Self::Median });
+        };
+        let path = PathBuf::from(name);
+        if is_cassette(&path) {
+            return Ok(Self::Trace(name.clone()));
+        }
+        if path.is_file() {
+            return Ok(Self::File(path));
+        }
+        match name.ends_with(".json") {
+            true => Err(UsageError(format!("--baseline: there is no file {name}"))),
+            false => Ok(Self::Trace(name.clone())),
+        }
+    }
+
+    pub(super) fn trace(&self) -> Option<&str> {
+        match self {
+            Self::Trace(name) => Some(name),
+            Self::Nothing | Self::Median | Self::File(_) => None,
+        }
+    }
+}
+
+/// A trace that the user named.
+pub(super) fn trace(reader: &Reader, row: TraceRow, name: &str) -> anyhow::Result<Baseline> {
+    let source = BaselineSource::Trace { trace: row.label() };
+    let (baseline, is_priced) = of_trace(reader, row, source)?;
+    if !is_priced {
+        bail!("--baseline: the cost of trace {name} is not known, so there is nothing to compare with");
+    }
+    Ok(baseline)
+}
+
+/// The run of median cost among the latest of the same agent; or else why there is none.
+pub(super) fn median(
+    reader: &Reader,
+    trace: &RecordedTrace,
+    last: u32,
+) -> Result<Result<Baseline, String>, ReadError> {
+    let Some(cohort) = trace.row.labels().cohort() else {
+        return Ok(Err(
+            "compared with no other run: nobody named the agent (`record --agent NAME`), so it is \
+            not known which runs are alike; --baseline TRACE compares with one"
+                .to_owned(),
+        ));
+    };
+    let rows = reader.cohort(&cohort, trace.row.key, last)?;
+    let mut priced: Vec<(Usd, TraceRow)> = Vec::with_capacity(rows.len());
+    // The trace may be a copy of one that is there.
+    for row in rows.into_iter().filter(|row| row.id != trace.row.id || row.run != trace.row.run) {
+        let listed = reader.ls_row(row.clone())?;
+        priced.extend(listed.cost_usd.filter(|_| !listed.cost_at_least).map(|usd| (usd, row)));
+    }
+    let runs = u32::try_from(priced.len()).unwrap_or(u32::MAX);
+    // One that really was: of an even number the cheaper of the two in the middle.
+    let middle = priced.len().saturating_sub(1) / 2;
+    priced.sort_by_key(|(usd, row)| (*usd, row.key));
+    let Some((_, row)) = priced.into_iter().nth(middle) else {
+        return Ok(Err(format!("compared with no other run: there is no other priced run of {cohort}")));
+    };
+    let agent = Some(cohort.agent);
+    let source = BaselineSource::CohortMedian { trace: row.label(), agent, runs };
+    Ok(Ok(of_trace(reader, row, source)?.0))
+}
+
+/// A trace as a baseline, and whether any of its cost is known.
+fn of_trace(reader: &Reader, row: TraceRow, source: BaselineSource) -> Result<(Baseline, bool), ReadError> {
+    let started_unix_us = row.happened_unix_us();
+    let trace = reader.load(row)?;
+    let measured = trace.measure();
+    let pricing = Pricing { book: reader.prices(), started_unix_us, facts: &trace.facts };
+    let bills = Bills::of(&trace.facts, &measured, &pricing);
+    let quantities = Quantities::of(&bills, measured.metrics.steps);
+    let at_least = measured.metrics.cost_at_least;
+    Ok((Baseline { source, quantities, at_least }, measured.metrics.cost_usd.is_some()))
+}
+
+/// What of the figures of `show` and `stats` a baseline is made of.
+#[derive(Debug, Deserialize)]
+struct Sums {
+    steps: u32,
+    attempts: u32,
+    tokens: Tokens,
+    cost_by_leaf: Option<BTreeMap<String, f64>>,
+    #[serde(default)]
+    cost_at_least: bool,
+    #[serde(default)]
+    errors: BTreeMap<String, u32>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Tokens {
+    uncached_input: Option<u64>,
+    cache_read: Option<u64>,
+    cache_write_5m: Option<u64>,
+    cache_write_1h: Option<u64>,
+    output_visible: Option<u64>,
+    reasoning: Option<u64>,
+}
+
+pub(super) fn from_file(path: &Path) -> anyhow::Result<Baseline> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("--baseline: reading {file}"))?;
+    let json: Value =
+        serde_json::from_str(&text).with_context(|| format!("--baseline: {file} is not JSON"))?;
+    let of_trace = json.pointer("/trace/metrics");
+    let of_many = json.get("traces").and_then(Value::as_u64);
+    let (sums, runs) = match (of_trace, of_many) {
+        (Some(metrics), _) => (metrics, 1),
+        (None, Some(traces)) => (&json, u32::try_from(traces).unwrap_or(u32::MAX)),
+        (None, None) => bail!(
+            "--baseline: {file} is neither the JSON of `looptape show TRACE --json` nor that of `looptape stats --json`"
+        ),
+    };
+    let sums = Sums::deserialize(sums).with_context(|| format!("--baseline: {file} lacks figures"))?;
+    let Some(usd) = sums.usd().filter(|_| runs > 0) else {
+        bail!("--baseline: {file} states no cost, so there is nothing to compare with");
+    };
+    let quantities = sums.quantities(runs, &usd);
+    let trace = json.pointer("/trace/id").and_then(Value::as_str).map(str::to_owned);
+    let source = match of_trace {
+        Some(_) => BaselineSource::File { file, trace },
+        None => BaselineSource::FileMean { file, runs },
+    };
+    Ok(Baseline { source, quantities, at_least: sums.cost_at_least })
+}
+
+impl Sums {
+    fn usd(&self) -> Option<LeafCosts> {
+        let by_leaf = self.cost_by_leaf.as_ref()?;
+        let usd = |leaf: &str| by_leaf.get(leaf).copied().and_then(Usd::from_f64).unwrap_or_default();
+        Some(LeafCosts {
+            uncached_input: usd("uncached_input"),
+            cache_read: usd("cache_read"),
+            cache_write_5m: usd("cache_write_5m"),
+            cache_write_1h: usd("cache_write_1h"),
+            output_visible: usd("output_visible"),
+            reasoning: usd("reasoning"),
+            web_search: usd("web_search"),
+            other: usd("other"),
+        })
+    }
+
+    fn quantities(&self, runs: u32, usd: &LeafCosts) -> Quantities {
+        // What was refused with a status was not billed.
+        let refused: u32 =
+            self.errors.iter().filter(|(kind, _)| kind.starts_with("http_")).map(|(_, n)| n).sum();
+        let tokens = &self.tokens;
+        let leaves = [
+            tokens.uncached_input,
+            tokens.cache_read,
+            tokens.cache_write_5m,
+            tokens.cache_write_1h,
+            tokens.output_visible,
+            tokens.reasoning,
+        ];
+        let leaves = leaves.map(|tokens| tokens.unwrap_or(0) as f64);
+        let attempts = self.attempts.saturating_sub(refused);
+        Quantities::of_sums(runs, f64::from(self.steps), f64::from(attempts), leaves, usd)
+    }
+}
