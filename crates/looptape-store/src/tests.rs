@@ -470,6 +470,39 @@ fn content_of_version_2_is_kept() {
     assert!(of("SELECT value FROM settings WHERE name = 'last_blob'") > 5);
 }
 
+/// A trace that ends is summed up from memory or, if it is long, from its rows: nobody can tell.
+#[test]
+fn what_lists_show_is_what_the_calls_say() {
+    let lab = Lab::new();
+    let lengths = [("short", 3), ("long", 70)];
+    lab.record(|recorder| {
+        for (name, calls) in lengths {
+            for n in 0..calls {
+                let body = format!(r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"{n}"}}]}}"#);
+                let answer = format!(
+                    r#"{{"id":"c{n}","model":"gpt-4o-mini","choices":[{{"index":0,"message":{{"role":"assistant",
+                    "content":"{n}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":1{n},"completion_tokens":2,
+                    "prompt_tokens_details":{{"audio_tokens":{}}}}}}}"#,
+                    n % 2
+                );
+                recorder.begin(begin(name, body.as_bytes())).finish(answered(&[answer.as_bytes()]));
+            }
+        }
+    });
+    let reader = lab.reader();
+    for (name, calls) in lengths {
+        let row = lab.find(name).unwrap();
+        let kept = reader.ls_row(row.clone()).unwrap();
+        let trace = reader.load(row.clone()).unwrap();
+        assert_eq!((trace.facts.len(), kept.attempts), (calls, calls as u32));
+        let made = looptape_core::view::ls_row(row.meta(), &trace.measure().metrics);
+        assert_eq!(format!("{kept:?}"), format!("{made:?}"));
+    }
+    let raw = rusqlite::Connection::open(&lab.database).unwrap();
+    let uncompressed = "SELECT count(*) FROM bundles WHERE codec = 0";
+    assert_eq!(raw.query_row(uncompressed, [], |r| r.get::<_, i64>(0)).unwrap(), 0, "the recorder tidied up");
+}
+
 /// A call that looptape of schema 6 recorded, with an answer in a pack and facts, and one that never ended.
 #[test]
 fn calls_of_version_6_are_kept() {

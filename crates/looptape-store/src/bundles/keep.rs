@@ -4,7 +4,7 @@
 //! after all that refers to it, and holds one bundle at a time.
 
 use super::entry::{self, Entry, Form};
-use super::{Bundle, COLUMNS};
+use super::{Bundle, COLUMNS, Entries};
 use crate::codec::{self, Encoder};
 use crate::ids::NodeId;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -28,24 +28,27 @@ impl Live {
 pub(crate) fn keep_only(connection: &Connection, live: &mut Live) -> rusqlite::Result<()> {
     let mut encoder =
         Encoder::new().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let sql = format!("SELECT {COLUMNS} FROM bundles WHERE id < ?1 ORDER BY id DESC LIMIT 1");
     let mut before = i64::MAX;
     loop {
+        // The data is read only of a bundle that is to be written anew.
         let next = connection
-            .prepare_cached(&sql)?
-            .query_row([before], |row| Ok((row.get::<_, i64>(0)?, Bundle::read(row)?)))
+            .prepare_cached("SELECT id, entries FROM bundles WHERE id < ?1 ORDER BY id DESC LIMIT 1")?
+            .query_row([before], |row| {
+                let id = row.get(0)?;
+                Ok((id, Entries::decode(id, row.get_ref(1)?.as_bytes()?)))
+            })
             .optional()?;
-        let Some((id, bundle)) = next else { break };
+        let Some((id, entries)) = next else { break };
         before = id;
-        if let Some(bundle) = bundle {
-            bundle.mark(live);
-            bundle.keep(connection, live, &mut encoder)?;
+        if let Some(entries) = entries {
+            entries.mark(live);
+            entries.keep(connection, live, &mut encoder)?;
         }
     }
     forget_recurring(connection, live)
 }
 
-impl Bundle {
+impl Entries {
     /// Adds what its live entries refer to.
     fn mark(&self, live: &mut Live) {
         for (id, entry) in self.iter().rev() {
@@ -64,7 +67,7 @@ impl Bundle {
         }
     }
 
-    /// Writes what is left of it, or deletes it.
+    /// Writes what is left of the bundle, or deletes it.
     fn keep(&self, connection: &Connection, live: &Live, encoder: &mut Encoder) -> rusqlite::Result<()> {
         let is_dead = |(id, entry): &(i64, &Entry)| **entry != Entry::Gone && !live.holds(*id);
         if !self.iter().any(|each| is_dead(&each)) {
@@ -73,6 +76,10 @@ impl Bundle {
         let kept = |each: &(i64, &Entry)| live.holds(each.0) && *each.1 != Entry::Gone;
         let Some((last, _)) = self.iter().rfind(kept) else {
             connection.prepare_cached("DELETE FROM bundles WHERE id = ?1")?.execute([self.first])?;
+            return Ok(());
+        };
+        let sql = format!("SELECT {COLUMNS} FROM bundles WHERE id = ?1");
+        let Some(bundle) = connection.prepare_cached(&sql)?.query_row([self.first], Bundle::read)? else {
             return Ok(());
         };
         let (mut entries, mut data, mut gone) = (Vec::new(), Vec::new(), 0);
@@ -87,7 +94,7 @@ impl Bundle {
             let (id, entry) = each;
             entry::encode(&mut entries, id, entry);
             data.extend_from_slice(
-                entry.content().and_then(|content| self.stored(content)).unwrap_or_default(),
+                entry.content().and_then(|content| bundle.stored(content)).unwrap_or_default(),
             );
         }
         connection
@@ -178,7 +185,8 @@ mod tests {
     fn a_damaged_bundle_stays_and_is_found() {
         let (_folder, connection, ids) = filled(3);
         connection.execute("UPDATE bundles SET data = zeroblob(length(data) - 1)", []).unwrap();
-        keep_only(&connection, &mut Live::default()).unwrap();
+        let mut live = Live { contents: HashSet::from([ids[1].0]), ..Live::default() };
+        keep_only(&connection, &mut live).unwrap();
         let count: i64 = connection.query_row("SELECT count(*) FROM bundles", [], |r| r.get(0)).unwrap();
         assert_eq!(count, 1);
         assert_eq!(RecentBundles::default().content(&connection, ids[1]).unwrap(), None);

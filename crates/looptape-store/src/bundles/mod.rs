@@ -29,22 +29,43 @@ const COLUMNS: &str = "id, entries, codec, size, data";
 /// A bundle that was read.
 #[derive(Debug)]
 pub(crate) struct Bundle {
-    first: i64,
-    entries: Vec<Entry>,
+    entries: Entries,
     /// The stored forms, one after the other.
     data: Bytes,
+}
+
+/// What a bundle's ids stand for.
+#[derive(Debug)]
+struct Entries {
+    first: i64,
+    entries: Vec<Entry>,
 }
 
 impl Bundle {
     /// From a row of [`COLUMNS`]; `None` if it is damaged.
     fn read(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
         let (first, size): (i64, i64) = (row.get(0)?, row.get(3)?);
-        let entries = entry::decode(first, row.get_ref(1)?.as_bytes()?);
-        let data = usize::try_from(size).ok().and_then(|size| {
-            let stored = row.get_ref(4).ok()?.as_bytes().ok()?;
-            codec::decode(row.get(2).ok()?, size, stored)
-        });
-        Ok(entries.zip(data).map(|(entries, data)| Self { first, entries, data: Bytes::from(data) }))
+        let entries = Entries::decode(first, row.get_ref(1)?.as_bytes()?);
+        let (codec, stored) = (row.get(2)?, row.get_ref(4)?.as_bytes()?);
+        let data = usize::try_from(size).ok().and_then(|size| codec::decode(codec, size, stored));
+        Ok(entries.zip(data).map(|(entries, data)| Self { entries, data: Bytes::from(data) }))
+    }
+
+    /// The stored form of a content.
+    fn stored(&self, content: &Content) -> Option<&[u8]> {
+        self.data.get(content.place.clone())
+    }
+
+    /// The entries with their ids.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (i64, &Entry)> {
+        self.entries.iter()
+    }
+}
+
+impl Entries {
+    /// `None` if they are damaged.
+    fn decode(first: i64, bytes: &[u8]) -> Option<Self> {
+        Some(Self { first, entries: entry::decode(first, bytes)? })
     }
 
     fn ids(&self) -> std::ops::Range<i64> {
@@ -56,12 +77,7 @@ impl Bundle {
     }
 
     /// The entries with their ids.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (i64, &Entry)> {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (i64, &Entry)> {
         self.entries.iter().enumerate().map(|(at, entry)| (self.first + at as i64, entry))
-    }
-
-    /// The stored form of a content.
-    fn stored(&self, content: &Content) -> Option<&[u8]> {
-        self.data.get(content.place.clone())
     }
 }

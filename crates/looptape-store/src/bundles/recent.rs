@@ -27,7 +27,7 @@ impl RecentBundles {
         id: BlobId,
     ) -> rusqlite::Result<Option<Vec<u8>>> {
         let Some(bundle) = self.of(connection, id.0)? else { return self.old.content(connection, id) };
-        match bundle.entry(id.0).and_then(Entry::content) {
+        match bundle.entries.entry(id.0).and_then(Entry::content) {
             Some(content) => self.decoded(connection, &bundle, content),
             None => self.old.content(connection, id),
         }
@@ -59,7 +59,7 @@ impl RecentBundles {
         id: BlobId,
     ) -> rusqlite::Result<Option<(Digest, u32)>> {
         let bundle = self.of(connection, id.0)?;
-        let known = bundle.as_ref().and_then(|bundle| bundle.entry(id.0)?.content()).map(|content| {
+        let known = bundle.as_ref().and_then(|bundle| bundle.entries.entry(id.0)?.content()).map(|content| {
             let depth = match content.form {
                 Form::AsItIs => 0,
                 Form::Splice { depth, .. } => depth,
@@ -79,7 +79,7 @@ impl RecentBundles {
         id: NodeId,
     ) -> rusqlite::Result<Option<(NodeId, BlobId)>> {
         let bundle = self.of(connection, id.0)?;
-        match bundle.as_ref().and_then(|bundle| bundle.entry(id.0)?.node(id.0)) {
+        match bundle.as_ref().and_then(|bundle| bundle.entries.entry(id.0)?.node(id.0)) {
             Some(node) => Ok(Some(node)),
             None => self.old.node(connection, id),
         }
@@ -87,12 +87,12 @@ impl RecentBundles {
 
     /// The bundle that holds an id; `None` if there is none, or it is damaged.
     pub(crate) fn of(&mut self, connection: &Connection, id: i64) -> rusqlite::Result<Option<Arc<Bundle>>> {
-        if let Some(at) = self.bundles.iter().position(|bundle| bundle.ids().contains(&id)) {
+        if let Some(at) = self.bundles.iter().position(|bundle| bundle.entries.ids().contains(&id)) {
             return Ok(Some(self.bundles[at].clone()));
         }
         let sql = format!("SELECT {COLUMNS} FROM bundles WHERE id <= ?1 ORDER BY id DESC LIMIT 1");
         let read = connection.prepare_cached(&sql)?.query_row([id], Bundle::read).optional()?.flatten();
-        let Some(bundle) = read.filter(|bundle| bundle.ids().contains(&id)).map(Arc::new) else {
+        let Some(bundle) = read.filter(|bundle| bundle.entries.ids().contains(&id)).map(Arc::new) else {
             return Ok(None);
         };
         self.bundles.truncate(MOST_BUNDLES - 1);

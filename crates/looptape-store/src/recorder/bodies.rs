@@ -89,15 +89,17 @@ impl EarlierBody {
         }
     }
 
-    /// What was hashed and stored.
-    pub(super) fn into_parts(self) -> (Bytes, Split, HashedTwice, StoredBody) {
+    /// What was stored, and what was hashed, as far as that is of use to a body that has the same first `prefix`
+    /// bytes.
+    pub(super) fn into_parts(self, prefix: usize) -> (Bytes, Split, StoredBody, Option<HashedTwice>) {
         match self {
             Self::Superseded(body) => {
                 let RecentBody { body, split, hashed, stored, .. } = *body;
-                (body, split, hashed, stored)
+                (body, split, stored, Some(hashed))
             }
             Self::Kept(body) => {
-                (body.body.clone(), body.split.clone(), body.hashed.clone(), body.stored.clone())
+                let hashed = body.hashed.is_of_use(prefix).then(|| body.hashed.clone());
+                (body.body.clone(), body.split.clone(), body.stored.clone(), hashed)
             }
         }
     }
@@ -164,6 +166,10 @@ impl HashedTwice {
         late.copy_from(&early);
         late.extend(body, longest.last().map_or(0, |piece| piece.end));
         Self { early, late }
+    }
+
+    fn is_of_use(&self, prefix: usize) -> bool {
+        self.early.length().min(self.late.length()) <= prefix
     }
 
     /// The digest of the whole body, which was given before.

@@ -175,8 +175,8 @@ impl Intake {
         let (hashed, earlier) = match near {
             None => (None, None),
             Some(Near { earlier, prefix, shared, .. }) => {
-                let (body, split, hashed, stored) = earlier.into_parts();
-                (Some((hashed, prefix)), Some(Earlier { body, split, stored, shared }))
+                let (body, split, stored, hashed) = earlier.into_parts(prefix);
+                (hashed.map(|hashed| (hashed, prefix)), Some(Earlier { body, split, stored, shared }))
             }
         };
         let hashed = HashedTwice::of(&body, &split, hashed);

@@ -10,7 +10,7 @@ use looptape_core::facts::CallFacts;
 /// Facts of so many calls are kept, about a kilobyte each …
 const MOST: usize = 16_384;
 /// … and of so many of one trace: of a long one, reading back is the least.
-const MOST_OF_A_TRACE: usize = 64;
+const MOST_OF_A_TRACE: u32 = 64;
 
 #[derive(Default)]
 pub(super) struct KeptFacts {
@@ -21,11 +21,15 @@ pub(super) struct KeptFacts {
 impl KeptFacts {
     /// Keeps the facts of a call that ended, but for what nobody needs who sums them up. They come back as they were.
     pub(super) fn add(&mut self, trace: TraceNumber, facts: CallFacts) -> CallFacts {
-        let kept = self.by_trace.entry(trace).or_default();
-        if self.count >= MOST || kept.len() >= MOST_OF_A_TRACE {
+        if facts.seq >= MOST_OF_A_TRACE {
+            self.forget(trace);
+            return facts;
+        }
+        if self.count == MOST {
             return facts;
         }
         self.count += 1;
+        let kept = self.by_trace.entry(trace).or_default();
         let mut facts = facts;
         let raw = facts.usage.raw.take();
         let mut copy = facts.clone();

@@ -38,6 +38,7 @@ const QUIET_TIME: Duration = Duration::from_millis(100);
 const WORTH_COMPRESSING_BYTES: usize = 256 << 10;
 /// … or after so long in any case.
 const LONG_QUIET_TIME: Duration = Duration::from_secs(30);
+const LOCK_WAIT_AT_END: Duration = Duration::from_millis(100);
 /// A recorder that ends compresses not more than this many times 256 KiB.
 const MOST_STEPS_AT_END: usize = 256;
 
@@ -204,11 +205,14 @@ impl Writer {
 
     /// The recorder ends: does what can wait no longer, but not for long. The next one does the rest.
     fn tidy_up(&mut self) {
-        let steps = 0..MOST_STEPS_AT_END;
-        let outcome = steps.into_iter().try_for_each(|_| match self.state.uncompressed_bytes() {
-            0 => Ok(()),
-            _ => self.compress_some(),
-        });
+        // It is not worth waiting for others.
+        let mut outcome = self.connection.busy_timeout(LOCK_WAIT_AT_END);
+        for _ in 0..MOST_STEPS_AT_END {
+            if outcome.is_err() || self.state.uncompressed_bytes() == 0 {
+                break;
+            }
+            outcome = self.compress_some();
+        }
         if let Err(error) = outcome.and_then(|()| gc::give_back_free_pages(&self.connection)) {
             tracing::warn!(%error, "recordings could not be made smaller: they stay as they are for now");
         }
