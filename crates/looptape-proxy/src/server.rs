@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     draining: Arc<AtomicBool>,
-    task: JoinHandle<GracefulShutdown>,
+    accepting: JoinHandle<()>,
 }
 
 /// Binds `listen`.
@@ -84,8 +84,8 @@ impl Server {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let draining = places.first().map(|place| place.handler.draining()).unwrap_or_default();
-        let task = tokio::spawn(accept(listener, places, stopped));
-        Ok(Self { address, stop, draining, task })
+        let accepting = tokio::spawn(accept(listener, places, stopped));
+        Ok(Self { address, stop, draining, accepting })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -95,10 +95,13 @@ impl Server {
     /// Stops accepting and waits for requests under way, at most `limit`. Says whether all of them ended.
     pub async fn drain(self, limit: Duration) -> bool {
         self.draining.store(true, Ordering::Relaxed);
-        // The receiver lives as long as the task.
+        // Nobody listens any more if nothing is left to be ended.
         let _ = self.stop.send(true);
-        let Ok(connections) = self.task.await else { return false };
-        tokio::time::timeout(limit, connections.shutdown()).await.is_ok()
+        if self.accepting.await.is_err() {
+            return false;
+        }
+        // Each connection holds a receiver for as long as it lives.
+        tokio::time::timeout(limit, self.stop.closed()).await.is_ok()
     }
 }
 
@@ -115,26 +118,22 @@ impl<H> Place<H> {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    places: Vec<Place<impl Handler>>,
-    mut stopped: watch::Receiver<bool>,
-) -> GracefulShutdown {
-    let connections = GracefulShutdown::new();
+async fn accept(listener: TcpListener, places: Vec<Place<impl Handler>>, mut stopped: watch::Receiver<bool>) {
+    let of_connections = stopped.clone();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => hand_over(stream, &places, connections.watcher()),
+                Ok((stream, _)) => hand_over(stream, &places, of_connections.clone()),
                 // Out of file descriptors: wait for some to be closed rather than spin.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
-            _ = stopped.changed() => return connections,
+            _ = stopped.changed() => return,
         }
     }
 }
 
 /// Gives a connection to the place with the fewest. One that cannot be moved there is closed.
-fn hand_over(stream: TcpStream, places: &[Place<impl Handler>], connections: Watcher) {
+fn hand_over(stream: TcpStream, places: &[Place<impl Handler>], stopped: watch::Receiver<bool>) {
     // Streamed tokens are small writes: waiting to fill a packet would delay each of them.
     let _ = stream.set_nodelay(true);
     let Some(place) = places.iter().min_by_key(|place| place.load()) else { return };
@@ -143,12 +142,12 @@ fn hand_over(stream: TcpStream, places: &[Place<impl Handler>], connections: Wat
     let handler = place.handler.clone();
     place.runtime.spawn(async move {
         if let Ok(stream) = TcpStream::from_std(stream) {
-            serve(stream, handler, connections).await;
+            serve(stream, handler, stopped).await;
         }
     });
 }
 
-async fn serve(stream: TcpStream, handler: Arc<impl Handler>, connections: Watcher) {
+async fn serve(stream: TcpStream, handler: Arc<impl Handler>, mut stopped: watch::Receiver<bool>) {
     let flushes = Flushes::default();
     let stream = Counted::new(stream, flushes.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -157,7 +156,13 @@ async fn serve(stream: TcpStream, handler: Arc<impl Handler>, connections: Watch
         async move { handler.handle(request).await }
     });
     let builder = auto::Builder::new(TokioExecutor::new());
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // A connection that breaks has been recorded as such by its handler.
-    let _ = connections.watch(connection).await;
+    tokio::select! {
+        // What has arrived is read before the end is looked at: a request that came before it is served.
+        biased;
+        _ = connection.as_mut() => return,
+        _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }
