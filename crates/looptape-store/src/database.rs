@@ -72,6 +72,7 @@ pub fn open_private(path: &Path) -> io::Result<()> {
 pub(crate) fn open_to_write(path: &Path, synchronous: &str) -> Result<Connection, OpenError> {
     open_private(path).map_err(|source| OpenError::Create { path: path.into(), source })?;
     let mut connection = connect(path)?;
+    let _turn = Turn::to_change(&connection, path);
     set_up(&connection, synchronous).map_err(|e| not_a_database(path, e))?;
     migrate(&mut connection, path)?;
     Ok(connection)
@@ -83,6 +84,7 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
         return Err(OpenError::Missing { path: path.into() });
     }
     let mut connection = connect(path)?;
+    let _turn = Turn::to_change(&connection, path);
     match set_up(&connection, "NORMAL") {
         Ok(()) => migrate(&mut connection, path)?,
         Err(error) if cannot_be_written(&error) => connection = open_read_only(path)?,
@@ -90,6 +92,34 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
     }
     connection.pragma_update(None, "query_only", true).map_err(|e| not_a_database(path, e))?;
     Ok(connection)
+}
+
+/// While it lives, nobody else makes or upgrades a database of this folder: where two set a
+/// journal mode, or begin to write after they have read, SQLite fails for one of them instead of waiting.
+#[must_use]
+#[derive(Debug)]
+struct Turn {
+    _folder: fs::File,
+}
+
+impl Turn {
+    /// `None` where nothing is to be changed, or where the folder cannot be locked.
+    fn to_change(connection: &Connection, path: &Path) -> Option<Self> {
+        if is_current(connection).unwrap_or(false) {
+            return None;
+        }
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = fs::File::open(folder).ok()?;
+        folder.lock().ok()?;
+        Some(Self { _folder: folder })
+    }
+}
+
+/// Whether opening changes nothing in the file.
+fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    let schema: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+    let journal: String = connection.query_row("PRAGMA journal_mode", [], |r| r.get(0))?;
+    Ok(schema == MIGRATIONS.len() as i64 && journal == "wal")
 }
 
 fn cannot_be_written(error: &rusqlite::Error) -> bool {
@@ -201,5 +231,37 @@ fn not_a_database(path: &Path, error: rusqlite::Error) -> OpenError {
             OpenError::NotADatabase { path: path.into(), detail: error.to_string() }
         }
         _ => OpenError::Sqlite { path: path.into(), source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Whoever comes while a database is made waits for whoever makes it.
+    #[test]
+    fn a_database_that_is_being_made_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        open_private(&path).unwrap();
+        let maker = connect(&path).unwrap();
+        let turn = Turn::to_change(&maker, &path).expect("there is something to be made");
+        let (told, opened) = mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| told.send(open_to_write(&path, "NORMAL").map(drop)));
+            let early = opened.recv_timeout(Duration::from_millis(200));
+            drop(turn);
+            assert!(early.is_err(), "it waits: {early:?}");
+            opened.recv().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_a_database_that_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let connection = open_to_write(&path, "NORMAL").unwrap();
+        assert!(Turn::to_change(&connection, &path).is_none());
     }
 }
