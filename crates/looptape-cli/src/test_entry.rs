@@ -3,6 +3,7 @@
 //! Everything that can be wrong with an entry is said when it is read, before any test runs.
 
 use crate::child::surroundings::Clock;
+use crate::child::tool_hooks::FrameworkTools;
 use crate::commands::SourceArgs;
 use crate::config::{Config, parse_duration};
 use looptape_core::gates::Gate;
@@ -28,6 +29,7 @@ pub(crate) struct TestEntry {
     allow_unused: bool,
     allow_incomplete: bool,
     block_egress: Option<bool>,
+    tool_hooks: Option<bool>,
     clock: Clock,
     source: Option<String>,
     on_miss: Option<String>,
@@ -121,6 +123,7 @@ pub(crate) struct Agent {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) timeout: Duration,
     pub(crate) block_egress: bool,
+    pub(crate) tools: FrameworkTools,
     pub(crate) clock: Clock,
 }
 
@@ -235,6 +238,10 @@ impl TestEntry {
                     }
                 },
                 block_egress: self.block_egress.unwrap_or(true),
+                tools: match self.tool_hooks {
+                    Some(false) => FrameworkTools::LeftAlone,
+                    None | Some(true) => FrameworkTools::Hooked,
+                },
                 clock: self.clock,
             })),
             (Mode::Agent, None) => Err("an agent is run by its `command`, and there is none".into()),
@@ -247,6 +254,7 @@ impl TestEntry {
                     ("env", !self.env.is_empty()),
                     ("timeout", self.timeout.is_some()),
                     ("block_egress", self.block_egress.is_some()),
+                    ("tool_hooks", self.tool_hooks.is_some()),
                     ("clock", self.clock != Clock::Real),
                 ];
                 if let Some((key, _)) = of_agents.iter().find(|(_, is_set)| *is_set) {

@@ -1,9 +1,12 @@
-// What every program in this folder shares: the installed packages, and two local tools.
+// What every program in this folder shares: the installed packages, and two local tools. Each run of a tool appends a
+// line to the file that TOOLS_RAN names, so that a test sees whether it ran.
+import { appendFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
 // The packages live under LOOPTAPE_CLIENTS (see install.sh), not beside these files.
-export const require = createRequire(join(process.env.LOOPTAPE_CLIENTS, "node", "package.json"));
+export const requireOf = (group) => createRequire(join(process.env.LOOPTAPE_CLIENTS, group, "package.json"));
+export const require = requireOf("node");
 
 export const PROMPT =
   "Oslo or Lisbon for the weekend? I have 2500 kroner. Compare the weather, then convert the budget.";
@@ -16,7 +19,10 @@ const TOOLS = {
     `${amount} ${source} = ${Math.round(amount * 0.086)} ${target}`,
 };
 
-export const run = (name, args) => TOOLS[name](args);
+export const run = (name, args) => {
+  if (process.env.TOOLS_RAN) appendFileSync(process.env.TOOLS_RAN, `${name}\n`);
+  return TOOLS[name](args);
+};
 
 // [name, description, JSON schema]
 export const SCHEMAS = [

@@ -1,7 +1,13 @@
-// Vercel AI SDK. Arguments: `responses`, `chat` or `anthropic`, then `whole` or `stream`.
+// Vercel AI SDK. Arguments: `responses`, `chat` or `anthropic`, then `whole` or `stream`, then `imported` to load the SDK
+// as an ECMAScript module.
+import { join } from "node:path";
 import { PROMPT, SCHEMAS, require, run } from "./clients.mjs";
 
-const { generateText, jsonSchema, stepCountIs, streamText, tool } = require("ai");
+const isImported = process.argv[4] === "imported";
+const sdk = isImported
+  ? await import(join(process.env.LOOPTAPE_CLIENTS, "node/node_modules/ai/dist/index.mjs"))
+  : require("ai");
+const { generateText, jsonSchema, stepCountIs, streamText, tool } = sdk;
 const { openai } = require("@ai-sdk/openai");
 const { anthropic } = require("@ai-sdk/anthropic");
 

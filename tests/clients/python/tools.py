@@ -1,17 +1,29 @@
-"""The two local tools that every program in this folder offers: deterministic, no network."""
+"""The two local tools that every program in this folder offers: deterministic, no network.
+
+Each run of one appends a line to the file that TOOLS_RAN names, so that a test sees whether it ran."""
+
+import os
 
 PROMPT = "Oslo or Lisbon for the weekend? I have 2500 kroner. Compare the weather, then convert the budget."
 
 WEATHER = {"Oslo": "rain, 7 °C", "Lisbon": "sunny, 24 °C"}
 
 
+def ran(name: str):
+    if path := os.environ.get("TOOLS_RAN"):
+        with open(path, "a") as file:
+            file.write(name + "\n")
+
+
 def get_weather(city: str) -> str:
     """The weather in a city."""
+    ran("get_weather")
     return WEATHER.get(city, "unknown")
 
 
 def convert_currency(amount: float, source: str, target: str) -> str:
     """Converts an amount between two currencies."""
+    ran("convert_currency")
     return f"{amount:g} {source} = {amount * 0.086:g} {target}"
 
 

@@ -6,3 +6,4 @@ pub(crate) mod overlay;
 pub(crate) mod process;
 pub(crate) mod recorded_clock;
 pub(crate) mod surroundings;
+pub(crate) mod tool_hooks;

@@ -68,7 +68,7 @@ fn names(command: &[OsString], agent: &str) -> bool {
 }
 
 /// The user's cache folder; one for temporary files if there is none.
-fn cache(home: Option<&Path>, parent: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+pub(super) fn cache(home: Option<&Path>, parent: &dyn Fn(&str) -> Option<String>) -> PathBuf {
     let stated = parent("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     stated.or_else(|| Some(home?.join(".cache"))).unwrap_or_else(std::env::temp_dir)
 }

@@ -4,6 +4,7 @@
 //! reaches it directly; signals sent to this process alone are passed on. One whose output is captured has a
 //! group of its own and no input: many of them run side by side, and every signal is passed on to the group.
 
+use super::tool_hooks::FrameworkTools;
 use crate::exit::{Exit, UsageError};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -96,12 +97,14 @@ pub(crate) struct Program<'a> {
     pub(crate) folder: Option<&'a Path>,
     /// How long it may take.
     pub(crate) limit: Option<Duration>,
+    /// What becomes of the tools of agent frameworks in it.
+    pub(crate) tools: FrameworkTools,
 }
 
 impl<'a> Program<'a> {
     /// One that runs here, as long as it likes.
     pub(crate) fn new(command: &'a [OsString], output: ChildOutput) -> Self {
-        Self { command, output, folder: None, limit: None }
+        Self { command, output, folder: None, limit: None, tools: FrameworkTools::Hooked }
     }
 }
 
@@ -125,7 +128,7 @@ pub(crate) fn start(
     program: Program<'_>,
     variables: &[(String, String)],
 ) -> anyhow::Result<Result<Running, NotStarted>> {
-    let Program { command, output, folder, limit } = program;
+    let Program { command, output, folder, limit, tools: _ } = program;
     let Some((program, arguments)) = command.split_first() else {
         return Err(UsageError("there is no command after `--`".into()).into());
     };

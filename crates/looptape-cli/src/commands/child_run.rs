@@ -3,7 +3,9 @@
 use crate::child::environment::{self, Mode, Variables};
 use crate::child::overlay::{Overlay, Run};
 use crate::child::process::{self, Ended, NotStarted, Program, SecondCtrlC, Signals};
+use crate::child::tool_hooks::ToolHooks;
 use anyhow::Context;
+use std::collections::HashMap;
 
 /// Runs `program` with its SDKs pointed at `origin`, and waits for it. `told` are variables of this run
 /// alone.
@@ -21,6 +23,10 @@ pub(super) async fn run(
     let overlay = Overlay::prepare(Run { command: program.command, base: &base, trace }, &parent)
         .context("the agent's configuration cannot be written")?;
     variables.extend(overlay.variables.iter().cloned());
+    let so_far: HashMap<&str, &str> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let own = |name: &str| so_far.get(name).map(|value| (*value).to_owned()).or_else(|| parent(name));
+    let hooks = ToolHooks::prepare(program.tools, mode, &own)?;
+    variables.extend(hooks.variables.iter().cloned());
     let signals = Signals::listen()?;
     let running = match process::start(program, &variables)? {
         Ok(running) => running,

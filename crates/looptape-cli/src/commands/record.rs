@@ -6,6 +6,7 @@ use super::labels::LabelArgs;
 use crate::child::claude_code;
 use crate::child::environment::{self, Mode, Variables};
 use crate::child::process::{ChildOutput, Ended, NotStarted, Program};
+use crate::child::tool_hooks::ToolHooksArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
@@ -64,6 +65,8 @@ pub(crate) struct Args {
     labels: LabelArgs,
     #[command(flatten)]
     budget: BudgetArgs,
+    #[command(flatten)]
+    tool_hooks: ToolHooksArgs,
     /// The agent's command line
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(super) command: Vec<OsString>,
@@ -86,7 +89,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         budget: Some(args.budget.clone()),
         upstreams: upstreams(&config, &args.upstreams)?,
         durability: args.durability.into(),
-        program: Program::new(&args.command, ChildOutput::Inherited),
+        program: Program { tools: args.tool_hooks.tools(), ..Program::new(&args.command, ChildOutput::Inherited) },
         told: Variables::new(),
         surroundings: run_environment::capture(),
     };

@@ -13,6 +13,7 @@ use super::sources::{ModelPlan, SourceArgs};
 use crate::child::environment::Variables;
 use crate::child::process::{ChildOutput, Interruption, NotStarted, Program};
 use crate::child::surroundings::SurroundingsArgs;
+use crate::child::tool_hooks::ToolHooksArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
@@ -89,6 +90,8 @@ pub(crate) struct Args {
     speed: Speed,
     #[command(flatten)]
     surroundings: SurroundingsArgs,
+    #[command(flatten)]
+    tool_hooks: ToolHooksArgs,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
@@ -387,7 +390,8 @@ impl ReplayWithAgent<'_> {
         };
         let why = plan.map_or_else(|| args.sources.why(), ModelPlan::why);
         let record = Record { store: args.store(global, config)?, why, books: Books::WithTheReplay };
-        let program = Program::new(&args.command, ChildOutput::Inherited);
+        let tools = args.tool_hooks.tools();
+        let program = Program { tools, ..Program::new(&args.command, ChildOutput::Inherited) };
         match replay.run(program, Variables::new(), plan, record)? {
             Ok(ran) => self.tell(ran),
             Err(not_started) => self.not_started(&not_started),

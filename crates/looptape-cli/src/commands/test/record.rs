@@ -115,6 +115,7 @@ impl RecordArgs {
                 output: ChildOutput::Captured(place.output()?),
                 folder: Some(&test.folder),
                 limit: Some(agent.timeout),
+                tools: agent.tools,
             },
             told,
             surroundings: place.of_agent(test).environment(),

@@ -150,6 +150,7 @@ impl RunOfTest<'_> {
             output: ChildOutput::Captured(place.output()?),
             folder: Some(&test.folder),
             limit: Some(agent.timeout),
+            tools: agent.tools,
         };
         let mut variables: Variables = agent.env.clone().into_iter().collect();
         variables.push(place.temporary_variable());
