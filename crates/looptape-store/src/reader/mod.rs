@@ -13,6 +13,7 @@ mod scan;
 mod spending;
 mod summary;
 mod taped;
+mod tools;
 
 pub use bodies::RequestTail;
 pub(crate) use find::row as trace_row;
@@ -61,6 +62,8 @@ pub enum ReadError {
         "call {seq} of the trace is damaged: its {what} cannot be read. Run `looptape verify` to see what else is"
     )]
     Damaged { seq: u32, what: &'static str },
+    #[error("measured tool call {seq} of the trace is damaged. Run `looptape verify` to see what else is")]
+    DamagedTool { seq: u32 },
 }
 
 /// A trace's own row and what belongs to it, without its calls.

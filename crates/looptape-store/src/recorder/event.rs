@@ -1,5 +1,6 @@
 //! What the recorder is told.
 
+use super::tools::ToolReport;
 use crate::TraceKey;
 use crate::gc::{PruneError, PruneReport, Retention};
 use bytes::Bytes;
@@ -294,6 +295,8 @@ pub(super) enum Event {
         call: CallId,
         told: TraceTold,
     },
+    /// Somebody says what becomes of a tool call.
+    Tool(Box<ToolReport>),
     /// Where the answer to an open call comes from, in a replay.
     Provenance {
         call: CallId,

@@ -1,0 +1,311 @@
+//! A replay's side of the protocol: which recorded result a call gets.
+
+use super::call::{MeasuredTool, ToolEnd, ToolError};
+use super::message::{Phase, ToolCallKey, ToolMessage, arguments_digest};
+use super::policy::{ToolPolicies, ToolPolicy};
+use super::report::{FirstDrift, NearestTool, ToolRefusal, ToolsReport};
+use super::verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};
+use crate::canonical::digest_of_value;
+use crate::replay::Difference;
+use crate::text_diff::shortened;
+use crate::view::EntryView;
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Characters kept of arguments in reports.
+const ARGUMENTS_CHARS: usize = 200;
+
+/// A tool call that was recorded, whether it was measured or is known from the model traffic alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedTool {
+    /// The step that asked for it.
+    pub step: Option<u32>,
+    pub sub: Option<u32>,
+    pub name: String,
+    pub call_id: Option<String>,
+    pub arguments: Value,
+    /// What came of it; `None`: nothing ever did.
+    pub end: Option<ToolEnd>,
+    pub from: AnswerFrom,
+}
+
+/// The state of a replay's tools.
+#[derive(Debug)]
+pub struct ToolDesk {
+    policies: ToolPolicies,
+    keeps_live: bool,
+    recorded: Vec<RecordedTool>,
+    is_left: Vec<bool>,
+    by_id: HashMap<String, Vec<usize>>,
+    by_call: HashMap<(String, i64), Vec<usize>>,
+    /// Calls that were told to run, with the recorded calls that they are.
+    running: Vec<Running>,
+    report: ToolsReport,
+}
+
+#[derive(Debug)]
+struct Running {
+    key: (String, i64),
+    call_id: Option<String>,
+    run: Option<String>,
+    recorded: Option<usize>,
+}
+
+impl RecordedTool {
+    /// What a view shows of a tool call; `None` of anything else. What was measured is taken from `measured`.
+    pub fn of_entry(entry: &EntryView, measured: &[MeasuredTool]) -> Option<Self> {
+        let tool = entry.tool.as_ref()?;
+        let (end, arguments, from) = match tool.measured.and_then(|at| measured.get(at)) {
+            Some(known) => (known.end.clone(), known.arguments.clone(), AnswerFrom::Tool),
+            None => (tool.told_end(), tool.arguments.clone().unwrap_or_default(), AnswerFrom::History),
+        };
+        Some(Self {
+            step: entry.step.map(|step| step.0),
+            sub: entry.sub,
+            name: tool.name.clone(),
+            call_id: tool.call_id.clone(),
+            arguments,
+            end,
+            from,
+        })
+    }
+}
+
+impl ToolDesk {
+    /// `recorded` in the order in which the calls were asked for.
+    pub fn new(recorded: Vec<RecordedTool>, policies: ToolPolicies) -> Self {
+        let mut by_id: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_call: HashMap<(String, i64), Vec<usize>> = HashMap::new();
+        for (at, call) in recorded.iter().enumerate() {
+            if let Some(id) = &call.call_id {
+                by_id.entry(id.clone()).or_default().push(at);
+            }
+            by_call.entry((call.name.clone(), arguments_digest(&call.arguments))).or_default().push(at);
+        }
+        Self {
+            policies,
+            keeps_live: false,
+            is_left: vec![true; recorded.len()],
+            recorded,
+            by_id,
+            by_call,
+            running: Vec::new(),
+            report: ToolsReport::default(),
+        }
+    }
+
+    /// The same, where the agent gets what a tool gives live instead of what it gave when it was recorded.
+    pub fn keeping_live(self, keeps_live: bool) -> Self {
+        Self { keeps_live, ..self }
+    }
+
+    /// Takes a message, and says what its sender is to do.
+    pub fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
+        match &message.phase {
+            Phase::Ask => self.ask(message),
+            Phase::Started => ToolVerdict::Noted,
+            Phase::Ended { end, .. } => self.ended(message, end),
+        }
+    }
+
+    /// What it came to so far.
+    pub fn report(&self) -> &ToolsReport {
+        &self.report
+    }
+
+    fn ask(&mut self, message: &ToolMessage) -> ToolVerdict {
+        let ToolMessage { call, .. } = message;
+        match self.policies.policy(&call.name) {
+            ToolPolicy::Deny => self.deny(DenyCode::Denied, call),
+            ToolPolicy::Live => {
+                let recorded = self.find(call).map(|(at, _)| at);
+                self.run(message, recorded)
+            }
+            ToolPolicy::Static => match self.policies.answer(&call.name).cloned() {
+                Some(end) => {
+                    self.report.fixed += 1;
+                    let from = AnswerFrom::Static;
+                    ToolVerdict::Answer(ToolAnswer { end, from, step: None, sub: None })
+                }
+                None => self.deny(DenyCode::Denied, call),
+            },
+            ToolPolicy::Recorded => match self.find(call) {
+                Some((at, how)) => {
+                    self.is_left[at] = false;
+                    self.report.recorded += 1;
+                    self.report.by_id_alone += u32::from(how == Found::ByIdAlone);
+                    ToolVerdict::Answer(self.answer(at))
+                }
+                None if !self.policies.may_write(&call.name, message.may_write) => self.run(message, None),
+                None => {
+                    let was_recorded = self.candidates(call).next().is_some();
+                    let code = if was_recorded { DenyCode::Exhausted } else { DenyCode::NeverRecorded };
+                    self.deny(code, call)
+                }
+            },
+        }
+    }
+
+    fn run(&mut self, message: &ToolMessage, recorded: Option<usize>) -> ToolVerdict {
+        if let Some(at) = recorded {
+            self.is_left[at] = false;
+        }
+        self.report.live += 1;
+        let ToolMessage { call, run, .. } = message;
+        let key = (call.name.clone(), call.arguments_digest());
+        self.running.push(Running { key, call_id: call.call_id.clone(), run: run.clone(), recorded });
+        ToolVerdict::Run
+    }
+
+    /// A call that ran has ended: it is compared, and the agent gets what was recorded.
+    fn ended(&mut self, message: &ToolMessage, live: &ToolEnd) -> ToolVerdict {
+        let ToolMessage { call, run, .. } = message;
+        let key = (call.name.clone(), call.arguments_digest());
+        let is_it = |running: &Running| match (run, &running.run) {
+            (Some(a), Some(b)) => a == b,
+            _ => running.key == key && running.call_id == call.call_id,
+        };
+        let Some(place) = self.running.iter().position(is_it) else { return ToolVerdict::Noted };
+        let recorded = self.running.remove(place).recorded;
+        self.compare(call, recorded, live);
+        match recorded {
+            Some(at) if !self.keeps_live => ToolVerdict::Answer(self.answer(at)),
+            _ => ToolVerdict::Noted,
+        }
+    }
+
+    fn compare(&mut self, call: &ToolCallKey, recorded: Option<usize>, live: &ToolEnd) {
+        let difference = recorded.map(|at| difference(&self.recorded[at], live));
+        let drift = self.report.drift.entry(call.name.clone()).or_default();
+        drift.calls += 1;
+        match difference {
+            None => drift.not_recorded += 1,
+            Some(None) => drift.same += 1,
+            Some(Some(difference)) => {
+                drift.different += 1;
+                let step = recorded.and_then(|at| self.recorded[at].step);
+                let first = || FirstDrift { step, arguments: shown(&call.arguments), difference };
+                drift.first.get_or_insert_with(first);
+            }
+        }
+    }
+
+    fn answer(&self, at: usize) -> ToolAnswer {
+        let RecordedTool { step, sub, end, from, .. } = &self.recorded[at];
+        let never_came = || ToolEnd::Aborted {
+            error: ToolError {
+                kind: None,
+                message: Some("its result never came when it was recorded".into()),
+            },
+        };
+        ToolAnswer { end: end.clone().unwrap_or_else(never_came), from: *from, step: *step, sub: *sub }
+    }
+
+    fn deny(&mut self, code: DenyCode, call: &ToolCallKey) -> ToolVerdict {
+        let ToolCallKey { name, arguments, .. } = call;
+        let arguments = shown(arguments);
+        let message = match code {
+            DenyCode::Denied => format!("looptape: a replay does not call {name} ([tools] in looptape.toml)"),
+            DenyCode::NeverRecorded => format!(
+                "looptape: {name} {arguments} was not recorded, and may write: it does not run in a replay. \
+                 (`writes = false` under [tools.{name}] in looptape.toml lets it run)"
+            ),
+            DenyCode::Exhausted => {
+                format!("looptape: {name} {arguments} was recorded, but its results have all been given")
+            }
+        };
+        let nearest = if code == DenyCode::Denied { None } else { self.nearest(call) };
+        self.report.denied.push(ToolRefusal { code, tool: name.clone(), arguments, nearest });
+        ToolVerdict::Deny { code, message }
+    }
+
+    /// The recorded call that this one is, if its result was not given yet.
+    fn find(&self, call: &ToolCallKey) -> Option<(usize, Found)> {
+        let of_id = call.call_id.as_ref().and_then(|id| self.by_id.get(id)).map_or(&[][..], Vec::as_slice);
+        let digest = call.arguments_digest();
+        let left = |at: &&usize| self.is_left[**at] && self.recorded[**at].name == call.name;
+        let is_same = |at: &&usize| arguments_digest(&self.recorded[**at].arguments) == digest;
+        if let Some(&at) = of_id.iter().find(|at| left(at) && is_same(at)) {
+            return Some((at, Found::Whole));
+        }
+        // What the model asked for may be written otherwise by the time that it is executed: defaults filled in,
+        // numbers parsed. What was measured was written by the same code.
+        let is_loose = |at: &&usize| self.recorded[**at].from == AnswerFrom::History;
+        if let Some(&at) = of_id.iter().find(|at| left(at) && is_loose(at)) {
+            return Some((at, Found::ByIdAlone));
+        }
+        let of_call = self.by_call.get(&(call.name.clone(), digest)).map_or(&[][..], Vec::as_slice);
+        let at = match call.occurrence {
+            Some(nth) => of_call.get(nth as usize - 1).filter(|at| self.is_left[**at]),
+            None => of_call.iter().find(|at| self.is_left[**at]),
+        };
+        at.map(|at| (*at, Found::Whole))
+    }
+
+    /// Recorded calls with this id, or with this name and these arguments, given or not.
+    fn candidates<'a>(&'a self, call: &'a ToolCallKey) -> impl Iterator<Item = usize> + 'a {
+        let of_id = call.call_id.as_ref().and_then(|id| self.by_id.get(id)).into_iter().flatten();
+        let of_id = of_id.filter(|at| self.recorded[**at].name == call.name);
+        let of_call = self.by_call.get(&(call.name.clone(), call.arguments_digest()));
+        of_id.chain(of_call.into_iter().flatten()).copied()
+    }
+
+    /// The first recorded call of the same tool with other arguments.
+    fn nearest(&self, call: &ToolCallKey) -> Option<NearestTool> {
+        self.recorded.iter().filter(|recorded| recorded.name == call.name).find_map(|recorded| {
+            let difference = Difference::of_json(&recorded.arguments, &call.arguments)?;
+            Some(NearestTool { step: recorded.step, difference })
+        })
+    }
+}
+
+/// How a recorded call was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Whole,
+    /// By its id; its arguments are written otherwise.
+    ByIdAlone,
+}
+
+/// How a live end differs from the recorded one; `None` if it does not. Of the model traffic it is only known what the
+/// model was told.
+fn difference(recorded: &RecordedTool, live: &ToolEnd) -> Option<Difference> {
+    let Some(end) = &recorded.end else {
+        return Some(Difference::of_texts(String::new(), None, Some(&told(live))));
+    };
+    let digest = |end: &ToolEnd| end.shown().map(|value| digest_of_value(&value));
+    let is_same = match recorded.from {
+        AnswerFrom::Tool => end.outcome() == live.outcome() && digest(end) == digest(live),
+        _ => end.outcome().is_failure() == live.outcome().is_failure() && told(end) == told(live),
+    };
+    if is_same {
+        return None;
+    }
+    match (end.outcome() == live.outcome(), end.shown(), live.shown()) {
+        (true, Some(a), Some(b)) if recorded.from == AnswerFrom::Tool => Difference::of_json(&a, &b),
+        _ => Some(Difference::of_texts(String::new(), Some(&worded(end)), Some(&worded(live)))),
+    }
+}
+
+/// What a model is told: a text as it is, anything else as JSON.
+fn told(end: &ToolEnd) -> String {
+    match end.shown() {
+        Some(Value::String(text)) => match serde_json::from_str::<Value>(&text) {
+            Ok(json) if json.is_object() || json.is_array() => json.to_string(),
+            _ => text,
+        },
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
+
+fn worded(end: &ToolEnd) -> String {
+    match end.outcome() {
+        super::ToolOutcome::Ok => told(end),
+        other => format!("{} {}", other.as_str(), told(end)).trim_end().to_owned(),
+    }
+}
+
+fn shown(arguments: &Value) -> String {
+    shortened(&arguments.to_string(), ARGUMENTS_CHARS)
+}
