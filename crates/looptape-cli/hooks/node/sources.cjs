@@ -5,6 +5,8 @@ const fs = require("node:fs");
 const path = require("node:path");
 
 const HOOKS = Symbol.for("looptape.tools");
+// In a source that is hooked already: loaders may run one after the other.
+const MARK = `Symbol.for("looptape.tools")`;
 const FRAMEWORKS = [
   {
     name: "ai",
@@ -34,7 +36,7 @@ function say(text) {
 // A file's source with its hook behind it; the source itself where there is nothing to hook.
 function hooked(source, filename, format) {
   try {
-    if (!filename.includes("node_modules")) return source;
+    if (!filename.includes("node_modules") || source.includes(MARK)) return source;
     const place = filename.replaceAll("\\", "/");
     const framework = FRAMEWORKS.find(({ file }) => file.test(place));
     return framework ? behind(framework, source, filename, format) : source;
@@ -55,7 +57,7 @@ function behind(framework, source, filename, format) {
     return source;
   }
   const wrap = (f) =>
-    `${f} = globalThis[Symbol.for("looptape.tools")]?.${hook}(${f}) ?? ${f};` +
+    `${f} = globalThis[${MARK}]?.${hook}(${f}) ?? ${f};` +
     (format === "commonjs" ? ` if (Object.getOwnPropertyDescriptor(exports, "${f}")?.writable) exports.${f} = ${f};` : "");
   return `${text}\n;${functions.map(wrap).join(" ")}\n`;
 }
