@@ -17,7 +17,7 @@ use crate::server::Handler;
 use crate::stated::Stated;
 use crate::tee::{Capture, Tee};
 use crate::telemetry::Telemetry;
-use crate::tool_calls::{self, NotTaken};
+use crate::tool_calls;
 use crate::upload::{Outgoing, Upload};
 use crate::upstream::{Upstream, Upstreams};
 use crate::upstream_client::{SetupError, UpstreamClient};
@@ -304,9 +304,9 @@ impl RecordingProxy {
         let of = tool_calls::Of { trace, labels: stated.labels, known: self.options.known.clone(), at };
         let taken = tool_calls::body(request).await;
         let taken = taken.and_then(|body| tool_calls::record(&self.recorder, &body, of));
-        taken.unwrap_or_else(|NotTaken { response, remark }| {
-            self.tally.remark(remark);
-            response
+        taken.unwrap_or_else(|not_taken| {
+            self.tally.remark(not_taken.remark());
+            not_taken.response()
         })
     }
 
