@@ -22,18 +22,18 @@ use tempfile::TempDir;
 
 mod cassettes;
 
-struct Lab {
+pub(crate) struct Lab {
     _folder: TempDir,
-    database: PathBuf,
+    pub(crate) database: PathBuf,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { database: folder.path().join("t.db"), _folder: folder }
     }
 
-    fn record(&self, work: impl FnOnce(&Recorder)) -> RecorderReport {
+    pub(crate) fn record(&self, work: impl FnOnce(&Recorder)) -> RecorderReport {
         let options = RecorderOptions::new(self.database.clone(), Arc::new(Patterns::builtin()));
         let (recorder, thread) = Recorder::start(options).unwrap();
         work(&recorder);
@@ -59,11 +59,11 @@ impl Lab {
         old
     }
 
-    fn reader(&self) -> Reader {
+    pub(crate) fn reader(&self) -> Reader {
         Reader::open(&self.database).unwrap()
     }
 
-    fn find(&self, name: &str) -> Result<TraceRow, FindError> {
+    pub(crate) fn find(&self, name: &str) -> Result<TraceRow, FindError> {
         self.reader().find(&Selector::parse(name))
     }
 }

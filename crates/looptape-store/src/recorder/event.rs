@@ -1,5 +1,6 @@
 //! What the recorder is told.
 
+use super::files::FilesEvent;
 use crate::TraceKey;
 use crate::gc::{PruneError, PruneReport, Retention};
 use bytes::Bytes;
@@ -299,6 +300,8 @@ pub(super) enum Event {
         call: CallId,
         provenance: Provenance,
     },
+    /// What a workspace's files are.
+    Files(Box<FilesEvent>),
     /// A trace lacks something that the queue or the proxy could not hold.
     Gap(Gap),
     /// Answered once everything before it is committed or given up.
