@@ -77,7 +77,6 @@ impl WatchedWorkspace {
     /// still be open.
     pub(super) fn finish(self, recorder: &Recorder, trace: &TraceId) -> Result<SnapshotFigures, String> {
         let last = self.snapshots.take_now(recorder.files_of(trace.clone(), SnapshotAt::End));
-        drop(self.snapshots);
         self.thread.finish();
         last.map_err(|error| error.to_string())
     }

@@ -62,11 +62,11 @@ impl Out<'_> {
             );
         }
         self.lines.push(line);
-        step.files.iter().for_each(|file| self.file(file));
+        step.files.iter().for_each(|file| self.file(step.step, file));
         self.lines.push(String::new());
     }
 
-    fn file(&mut self, file: &FileChange) {
+    fn file(&mut self, step: Option<u32>, file: &FileChange) {
         let (mark, tone) = match file.change {
             How::Added => ("A", Tone::Good),
             How::Removed => ("D", Tone::Bad),
@@ -77,11 +77,11 @@ impl Out<'_> {
         let gap = if note.is_empty() { "" } else { "  " };
         self.lines.push(format!("  {} {path}{gap}{note}", self.style.paint(tone, mark)));
         if let Some(TextChange::Text { diff: Some(diff), .. }) = &file.text {
-            self.diff(diff);
+            self.diff(step, diff);
         }
     }
 
-    fn diff(&mut self, diff: &str) {
+    fn diff(&mut self, step: Option<u32>, diff: &str) {
         let all: Vec<&str> = diff.lines().collect();
         let most = if self.diffs == Diffs::Whole { usize::MAX } else { MOST_LINES };
         for line in all.iter().take(most) {
@@ -97,7 +97,11 @@ impl Out<'_> {
         if let Some(more) = all.len().checked_sub(most).filter(|more| *more > 0) {
             let short: String = self.trace.chars().take(8).collect();
             let more = plural(more as u32, "more line", "more lines");
-            self.lines.push(format!("      … {more}: `looptape show {short} --files --step N` has all"));
+            let all = match step {
+                Some(step) => format!("looptape show {short} --files --step {step}"),
+                None => format!("looptape show {short} --files --json"),
+            };
+            self.lines.push(format!("      … {more}: `{all}` has all"));
         }
     }
 }
@@ -114,9 +118,9 @@ fn note(file: &FileChange) -> String {
         Some(TextChange::Binary) => parts.push(format!("binary, {}", between(file, size_of))),
         None => {}
     }
-    let kinds = between(file, kind_of);
-    if file.text.is_none() && !kinds.is_empty() {
-        parts.push(kinds);
+    let is_file = |side: &Option<Side>| matches!(side, None | Some(Side::File { .. }));
+    if !is_file(&file.before) || !is_file(&file.after) {
+        parts.push(between(file, kind_of));
     }
     if let (Some(before), Some(after)) = (&file.before, &file.after)
         && mode_of(before) != mode_of(after)
@@ -154,9 +158,9 @@ fn kind_of(side: &Side) -> String {
         Side::File { .. } => "file".to_owned(),
         Side::Link { target } => format!("link to {}", escape(target)),
         Side::Folder { .. } => "empty folder".to_owned(),
-        Side::LeftOut { why, size_bytes } => match size_bytes {
-            Some(bytes) => format!("left out ({why}), {}", size(*bytes)),
-            None => format!("left out ({why})"),
+        Side::LeftOut { because, size_bytes, .. } => match size_bytes {
+            Some(bytes) => format!("left out, since {because}: {}", size(*bytes)),
+            None => format!("left out, since {because}"),
         },
     }
 }

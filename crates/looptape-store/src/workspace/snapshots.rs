@@ -28,13 +28,23 @@ pub struct SnapshotOptions {
 /// A handle to the thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
-    asked: mpsc::Sender<Asked>,
+    asks: mpsc::Sender<Ask>,
 }
 
-/// The thread; it ends when every handle is gone.
+/// The thread, until [`SnapshotsThread::finish`].
 #[must_use = "finish() waits until what was asked for is handed over"]
 #[derive(Debug)]
-pub struct SnapshotsThread(JoinHandle<()>);
+pub struct SnapshotsThread {
+    asks: mpsc::Sender<Ask>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+enum Ask {
+    Look(Asked),
+    /// Whoever asks later is told nothing.
+    End,
+}
 
 struct Asked {
     ticket: FilesTicket,
@@ -52,11 +62,11 @@ impl std::fmt::Debug for Asked {
 impl Snapshots {
     /// Starts the thread. What it sees goes to `recorder`.
     pub fn start(recorder: Recorder, options: SnapshotOptions) -> std::io::Result<(Self, SnapshotsThread)> {
-        let (asked, asks) = mpsc::channel();
+        let (asks, asked) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("looptape-files".into())
-            .spawn(move || serve(&recorder, options, &asks))?;
-        Ok((Self { asked }, SnapshotsThread(thread)))
+            .spawn(move || serve(&recorder, options, &asked))?;
+        Ok((Self { asks: asks.clone() }, SnapshotsThread { asks, thread }))
     }
 
     /// Asks for a snapshot of what is there now or a little later. Never waits; `told` is dropped uncalled if the thread
@@ -67,7 +77,7 @@ impl Snapshots {
         told: impl FnOnce(Result<SnapshotFigures, ScanError>) + Send + 'static,
     ) {
         // A thread that is gone says nothing, and nothing is missed but the snapshot.
-        let _ = self.asked.send(Asked { ticket, told: Box::new(told) });
+        let _ = self.asks.send(Ask::Look(Asked { ticket, told: Box::new(told) }));
     }
 
     /// The same, and waits for it.
@@ -81,19 +91,30 @@ impl Snapshots {
 }
 
 impl SnapshotsThread {
-    /// Waits until the last handle is gone and everything is handed over.
+    /// Waits until what was asked for so far is handed over, and ends the thread.
     pub fn finish(self) {
+        let _ = self.asks.send(Ask::End);
         // A panic in it was reported by the panic itself; a snapshot that is missing is seen as missing.
-        let _ = self.0.join();
+        let _ = self.thread.join();
     }
 }
 
-fn serve(recorder: &Recorder, options: SnapshotOptions, asks: &mpsc::Receiver<Asked>) {
+fn serve(recorder: &Recorder, options: SnapshotOptions, asks: &mpsc::Receiver<Ask>) {
     let SnapshotOptions { folder, own_files, patterns, known, limits } = options;
     let mut scanner = Scanner::new(folder, own_files, patterns, known, limits);
     let mut generation = recorder.files_generation();
-    while let Ok(first) = asks.recv() {
-        let asked: Vec<Asked> = std::iter::once(first).chain(asks.try_iter()).collect();
+    let mut is_over = false;
+    while !is_over && let Ok(first) = asks.recv() {
+        let mut asked = Vec::new();
+        for ask in std::iter::once(first).chain(asks.try_iter()) {
+            match ask {
+                Ask::Look(look) => asked.push(look),
+                Ask::End => is_over = true,
+            }
+        }
+        if asked.is_empty() {
+            continue;
+        }
         if recorder.files_generation() != generation {
             generation = recorder.files_generation();
             scanner.forget();

@@ -43,7 +43,6 @@ fn watch(lab: &Lab, name: &str, options: SnapshotOptions, work: impl FnOnce(&Rec
             // What could not be taken is in the recording.
             let _ = snapshots.take_now(ticket);
         });
-        drop(snapshots);
         thread.finish();
         recorder.close_trace(id.clone(), Moment::now(), Some(0), None);
     });

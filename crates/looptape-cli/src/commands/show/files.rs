@@ -71,10 +71,24 @@ pub(crate) enum How {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Side {
-    File { size_bytes: u64, mode: String, secrets: bool },
-    Link { target: String },
-    Folder { mode: String },
-    LeftOut { why: &'static str, size_bytes: Option<u64> },
+    File {
+        size_bytes: u64,
+        mode: String,
+        secrets: bool,
+    },
+    Link {
+        target: String,
+    },
+    Folder {
+        mode: String,
+    },
+    LeftOut {
+        why: &'static str,
+        /// The same for people.
+        #[serde(skip)]
+        because: &'static str,
+        size_bytes: Option<u64>,
+    },
 }
 
 /// A step without a snapshot.
@@ -203,7 +217,9 @@ impl Side {
             }
             Entry::Link { target } => Self::Link { target: String::from_utf8_lossy(&target).into_owned() },
             Entry::Folder { mode, .. } => Self::Folder { mode: octal(mode) },
-            Entry::LeftOut { why, size_bytes } => Self::LeftOut { why: why.word(), size_bytes },
+            Entry::LeftOut { why, size_bytes } => {
+                Self::LeftOut { why: why.word(), because: why.as_str(), size_bytes }
+            }
         }
     }
 }
