@@ -216,6 +216,26 @@ fn each_change_is_seen_and_only_that_is_stored() {
     assert!(reader.verify(|_, _| {}).unwrap().damage.is_empty());
 }
 
+/// A database from before there were workspaces: its traces have none, and new ones may.
+#[test]
+fn version_12_gets_workspaces() {
+    let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+    let old = lab.of_version(12);
+    old.execute_batch(
+        "INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
+         INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
+           VALUES ('old', 1, 1, 'record', '{}', '[]', 10, 10);
+         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0)",
+    )
+    .unwrap();
+    drop(old);
+    write(folder.path(), &[("a", "one")]);
+    watch(&lab, "new", options(folder.path()), |_, take| take(0));
+    assert_eq!(lab.reader().workspace(lab.find("old").unwrap().key).unwrap(), None);
+    let (copy, _) = laid_out(&lab.reader(), root(&lab, "new"), folder.path());
+    assert_eq!(contents(copy.path()).len(), 1);
+}
+
 #[test]
 fn a_second_run_stores_nothing_again() {
     let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
