@@ -60,10 +60,10 @@ pub fn is_secret_by_name(name: &[u8], is_folder: bool) -> bool {
     let name = name.to_ascii_lowercase();
     let is = |known: &&str| known.as_bytes() == name;
     if is_folder {
-        return FOLDERS.iter().any(|known| is(&known));
+        return FOLDERS.iter().any(is);
     }
     let of_environment = name.strip_prefix(b".env.");
-    NAMES.iter().any(|known| is(&known))
+    NAMES.iter().any(is)
         || ENDINGS.iter().any(|ending| name.ends_with(ending.as_bytes()))
         || of_environment.is_some_and(|rest| !EXAMPLES.iter().any(|example| example.as_bytes() == rest))
 }
