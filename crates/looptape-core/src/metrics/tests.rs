@@ -1,3 +1,4 @@
+use super::trace::ToolTime;
 use super::*;
 use crate::assembly::example::{Example, call};
 use crate::assembly::{LoopOutcome, Recording, TraceEnding, TraceSpan, assemble};
