@@ -63,7 +63,8 @@ pub(crate) enum Place {
     Here,
     There {
         folder: PathBuf,
-        temporary_folder: PathBuf,
+        /// If it is not the system's.
+        temporary_folder: Option<PathBuf>,
     },
 }
 
@@ -73,7 +74,8 @@ impl Place {
         match self {
             Self::Here => run_environment::capture(),
             Self::There { folder, temporary_folder } => {
-                let temporary_folder = temporary_folder.to_str().map(str::to_owned);
+                let temporary_folder = temporary_folder.as_ref().and_then(|folder| folder.to_str());
+                let temporary_folder = temporary_folder.map(str::to_owned);
                 run_environment::of_program(Some(folder.clone()), temporary_folder)
             }
         }

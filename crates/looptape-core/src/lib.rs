@@ -39,6 +39,7 @@ pub mod varint;
 pub mod view;
 pub mod visible_text;
 pub mod wire;
+pub mod workspace;
 
 pub use digest::Digest;
 pub use trace_id::TraceId;

@@ -25,6 +25,7 @@ pub mod upstream_keys;
 mod admission;
 mod connections;
 mod control;
+mod files_at_calls;
 mod flush;
 mod hand_out;
 mod hold;

@@ -9,6 +9,7 @@ use crate::admission::{Candidate, HeldCall};
 use crate::budgets::SharedBudget;
 use crate::connections::{self, NoAnswer};
 use crate::control;
+use crate::files_at_calls::FilesAtCalls;
 use crate::flush::Flushes;
 use crate::guard::{Guard, Refusal};
 use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop};
@@ -17,7 +18,7 @@ use crate::server::Handler;
 use crate::stated::Stated;
 use crate::tee::{Capture, Tee};
 use crate::telemetry::Telemetry;
-use crate::tool_calls::{self, NotTaken};
+use crate::tool_calls;
 use crate::upload::{Outgoing, Upload};
 use crate::upstream::{Upstream, Upstreams};
 use crate::upstream_client::{SetupError, UpstreamClient};
@@ -31,6 +32,8 @@ use looptape_core::exchange::Ending;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
+use looptape_core::wire::route;
+use looptape_store::workspace::Snapshots;
 use looptape_store::{BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, TraceHint};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,6 +69,8 @@ pub struct RecordingProxy {
     tally: Arc<Tally>,
     /// From where recorded traces are handed out, if they are.
     database: Option<PathBuf>,
+    /// What is kept of the agent's files, if that is.
+    files: Option<FilesAtCalls>,
 }
 
 /// What has happened so far, for summaries and health checks.
@@ -99,12 +104,17 @@ impl RecordingProxy {
     pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, SetupError> {
         let providers = options.upstreams.stated_providers().into();
         let (options, client) = (Arc::new(options), UpstreamClient::new()?);
-        Ok(Self { options, providers, client, recorder, tally: Arc::default(), database: None })
+        Ok(Self { options, providers, client, recorder, tally: Arc::default(), database: None, files: None })
     }
 
     /// The same, handing out recorded traces from this database to whoever may talk to it.
     pub fn handing_out(self, database: PathBuf) -> Self {
         Self { database: Some(database), ..self }
+    }
+
+    /// The same, looking at the agent's files whenever it asks a model.
+    pub fn looking_at(self, files: Snapshots) -> Self {
+        Self { files: Some(FilesAtCalls::new(files)), ..self }
     }
 
     /// The same proxy with connections of its own to the upstreams: for another lane.
@@ -116,6 +126,7 @@ impl RecordingProxy {
             recorder: self.recorder.clone(),
             tally: self.tally.clone(),
             database: self.database.clone(),
+            files: self.files.clone(),
         }
     }
 
@@ -230,11 +241,16 @@ impl RecordingProxy {
         let kept = kept.unwrap_or_default();
         let stated = Stated::by(&head.headers);
         let outcome = stated.outcome();
+        let files = self
+            .files
+            .as_ref()
+            .filter(|_| route::identify(&provider, head.method.as_str(), &address.path).is_some());
         let begin = self.begin(&head, stated, address, provider, kept, Moment::now());
         let candidate = self.options.budget.as_ref().map(|budget| {
             Candidate::new(budget, &head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
         });
         let mut ticket = self.recorder.begin(begin);
+        let files = files.map(|files| files.look(&ticket));
         if let Some(outcome) = outcome {
             ticket.state_outcome(outcome);
         }
@@ -256,7 +272,13 @@ impl RecordingProxy {
         *request.uri_mut() = uri;
         *request.headers_mut() = forwarded(head.headers);
         match self.client.send(request).await {
-            Ok(response) => Ok(self.answer(response, ticket, held, flushes).await),
+            Ok(response) => {
+                if let Some(files) = files {
+                    // What the agent does with the answer changes them: it gets it when they have been looked at.
+                    Box::pin(files.seen()).await;
+                }
+                Ok(self.answer(response, ticket, held, flushes).await)
+            }
             Err(error) => {
                 if let Some(held) = held {
                     held.unanswered(!error.is_connect());
@@ -304,9 +326,9 @@ impl RecordingProxy {
         let of = tool_calls::Of { trace, labels: stated.labels, known: self.options.known.clone(), at };
         let taken = tool_calls::body(request).await;
         let taken = taken.and_then(|body| tool_calls::record(&self.recorder, &body, of));
-        taken.unwrap_or_else(|NotTaken { response, remark }| {
-            self.tally.remark(remark);
-            response
+        taken.unwrap_or_else(|not_taken| {
+            self.tally.remark(not_taken.remark());
+            not_taken.response()
         })
     }
 

@@ -40,6 +40,7 @@ use looptape_core::replay::{
     Decision, EntryId, LiveRequest, Provenance, Replayer, Report, Rung, Served, SideCall, Summary, WhyAsked,
     WhyRefused, refusal,
 };
+use looptape_core::tools::ToolMessage;
 use looptape_core::wire::{Wire, route};
 use looptape_core::{Digest, derive};
 use looptape_store::Moment;
@@ -217,11 +218,11 @@ impl<M> TapeServer<M> {
         let taken = tool_calls::body(request).await.and_then(|body| {
             let vault = &mut self.lock().vault;
             let clean = redact_body(&self.patterns, vault, &Credentials::none(), &body);
-            tool_calls::message(&clean.bytes)
+            Ok(ToolMessage::parse(&clean.bytes)?)
         });
         match taken {
             Ok(message) => tool_calls::answer(&tools.take(message, at, self.child.as_ref())),
-            Err(not_taken) => not_taken.response,
+            Err(not_taken) => not_taken.response(),
         }
     }
 }

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use looptape_core::TraceId;
 use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
-use looptape_core::tools::{DenyCode, Phase, ToolMessage, ToolSource, ToolVerdict};
+use looptape_core::tools::{DenyCode, Phase, ToolMessage, ToolSource, ToolVerdict, UnreadableMessage};
 use looptape_store::{Moment, Recorder, ToolReport};
 
 /// A result beyond this size is not kept.
@@ -23,39 +23,54 @@ pub(crate) fn is_path(own_path: &str) -> bool {
     own_path.split('?').next() == Some("v1/tool")
 }
 
-/// Why a message was not taken, for whoever started looptape.
-pub(crate) struct NotTaken {
-    pub(crate) response: Response<Body>,
-    pub(crate) remark: &'static str,
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotTaken {
+    #[error("use POST")]
+    Method,
+    #[error("a tool call has at most 16 MiB: leave the result out")]
+    TooLarge,
+    #[error("the body could not be read")]
+    BrokenOff,
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableMessage),
+    #[error("say which trace the tool call belongs to: /t/TRACE in front of the path, or x-looptape-trace")]
+    NoTrace,
+}
+
+impl NotTaken {
+    pub(crate) fn response(&self) -> Response<Body> {
+        let (status, code) = match self {
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::BrokenOff | Self::Unreadable(_) => (StatusCode::BAD_REQUEST, "invalid_body"),
+            Self::NoTrace => (StatusCode::BAD_REQUEST, "no_trace"),
+        };
+        reply::error(status, code, &self.to_string())
+    }
+
+    /// The same for whoever started looptape.
+    pub(crate) fn remark(&self) -> &'static str {
+        match self {
+            Self::Method => "a tool call was not reported by POST",
+            Self::TooLarge => "a tool call's report was larger than 16 MiB: it is missing",
+            Self::BrokenOff => "a tool call's report broke off: it is missing",
+            Self::Unreadable(_) => "a tool call's report could not be read: it is missing",
+            Self::NoTrace => "a tool call's report named no trace: it is missing",
+        }
+    }
 }
 
 /// The body of a message.
 pub(crate) async fn body(request: Request<Incoming>) -> Result<Bytes, NotTaken> {
     if request.method() != Method::POST {
-        let response = reply::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use POST");
-        return Err(NotTaken { response, remark: "a tool call was not reported by POST" });
+        return Err(NotTaken::Method);
     }
     match Limited::new(request.into_body(), BODY_LIMIT_BYTES).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let message = "a tool call has at most 16 MiB: leave the result out";
-            let response = reply::error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message);
-            Err(NotTaken { response, remark: "a tool call's report was larger than 16 MiB: it is missing" })
-        }
-        Err(_) => {
-            let response =
-                reply::error(StatusCode::BAD_REQUEST, "invalid_body", "the body could not be read");
-            Err(NotTaken { response, remark: "a tool call's report broke off: it is missing" })
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(NotTaken::TooLarge),
+        Err(_) => Err(NotTaken::BrokenOff),
     }
-}
-
-/// A message, read.
-pub(crate) fn message(body: &[u8]) -> Result<ToolMessage, NotTaken> {
-    ToolMessage::parse(body).map_err(|error| NotTaken {
-        response: reply::error(StatusCode::BAD_REQUEST, "invalid_body", &error.to_string()),
-        remark: "a tool call's report could not be read: it is missing",
-    })
 }
 
 /// The answer where it is not known what was recorded.
@@ -84,13 +99,8 @@ pub(crate) struct Of {
 
 /// Takes a message while recording.
 pub(crate) fn record(recorder: &Recorder, body: &[u8], of: Of) -> Result<Response<Body>, NotTaken> {
-    let message = message(body)?;
-    let Some(trace) = of.trace else {
-        let say =
-            "say which trace the tool call belongs to: /t/TRACE in front of the path, or x-looptape-trace";
-        let response = reply::error(StatusCode::BAD_REQUEST, "no_trace", say);
-        return Err(NotTaken { response, remark: "a tool call's report named no trace: it is missing" });
-    };
+    let message = ToolMessage::parse(body)?;
+    let Some(trace) = of.trace else { return Err(NotTaken::NoTrace) };
     if message.phase == Phase::Ask {
         return Ok(answer(&ToolVerdict::Run));
     }

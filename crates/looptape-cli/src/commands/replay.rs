@@ -9,8 +9,8 @@ use super::matching::MatchingArgs;
 use super::models::{self, ModelRun, ModelsArgs};
 use super::report_files::ReportArgs;
 use super::resend::{Report, ResendArgs, Resending};
+use super::restored_workspace::RestoredWorkspace;
 use super::sources::{ModelPlan, SourceArgs};
-use crate::child::environment::Variables;
 use crate::child::process::{ChildOutput, Interruption, NotStarted, Program};
 use crate::child::surroundings::SurroundingsArgs;
 use crate::child::tool_hooks::ToolHooksArgs;
@@ -59,6 +59,8 @@ Examples:
   looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
   looptape replay last --on-miss live --max-usd 0.50 -- ./agent      pay for what changed
   looptape replay last --from 4 --source live --model gpt-4o --max-usd 1 -- ./agent
+  looptape replay last --from 4 --restore-workspace --source live --max-usd 1 -- ./agent
+                                                 with the files as they were at step 4
   looptape replay last --from 4 --source mock --speed 1 -- ./agent   a made-up model, at the recorded pace
   looptape replay last --free-run --source live --max-usd 0.20   a live model drives, with the recorded tools
   looptape replay last --from 3 --source live --max-usd 2 --models gpt-4o,gpt-4o-mini \
@@ -98,6 +100,11 @@ pub(crate) struct Args {
     surroundings: SurroundingsArgs,
     #[command(flatten)]
     tool_hooks: ToolHooksArgs,
+    /// Run the agent in a fresh folder with the files that `record --workspace` kept, as they were when step N asked
+    /// [default: the step of `--from`; without it, before the program started]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, requires = "command")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    restore_workspace: Option<Option<u32>>,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
@@ -219,6 +226,12 @@ impl Args {
         let leaves_nothing = self.no_record || self.listen.address().is_some();
         let home = if leaves_nothing { Home::Nowhere } else { Home::Database };
         NamedTraces::open(global, config, &self.traces, home)
+    }
+
+    /// The fresh folder that the agent is to run in, if one is wanted.
+    fn restored(&self, reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Option<RestoredWorkspace>> {
+        let Some(step) = self.restore_workspace else { return Ok(None) };
+        RestoredWorkspace::lay_out(reader, trace, step.or(self.sources.fork_step())).map(Some)
     }
 
     /// Where this replay is written down.
@@ -405,6 +418,7 @@ impl ReplayWithAgent<'_> {
     /// Runs the agent, and tells what came of it; a model is asked as planned.
     fn run(&self, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Told> {
         let Self { global, args, config, reader, trace, .. } = *self;
+        let restored = args.restored(reader, trace)?;
         let replay = AgentReplay {
             config,
             reader,
@@ -412,20 +426,23 @@ impl ReplayWithAgent<'_> {
             options: args.options(),
             speed: args.speed,
             surroundings: args.surroundings,
-            place: Place::Here,
+            place: restored.as_ref().map_or(Place::Here, RestoredWorkspace::place),
             prices: if args.reports.has_json() { Prices::Wanted } else { Prices::OnlyOfLiveCalls },
         };
         let why = plan.map_or_else(|| args.sources.why(), ModelPlan::why);
         let record = Record { store: args.store(global, config)?, why, books: Books::WithTheReplay };
+        let folder = restored.as_ref().and_then(RestoredWorkspace::working_folder);
         let tools = args.tool_hooks.tools();
-        let program = Program { tools, ..Program::new(&args.command, ChildOutput::Inherited) };
-        match replay.run(program, Variables::new(), plan, record)? {
-            Ok(ran) => self.tell(ran),
+        let program = Program { folder, tools, ..Program::new(&args.command, ChildOutput::Inherited) };
+        let told = restored.as_ref().map(RestoredWorkspace::variables).unwrap_or_default();
+        restored.iter().flat_map(RestoredWorkspace::lines).for_each(|line| global.say(&line));
+        match replay.run(program, told, plan, record)? {
+            Ok(ran) => self.tell(ran, restored.as_ref()),
             Err(not_started) => self.not_started(&not_started),
         }
     }
 
-    fn tell(&self, ran: AgentRan) -> anyhow::Result<Told> {
+    fn tell(&self, ran: AgentRan, restored: Option<&RestoredWorkspace>) -> anyhow::Result<Told> {
         let Self { global, args, trace, .. } = *self;
         let exit = ran.exit(args.allow_unused);
         let verified = self.verified(&ran, exit)?;
@@ -442,6 +459,7 @@ impl ReplayWithAgent<'_> {
             "guarantee": guarantee,
             "guarantees": guarantees,
             "money": money,
+            "workspace": restored,
             "replay": summary,
             "verify": verified,
             "gates": judged.gates,

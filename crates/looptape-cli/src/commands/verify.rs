@@ -77,6 +77,9 @@ fn damage(damage: &Damage) -> Value {
         Damage::Tool { trace, seq } => {
             json!({ "kind": "tool", "trace": trace, "seq": seq, "text": text })
         }
+        Damage::Files { trace, path } => {
+            json!({ "kind": "files", "trace": trace, "path": path, "text": text })
+        }
         Damage::Exchange { trace, seq, .. } => {
             json!({ "kind": "exchange", "trace": trace, "seq": seq, "text": text })
         }

@@ -309,3 +309,172 @@ fn worded(end: &ToolEnd) -> String {
 fn shown(arguments: &Value) -> String {
     shortened(&arguments.to_string(), ARGUMENTS_CHARS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ToolCallKey, ToolEntry, ToolOutcome};
+    use super::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    fn ok(result: Value) -> ToolEnd {
+        ToolEnd::Ok { result, form: None }
+    }
+
+    fn recorded(step: u32, id: Option<&str>, n: i64, end: Option<ToolEnd>) -> RecordedTool {
+        RecordedTool {
+            step: Some(step),
+            sub: Some(1),
+            name: "f".into(),
+            call_id: id.map(str::to_owned),
+            arguments: json!({ "n": n }),
+            end,
+            from: AnswerFrom::Tool,
+        }
+    }
+
+    fn message(id: Option<&str>, arguments: Value, phase: Phase) -> ToolMessage {
+        let call =
+            ToolCallKey { name: "f".into(), arguments, call_id: id.map(str::to_owned), occurrence: None };
+        ToolMessage { call, run: None, via: None, may_write: true, ago_us: 0, phase }
+    }
+
+    fn ask(id: Option<&str>, n: i64) -> ToolMessage {
+        message(id, json!({ "n": n }), Phase::Ask)
+    }
+
+    fn policies(entry: Value) -> ToolPolicies {
+        let entry: ToolEntry = serde_json::from_value(entry).unwrap();
+        ToolPolicies::new(&BTreeMap::from([("f".to_owned(), entry)])).unwrap()
+    }
+
+    /// The step whose result was given, or the code of the refusal.
+    fn given(verdict: &ToolVerdict) -> String {
+        match verdict {
+            ToolVerdict::Answer(answer) => {
+                format!("{} of step {}", answer.end.outcome().as_str(), answer.step.unwrap())
+            }
+            ToolVerdict::Deny { code, .. } => code.as_str().to_owned(),
+            ToolVerdict::Run => "run".to_owned(),
+            ToolVerdict::Noted => "noted".to_owned(),
+        }
+    }
+
+    #[test]
+    fn by_id_then_by_arguments_and_order() {
+        let calls = vec![
+            recorded(1, Some("a"), 1, Some(ok(json!("x")))),
+            recorded(2, Some("b"), 1, Some(ToolEnd::Null)),
+            recorded(3, None, 1, None),
+        ];
+        let mut desk = ToolDesk::new(calls, ToolPolicies::default());
+        let said: Vec<String> =
+            [ask(Some("b"), 1), ask(Some("zzz"), 1), ask(None, 1), ask(None, 1), ask(None, 2)]
+                .iter()
+                .map(|message| given(&desk.take(message)))
+                .collect();
+        assert_eq!(
+            said,
+            ["null of step 2", "ok of step 1", "aborted of step 3", "EXHAUSTED", "NEVER_RECORDED"]
+        );
+        let report = desk.report();
+        assert_eq!((report.recorded, report.denied.len(), report.has_diverged()), (3, 2, true));
+        let nearest = report.denied[1].nearest.as_ref().unwrap();
+        assert_eq!((nearest.step, nearest.difference.pointer.as_str()), (Some(1), "/n"));
+    }
+
+    #[test]
+    fn two_calls_with_one_id_are_told_apart_by_their_arguments() {
+        let calls = vec![
+            recorded(1, Some("a"), 1, Some(ok(json!(1)))),
+            recorded(2, Some("a"), 2, Some(ok(json!(2)))),
+        ];
+        let mut desk = ToolDesk::new(calls, ToolPolicies::default());
+        assert_eq!(given(&desk.take(&ask(Some("a"), 2))), "ok of step 2");
+        assert_eq!(given(&desk.take(&ask(Some("a"), 1))), "ok of step 1");
+        assert_eq!(given(&desk.take(&ask(Some("a"), 1))), "EXHAUSTED");
+    }
+
+    #[test]
+    fn an_occurrence_that_is_said_is_that_one() {
+        let calls = vec![recorded(1, None, 1, Some(ok(json!(1)))), recorded(2, None, 1, Some(ok(json!(2))))];
+        let mut desk = ToolDesk::new(calls, ToolPolicies::default());
+        let mut second = ask(None, 1);
+        second.call.occurrence = Some(2);
+        assert_eq!(given(&desk.take(&second)), "ok of step 2");
+        assert_eq!(given(&desk.take(&second)), "EXHAUSTED");
+    }
+
+    /// What is known from the model traffic alone may be written otherwise when it is executed; what was measured not.
+    #[test]
+    fn other_arguments_under_a_known_id() {
+        let of = |from| RecordedTool { from, ..recorded(1, Some("a"), 1, Some(ok(json!(1)))) };
+        let told = |from| {
+            let mut desk = ToolDesk::new(vec![of(from)], ToolPolicies::default());
+            (given(&desk.take(&ask(Some("a"), 2))), desk.report().by_id_alone)
+        };
+        assert_eq!(told(AnswerFrom::History), ("ok of step 1".to_owned(), 1));
+        assert_eq!(told(AnswerFrom::Tool).1, 0);
+        assert_ne!(told(AnswerFrom::Tool).0, "ok of step 1");
+    }
+
+    #[test]
+    fn policies_decide() {
+        let calls = || vec![recorded(1, None, 1, Some(ok(json!(1))))];
+        let asked = |entry: Value, n| given(&ToolDesk::new(calls(), policies(entry)).take(&ask(None, n)));
+        assert_eq!(asked(json!({"policy": "deny"}), 1), "DENIED");
+        assert_eq!(asked(json!({"writes": false}), 2), "run");
+        assert_eq!(asked(json!({"writes": false}), 1), "ok of step 1");
+        let mut desk = ToolDesk::new(calls(), policies(json!({"policy": "static", "result": 7})));
+        let ToolVerdict::Answer(answer) = desk.take(&ask(None, 1)) else { panic!("it is answered") };
+        assert_eq!((answer.end, answer.from), (ok(json!(7)), AnswerFrom::Static));
+    }
+
+    #[test]
+    fn live_results_are_compared_and_the_recorded_ones_given() {
+        let calls = || {
+            vec![recorded(1, None, 1, Some(ok(json!({"a": 1})))), recorded(2, None, 2, Some(ToolEnd::Null))]
+        };
+        let live = || ToolPolicies::default().with_all(Some(ToolPolicy::Live));
+        let ended =
+            |n: i64, end: ToolEnd| message(None, json!({ "n": n }), Phase::Ended { end, duration_us: None });
+        let mut desk = ToolDesk::new(calls(), live());
+        for n in [1, 2, 3] {
+            assert_eq!(given(&desk.take(&ask(None, n))), "run");
+        }
+        assert_eq!(given(&desk.take(&ended(1, ok(json!({"a": 2}))))), "ok of step 1");
+        assert_eq!(given(&desk.take(&ended(2, ToolEnd::Null))), "null of step 2");
+        assert_eq!(
+            given(&desk.take(&ended(3, ToolEnd::Null))),
+            "noted",
+            "there is nothing to give in its place"
+        );
+        assert_eq!(given(&desk.take(&ended(1, ToolEnd::Null))), "noted", "nobody asked");
+        let drift = &desk.report().drift["f"];
+        assert_eq!((drift.calls, drift.same, drift.different, drift.not_recorded), (3, 1, 1, 1));
+        assert_eq!(drift.first.as_ref().unwrap().difference.pointer, "/a");
+
+        let mut kept = ToolDesk::new(calls(), live()).keeping_live(true);
+        kept.take(&ask(None, 1));
+        assert_eq!(given(&kept.take(&ended(1, ok(json!(9))))), "noted");
+    }
+
+    #[test]
+    fn all_five_outcomes_come_back() {
+        let error = ToolError { kind: Some("E".into()), message: Some("m".into()) };
+        let ends = [
+            ok(json!("x")),
+            ToolEnd::Null,
+            ToolEnd::Error { error: error.clone() },
+            ToolEnd::Timeout { error: error.clone() },
+            ToolEnd::Aborted { error },
+        ];
+        let calls = ends.iter().zip(1..).map(|(end, n)| recorded(1, None, n, Some(end.clone()))).collect();
+        let mut desk = ToolDesk::new(calls, ToolPolicies::default());
+        for (end, n) in ends.iter().zip(1..) {
+            let ToolVerdict::Answer(answer) = desk.take(&ask(None, n)) else { panic!("it is answered") };
+            assert_eq!(&answer.end, end);
+        }
+        assert_eq!(ends.map(|end| end.outcome()), ToolOutcome::ALL);
+    }
+}

@@ -31,7 +31,7 @@ pub struct TapedTools(Mutex<State>);
 
 enum State {
     Waiting { read: ReadTools, policies: ToolPolicies, live: LiveResults },
-    Open(ToolDesk),
+    Open(Box<ToolDesk>),
     Unreadable(String),
 }
 
@@ -76,7 +76,8 @@ impl State {
             let Self::Waiting { read, policies, live } = waiting else { return ToolVerdict::Noted };
             *self = match read() {
                 Ok(recorded) => {
-                    Self::Open(ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept))
+                    let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
+                    Self::Open(Box::new(desk))
                 }
                 Err(why) => Self::Unreadable(why),
             };

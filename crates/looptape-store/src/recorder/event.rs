@@ -1,5 +1,6 @@
 //! What the recorder is told.
 
+use super::files::FilesEvent;
 use super::tools::ToolReport;
 use crate::TraceKey;
 use crate::gc::{PruneError, PruneReport, Retention};
@@ -302,6 +303,8 @@ pub(super) enum Event {
         call: CallId,
         provenance: Provenance,
     },
+    /// What a workspace's files are.
+    Files(Box<FilesEvent>),
     /// A trace lacks something that the queue or the proxy could not hold.
     Gap(Gap),
     /// Answered once everything before it is committed or given up.

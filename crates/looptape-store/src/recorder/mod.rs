@@ -7,6 +7,7 @@
 mod bodies;
 mod call_rows;
 mod event;
+mod files;
 mod gaps;
 mod handle;
 mod intake;
@@ -26,6 +27,7 @@ pub use event::{
     BeginCall, CallEnd, EndOfTrace, Moment, RecordedCallRef, RepeatedCall, RepeatedEnd, Source, TraceHint,
     TraceSpec,
 };
+pub use files::FilesTicket;
 pub use handle::{
     CallTicket, Recorder, RecorderHealth, RecorderReport, RecorderThread, RepeatTicket, RestoreError,
 };

@@ -10,6 +10,7 @@ use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold,
     Restore, Source, TraceHint, TraceSpec,
 };
+use super::files::{self, Files, FilesEvent, Generation, Place};
 use super::gaps::Gaps;
 use super::handle::RecorderReport;
 use super::intake::Intake;
@@ -66,6 +67,7 @@ pub(super) struct State {
     spending: UnwrittenSpending,
     known: KnownCalls,
     kept_facts: KeptFacts,
+    files: Files,
     tools: OpenTools,
     /// Calls whose end is on disk.
     ended: u64,
@@ -108,7 +110,12 @@ pub(super) enum CallsUnderWay {
 
 impl State {
     /// `labels`: of traces that calls open, beside what the calls say.
-    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, options: &RecorderOptions) -> Self {
+    pub(super) fn new(
+        cache: ContentCache,
+        scrubber: Scrubber,
+        options: &RecorderOptions,
+        files: Generation,
+    ) -> Self {
         Self {
             cache,
             prices: options.prices.clone(),
@@ -125,6 +132,7 @@ impl State {
             spending: UnwrittenSpending::default(),
             known: KnownCalls::default(),
             kept_facts: KeptFacts::default(),
+            files: Files::new(files),
             tools: OpenTools::default(),
             ended: 0,
             restoring: None,
@@ -140,6 +148,7 @@ impl State {
     pub(super) fn start_batch(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.cache.refresh(connection)? == Freshness::Void {
             self.intake.forget();
+            self.files.lose_contents();
         }
         Ok(())
     }
@@ -201,6 +210,7 @@ impl State {
             Event::EndRepeat { call, end } => self.end_repeat(connection, call, &end)?,
             Event::Tool(report) => self.tool(connection, *report)?,
             Event::Provenance { call, provenance } => self.provenance(connection, call, &provenance)?,
+            Event::Files(event) => self.files(connection, *event)?,
             other => self.remember(other, waiting),
         }
         Ok(())
@@ -234,6 +244,7 @@ impl State {
                 waiting.committed.extend(committed);
                 self.lose_end(call, reason);
             }
+            Event::Files(event) => self.files.lose(&event),
             other => self.remember(other, waiting),
         }
     }
@@ -272,6 +283,7 @@ impl State {
             | Event::EndRepeat { .. }
             | Event::Tool(_)
             | Event::Provenance { .. }
+            | Event::Files(_)
             | Event::Finish => {}
         }
     }
@@ -351,6 +363,37 @@ impl State {
         let text = serde_json::to_string(environment).expect("an environment is texts and a date");
         let clean = self.intake.scrubber.text(&mut trace.vault, &Credentials::none(), text);
         store_environment(connection, key, &clean)
+    }
+
+    fn files(&mut self, connection: &Connection, event: FilesEvent) -> rusqlite::Result<()> {
+        match event {
+            FilesEvent::Awaited { call } => self.files.await_files(call, &self.calls, &self.traces),
+            FilesEvent::Contents { generation, contents } => {
+                self.files.put_contents(connection, &mut self.cache, generation, &contents)?;
+            }
+            FilesEvent::Folder { trace, folder } => {
+                let Some(number) = self.traces.of_id(&trace) else { return Ok(()) };
+                let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+                let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
+                let scrub = (&self.intake.scrubber, &mut trace.vault);
+                files::store_folder(connection, key, scrub, folder)?;
+            }
+            FilesEvent::Snapshot { of, generation, taken_mono_us, root } => {
+                let (key, at, started_mono_us) = match self.files.place(&of) {
+                    Place::Known { key, at, started_mono_us } => (key, at, started_mono_us),
+                    Place::Nowhere => return Ok(()),
+                    Place::Of { id, at } => {
+                        let Some(number) = self.traces.of_id(&id) else { return Ok(()) };
+                        let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+                        let Some(trace) = self.traces.get(number) else { return Ok(()) };
+                        (key, at, trace.spec.started.mono_us)
+                    }
+                };
+                let place = (key, at, taken_mono_us - started_mono_us);
+                self.files.store(connection, place, generation, &root)?;
+            }
+        }
+        Ok(())
     }
 
     fn begin(&mut self, connection: &Connection, call: CallId, mut begin: BeginCall) -> rusqlite::Result<()> {
@@ -688,6 +731,7 @@ impl State {
         tracing::warn!(%error, "a batch of recordings could not be written");
         self.cache.forget();
         self.intake.forget();
+        self.files.rolled_back();
         self.spending.not_written();
         if batch.registered {
             self.recorder = None;
