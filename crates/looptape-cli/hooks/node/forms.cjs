@@ -6,8 +6,11 @@
 //   runs   the tool asked models itself: it runs in a replay too
 "use strict";
 
+const UNKNOWN = "Record the run again to have its tools measured, or let them run with --no-tool-hooks";
+
 function success(value) {
-  if (value === undefined || value === null) return { outcome: "null", form: String(value) };
+  if (value === undefined) return { outcome: "null" };
+  if (value === null) return { outcome: "ok", result: null, form: "json" };
   if (typeof value === "string") return { outcome: "ok", result: value, form: "text" };
   const result = JSON.stringify(value, (_, member) => (typeof member === "bigint" ? String(member) : member));
   if (result === undefined) return { outcome: "ok", result: String(value), form: "shown" };
@@ -26,10 +29,10 @@ function isPlain(value) {
 
 function failure(error) {
   if (!(error instanceof Error)) {
-    return { outcome: "error", error: { type: typeof error, message: String(error) }, form: thrown(error) };
+    return { outcome: "error", error: { type: typeof error, message: String(error), form: thrown(error) } };
   }
   const outcome = /^(Tool)?TimeoutError$/.test(error.name) ? "timeout" : error.name === "AbortError" ? "aborted" : "error";
-  return { outcome, error: { type: error.name, message: error.message }, form: properties(error) };
+  return { outcome, error: { type: error.name, message: error.message, form: properties(error) } };
 }
 
 function thrown(value) {
@@ -48,8 +51,13 @@ function given(call, answer) {
     if (typeof result !== "string" || (form !== "json" && form !== "shown")) return result;
     return form === "json" ? JSON.parse(result) : shown(result);
   }
-  if (outcome === "null") return form === "undefined" ? undefined : null;
-  throw again(answer.error ?? {}, form, `the recorded call of ${call.name} ended as ${outcome}`);
+  if (outcome === "null") return undefined;
+  if (outcome === "aborted" && answer.from === "history") {
+    // Nobody measured it, and no later request carries what it gave.
+    const why = answer.error?.message ?? "its result is not in the recording";
+    throw new Error(`looptape: ${call.name} was not run: ${why}. ${UNKNOWN}`);
+  }
+  throw again(answer.error ?? {}, `the recorded call of ${call.name} ended as ${outcome}`);
 }
 
 function shown(text) {
@@ -60,7 +68,7 @@ function shown(text) {
   }
 }
 
-function again({ type, message }, form, otherwise) {
+function again({ type, message, form }, otherwise) {
   let made = {};
   try {
     made = JSON.parse(form) ?? {};
@@ -81,4 +89,12 @@ function argumentsOf(value) {
   }
 }
 
-module.exports = { success, failure, given, argumentsOf };
+// The same end, of a tool that is to run in a replay too.
+function runsAgain(end) {
+  if (end.error) return { ...end, error: { ...end.error, form: "runs" } };
+  return { outcome: "ok", result: end.result ?? null, form: "runs" };
+}
+
+const mayRun = (answer) => (answer.form ?? answer.error?.form) === "runs";
+
+module.exports = { mayRun, runsAgain, success, failure, given, argumentsOf };

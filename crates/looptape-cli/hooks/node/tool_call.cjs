@@ -67,7 +67,7 @@ async function* streamed(values, running) {
 
 async function replayed(call, tool) {
   const answer = await asked(said(call, "ask"));
-  const mayRun = answer.verdict === "run" || (answer.verdict === "answer" && answer.form === "runs");
+  const mayRun = answer.verdict === "run" || (answer.verdict === "answer" && forms.mayRun(answer));
   if (answer.verdict === "answer" && !mayRun) return forms.given(call, answer);
   if (!mayRun) {
     const why = answer.message ?? `the replay said ${JSON.stringify(answer.verdict)}`;
@@ -140,8 +140,8 @@ class Running {
 
   ended(came) {
     const duration_us = Number((process.hrtime.bigint() - this.#since) / 1000n);
-    const runs = this.#call.asksModels ? { form: "runs" } : {};
-    return { ...said(this.#call, "ended"), ...came, ...runs, duration_us, run: this.#run };
+    const end = this.#call.asksModels ? forms.runsAgain(came) : came;
+    return { ...said(this.#call, "ended"), ...end, duration_us, run: this.#run };
   }
 
   #tell(body) {

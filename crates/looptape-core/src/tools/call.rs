@@ -49,6 +49,9 @@ pub struct ToolError {
     pub kind: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// How the caller makes its own error of it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<String>,
 }
 
 /// What became of a call: whether the tool ran, and if not, who answered.

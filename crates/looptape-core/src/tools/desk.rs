@@ -194,8 +194,8 @@ impl ToolDesk {
         let RecordedTool { step, sub, end, from, .. } = &self.recorded[at];
         let never_came = || ToolEnd::Aborted {
             error: ToolError {
-                kind: None,
                 message: Some("its result never came when it was recorded".into()),
+                ..ToolError::default()
             },
         };
         ToolAnswer { end: end.clone().unwrap_or_else(never_came), from: *from, step: *step, sub: *sub }
@@ -461,7 +461,7 @@ mod tests {
 
     #[test]
     fn all_five_outcomes_come_back() {
-        let error = ToolError { kind: Some("E".into()), message: Some("m".into()) };
+        let error = ToolError { kind: Some("E".into()), message: Some("m".into()), form: None };
         let ends = [
             ok(json!("x")),
             ToolEnd::Null,

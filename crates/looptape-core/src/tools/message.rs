@@ -154,7 +154,7 @@ mod tests {
                 "outcome":"error","error":{"type":"KeyError","message":"x"},"duration_us":7,"ago_us":1,"later":true}"#,
         )
         .unwrap();
-        let error = ToolError { kind: Some("KeyError".into()), message: Some("x".into()) };
+        let error = ToolError { kind: Some("KeyError".into()), message: Some("x".into()), form: None };
         assert_eq!(message.phase, Phase::Ended { end: ToolEnd::Error { error }, duration_us: Some(7) });
         assert!(!message.may_write);
         let same = parse(r#"{"phase":"ask","name":"f","arguments":"{\"a\":2.0,\"b\":1}"}"#).unwrap();

@@ -116,7 +116,7 @@ impl Rule {
             }
             (Some(ToolPolicy::Static), ToolOutcome::Null, None, None) => Some(ToolEnd::Null),
             (Some(ToolPolicy::Static), outcome, None, message) if outcome.is_failure() => {
-                let error = ToolError { kind: None, message: message.clone() };
+                let error = ToolError { message: message.clone(), ..ToolError::default() };
                 Some(match outcome {
                     ToolOutcome::Timeout => ToolEnd::Timeout { error },
                     ToolOutcome::Aborted => ToolEnd::Aborted { error },

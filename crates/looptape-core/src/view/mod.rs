@@ -214,7 +214,7 @@ impl ToolView {
             serde_json::Value::String(text) => Some(text.clone()),
             other => Some(other.to_string()),
         };
-        let error = || ToolError { kind: None, message: message() };
+        let error = || ToolError { message: message(), ..ToolError::default() };
         Some(match self.outcome? {
             ToolOutcome::Ok => ToolEnd::Ok { result, form: None },
             ToolOutcome::Null => ToolEnd::Null,

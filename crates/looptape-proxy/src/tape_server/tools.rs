@@ -99,7 +99,7 @@ fn write_down(child: &ChildTrace, mut message: ToolMessage, at: Moment, verdict:
             (source, answer.end.clone())
         }
         (ToolVerdict::Deny { message, .. }, Phase::Ask) => {
-            let error = ToolError { kind: None, message: Some(message.clone()) };
+            let error = ToolError { message: Some(message.clone()), ..ToolError::default() };
             (ToolSource::Denied, ToolEnd::Error { error })
         }
         (_, Phase::Ask) => return,

@@ -111,14 +111,16 @@ def _argument(value):
 
 
 def error_written(error):
-    """`(error, form)`: what was raised, and enough to raise it again."""
+    """What was raised, and enough to raise it again."""
     kind = type(error)
     told = {"type": f"{kind.__module__}.{kind.__qualname__}", "message": str(error)}
     try:
         state = {key: value for key, value in vars(error).items() if not key.startswith("__")}
-        return told, _text({"args": list(error.args), "state": state, "module": kind.__module__})
+        form = _text({"args": list(error.args), "state": state, "module": kind.__module__})
+        # Not what JSON would make another value of.
+        return {**told, "form": form} if list(error.args) == json.loads(form)["args"] else told
     except (TypeError, ValueError, RecursionError):
-        return told, None
+        return told
 
 
 def error_read(error, form):

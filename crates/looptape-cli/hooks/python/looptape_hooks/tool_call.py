@@ -21,6 +21,9 @@ _WITHIN = contextvars.ContextVar("looptape_within", default=())
 _ASKING = None
 
 
+_UNKNOWN = "Record the run again to have its tools measured, or let them run with --no-tool-hooks"
+
+
 class ToolError(Exception):
     """What a recorded tool call failed with, where its own class is not at hand; or why a tool did not run."""
 
@@ -125,7 +128,7 @@ def _allowed(call, answer):
     if verdict == "run":
         return None
     if verdict == "answer":
-        if answer.get("form") != "runs":
+        if _form(answer) != "runs":
             return answer
         call.is_compared = False
         return None
@@ -167,8 +170,8 @@ class _Running:
         duration_us = (time.perf_counter_ns() - self._started_ns) // 1000
 
         def body():
-            runs = {"form": "runs"} if call.asks_models else {}
-            return {**call.said("ended"), **came(), **runs, "duration_us": duration_us, "run": self._run}
+            end = _runs_again(came()) if call.asks_models else came()
+            return {**call.said("ended"), **end, "duration_us": duration_us, "run": self._run}
 
         if not _REPLAYS:
             return _tell(body)
@@ -183,9 +186,20 @@ def _tell(body):
         pass
 
 
+def _runs_again(end):
+    """The same end, of a tool that is to run in a replay too."""
+    if "error" in end:
+        return {**end, "error": {**end["error"], "form": "runs"}}
+    return {"outcome": "ok", "result": end.get("result"), "form": "runs"}
+
+
+def _form(answer):
+    return answer.get("form") or (answer.get("error") or {}).get("form")
+
+
 def _success(call, value):
     if isinstance(value, forms.Told):
-        return {"outcome": "error", "error": {"message": str(value)}, "form": "told"}
+        return {"outcome": "error", "error": {"message": str(value), "form": "told"}}
     if value is None:
         return {"outcome": "null"}
     result, form = forms.written(value, call.shape)
@@ -193,27 +207,30 @@ def _success(call, value):
 
 
 def _failure(call, error):
-    told, form = forms.error_written(error)
+    told = forms.error_written(error)
     if isinstance(error, call.puts_off):
-        return {"outcome": "aborted", "error": told, "form": "runs"}
+        return {"outcome": "aborted", "error": {**told, "form": "runs"}}
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
         outcome = "timeout"
     elif isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError):
         outcome = "error"
     else:
         outcome = "aborted"
-    return {"outcome": outcome, "error": told, **({"form": form} if form else {})}
+    return {"outcome": outcome, "error": told}
 
 
 def _given(call, answer):
     """What the recording holds: a value, or an error that is raised as then."""
-    outcome, form = answer.get("outcome"), answer.get("form")
+    outcome, form = answer.get("outcome"), _form(answer)
     if outcome == "ok":
         return forms.read(answer.get("result"), form, call.shape)
     if outcome == "null":
         return None
     error = answer.get("error") or {}
     message = error.get("message") or f"the recorded call of {call.name} ended as {outcome}"
+    if outcome == "aborted" and answer.get("from") == "history":
+        # Nobody measured it, and no later request carries what it gave.
+        raise ToolError(f"looptape: {call.name} was not run: {message}. {_UNKNOWN}")
     if call.told is not None and (form == "told" or answer.get("from") == "history"):
         return call.told(message)
     again = forms.error_read(error, form)
