@@ -61,6 +61,12 @@ pub(super) enum Output {
 }
 
 impl Client {
+    /// The same interpreter with another program.
+    pub(super) fn running(&self, program: &str) -> Self {
+        let command = vec![self.command[0].clone(), program.to_owned()];
+        Self { command, ..self.clone() }
+    }
+
     /// Sets a variable, `NAME=VALUE`, for this client alone.
     pub(super) fn tell(&mut self, variable: &str) {
         self.command.splice(0..0, ["env".to_owned(), variable.to_owned()]);

@@ -64,9 +64,13 @@ fn no_tool_of_a_hooked_framework_runs_in_a_replay() {
         let shown = recorded.env.looptape(&["show", &recorded.id, "--json"]);
         let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
         let steps = shown["steps"].as_array().unwrap();
-        let tools: Vec<&Value> = steps.iter().map(|step| &step["tool"]).filter(|tool| !tool.is_null()).collect();
+        let tools: Vec<&Value> =
+            steps.iter().map(|step| &step["tool"]).filter(|tool| !tool.is_null()).collect();
         assert_eq!(tools.len(), client.tools as usize, "no call is counted twice");
-        assert!(tools.iter().all(|tool| tool["outcome"] == "ok" && tool["source"] == "measured"), "{tools:#?}");
+        assert!(
+            tools.iter().all(|tool| tool["outcome"] == "ok" && tool["source"] == "measured"),
+            "{tools:#?}"
+        );
 
         let (ran, report) = replayed(&recorded, &[]);
         assert_eq!((ran.code, watched.ran()), (Some(0), 0), "no tool ran: {ran:?}");
@@ -95,12 +99,24 @@ fn what_the_proxy_alone_recorded_answers_hooked_tools() {
 #[test]
 fn values_and_errors_come_back_as_they_were() {
     let Some(clients) = Clients::installed("kinds of results") else { return };
-    for_each(&clients.able(&["python-tool-results"]), |client| {
-        let watched = Watched::new(client);
+    for_each(&clients.able(&["langgraph-chat"]), |client| {
+        let watched = Watched::new(&client.running("{tests}/python/tool_results.py"));
         let recorded = record_with(&clients, &watched.client, &[]);
         let first = &recorded.ran.stdout;
         assert_eq!(watched.ran(), 9, "{first}");
-        insta::assert_snapshot!(first, @"");
+        insta::assert_snapshot!(first, @r#"
+        an_object ToolMessage ToolMessage(content='{"z": 0.1, "a": 12345678901234567890, "nested": [{"ü": null, "t": true}]}', name='an_object', tool_call_id='c-an_object')
+        nothing ToolMessage ToolMessage(content='null', name='nothing', tool_call_id='c-nothing')
+        with_artifact ToolMessage ToolMessage(content='read it', name='with_artifact', tool_call_id='c-with_artifact', artifact={'bytes': 3})
+        a_command Command Command(update={'seen': True, 'messages': [ToolMessage(content='done', tool_call_id='c-a_command')]}, goto='next')
+        refuses raised Refused ('not today', 7) {'code': 7}
+        too_slow raised TimeoutError ('after 3 s',) {}
+        of_class ToolMessage ToolMessage(content='(1+2j)', name='of_class', tool_call_id='c-of_class')
+        sub_agent ToolMessage ToolMessage(content='You said: Say yes', name='sub_agent', tool_call_id='c-sub_agent')
+        interrupts raised GraphInterrupt ((),) {}
+        awaited ToolMessage ToolMessage(content='["Oslo", 7.5]', name='awaited', tool_call_id='c-awaited')
+        direct dict {'z': 0.1, 'a': 12345678901234567890, 'nested': [{'ü': None, 't': True}]}
+        "#);
         let (ran, _) = replayed(&recorded, &[]);
         assert_eq!((ran.code, watched.ran()), (Some(0), 0), "{ran:?}");
         assert_eq!(ran.stdout, *first);
@@ -165,7 +181,10 @@ fn an_unknown_framework_in_python_is_left_alone_with_one_line() {
         ("agent.py", "from langchain_core.tools.base import BaseTool\nprint(BaseTool().run('x'))\n"),
         ("langchain_core/__init__.py", ""),
         ("langchain_core/tools/__init__.py", ""),
-        ("langchain_core/tools/base.py", "class BaseTool:\n    def run(self, text):\n        return text * 2\n"),
+        (
+            "langchain_core/tools/base.py",
+            "class BaseTool:\n    def run(self, text):\n        return text * 2\n",
+        ),
     ];
     let Some(ran) = run_beside(&files, &["python3", "agent.py"], &[]) else { return };
     assert_eq!(ran.stdout, "xx\n");

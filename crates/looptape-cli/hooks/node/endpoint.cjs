@@ -8,7 +8,7 @@ const { Agent, request } = require("node:http");
 const ASK_MS = 60_000;
 const TELL_MS = 2_000;
 // What is told while looptape does not listen is dropped from here on.
-const MOST_UNTOLD = 1_000;
+const MOST_UNTOLD = 20_000;
 
 const { LOOPTAPE_URL, LOOPTAPE_TRACE } = process.env;
 const url = new URL(`${LOOPTAPE_URL.replace(/\/$/, "")}/t/${encodeURIComponent(LOOPTAPE_TRACE)}/_looptape/v1/tool`);

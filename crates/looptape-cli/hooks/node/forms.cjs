@@ -48,7 +48,8 @@ function properties(error) {
 function given(call, answer) {
   const { outcome, result, form } = answer;
   if (outcome === "ok") {
-    if (typeof result !== "string" || (form !== "json" && form !== "shown")) return result;
+    if (typeof result !== "string") return form ? result : textOf(result);
+    if (form !== "json" && form !== "shown") return result;
     return form === "json" ? JSON.parse(result) : shown(result);
   }
   if (outcome === "null") return undefined;
@@ -58,6 +59,12 @@ function given(call, answer) {
     throw new Error(`looptape: ${call.name} was not run: ${why}. ${UNKNOWN}`);
   }
   throw again(answer.error ?? {}, `the recorded call of ${call.name} ended as ${outcome}`);
+}
+
+// What a model was told may be wrapped as its provider wraps texts.
+function textOf(told) {
+  const isText = (block) => block?.type === "text" && typeof block.text === "string";
+  return Array.isArray(told) && told.length === 1 && isText(told[0]) ? told[0].text : told;
 }
 
 function shown(text) {

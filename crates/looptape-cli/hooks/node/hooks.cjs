@@ -15,6 +15,12 @@ if (LOOPTAPE_URL && LOOPTAPE_TRACE && (LOOPTAPE_MODE === "record" || LOOPTAPE_MO
   }
 }
 
+// The loader's own thread is preloaded too; of all threads that are not the first only it has no parent to speak to.
+function isLoaderThread() {
+  const { isMainThread, parentPort } = require("node:worker_threads");
+  return !isMainThread && parentPort === null;
+}
+
 function start() {
   const Module = require("node:module");
   const sources = require("./sources.cjs");
@@ -31,7 +37,7 @@ function start() {
     Module.registerHooks({
       load: (url, context, nextLoad) => sources.loaded(url, nextLoad(url, context)),
     });
-  } else if (typeof Module.register === "function" && sources.isNear()) {
+  } else if (typeof Module.register === "function" && !isLoaderThread() && sources.isNear()) {
     // Runs in a thread of its own, which takes time to start: only where it is of use.
     Module.register("./loader.mjs", require("node:url").pathToFileURL(__filename));
   }

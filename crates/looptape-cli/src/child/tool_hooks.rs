@@ -137,14 +137,17 @@ fn node_word(path: &str) -> String {
 
 /// A name that follows from the files.
 fn name() -> String {
-    let all: Vec<u8> = FILES.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()].concat()).collect();
+    let all: Vec<u8> =
+        FILES.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()].concat()).collect();
     Digest::of(&all).to_string()[..16].to_owned()
 }
 
 /// Makes the folder what it should be. Others may do the same at the same time.
 fn shared_folder(folder: &Path) -> io::Result<()> {
     let is_as_it_should = || {
-        FILES.iter().all(|(name, text)| fs::read(folder.join(name)).is_ok_and(|found| found == text.as_bytes()))
+        FILES
+            .iter()
+            .all(|(name, text)| fs::read(folder.join(name)).is_ok_and(|found| found == text.as_bytes()))
     };
     if is_as_it_should() {
         return Ok(());
@@ -230,7 +233,9 @@ mod tests {
                 match entry.file_type().unwrap().is_dir() {
                     true if entry.file_name() == "__pycache__" => {}
                     true => folders.push(entry.path()),
-                    false => found.push(entry.path().strip_prefix(&folder).unwrap().to_str().unwrap().to_owned()),
+                    false => {
+                        found.push(entry.path().strip_prefix(&folder).unwrap().to_str().unwrap().to_owned())
+                    }
                 }
             }
         }

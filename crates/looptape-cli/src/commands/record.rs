@@ -96,7 +96,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         budget: Some(args.budget.clone()),
         upstreams: upstreams(&config, &args.upstreams)?,
         durability: args.durability.into(),
-        program: Program { tools: args.tool_hooks.tools(), ..Program::new(&args.command, ChildOutput::Inherited) },
+        program: Program {
+            tools: args.tool_hooks.tools(),
+            ..Program::new(&args.command, ChildOutput::Inherited)
+        },
         told: Variables::new(),
         surroundings: run_environment::capture(),
         workspace: args.workspace.as_deref().map(Workspace::named).transpose()?,

@@ -28,6 +28,12 @@ class Shape:
     def show(self, value):
         return str(value)
 
+    def told(self, result):
+        """The value of a result that is known as the model was told of it, wrapped as its provider wraps texts."""
+        blocks = result if isinstance(result, list) and len(result) == 1 else [None]
+        is_text = isinstance(blocks[0], dict) and blocks[0].get("type") == "text" and "text" in blocks[0]
+        return blocks[0]["text"] if is_text else result
+
 
 class Told(str):
     """A text that the framework made of an error by itself."""
@@ -74,7 +80,7 @@ def read(result, form, shape):
         return json.loads(result)
     if form == "python" and isinstance(result, str):
         return json.loads(result, object_hook=lambda members: _object(members, shape))
-    return result
+    return result if form else shape.told(result)
 
 
 def _object(members, shape):
