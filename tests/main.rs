@@ -35,3 +35,4 @@ mod test_verb;
 mod traces;
 mod views;
 mod volatile;
+mod workspace;

@@ -25,6 +25,7 @@ pub mod upstream_keys;
 mod admission;
 mod connections;
 mod control;
+mod files_at_calls;
 mod flush;
 mod hand_out;
 mod hold;
@@ -36,6 +37,7 @@ mod route;
 mod stated;
 mod tee;
 mod terminal;
+mod tool_calls;
 mod upload;
 mod upstream_client;
 
