@@ -10,58 +10,62 @@
 
 use super::builtin::KnownBy;
 use aho_corasick::packed;
-use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use std::ops::Range;
 
 /// What to look for.
 #[derive(Debug)]
 pub(super) struct Glance {
-    /// Three letters of each password's label, in every case; `None` on machines on which this is slow.
-    password_labels: Option<packed::Searcher>,
-    key_block: Finder<'static>,
-    authority: Finder<'static>,
+    /// Letters of what is known by its label; `None` on machines on which they are not found fast.
+    labels: Option<packed::Searcher>,
 }
 
 impl Glance {
     /// A glance for patterns that are known by these; `None` if one of them is known by nothing.
     pub(super) fn at(mut patterns: impl Iterator<Item = KnownBy>) -> Option<Self> {
-        patterns.all(|known| known != KnownBy::Nothing).then(|| Self {
-            password_labels: packed::Searcher::new(in_every_case(PASSWORD_LABELS)),
-            key_block: Finder::new(KEY_BLOCK),
-            authority: Finder::new(AUTHORITY),
-        })
+        let passwords = in_every_case(PASSWORD_LABELS);
+        let labels = [*AUTHORITY, *KEY_BLOCK].into_iter().chain(passwords);
+        patterns
+            .all(|known| known != KnownBy::Nothing)
+            .then(|| Self { labels: packed::Searcher::new(labels) })
     }
 
     /// Whether `text` may hold a secret. `anchors` finds any pattern's anchor.
     pub(super) fn suspects(&self, text: &[u8], anchors: &Regex) -> bool {
-        has_anchored_word(text, anchors)
-            || self.key_block.find(text).is_some()
-            || self.authority.find_iter(text).any(|at| has_url_password(&text[at + AUTHORITY.len()..]))
-            || self.has_password_label(text)
+        self.has_label(text) || has_anchored_word(text, anchors)
     }
 
-    fn has_password_label(&self, text: &[u8]) -> bool {
-        let Some(labels) = &self.password_labels else { return true };
-        labels.find_iter(text).any(|label| is_assigned(&text[label.end()..]))
+    fn has_label(&self, text: &[u8]) -> bool {
+        let Some(labels) = &self.labels else { return true };
+        labels.find_iter(text).any(|label| {
+            let rest = &text[label.end()..];
+            match label.pattern().as_usize() {
+                0 => has_url_password(rest),
+                1 => rest.starts_with(REST_OF_KEY_BLOCK),
+                _ => is_assigned(rest),
+            }
+        })
     }
 }
 
+/// What stands before a URL's password.
+const AUTHORITY: &[u8; 3] = b"://";
+/// `PRIVATE KEY` stands in the first line of a PEM block.
+const KEY_BLOCK: &[u8; 3] = b"PRI";
+const REST_OF_KEY_BLOCK: &[u8] = b"VATE KEY";
 /// Letters that stand in `password`, `passwd`, `passphrase` and `pwd`, and seldom elsewhere.
 const PASSWORD_LABELS: [&[u8; 3]; 3] = [b"ssw", b"sph", b"pwd"];
 /// Letters of a password's label after those.
 const MOST_LETTERS_AFTER: usize = 4;
-const KEY_BLOCK: &[u8] = b"PRIVATE KEY";
-const AUTHORITY: &[u8] = b"://";
 
-fn in_every_case(words: [&[u8; 3]; 3]) -> Vec<[u8; 3]> {
+fn in_every_case(words: [&[u8; 3]; 3]) -> impl Iterator<Item = [u8; 3]> {
     let cased = |word: &[u8; 3], cases: usize| {
         let mut word = *word;
         let upper = word.iter_mut().enumerate().filter(|(at, _)| cases >> at & 1 == 1);
         upper.for_each(|(_, letter)| letter.make_ascii_uppercase());
         word
     };
-    words.into_iter().flat_map(|word| (0..8).map(move |cases| cased(word, cases))).collect()
+    words.into_iter().flat_map(|word| (0..8).map(move |cases| cased(word, cases)))
 }
 
 /// Whether a label that ends in these letters has a value.
@@ -102,7 +106,11 @@ fn has_anchored_word(text: &[u8], anchors: &Regex) -> bool {
     let has_anchor = |part: Range<usize>| anchors.is_match(&text[part]);
     let mut part: Option<Range<usize>> = None;
     for word in (LongWords { text, at: 0 }) {
-        let start = label_start(text, word.start);
+        let before = Before::word(text, word.start);
+        if !before.is_label && !may_be_token(text, &word) {
+            continue;
+        }
+        let start = before.start;
         match &mut part {
             Some(part) if start <= part.end => part.end = word.end,
             _ => {
@@ -147,28 +155,74 @@ const SCHEMES: [&[u8]; 7] = [b"basic", b"token", b"apikey", b"digest", b"key", b
 /// Behind a backslash.
 const ESCAPED_SPACE: &[u8] = b"u0020";
 
-/// Where the label may begin of a value that begins at `value`.
-fn label_start(text: &[u8], value: usize) -> usize {
-    let is_between = |b: &u8| is_quote(*b) || is_space(*b) || matches!(b, b':' | b'=' | b'>' | b'+');
-    let mut before = &text[..value];
-    // The word may begin with the end of an escaped space.
-    let escaped = value + ESCAPED_SPACE.len();
-    if text.get(value..escaped).is_some_and(|head| head.eq_ignore_ascii_case(ESCAPED_SPACE)) {
-        before = &text[..escaped];
-    }
-    loop {
-        let length = before.iter().rposition(|b| !is_between(b)).map_or(0, |last| last + 1);
-        before = &before[..length];
-        let ends_with = |word: &&&[u8]| {
-            let tail = length.checked_sub(word.len()).map(|at| &before[at..]);
-            tail.is_some_and(|tail| tail.eq_ignore_ascii_case(word))
-        };
-        match SCHEMES.iter().find(ends_with) {
-            Some(word) => before = &before[..length - word.len()],
-            None => return length.saturating_sub(LONGEST_LABEL),
+/// What stands before a long word.
+#[derive(Debug, PartialEq, Eq)]
+struct Before {
+    /// No label of the word begins before here, nor what may stand before a token.
+    start: usize,
+    /// Whether it may be a label: of a key, a token, a secret, an authorization, or `bearer`.
+    is_label: bool,
+}
+
+impl Before {
+    fn word(text: &[u8], word: usize) -> Self {
+        let is_between = |b: &u8| is_quote(*b) || is_space(*b) || matches!(b, b':' | b'=' | b'>' | b'+');
+        let mut before = &text[..word];
+        // The word may begin with the end of an escaped space.
+        let escaped = word + ESCAPED_SPACE.len();
+        if text.get(word..escaped).is_some_and(|head| head.eq_ignore_ascii_case(ESCAPED_SPACE)) {
+            before = &text[..escaped];
         }
+        let mut is_scheme = false;
+        loop {
+            let length = before.iter().rposition(|b| !is_between(b)).map_or(0, |last| last + 1);
+            before = &before[..length];
+            match SCHEMES.iter().find(|scheme| ends_with(before, scheme)) {
+                Some(scheme) => before = &before[..length - scheme.len()],
+                None => break,
+            }
+            is_scheme = true;
+        }
+        let is_assigned = || text[before.len()..word].iter().any(|b| matches!(b, b':' | b'='));
+        let ends_label = before.last().is_some_and(|b| b"yntYNT".contains(b));
+        let is_label = is_scheme || ends_with(before, b"bearer") || (ends_label && is_assigned());
+        Self { start: before.len().saturating_sub(LONGEST_LABEL), is_label }
     }
 }
+
+fn ends_with(text: &[u8], word: &[u8]) -> bool {
+    let tail = text.len().checked_sub(word.len()).map(|at| &text[at..]);
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(word))
+}
+
+/// Whether a token may begin in a long word, or a label stand in it.
+fn may_be_token(text: &[u8], word: &Range<usize>) -> bool {
+    // A token begins where a word does, or after an escape sequence, which may have an end in the word.
+    let follows_escape = word.start.checked_sub(1).is_some_and(|at| matches!(text[at], b'\\' | b'[' | b';'));
+    let word = &text[word.clone()];
+    if follows_escape || begins_token(word) {
+        return true;
+    }
+    word.iter().enumerate().any(|(at, b)| match b {
+        // Of an escape sequence, or between a label and its value.
+        b'%' | b'=' | b'+' => true,
+        b'.' | b'~' | b'/' => begins_token(&word[at + 1..]),
+        _ => false,
+    })
+}
+
+/// Whether these are the first bytes of a kind of token, or of the second half of Telegram's.
+fn begins_token(bytes: &[u8]) -> bool {
+    bytes.first_chunk().is_some_and(|head: &[u8; 2]| TOKEN_HEADS.contains(&head))
+}
+
+/// The first two bytes of every kind of token; of webhooks, those of a later part of their URL.
+const TOKEN_HEADS: &[&[u8; 2]] = &[
+    b"1/", b"AA", b"AG", b"AI", b"AK", b"AS", b"AT", b"GO", b"SG", b"SK", b"cs", b"da", b"dc", b"do", b"dp",
+    b"ey", b"fw", b"gh", b"gi", b"gl", b"gs", b"hf", b"hv", b"ke", b"li", b"ls", b"np", b"nt", b"nv", b"pa",
+    b"pc", b"ph", b"pp", b"py", b"r8", b"rk", b"sb", b"se", b"sh", b"sk", b"sl", b"sn", b"tv", b"wh", b"xa",
+    b"xo", b"ya", b"ap",
+];
 
 fn is_quote(b: u8) -> bool {
     matches!(b, b'\\' | b'"' | b'\'')
@@ -204,10 +258,12 @@ mod tests {
         let far = " ".repeat(300);
         for between in [&far, "\\u0020\\u0020\\u0020\\u0020", "\\\": '", &format!(": {far}basic{far}")] {
             let text = format!("authorization{between}aaaaaaaaaaaaaaaaaaaaaaaa");
-            assert_eq!(label_start(text.as_bytes(), text.len() - 24), 0, "{text}");
+            let before = Before::word(text.as_bytes(), text.len() - 24);
+            assert_eq!(before, Before { start: 0, is_label: true }, "{text}");
         }
         let text = format!("{far}x aaaaaaaaaaaaaaaaaaaaaaaa");
-        assert_eq!(label_start(text.as_bytes(), 302), 301 - LONGEST_LABEL);
+        let before = Before::word(text.as_bytes(), 302);
+        assert_eq!(before, Before { start: 301 - LONGEST_LABEL, is_label: false });
     }
 
     #[test]
