@@ -59,13 +59,14 @@ const PASSWORD_LABELS: [&[u8; 3]; 3] = [b"ssw", b"sph", b"pwd"];
 const MOST_LETTERS_AFTER: usize = 4;
 
 fn in_every_case(words: [&[u8; 3]; 3]) -> impl Iterator<Item = [u8; 3]> {
-    let cased = |word: &[u8; 3], cases: usize| {
-        let mut word = *word;
-        let upper = word.iter_mut().enumerate().filter(|(at, _)| cases >> at & 1 == 1);
-        upper.for_each(|(_, letter)| letter.make_ascii_uppercase());
-        word
-    };
-    words.into_iter().flat_map(|word| (0..8).map(move |cases| cased(word, cases)))
+    words.into_iter().flat_map(|word| (0..8).map(|cases| cased(*word, cases)))
+}
+
+/// A word of which those letters are upper case for which a bit is set.
+fn cased(mut word: [u8; 3], cases: usize) -> [u8; 3] {
+    let upper = word.iter_mut().enumerate().filter(|(at, _)| cases >> at & 1 == 1);
+    upper.for_each(|(_, letter)| letter.make_ascii_uppercase());
+    word
 }
 
 /// Whether a label that ends in these letters has a value.
@@ -256,7 +257,9 @@ mod tests {
     #[test]
     fn a_label_reaches_its_value_over_anything_that_may_lie_between() {
         let far = " ".repeat(300);
-        for between in [&far, "\\u0020\\u0020\\u0020\\u0020", "\\\": '", &format!(": {far}basic{far}")] {
+        for between in
+            [&format!("={far}"), "\\u0020\\u0020\\u0020\\u0020", "\\\": '", &format!(": {far}basic{far}")]
+        {
             let text = format!("authorization{between}aaaaaaaaaaaaaaaaaaaaaaaa");
             let before = Before::word(text.as_bytes(), text.len() - 24);
             assert_eq!(before, Before { start: 0, is_label: true }, "{text}");
