@@ -271,7 +271,9 @@ class _Call:
             outcome = "timeout"
         else:
             outcome = "aborted" if isinstance(error, aborted) else "error"
-        said = {"type": type(error).__name__, "message": str(error)}
+        # What a KeyError shows is the repr of what it was made with.
+        text = error.args[0] if len(error.args) == 1 and isinstance(error.args[0], str) else str(error)
+        said = {"type": type(error).__name__, "message": text}
         verdict = self._end({"outcome": outcome, "error": said})
         # What breaks off the agent breaks it off in a replay too.
         return None if isinstance(error, aborted) else verdict
