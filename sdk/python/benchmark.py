@@ -14,7 +14,7 @@ import urllib.request
 
 import looptape
 
-CALLS = 2000
+CALLS = 1000
 
 
 def nothing(n):

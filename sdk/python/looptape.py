@@ -405,7 +405,11 @@ class _Sender:
     def flush(self):
         if self.pid == os.getpid():
             with contextlib.suppress(queue.Full):
-                self.waiting.put_nowait(None)
+                self.waiting.put(None, timeout=_FLUSH_S)
+            left = None
+            # As long as something leaves it is waited for.
+            while self.thread.is_alive() and self.waiting.qsize() != left:
+                left = self.waiting.qsize()
                 self.thread.join(_FLUSH_S)
 
 
