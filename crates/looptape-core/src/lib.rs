@@ -32,6 +32,7 @@ pub mod redact;
 pub mod replay;
 pub mod simulated;
 pub mod text_diff;
+pub mod tools;
 pub mod trace_id;
 pub mod usage;
 pub mod varint;

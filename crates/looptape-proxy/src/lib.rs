@@ -37,6 +37,7 @@ mod route;
 mod stated;
 mod tee;
 mod terminal;
+mod tool_calls;
 mod upload;
 mod upstream_client;
 

@@ -18,6 +18,7 @@ use crate::server::Handler;
 use crate::stated::Stated;
 use crate::tee::{Capture, Tee};
 use crate::telemetry::Telemetry;
+use crate::tool_calls;
 use crate::upload::{Outgoing, Upload};
 use crate::upstream::{Upstream, Upstreams};
 use crate::upstream_client::{SetupError, UpstreamClient};
@@ -182,6 +183,9 @@ impl Handler for RecordingProxy {
             return Ok(telemetry.scrape(&self.recorder, self.tally.in_flight.load(Ordering::Relaxed)));
         }
         if let Some(own_path) = control::own_path(&address.path) {
+            if tool_calls::is_path(own_path) {
+                return Ok(Box::pin(self.tool(request, address.trace)).await);
+            }
             // Most requests are not of these: in a box it does not make their future larger.
             let database = self.database.as_deref();
             return Ok(Box::pin(control::answer(&self.recorder, database, own_path, request)).await);
@@ -309,6 +313,23 @@ impl RecordingProxy {
             labels: stated.labels,
             credentials,
         }
+    }
+
+    /// Takes what is said of a tool call.
+    async fn tool(&self, request: Request<Incoming>, in_path: Option<TraceId>) -> Response<Body> {
+        let at = Moment::now();
+        let stated = Stated::by(request.headers());
+        let trace = match self.hint(&stated, in_path) {
+            TraceHint::Named(id) => Some(id),
+            TraceHint::Lineage => None,
+        };
+        let of = tool_calls::Of { trace, labels: stated.labels, known: self.options.known.clone(), at };
+        let taken = tool_calls::body(request).await;
+        let taken = taken.and_then(|body| tool_calls::record(&self.recorder, &body, of));
+        taken.unwrap_or_else(|not_taken| {
+            self.tally.remark(not_taken.remark());
+            not_taken.response()
+        })
     }
 
     /// Which trace a call belongs to, by the order of precedence of ARCHITECTURE.md.

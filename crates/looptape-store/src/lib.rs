@@ -36,7 +36,8 @@ pub use reader::{
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, FilesTicket, Moment, RecordedCallRef, Recorder,
     RecorderHealth, RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd,
-    RestoreError, Source, Spender, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest, WatchedTrace,
+    RestoreError, Source, Spender, ToolReport, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest,
+    WatchedTrace,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

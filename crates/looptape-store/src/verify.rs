@@ -36,6 +36,8 @@ pub enum Damage {
     Files { trace: String, path: String },
     /// A call that cannot be put together again.
     Exchange { trace: String, seq: u32, detail: String },
+    /// A measured tool call whose row does not decode.
+    Tool { trace: String, seq: u32 },
 }
 
 impl fmt::Display for Damage {
@@ -48,6 +50,9 @@ impl fmt::Display for Damage {
             }
             Self::Node { id } => write!(f, "chain node {id} points to something that is not there"),
             Self::Files { trace, path } => write!(f, "trace {trace}: of its files {path} is missing"),
+            Self::Tool { trace, seq } => {
+                write!(f, "trace {trace}, measured tool call {seq}: it cannot be read")
+            }
             Self::Exchange { trace, seq, detail } => write!(f, "trace {trace}, call {seq}: {detail}"),
         }
     }
@@ -190,6 +195,13 @@ impl Reader {
                 }),
                 Err(error) => return Err(error),
             }
+        }
+        match self.measured_tools(key) {
+            Ok(_) => {}
+            Err(ReadError::DamagedTool { seq }) => {
+                report.damage.push(Damage::Tool { trace: label.to_owned(), seq });
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }

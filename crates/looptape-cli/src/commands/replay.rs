@@ -26,6 +26,7 @@ use looptape_core::gates::Conditions;
 use looptape_core::replay::comparison::{ModelEnd, Verdict as Judgement};
 use looptape_core::replay::driven::RunLine;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, ModelKind, Options, Rung};
+use looptape_core::tools::ToolPolicy;
 use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
@@ -52,6 +53,7 @@ Examples:
   looptape replay --filter agent=refund.py --filter since=2d --json
   looptape replay last --free-run                let the answers drive, with the recorded tools
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
+  looptape replay last --tools live -- ./agent   do the tools still give what they gave?
   looptape replay last --clock recorded --block-egress -- python agent.py
   looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
   looptape replay last --on-miss live --max-usd 0.50 -- ./agent      pay for what changed
@@ -89,6 +91,10 @@ pub(crate) struct Args {
     /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, value_parser = speed)]
     speed: Speed,
+    /// What becomes of tool calls that hooks or shims ask about, where `[tools.NAME]` says nothing: `live` runs the
+    /// tools and compares what they give with what was recorded
+    #[arg(long, value_enum)]
+    tools: Option<ToolsArg>,
     #[command(flatten)]
     surroundings: SurroundingsArgs,
     /// Run the agent in a fresh folder with the files that `record --workspace` kept, as they were when step N asked
@@ -141,6 +147,26 @@ enum AmbiguousArg {
     ByArrival,
     /// Refused
     Fail,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ToolsArg {
+    /// Answered from the recording; what it does not hold is refused, unless the tool only reads
+    Recorded,
+    /// They run; with --rebind the agent gets what they give, else what was recorded
+    Live,
+    /// They are refused
+    Deny,
+}
+
+impl From<ToolsArg> for ToolPolicy {
+    fn from(policy: ToolsArg) -> Self {
+        match policy {
+            ToolsArg::Recorded => Self::Recorded,
+            ToolsArg::Live => Self::Live,
+            ToolsArg::Deny => Self::Deny,
+        }
+    }
 }
 
 fn speed(text: &str) -> Result<Speed, String> {
@@ -212,7 +238,8 @@ impl Args {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let config = args.matching.settings(Config::load()?);
+    let mut config = args.matching.settings(Config::load()?);
+    config.all_tools = args.tools.map(ToolPolicy::from);
     let conditions = args.gates.conditions(&config, args.config_gates.into())?;
     if !conditions.is_empty() && (!args.models.models.is_empty() || args.listen.address().is_some()) {
         let say = "gates judge one replay: leave --models and --listen out, or the gates";

@@ -283,6 +283,7 @@ impl Replayer {
             unused,
             unused_side_calls,
             divergences: reports,
+            tools: None,
         }
     }
 

@@ -14,6 +14,7 @@ mod scan;
 mod spending;
 mod summary;
 mod taped;
+mod tools;
 
 pub use bodies::RequestTail;
 pub(crate) use files::mark_snapshots;
@@ -71,6 +72,8 @@ pub enum ReadError {
     NoFolder { digest: Digest },
     #[error("a folder of a snapshot ({digest:?}) cannot be read: {source}")]
     Folder { digest: Digest, source: TreeError },
+    #[error("measured tool call {seq} of the trace is damaged. Run `looptape verify` to see what else is")]
+    DamagedTool { seq: u32 },
 }
 
 /// A trace's own row and what belongs to it, without its calls.

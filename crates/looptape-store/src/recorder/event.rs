@@ -1,6 +1,7 @@
 //! What the recorder is told.
 
 use super::files::FilesEvent;
+use super::tools::ToolReport;
 use crate::TraceKey;
 use crate::gc::{PruneError, PruneReport, Retention};
 use bytes::Bytes;
@@ -295,6 +296,8 @@ pub(super) enum Event {
         call: CallId,
         told: TraceTold,
     },
+    /// Somebody says what becomes of a tool call.
+    Tool(Box<ToolReport>),
     /// Where the answer to an open call comes from, in a replay.
     Provenance {
         call: CallId,

@@ -6,6 +6,7 @@ use super::event::{
 };
 use super::files::Generation;
 use super::spending::{Spender, Spent};
+use super::tools::ToolReport;
 use super::writer::Writer;
 use super::{Durability, RecorderOptions};
 use crate::OpenError;
@@ -171,6 +172,16 @@ impl Recorder {
             self.shared.gap(Gap { call, hint: hint.clone(), of: GapOf::Part, reason });
         }
         RepeatTicket(CallTicket { shared: self.shared.clone(), call, hint, lost, open: true })
+    }
+
+    /// Somebody says what becomes of a tool call. Never blocks; if the queue is full it will be missing from its trace.
+    pub fn tool(&self, report: ToolReport) {
+        let (hint, size) = (TraceHint::Named(report.trace.clone()), report.size_bytes());
+        if !self.shared.try_send(Event::Tool(Box::new(report)), size) {
+            let call = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
+            let reason = "the recording queue was full: a tool call is missing".to_owned();
+            self.shared.gap(Gap { call, hint, of: GapOf::Part, reason });
+        }
     }
 
     /// Calls under a budget cost something, or hold something back: it is written down with the writer's next batch,

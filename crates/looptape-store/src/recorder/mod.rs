@@ -19,6 +19,7 @@ mod rows;
 mod scrub;
 mod spending;
 mod state;
+mod tools;
 mod watch;
 mod writer;
 
@@ -31,6 +32,8 @@ pub use handle::{
     CallTicket, Recorder, RecorderHealth, RecorderReport, RecorderThread, RepeatTicket, RestoreError,
 };
 pub use spending::Spender;
+pub(crate) use tools::Said;
+pub use tools::ToolReport;
 pub use watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 
 use looptape_core::cost::PriceBook;

@@ -22,6 +22,7 @@ use super::open_trace::{
 use super::rows::{insert_end, insert_gaps, insert_trace, relabel, store_environment};
 use super::scrub::Scrubber;
 use super::spending::{Spent, UnwrittenSpending};
+use super::tools::OpenTools;
 use super::watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
@@ -44,6 +45,7 @@ use std::sync::mpsc::SyncSender;
 
 mod repeats;
 mod restore;
+mod tools;
 
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
@@ -66,6 +68,7 @@ pub(super) struct State {
     known: KnownCalls,
     kept_facts: KeptFacts,
     files: Files,
+    tools: OpenTools,
     /// Calls whose end is on disk.
     ended: u64,
     /// A cassette's trace, while it is written.
@@ -80,6 +83,7 @@ pub(super) struct Batch {
     opened: Vec<TraceNumber>,
     registered: bool,
     begun: Vec<CallId>,
+    started_tools: Vec<(TraceNumber, String)>,
     touched: BTreeSet<TraceNumber>,
     closed: Vec<TraceNumber>,
     ended: u64,
@@ -129,6 +133,7 @@ impl State {
             known: KnownCalls::default(),
             kept_facts: KeptFacts::default(),
             files: Files::new(files),
+            tools: OpenTools::default(),
             ended: 0,
             restoring: None,
             batch: Batch::default(),
@@ -203,6 +208,7 @@ impl State {
                 }
             }
             Event::EndRepeat { call, end } => self.end_repeat(connection, call, &end)?,
+            Event::Tool(report) => self.tool(connection, *report)?,
             Event::Provenance { call, provenance } => self.provenance(connection, call, &provenance)?,
             Event::Files(event) => self.files(connection, *event)?,
             other => self.remember(other, waiting),
@@ -233,6 +239,7 @@ impl State {
                 self.gap(Gap { call, hint, of: GapOf::Part, reason });
             }
             Event::EndRepeat { call, .. } => self.lose_end(call, reason),
+            Event::Tool(report) => self.lose_tool(*report, reason),
             Event::End { call, committed, .. } => {
                 waiting.committed.extend(committed);
                 self.lose_end(call, reason);
@@ -274,6 +281,7 @@ impl State {
             | Event::End { .. }
             | Event::Repeat { .. }
             | Event::EndRepeat { .. }
+            | Event::Tool(_)
             | Event::Provenance { .. }
             | Event::Files(_)
             | Event::Finish => {}
@@ -633,17 +641,15 @@ impl State {
         let end = trace.end(&closing);
         insert_end(connection, key, &end, closing.aborted.as_deref())?;
         let spec = &trace.spec;
-        let metrics = match self
-            .kept_facts
-            .all_of(number, trace.next_seq)
-            .filter(|_| spec.source != Source::Replay)
-        {
-            Some(facts) => {
-                let span = end.span(spec.timing);
-                Some(reader::sum_up(connection, key, facts, (span, spec.happened_unix_us()), &self.prices)?)
-            }
-            None => reader::sum_up_rows(connection, &reader::trace_row(connection, key)?, &self.prices)?,
-        };
+        let metrics =
+            match self.kept_facts.all_of(number, trace.next_seq).filter(|_| spec.source != Source::Replay) {
+                Some(facts) => {
+                    let span = end.span(spec.timing);
+                    let times = (span, spec.happened_unix_us());
+                    Some(reader::sum_up(connection, key, facts, times, &self.prices)?)
+                }
+                None => reader::sum_up_rows(connection, &reader::trace_row(connection, key)?, &self.prices)?,
+            };
         if let Some(watch) = &self.watch {
             let (id, agent) = (&spec.id, spec.agent());
             watch.trace(&WatchedTrace { id, agent, metrics: metrics.as_ref() });
@@ -711,6 +717,7 @@ impl State {
         for number in batch.closed {
             self.closing.remove(&number);
             self.kept_facts.forget(number);
+            self.tools.forget(number);
             if self.traces.remove(number).is_some_and(|t| t.open_calls > 0) {
                 self.calls.retain(|_, c| c.trace != number);
             }
@@ -740,6 +747,9 @@ impl State {
             {
                 trace.open_calls = trace.open_calls.saturating_sub(1);
             }
+        }
+        for (number, run) in &batch.started_tools {
+            self.tools.end(*number, run);
         }
         for number in batch.touched {
             if let Some(trace) = self.traces.get_mut(number) {
