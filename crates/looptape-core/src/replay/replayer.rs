@@ -282,6 +282,7 @@ impl Replayer {
             rebound: self.rebound.into_iter().filter(|rebound| rebound.places > 0).collect(),
             unused,
             unused_side_calls,
+            mcp: None,
             divergences: reports,
         }
     }
