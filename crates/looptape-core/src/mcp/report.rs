@@ -137,7 +137,7 @@ impl McpReport {
     }
 
     /// One line for each server that was spoken to.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         let spoken_to = self.servers.iter().filter(|(_, server)| server.sessions > 0);
         spoken_to.map(|(name, server)| format!("MCP server {name}, not started: {server}")).collect()
     }

@@ -30,7 +30,7 @@ pub(crate) fn serve(desk: &McpDesk, server: &ServerName, request: Request<Incomi
     let (sender, body) = Channel::<Bytes, BodyError>::new(WAITING);
     let (say, said) = mpsc::channel(WAITING);
     tokio::spawn(send(said, sender));
-    let (replied, _) = watch::channel(HashSet::new());
+    let (replied, _) = watch::channel(Replies::default());
     let pipe = Pipe { desk: desk.clone(), session, say, replied };
     tokio::spawn(async move {
         pipe.perform(opening, Instant::now()).await;
@@ -65,12 +65,24 @@ struct Pipe {
     desk: McpDesk,
     session: LiveSession,
     say: mpsc::Sender<Said>,
-    /// Requests of the server that the client has answered.
-    replied: watch::Sender<HashSet<String>>,
+    replied: watch::Sender<Replies>,
+}
+
+/// Requests of the server that the client has answered.
+#[derive(Debug, Default)]
+struct Replies {
+    ids: HashSet<String>,
+    /// No more will come.
+    over: bool,
 }
 
 impl Pipe {
-    async fn converse(self, mut body: Incoming) {
+    async fn converse(self, body: Incoming) {
+        self.listen(body).await;
+        self.replied.send_modify(|replies| replies.over = true);
+    }
+
+    async fn listen(&self, mut body: Incoming) {
         let mut frames = Frames::default();
         let mut lines = Lines::default();
         while let Some(Ok(piece)) = body.frame().await {
@@ -83,7 +95,12 @@ impl Pipe {
                             self.hear(&line).await;
                         }
                     }
-                    Frame::ClientClosed => return,
+                    Frame::ClientClosed => {
+                        if let Some(rest) = lines.rest() {
+                            self.hear(&rest).await;
+                        }
+                        return;
+                    }
                     Frame::Server(_) | Frame::ServerEnded(_) | Frame::Lost(_) => {}
                 }
             }
@@ -96,8 +113,8 @@ impl Pipe {
         }
         let arrived = Instant::now();
         if let Message::Response { id, .. } = Message::read(line) {
-            self.replied.send_modify(|replied| {
-                replied.insert(id.to_owned());
+            self.replied.send_modify(|replies| {
+                replies.ids.insert(id.to_owned());
             });
         }
         let reaction = self.desk.react(&self.session, line);
@@ -135,7 +152,8 @@ impl Pipe {
                 }
                 What::AwaitClient { id } => {
                     let mut replied = self.replied.subscribe();
-                    if replied.wait_for(|replied| replied.contains(&id)).await.is_err() {
+                    let replies = replied.wait_for(|replies| replies.over || replies.ids.contains(&id)).await;
+                    if replies.is_ok_and(|replies| !replies.ids.contains(&id)) {
                         return;
                     }
                 }
