@@ -134,6 +134,11 @@ impl<M> TapeServer<M> {
         Self { speed, mcp: self.mcp.map(|desk| desk.at_speed(speed)), ..self }
     }
 
+    /// The same where nobody speaks to MCP servers.
+    pub fn without_mcp(self) -> Self {
+        Self { mcp: None, ..self }
+    }
+
     /// The same, answering for MCP servers too.
     pub fn with_mcp(self, desk: McpDesk) -> Self {
         Self { mcp: Some(desk), ..self }

@@ -52,7 +52,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn of(message: &Message<'_>) -> Self {
+    pub fn of(message: &Message<'_>) -> Self {
         let (method, params) = match message {
             Message::Request { method, params, .. } | Message::Notification { method, params } => {
                 (method.clone().into_owned(), *params)
