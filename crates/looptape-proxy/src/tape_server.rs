@@ -190,7 +190,9 @@ impl<M: Model> Handler for TapeServer<M> {
         if reply::wants_websocket(request.headers()) {
             return Ok(reply::upgrade_required());
         }
-        if let (Some(desk), Some(server)) = (&self.mcp, control::own_path(&address.path).and_then(mcp::server_in)) {
+        if let (Some(desk), Some(server)) =
+            (&self.mcp, control::own_path(&address.path).and_then(mcp::server_in))
+        {
             return Ok(mcp::pipe::serve(desk, &server, request));
         }
         let (head, body) = request.into_parts();

@@ -44,7 +44,8 @@ impl Redirect<'_> {
         if let Some(command) = entry.get("command").and_then(Value::as_str) {
             let given = entry.get("args").and_then(Value::as_array).cloned().unwrap_or_default();
             if !is_shim(command, &given) {
-                let mut args = vec![json!("mcp"), json!("--name"), json!(name.as_str()), json!("--"), json!(command)];
+                let mut args =
+                    vec![json!("mcp"), json!("--name"), json!(name.as_str()), json!("--"), json!(command)];
                 args.extend(given);
                 entry.insert("command".into(), json!(self.looptape.to_string_lossy()));
                 entry.insert("args".into(), args.into());
@@ -101,7 +102,9 @@ fn http_url(entry: &Map<String, Value>) -> Option<(&'static str, Url)> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str);
     let key = match (text("httpUrl"), text("url"), text("type")) {
         (Some(_), ..) => "httpUrl",
-        (None, Some(url), kind) if kind != Some("sse") && !url.trim_end_matches('/').ends_with("/sse") => "url",
+        (None, Some(url), kind) if kind != Some("sse") && !url.trim_end_matches('/').ends_with("/sse") => {
+            "url"
+        }
         _ => return None,
     };
     let url = Url::parse(text(key)?).ok()?;
@@ -199,14 +202,27 @@ fn joined(file: &Path) -> OsString {
 /// Where claude-code stands on a command line that starts a conversation with it.
 pub(crate) fn claude_at(command: &[OsString]) -> Option<usize> {
     /// Its other uses.
-    const SUBCOMMANDS: &[&str] =
-        &["agents", "auth", "config", "doctor", "gateway", "install", "mcp", "plugin", "plugins", "project", "setup-token", "update", "upgrade"];
+    const SUBCOMMANDS: &[&str] = &[
+        "agents",
+        "auth",
+        "config",
+        "doctor",
+        "gateway",
+        "install",
+        "mcp",
+        "plugin",
+        "plugins",
+        "project",
+        "setup-token",
+        "update",
+        "upgrade",
+    ];
     let is_claude = |word: &OsString| {
         let word = word.to_string_lossy();
         let name = word.rsplit('/').next().unwrap_or_default();
         name == "claude" || word.starts_with("@anthropic-ai/claude-code")
     };
-    let at = command.iter().take(4).position(is_claude)?;
+    let at = command.iter().take(8).position(is_claude)?;
     let next = command.get(at + 1).map(|word| word.to_string_lossy().into_owned());
     (!next.is_some_and(|word| SUBCOMMANDS.contains(&word.as_str()))).then_some(at)
 }
@@ -233,7 +249,12 @@ mod tests {
     use super::*;
 
     fn redirect() -> Redirect<'static> {
-        Redirect { mode: Mode::Replay, origin: "http://127.0.0.1:7", trace: "t1", looptape: "/bin/looptape".into() }
+        Redirect {
+            mode: Mode::Replay,
+            origin: "http://127.0.0.1:7",
+            trace: "t1",
+            looptape: "/bin/looptape".into(),
+        }
     }
 
     fn servers(value: Value) -> Servers {
@@ -252,7 +273,8 @@ mod tests {
         }));
         let led = Value::from(redirect().servers(&before));
         insta::assert_snapshot!(serde_json::to_string_pretty(&led).unwrap(), @"");
-        let upstreams: Vec<String> = upstreams(&before).iter().map(|(name, url)| format!("{name} {url}")).collect();
+        let upstreams: Vec<String> =
+            upstreams(&before).iter().map(|(name, url)| format!("{name} {url}")).collect();
         assert_eq!(upstreams, ["web https://mcp.example.com:8443", "2-web http://10.0.0.1"]);
     }
 
@@ -262,16 +284,29 @@ mod tests {
         let file = folder.path().join("servers.json");
         std::fs::write(&file, r#"{"mcpServers":{"a":{"command":"x"}}}"#).unwrap();
         let inline = r#"{"mcpServers":{"b":{"command":"y"}}}"#;
-        let words = ["npx", "claude", "-p", "--mcp-config", file.to_str().unwrap(), inline, "--model", "m", "say hi"];
+        let words =
+            ["npx", "claude", "-p", "--mcp-config", file.to_str().unwrap(), inline, "--model", "m", "say hi"];
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         assert_eq!(claude_at(&words), Some(1));
         let places: Vec<usize> = claude_flags(&words).iter().map(|(at, _)| *at).collect();
         assert_eq!(places, [4, 5]);
-        let changed = claude_command(&words, 1, &[(4, "/o/1".into()), (5, "/o/2".into())], Some(Path::new("/o/3")));
+        let changed =
+            claude_command(&words, 1, &[(4, "/o/1".into()), (5, "/o/2".into())], Some(Path::new("/o/3")));
         let changed: Vec<String> = changed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         assert_eq!(
             changed,
-            ["npx", "claude", "--mcp-config=/o/3", "-p", "--mcp-config", "/o/1", "/o/2", "--model", "m", "say hi"]
+            [
+                "npx",
+                "claude",
+                "--mcp-config=/o/3",
+                "-p",
+                "--mcp-config",
+                "/o/1",
+                "/o/2",
+                "--model",
+                "m",
+                "say hi"
+            ]
         );
         let others = ["claude", "mcp", "list"].map(OsString::from);
         assert_eq!(claude_at(&others), None);
@@ -286,7 +321,10 @@ mod tests {
             std::fs::write(at, text).unwrap();
         };
         let names = || claude_servers(home.path(), folder.path()).keys().cloned().collect::<Vec<_>>();
-        write(&folder.path().join(".mcp.json"), r#"{"mcpServers":{"p":{"command":"x"},"q":{"command":"x"}}}"#.into());
+        write(
+            &folder.path().join(".mcp.json"),
+            r#"{"mcpServers":{"p":{"command":"x"},"q":{"command":"x"}}}"#.into(),
+        );
         assert_eq!(names(), Vec::<String>::new());
         let own = json!({ "mcpServers": { "u": {} }, "projects": { folder.path().to_str().unwrap(): {
             "mcpServers": { "l": {} }, "enabledMcpjsonServers": ["p"] } } });

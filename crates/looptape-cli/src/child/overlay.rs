@@ -59,7 +59,8 @@ impl Overlay {
         }
         if gemini {
             let own = gemini_system_settings(parent);
-            let servers = home.as_deref().map(|home| mcp_config::gemini_servers(home, &working_folder(), &own));
+            let servers =
+                home.as_deref().map(|home| mcp_config::gemini_servers(home, &working_folder(), &own));
             let file = gemini_settings(folder.path(), own, &run.mcp.servers(&servers.unwrap_or_default()))?;
             variables.push(("GEMINI_CLI_SYSTEM_SETTINGS_PATH".into(), text(&file)));
         }
@@ -287,7 +288,8 @@ mod tests {
     fn prepare(home: &Path, command: &[&str], trace: &str) -> Overlay {
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
         let parent = |name: &str| (name == "HOME").then(|| home.to_string_lossy().into_owned());
-        Overlay::prepare(Run { command: &command, base: "http://p/t/1", trace, mcp: &redirect() }, &parent).unwrap()
+        Overlay::prepare(Run { command: &command, base: "http://p/t/1", trace, mcp: &redirect() }, &parent)
+            .unwrap()
     }
 
     fn variable(overlay: &Overlay, name: &str) -> Option<PathBuf> {

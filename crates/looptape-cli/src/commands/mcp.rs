@@ -93,7 +93,10 @@ fn exit(code: u8) -> Exit {
 }
 
 /// Runs the server and passes on what is said.
-fn passed(command: &[OsString], scribe: impl FnOnce() -> anyhow::Result<(Tap, Scribe)>) -> anyhow::Result<Exit> {
+fn passed(
+    command: &[OsString],
+    scribe: impl FnOnce() -> anyhow::Result<(Tap, Scribe)>,
+) -> anyhow::Result<Exit> {
     Ok(match passed_on(command, scribe)? {
         Ok(end) => exit(code_of(end)),
         Err(not_started) => not_started,
@@ -127,7 +130,8 @@ fn recorded(global: &Global, args: &Args, server: ServerName, words: Vec<String>
     spec.command = words;
     recorder.open_trace(spec);
     global.say(&format!("looptape: the MCP server {server} is recorded as {id}"));
-    let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    let variables =
+        std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
     let known = environment::secrets(variables);
     let book = Book { recorder: recorder.clone(), trace: id.clone(), server, known };
     let ended = passed_on(&args.command, || Ok(Scribe::for_book(book)?));
@@ -183,8 +187,13 @@ fn checked(global: &Global, args: &Args, server: &ServerName, trace: &str) -> an
     let tools = check::tools_now(&args.command, handshake(&ours))?;
     let drift = recorded.drift(&tools);
     let (recorded_tools, tools) = (recorded.len(), tools.len());
-    let checked =
-        Checked { server: server.clone(), trace: trace.row.label().to_string(), recorded_tools, tools, drift };
+    let checked = Checked {
+        server: server.clone(),
+        trace: trace.row.label().to_string(),
+        recorded_tools,
+        tools,
+        drift,
+    };
     if args.json {
         print_json(&checked)?;
     } else {

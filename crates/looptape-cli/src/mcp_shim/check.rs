@@ -87,7 +87,10 @@ impl Asked {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left).with_context(|| {
-                format!("the MCP server did not answer {method}: it ended, or took more than {} s", PATIENCE.as_secs())
+                format!(
+                    "the MCP server did not answer {method}: it ended, or took more than {} s",
+                    PATIENCE.as_secs()
+                )
             })?;
             match Message::read(&line) {
                 Message::Response { id: of, result } if of == id.to_string() => match result {

@@ -33,7 +33,8 @@ impl Gateway {
 
     fn told(variable: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Option<Self>> {
         let Some(url) = variable("LOOPTAPE_URL").filter(|url| !url.is_empty()) else { return Ok(None) };
-        let trace = variable("LOOPTAPE_TRACE").context("LOOPTAPE_URL is set, and LOOPTAPE_TRACE is not: set both")?;
+        let trace =
+            variable("LOOPTAPE_TRACE").context("LOOPTAPE_URL is set, and LOOPTAPE_TRACE is not: set both")?;
         let trace = TraceId::parse(&trace).context("LOOPTAPE_TRACE")?;
         let mode = match variable("LOOPTAPE_MODE").as_deref() {
             None | Some("record") => Mode::Record,

@@ -9,11 +9,15 @@ use looptape_core::mcp::drift::Drift;
 pub(crate) fn checked(checked: &Checked, style: Style) -> String {
     let Checked { server, trace, recorded_tools, tools, drift } = checked;
     let head = match drift.is_empty() {
-        true => style.paint(Tone::Good, &format!("✓ {server} offers the {tools} tools that {trace} recorded")),
+        true => {
+            style.paint(Tone::Good, &format!("✓ {server} offers the {tools} tools that {trace} recorded"))
+        }
         false => {
             let count = drift.len();
             let noun = if count == 1 { "change" } else { "changes" };
-            let text = format!("✗ {server} drifted from {trace}: {count} {noun}, {recorded_tools} tools then, {tools} now");
+            let text = format!(
+                "✗ {server} drifted from {trace}: {count} {noun}, {recorded_tools} tools then, {tools} now"
+            );
             style.paint(Tone::Bad, &text)
         }
     };

@@ -76,7 +76,8 @@ impl Tools {
 }
 
 fn changes(tool: &str, then: &Value, now: &Value) -> Vec<Drift> {
-    let members = |value: &Value| value.as_object().map(|m| m.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let members =
+        |value: &Value| value.as_object().map(|m| m.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
     let mut names = members(then);
     names.extend(members(now));
     names.sort();

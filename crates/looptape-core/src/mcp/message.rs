@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn nothing_is_written_anew_but_the_id() {
-        let answer = br#"{"result":{"n":1.0, "id":3,"big":123456789012345678901234567890},"id": 3 ,"jsonrpc":"2.0"}"#;
+        let answer =
+            br#"{"result":{"n":1.0, "id":3,"big":123456789012345678901234567890},"id": 3 ,"jsonrpc":"2.0"}"#;
         let other = with_id(answer, "\"x\"").unwrap();
         let expected =
             r#"{"result":{"n":1.0, "id":3,"big":123456789012345678901234567890},"id": "x" ,"jsonrpc":"2.0"}"#;
@@ -176,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_request_knows_its_progress_token() {
-        let request = br#"{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":"t"},"name":"x"}}"#;
+        let request =
+            br#"{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":"t"},"name":"x"}}"#;
         let unanswered = Message::read(request).unanswered().unwrap();
         assert_eq!(unanswered, Unanswered { id: "1".into(), progress_token: Some("\"t\"".into()) });
     }

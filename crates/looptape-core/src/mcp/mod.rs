@@ -28,7 +28,9 @@ mod tape;
 
 pub use lines::Lines;
 pub use message::{Message, Unanswered};
-pub use recorded::{Conversation, LINES, RecordedCall, SERVER_END_HEADER, SESSION_HEADER, Said, conversations};
+pub use recorded::{
+    Conversation, LINES, RecordedCall, SERVER_END_HEADER, SESSION_HEADER, Said, conversations,
+};
 pub use reply::{Part, What};
 pub use report::{McpReport, ServerReport, Wanted};
 pub use server::{ServerName, is_mcp};

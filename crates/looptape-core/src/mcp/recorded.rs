@@ -112,11 +112,22 @@ fn call(exchange: Exchange) -> RecordedCall {
     let (said, ending, head, end_us) = match exchange.outcome {
         Outcome::InFlight => (Vec::new(), None, None, None),
         Outcome::NoResponse { ending, end_us } => (Vec::new(), Some(ending), None, Some(end_us)),
-        Outcome::Answered(answer) => {
-            (said(&answer), Some(answer.ending.clone()), Some((answer.status, answer.headers)), Some(answer.end_us))
-        }
+        Outcome::Answered(answer) => (
+            said(&answer),
+            Some(answer.ending.clone()),
+            Some((answer.status, answer.headers)),
+            Some(answer.end_us),
+        ),
     };
-    RecordedCall { seq: exchange.seq, at_us: exchange.sent_us, message: message.into(), said, ending, head, end_us }
+    RecordedCall {
+        seq: exchange.seq,
+        at_us: exchange.sent_us,
+        message: message.into(),
+        said,
+        ending,
+        head,
+        end_us,
+    }
 }
 
 /// The messages in an answer: the pieces that a stdio server wrote, the events of a stream, or one document.
@@ -141,7 +152,8 @@ fn said(answer: &Answer) -> Vec<Said> {
             .collect();
     }
     let is_empty = decoded.bytes.trim_ascii().is_empty();
-    let whole = || Said { at_us: at_us(decoded.bytes.len()), message: Bytes::copy_from_slice(&decoded.bytes) };
+    let whole =
+        || Said { at_us: at_us(decoded.bytes.len()), message: Bytes::copy_from_slice(&decoded.bytes) };
     (!is_empty).then(whole).into_iter().collect()
 }
 

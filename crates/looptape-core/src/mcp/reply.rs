@@ -54,7 +54,8 @@ pub(super) fn merge(
     since_us: i64,
     replied: impl Fn(&str) -> Option<i64>,
 ) -> Vec<Part> {
-    let said = |said: &Said| Part { after_us: said.at_us - since_us, what: What::Stream(said.message.clone()) };
+    let said =
+        |said: &Said| Part { after_us: said.at_us - since_us, what: What::Stream(said.message.clone()) };
     let mut parts: Vec<Part> = answer.into_iter().chain(stream.iter().map(said)).collect();
     parts.sort_by_key(|part| part.after_us);
     let mut merged: Vec<Part> = Vec::with_capacity(parts.len());

@@ -93,7 +93,9 @@ impl ServerReport {
         wanted: Wanted,
         nearest: Option<String>,
     ) {
-        if let Some(known) = self.refused.iter_mut().find(|known| known.code == code && known.message == message) {
+        if let Some(known) =
+            self.refused.iter_mut().find(|known| known.code == code && known.message == message)
+        {
             known.requests += 1;
             return;
         }
@@ -126,13 +128,17 @@ impl McpReport {
     /// What went another way, as divergences of the replay.
     pub(crate) fn divergences(&self) -> Vec<Report> {
         let refused = self.servers.values().flat_map(|server| server.refused.iter().cloned());
-        let unused = self.servers.iter().filter(|(_, server)| !server.unused.is_empty()).map(|(name, server)| {
-            let calls: Vec<String> = server.unused.iter().map(Wanted::to_string).collect();
-            let noun = if calls.len() == 1 { "call" } else { "calls" };
-            let message =
-                format!("{} recorded {noun} of the MCP server {name} not made: {}.", calls.len(), calls.join(", "));
-            Report::new(DivergenceCode::UnusedRecording, None, message)
-        });
+        let unused =
+            self.servers.iter().filter(|(_, server)| !server.unused.is_empty()).map(|(name, server)| {
+                let calls: Vec<String> = server.unused.iter().map(Wanted::to_string).collect();
+                let noun = if calls.len() == 1 { "call" } else { "calls" };
+                let message = format!(
+                    "{} recorded {noun} of the MCP server {name} not made: {}.",
+                    calls.len(),
+                    calls.join(", ")
+                );
+                Report::new(DivergenceCode::UnusedRecording, None, message)
+            });
         refused.chain(unused).collect()
     }
 
@@ -148,8 +154,11 @@ impl fmt::Display for ServerReport {
         let Self { messages, tool_calls, recorded_tool_calls, masked, again, .. } = self;
         write!(f, "{tool_calls} of {recorded_tool_calls} recorded tool calls served, {messages} messages")?;
         let more = [(*masked, "with volatile values masked"), (*again, "asked again")];
-        let more: Vec<String> =
-            more.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}")).collect();
+        let more: Vec<String> = more
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, how)| format!("{count} {how}"))
+            .collect();
         if more.is_empty() { Ok(()) } else { write!(f, " ({})", more.join(", ")) }
     }
 }

@@ -36,8 +36,10 @@ impl ServerName {
     /// By what a command line starts: the first word that is neither a way to start programs nor an option. A
     /// package is known without its scope and version, a file without its folder and ending.
     pub fn of_command<'a>(command: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        const STARTERS: &[&str] =
-            &["bash", "bunx", "bun", "deno", "docker", "exec", "node", "npm", "npx", "pipx", "pnpm", "python", "python3", "run", "sh", "uv", "uvx", "x"];
+        const STARTERS: &[&str] = &[
+            "bash", "bunx", "bun", "deno", "docker", "exec", "node", "npm", "npx", "pipx", "pnpm", "python",
+            "python3", "run", "sh", "uv", "uvx", "x",
+        ];
         let name = |word: &'a str| {
             let last = word.rsplit('/').next().unwrap_or(word);
             let bare = last.split_once('@').map_or(last, |(before, _)| before);

@@ -215,9 +215,8 @@ impl<W: Calls> Session<W> {
             return self.calls.end(call, end);
         }
         let token = message.tells_progress_of();
-        let told = |open: &&mut Open<W::Call>| {
-            token.is_some() && open.request.progress_token.as_deref() == token
-        };
+        let told =
+            |open: &&mut Open<W::Call>| token.is_some() && open.request.progress_token.as_deref() == token;
         match self.requests.iter_mut().find(told) {
             Some(open) => open.heard.add(line, at_us),
             None => self.stream.add(line, at_us),
@@ -232,9 +231,9 @@ fn unanswered(over: Over) -> Ending {
         Over::Server(end) => {
             Ending::UpstreamReset { error: format!("the MCP server ended before it answered ({end})") }
         }
-        Over::Unknown => Ending::UpstreamReset {
-            error: "whoever passed the MCP server's messages on is gone".to_owned(),
-        },
+        Over::Unknown => {
+            Ending::UpstreamReset { error: "whoever passed the MCP server's messages on is gone".to_owned() }
+        }
     }
 }
 
@@ -284,11 +283,21 @@ mod tests {
     #[test]
     fn requests_get_their_answers_and_the_rest_is_the_streams() {
         let mut session = Session::begin(Told::default(), 0);
-        session.client_wrote(b"{\"id\":1,\"method\":\"tools/call\",\"params\":{\"_meta\":{\"progressToken\":1}}}\n{\"id\":2,", 1);
+        session.client_wrote(
+            b"{\"id\":1,\"method\":\"tools/call\",\"params\":{\"_meta\":{\"progressToken\":1}}}\n{\"id\":2,",
+            1,
+        );
         session.client_wrote(b"\"method\":\"ping\"}\n{\"method\":\"notifications/x\"}\n", 2);
-        session.server_wrote(b"{\"method\":\"notifications/progress\",\"params\":{\"progressToken\":1}}\n", 3);
-        session.server_wrote(b"{\"method\":\"notifications/progress\",\"params\":{\"progressToken\":9}}\nhello\n", 4);
-        session.server_wrote(b"{\"id\":2,\"result\":{}}\n{\"id\":1,\"result\":{}}\n{\"id\":1,\"result\":{}}\n", 5);
+        session
+            .server_wrote(b"{\"method\":\"notifications/progress\",\"params\":{\"progressToken\":1}}\n", 3);
+        session.server_wrote(
+            b"{\"method\":\"notifications/progress\",\"params\":{\"progressToken\":9}}\nhello\n",
+            4,
+        );
+        session.server_wrote(
+            b"{\"id\":2,\"result\":{}}\n{\"id\":1,\"result\":{}}\n{\"id\":1,\"result\":{}}\n",
+            5,
+        );
         let told = session.finish(Over::Client, 6);
         insta::assert_snapshot!(told.text, @r#"
         0 #1 stream
@@ -305,7 +314,10 @@ mod tests {
     #[test]
     fn a_crash_ends_what_is_open_as_what_it_is() {
         let mut session = Session::begin(Told::default(), 0);
-        session.client_wrote(b"{\"id\":1,\"method\":\"a\"}\n{\"id\":1,\"method\":\"b\"}\n{\"id\":1,\"method\":\"c\"}\n", 1);
+        session.client_wrote(
+            b"{\"id\":1,\"method\":\"a\"}\n{\"id\":1,\"method\":\"b\"}\n{\"id\":1,\"method\":\"c\"}\n",
+            1,
+        );
         session.server_wrote(b"{\"id\":1,\"result\":\"of a\"}\n", 2);
         session.server_wrote(b"Traceback", 3);
         let told = session.finish(Over::Server(ServerEnd::Signal(9)), 4);

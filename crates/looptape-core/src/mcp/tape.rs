@@ -58,9 +58,14 @@ struct Entry {
 /// By what messages are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Key {
-    Asks { method: String, params: Digest },
+    Asks {
+        method: String,
+        params: Digest,
+    },
     /// An answer to a request of the server's.
-    Replies { id: String },
+    Replies {
+        id: String,
+    },
     Other(Digest),
 }
 
@@ -236,8 +241,14 @@ impl ServerTape {
     }
 
     /// The unserved message that differs in volatile values only; ambiguous if there are several with different answers.
-    fn masked(&self, live: &Message<'_>, nth: usize, masking: &Masking) -> Option<Result<Match, DivergenceCode>> {
-        let (Message::Request { method, params, .. } | Message::Notification { method, params }) = live else {
+    fn masked(
+        &self,
+        live: &Message<'_>,
+        nth: usize,
+        masking: &Masking,
+    ) -> Option<Result<Match, DivergenceCode>> {
+        let (Message::Request { method, params, .. } | Message::Notification { method, params }) = live
+        else {
             return None;
         };
         let wanted = comparable(*params);
@@ -252,7 +263,8 @@ impl ServerTape {
         };
         let mut found = self.places(nth).filter(|(.., entry)| entry.served == 0 && alike(entry));
         let (conversation, at, first) = found.next()?;
-        let answer = |entry: &Entry| entry.call.said.iter().map(|said| said.message.clone()).collect::<Vec<_>>();
+        let answer =
+            |entry: &Entry| entry.call.said.iter().map(|said| said.message.clone()).collect::<Vec<_>>();
         if found.any(|(.., entry)| entry.key != first.key && answer(entry) != answer(first)) {
             return Some(Err(DivergenceCode::Ambiguous));
         }
@@ -261,7 +273,9 @@ impl ServerTape {
 
     /// A message that was served before and may be asked again. A handshake may say of the client what it likes.
     fn again(&self, key: &Key, live: &Message<'_>, nth: usize) -> Option<Match> {
-        let (Message::Request { method, .. } | Message::Notification { method, .. }) = live else { return None };
+        let (Message::Request { method, .. } | Message::Notification { method, .. }) = live else {
+            return None;
+        };
         if method == TOOL_CALL {
             return None;
         }
@@ -298,7 +312,10 @@ impl ServerTape {
         self.report.masked += u32::from(found.how == How::Masked);
         self.report.tool_calls += u32::from(is_tool_call);
         if is_unfinished && let Some(live) = live {
-            return Reaction { parts: said(live.error(DivergenceCode::IncompleteRecording, UNFINISHED)).parts, ..reaction };
+            return Reaction {
+                parts: said(live.error(DivergenceCode::IncompleteRecording, UNFINISHED)).parts,
+                ..reaction
+            };
         }
         reaction
     }
@@ -333,7 +350,9 @@ impl ServerTape {
     /// The parameters of the recorded message of the same method, and tool, that comes next.
     fn nearest(&self, live: &Message<'_>) -> Option<String> {
         let wanted = Wanted::of(live);
-        let like = |(.., entry): &(usize, usize, &Entry)| Wanted::of(&Message::read(&entry.call.message)).is_like(&wanted);
+        let like = |(.., entry): &(usize, usize, &Entry)| {
+            Wanted::of(&Message::read(&entry.call.message)).is_like(&wanted)
+        };
         let all: Vec<_> = self.places(0).filter(like).collect();
         let next = all.iter().find(|(.., entry)| entry.served == 0).or(all.last())?;
         Wanted::of(&Message::read(&next.2.call.message)).params
@@ -362,7 +381,8 @@ impl Unanswered {
         /// Of the range that the protocol leaves to servers.
         const NOT_RECORDED: i32 = -32050;
         let message = format!("looptape: {code}: {message} The replay's report says more.");
-        let error = serde_json::json!({ "code": NOT_RECORDED, "message": message, "data": { "looptape": code } });
+        let error =
+            serde_json::json!({ "code": NOT_RECORDED, "message": message, "data": { "looptape": code } });
         format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, self.id)
     }
 }

@@ -226,7 +226,16 @@ impl Tape {
             shelves.entry(entries[id.0].shape()).or_default().ids.push(id);
         }
         let named = entries.iter().flat_map(|entry| entry.endpoint.ids()).cloned().collect();
-        Self { completeness, normalise, entries, stored, shelves, named, masking: Arc::default(), is_beside_others: false }
+        Self {
+            completeness,
+            normalise,
+            entries,
+            stored,
+            shelves,
+            named,
+            masking: Arc::default(),
+            is_beside_others: false,
+        }
     }
 
     /// The same tape for a replay whose requests are masked so. To be called before the first request.

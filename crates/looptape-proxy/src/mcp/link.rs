@@ -20,9 +20,13 @@ const WAITING: usize = 1024;
 /// Why looptape cannot be spoken to.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    #[error("LOOPTAPE_URL is `{url}`, which is no address of a looptape: it looks like http://127.0.0.1:PORT")]
+    #[error(
+        "LOOPTAPE_URL is `{url}`, which is no address of a looptape: it looks like http://127.0.0.1:PORT"
+    )]
     Url { url: String },
-    #[error("no looptape answers at {url} ({why}): is the `looptape record` or `looptape replay` over that started this?")]
+    #[error(
+        "no looptape answers at {url} ({why}): is the `looptape record` or `looptape replay` over that started this?"
+    )]
     Unreachable { url: String, why: String },
     #[error("looptape at {url} refuses: {message}")]
     Refused { url: String, message: String },
@@ -45,8 +49,10 @@ impl Link {
         let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "http").ok_or_else(wrong)?;
         let host = parsed.host_str().ok_or_else(wrong)?.trim_matches(['[', ']']);
         let port = parsed.port_or_known_default().ok_or_else(wrong)?;
-        let unreachable =
-            |error: &dyn std::fmt::Display| LinkError::Unreachable { url: url.to_owned(), why: error.to_string() };
+        let unreachable = |error: &dyn std::fmt::Display| LinkError::Unreachable {
+            url: url.to_owned(),
+            why: error.to_string(),
+        };
         let stream = TcpStream::connect((host, port)).await.map_err(|error| unreachable(&error))?;
         // Each frame is a message that somebody waits for.
         let _ = stream.set_nodelay(true);

@@ -13,7 +13,7 @@ use looptape_core::TraceId;
 use looptape_core::exchange::Ending;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
-use looptape_core::mcp::session::{Calls, End, Opening, Over, Session};
+use looptape_core::mcp::session::{Calls, End, Opening, Over, ServerEnd, Session};
 use looptape_core::mcp::{LINES, SERVER_END_HEADER, SESSION_HEADER, ServerName};
 use looptape_core::redact::Credentials;
 use looptape_store::{BeginCall, CallEnd, CallTicket, Moment, Recorder, TraceHint};
@@ -64,7 +64,9 @@ impl RecordedSession {
             Frame::Client(bytes) => self.session.client_wrote(bytes, at_us),
             Frame::Server(bytes) => self.session.server_wrote(bytes, at_us),
             Frame::ClientClosed => self.client_closed = true,
-            Frame::ServerEnded(_) if self.client_closed => self.over = Some(Over::Client),
+            Frame::ServerEnded(end) if self.client_closed && is_what_was_asked(*end) => {
+                self.over = Some(Over::Client);
+            }
             Frame::ServerEnded(end) => self.over = Some(Over::Server(*end)),
             Frame::Lost(bytes) => self.session.lacks(*bytes),
         }
@@ -78,6 +80,16 @@ impl RecordedSession {
             (None, false) => Over::Unknown,
         };
         self.session.finish(over, self.last_us);
+    }
+}
+
+/// Whether a server that was to end did so, and did not fall over in the meantime.
+fn is_what_was_asked(end: ServerEnd) -> bool {
+    /// Hang-up, interrupt, kill, terminate.
+    const ASK: [i32; 4] = [1, 2, 9, 15];
+    match end {
+        ServerEnd::Code(code) => code == 0 || ASK.contains(&(code - 128)),
+        ServerEnd::Signal(signal) => ASK.contains(&signal),
     }
 }
 

@@ -62,7 +62,8 @@ async fn say(desk: &McpDesk, key: (ServerName, String), body: &Bytes) -> Result<
         }
     });
     debug_assert!(listener.is_some(), "the session was opened above");
-    let (status, recorded) = head.unwrap_or((if answers.is_empty() { 202 } else { 200 }, RedactedHeaders::default()));
+    let (status, recorded) =
+        head.unwrap_or((if answers.is_empty() { 202 } else { 200 }, RedactedHeaders::default()));
     if let Some(given) = recorded.get(SESSION_HEADER).filter(|given| *given != key.1) {
         desk.rename_http(&key.0, &key.1, given);
     }
@@ -123,7 +124,12 @@ fn paced(desk: &McpDesk, answers: Vec<Part>, arrived: Instant) -> Body {
     body.boxed()
 }
 
-async fn send_events(desk: McpDesk, answers: Vec<Part>, arrived: Instant, mut sender: Sender<Bytes, BodyError>) {
+async fn send_events(
+    desk: McpDesk,
+    answers: Vec<Part>,
+    arrived: Instant,
+    mut sender: Sender<Bytes, BodyError>,
+) {
     for part in answers {
         let wait = desk.speed.scaled(part.after_us);
         if !wait.is_zero() {
@@ -153,7 +159,9 @@ fn with_head(status: u16, recorded: &RedactedHeaders, body: Body) -> Response<Bo
         }
     }
     if !response.headers().contains_key(http::header::CONTENT_TYPE) {
-        response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     response
 }

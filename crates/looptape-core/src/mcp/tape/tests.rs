@@ -1,6 +1,6 @@
 use super::*;
-use crate::mcp::conversations;
 use crate::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
+use crate::mcp::conversations;
 use crate::mcp::{LINES, SERVER_END_HEADER, SESSION_HEADER};
 use crate::replay::Run;
 
@@ -21,7 +21,10 @@ fn recorded(server: &str, session: &str, script: &str) -> Vec<Exchange> {
     };
     let answer = |lines: &[(i64, &str)], end: Option<&str>| {
         let text: Vec<String> = lines.iter().map(|(_, line)| format!("{line}\n")).collect();
-        let chunk = |((at, _), line): (&(i64, &str), &String)| Chunk { at_us: *at, len: u32::try_from(line.len()).unwrap() };
+        let chunk = |((at, _), line): (&(i64, &str), &String)| Chunk {
+            at_us: *at,
+            len: u32::try_from(line.len()).unwrap(),
+        };
         let mut headers = vec![("content-type", LINES.as_bytes())];
         headers.extend(end.map(|end| (SERVER_END_HEADER, end.as_bytes())));
         Outcome::Answered(Answer {
@@ -34,8 +37,11 @@ fn recorded(server: &str, session: &str, script: &str) -> Vec<Exchange> {
             ending: Ending::Complete,
         })
     };
-    let (mut asked, mut stream, mut end): (Vec<(i64, &str, Vec<(i64, &str)>)>, Vec<(i64, &str)>, Option<&str>) =
-        (Vec::new(), Vec::new(), None);
+    let (mut asked, mut stream, mut end): (
+        Vec<(i64, &str, Vec<(i64, &str)>)>,
+        Vec<(i64, &str)>,
+        Option<&str>,
+    ) = (Vec::new(), Vec::new(), None);
     for (at, line) in script.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
         let at = i64::try_from(at).unwrap() * 10;
         let (kind, text) = line.split_at(2);
@@ -101,7 +107,11 @@ fn messages_get_their_answers_under_their_own_ids() {
     insta::assert_snapshot!(say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#), @r#"* {"id":"s1","method":"roots/list"}"#);
     assert_eq!(say(r#"{"id":"s1","result":{"roots":[1]}}"#), "");
     insta::assert_snapshot!(say(r#"{"id":"b","method":"tools/list","params":{}}"#), @r#"< {"id":"b","result":{"tools":[{"name":"add"}]}}"#);
-    let call = |id: &str, meta: &str| format!(r#"{{"id":"{id}","method":"tools/call","params":{{"arguments":{{"b":2,"a":1.0}},"name":"add"{meta}}}}}"#);
+    let call = |id: &str, meta: &str| {
+        format!(
+            r#"{{"id":"{id}","method":"tools/call","params":{{"arguments":{{"b":2,"a":1.0}},"name":"add"{meta}}}}}"#
+        )
+    };
     insta::assert_snapshot!(say(&call("c", r#","_meta":{"progressToken":"p"}"#)), @r#"
     < {"method":"notifications/progress","params":{"progressToken":"p","progress":1}}
     * {"method":"notifications/message","params":{"data":"half way"}}
@@ -156,23 +166,33 @@ fn a_server_that_asked_waits_for_its_answer() {
 
 #[test]
 fn crashes_and_hangs_are_replayed_as_such() {
-    let mut tape = tape(recorded("s", "1", "
+    let mut tape = tape(recorded(
+        "s",
+        "1",
+        "
         > {\"id\":1,\"method\":\"initialize\"}
         < {\"id\":1,\"result\":{}}
         > {\"id\":2,\"method\":\"tools/call\",\"params\":{\"name\":\"crash\"}}
         * Segmentation fault
         ! signal 11
-    "));
+    ",
+    ));
     let (session, _) = tape.open(&ServerName::parse("s").unwrap());
-    assert_eq!(told(&tape.react(&session, b"{\"id\":1,\"method\":\"initialize\"}")), "< {\"id\":1,\"result\":{}}");
-    let reaction = tape.react(&session, b"{\"id\":2,\"method\":\"tools/call\",\"params\":{\"name\":\"crash\"}}");
+    assert_eq!(
+        told(&tape.react(&session, b"{\"id\":1,\"method\":\"initialize\"}")),
+        "< {\"id\":1,\"result\":{}}"
+    );
+    let reaction =
+        tape.react(&session, b"{\"id\":2,\"method\":\"tools/call\",\"params\":{\"name\":\"crash\"}}");
     assert_eq!(told(&reaction), "* Segmentation fault\n! signal 11");
 }
 
 #[test]
 fn volatile_values_match_and_what_could_be_either_does_not() {
     let call = |id: u32, run: &str, word: &str| {
-        format!(r#"{{"id":{id},"method":"tools/call","params":{{"name":"t","arguments":{{"x":"{word} 3f2b8c1e-7a44-4d0e-9d2a-{run}"}}}}}}"#)
+        format!(
+            r#"{{"id":{id},"method":"tools/call","params":{{"name":"t","arguments":{{"x":"{word} 3f2b8c1e-7a44-4d0e-9d2a-{run}"}}}}}}"#
+        )
     };
     let one = format!("> {}\n< {{\"id\":1,\"result\":1}}\n", call(1, "aaaaaaaaaaaa", "run"));
     let two = format!("{one}> {}\n< {{\"id\":1,\"result\":2}}\n", call(1, "bbbbbbbbbbbb", "run"));
