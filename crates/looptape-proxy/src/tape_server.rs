@@ -12,9 +12,11 @@
 pub mod library;
 mod recordings;
 mod sending;
+mod tools;
 
 pub use recordings::{AtHand, Recordings, Unreadable};
 pub use sending::Speed;
+pub use tools::{LiveResults, ReadTools, TapedTools};
 
 use crate::address;
 use crate::asking;
@@ -26,6 +28,7 @@ use crate::mcp::{self, McpDesk};
 use crate::model::{Model, ModelCall, NoModel};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
+use crate::tool_calls;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -39,6 +42,7 @@ use looptape_core::replay::{
     Decision, EntryId, LiveRequest, Provenance, Replayer, Report, Rung, Served, SideCall, Summary, WhyAsked,
     WhyRefused, refusal,
 };
+use looptape_core::tools::ToolMessage;
 use looptape_core::wire::{Wire, route};
 use looptape_core::{Digest, derive};
 use looptape_store::Moment;
@@ -59,6 +63,7 @@ pub struct TapeServer<M = NoModel> {
     child: Option<ChildTrace>,
     /// The recorded MCP servers, if there are any or the agent may have some.
     mcp: Option<McpDesk>,
+    tools: Option<TapedTools>,
 }
 
 #[derive(Debug)]
@@ -113,13 +118,15 @@ impl TapeServer {
             model: None,
             child: None,
             mcp: None,
+            tools: None,
         }
     }
 
     /// The same with a model to ask where the replayer decides to.
     pub fn asking<M: Model>(self, model: M) -> TapeServer<M> {
-        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child, mcp } = self;
-        TapeServer { tape, recordings, providers, patterns, guard, speed, model: Some(model), child, mcp }
+        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child, mcp, tools } = self;
+        let model = Some(model);
+        TapeServer { tape, recordings, providers, patterns, guard, speed, model, child, mcp, tools }
     }
 }
 
@@ -127,6 +134,11 @@ impl<M> TapeServer<M> {
     /// The same, with what happens written down.
     pub fn leaving(self, child: Option<ChildTrace>) -> Self {
         Self { child, ..self }
+    }
+
+    /// The same, saying what these tools gave.
+    pub fn with_tools(self, tools: TapedTools) -> Self {
+        Self { tools: Some(tools), ..self }
     }
 
     /// The same, with recorded time passing at `speed`.
@@ -151,16 +163,21 @@ impl<M> TapeServer<M> {
 
     /// The first recorded bytes that could not be read: a replay that met them proves nothing.
     pub fn trouble(&self) -> Option<String> {
-        self.recordings.trouble()
+        let unread = || {
+            Some(format!("the recorded tool calls cannot be read: {}", self.tools.as_ref()?.report().err()?))
+        };
+        self.recordings.trouble().or_else(unread)
     }
 
     /// Ends the replay and sums it up; `None` if that was done before.
     pub fn finish(&self) -> Option<Summary> {
         let summary = self.lock().replayer.take().map(Replayer::finish)?;
-        Some(match self.mcp.as_ref().and_then(McpDesk::finish) {
+        let summary = match self.mcp.as_ref().and_then(McpDesk::finish) {
             Some(mcp) => summary.with_mcp(mcp),
             None => summary,
-        })
+        };
+        let tools = self.tools.as_ref().and_then(|tools| tools.report().ok());
+        Some(summary.with_tools(tools.filter(|report| !report.is_empty())))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -195,6 +212,11 @@ impl<M: Model> Handler for TapeServer<M> {
         {
             return Ok(mcp::pipe::serve(desk, &server, request));
         }
+        if let Some(tools) = &self.tools
+            && control::own_path(&address.path).is_some_and(tool_calls::is_path)
+        {
+            return Ok(Box::pin(self.tool(tools, request)).await);
+        }
         let (head, body) = request.into_parts();
         let Ok(body) = body.collect().await else {
             return Err(Abort { why: "the client went away while sending".into() });
@@ -215,6 +237,22 @@ impl<M: Model> Handler for TapeServer<M> {
             at: Moment::now(),
         };
         self.answer(&live, head.extensions.get::<Flushes>().cloned()).await
+    }
+}
+
+impl<M> TapeServer<M> {
+    /// Says what a tool gave. What is compared with the recording is cleaned as that was.
+    async fn tool(&self, tools: &TapedTools, request: Request<Incoming>) -> Response<Body> {
+        let at = Moment::now();
+        let taken = tool_calls::body(request).await.and_then(|body| {
+            let vault = &mut self.lock().vault;
+            let clean = redact_body(&self.patterns, vault, &Credentials::none(), &body);
+            Ok(ToolMessage::parse(&clean.bytes)?)
+        });
+        match taken {
+            Ok(message) => tool_calls::answer(&tools.take(message, at, self.child.as_ref())),
+            Err(not_taken) => not_taken.response(),
+        }
     }
 }
 

@@ -129,6 +129,7 @@ fn record_agent(
         program: Program::new(command, ChildOutput::To(output.try_clone()?)),
         told: Variables::new(),
         surroundings: run_environment::capture(),
+        workspace: None,
     };
     let recorded = record::record(global, config, plan)?;
     serving.block_on(provider.stop());

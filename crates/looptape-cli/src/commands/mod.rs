@@ -26,6 +26,7 @@ mod record;
 mod replay;
 mod report_files;
 mod resend;
+mod restored_workspace;
 mod selection;
 mod serve;
 mod show;
@@ -33,6 +34,7 @@ mod sources;
 mod stats;
 mod test;
 mod verify;
+mod workspace;
 
 pub(crate) use alerting::AlertsConfig;
 pub(crate) use audit::Audited;
@@ -46,7 +48,7 @@ pub(crate) use mcp::Checked;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
 pub(crate) use pull::Pulled;
-pub(crate) use show::StepDetail;
+pub(crate) use show::{FileChange, FilesView, How, Side, StepChanges, StepDetail};
 pub(crate) use sources::{AskedModel, SourceArgs};
 
 use crate::exit::Exit;

@@ -285,6 +285,7 @@ impl Replayer {
             unused_side_calls,
             mcp: None,
             divergences: reports,
+            tools: None,
         }
     }
 

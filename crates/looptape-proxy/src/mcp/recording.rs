@@ -3,6 +3,7 @@
 //! Each message becomes a call of its trace as soon as it is seen; see [`looptape_core::mcp`] for the form. Whoever
 //! passes the messages on may vanish at any time: then the conversation ends there, and says so.
 
+use super::called_tool::CalledTool;
 use super::frame::{Frame, Frames, NotAFrame};
 use crate::reply::{self, Body};
 use bytes::Bytes;
@@ -93,17 +94,28 @@ fn is_what_was_asked(end: ServerEnd) -> bool {
     }
 }
 
-impl Calls for Writer {
-    type Call = CallTicket;
+/// A call that has begun; what it does, if it is a tool's.
+#[derive(Debug)]
+struct OpenCall {
+    ticket: CallTicket,
+    tool: Option<CalledTool>,
+}
 
-    fn begin(&mut self, opening: Opening, at_us: i64) -> CallTicket {
+impl Calls for Writer {
+    type Call = OpenCall;
+
+    fn begin(&mut self, opening: Opening, at_us: i64) -> OpenCall {
+        let tool = match &opening {
+            Opening::Message(line) => CalledTool::of(line, at_us),
+            Opening::Stream => None,
+        };
         let (method, body) = match opening {
             Opening::Message(line) => ("POST", line),
             Opening::Stream => ("GET", Bytes::new()),
         };
         let now = Moment::now();
         let headers = [(SESSION_HEADER, self.session.as_bytes()), ("content-type", LINES.as_bytes())];
-        self.book.recorder.begin(BeginCall {
+        let ticket = self.book.recorder.begin(BeginCall {
             hint: TraceHint::Named(self.book.trace.clone()),
             at: Moment { unix_us: now.unix_us - (now.mono_us - at_us), mono_us: at_us },
             provider: self.book.server.provider(),
@@ -115,10 +127,14 @@ impl Calls for Writer {
             import_index: None,
             labels: Labels::default(),
             credentials: self.book.known.clone(),
-        })
+        });
+        OpenCall { ticket, tool }
     }
 
-    fn end(&mut self, call: CallTicket, end: End) {
+    fn end(&mut self, OpenCall { ticket: call, tool }: OpenCall, end: End) {
+        if let Some(tool) = tool {
+            tool.report(&self.book, &end);
+        }
         let answered = |status, headers: Vec<(&str, &[u8])>, head_mono_us, end_mono_us| CallEnd::Answered {
             status,
             headers: RedactedHeaders::redact(headers.into_iter()),
