@@ -272,7 +272,30 @@ mod tests {
             "odd": 5,
         }));
         let led = Value::from(redirect().servers(&before));
-        insta::assert_snapshot!(serde_json::to_string_pretty(&led).unwrap(), @"");
+        let expected = json!({
+            "files": {
+                "command": "/bin/looptape",
+                "args": ["mcp", "--name", "files", "--", "uvx", "files", "/srv"],
+                "env": {
+                    "A": "b", "LOOPTAPE_URL": "http://127.0.0.1:7", "LOOPTAPE_TRACE": "t1", "LOOPTAPE_MODE": "replay",
+                },
+                "timeout": 5,
+            },
+            "web": {
+                "type": "http",
+                "url": "http://127.0.0.1:7/t/t1/mcp-web/v2/mcp?x=1",
+                "headers": { "Authorization": "Bearer x" },
+            },
+            "Web": { "httpUrl": "http://127.0.0.1:7/t/t1/mcp-2-web/mcp" },
+            "old": { "type": "sse", "url": "https://example.com/sse" },
+            "mine": {
+                "command": "/usr/bin/looptape",
+                "args": ["mcp", "--", "x"],
+                "env": { "LOOPTAPE_URL": "http://127.0.0.1:7", "LOOPTAPE_TRACE": "t1", "LOOPTAPE_MODE": "replay" },
+            },
+            "odd": 5,
+        });
+        assert_eq!(led, expected);
         let upstreams: Vec<String> =
             upstreams(&before).iter().map(|(name, url)| format!("{name} {url}")).collect();
         assert_eq!(upstreams, ["web https://mcp.example.com:8443", "2-web http://10.0.0.1"]);
