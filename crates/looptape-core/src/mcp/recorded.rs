@@ -119,15 +119,7 @@ fn call(exchange: Exchange) -> RecordedCall {
             Some(answer.end_us),
         ),
     };
-    RecordedCall {
-        seq: exchange.seq,
-        at_us: exchange.sent_us,
-        message: message.into(),
-        said,
-        ending,
-        head,
-        end_us,
-    }
+    RecordedCall { seq: exchange.seq, at_us: exchange.sent_us, message, said, ending, head, end_us }
 }
 
 /// The messages in an answer: the pieces that a stdio server wrote, the events of a stream, or one document.

@@ -121,7 +121,7 @@ impl Calls for Writer {
             provider: self.book.server.provider(),
             method: method.to_owned(),
             path: "/".to_owned(),
-            headers: RedactedHeaders::redact(headers.into_iter()),
+            headers: RedactedHeaders::redact(headers),
             body,
             loop_hint: None,
             import_index: None,
@@ -137,7 +137,7 @@ impl Calls for Writer {
         }
         let answered = |status, headers: Vec<(&str, &[u8])>, head_mono_us, end_mono_us| CallEnd::Answered {
             status,
-            headers: RedactedHeaders::redact(headers.into_iter()),
+            headers: RedactedHeaders::redact(headers),
             head_mono_us,
             end_mono_us,
             body: Vec::new(),

@@ -4,6 +4,9 @@ use crate::mcp::conversations;
 use crate::mcp::{LINES, SERVER_END_HEADER, SESSION_HEADER};
 use crate::replay::Run;
 
+/// Lines with their times.
+type Lines<'a> = Vec<(i64, &'a str)>;
+
 /// A recorded conversation, written down as a script: `> ` the client, `< ` about it, `* ` by itself, `! ` the end.
 fn recorded(server: &str, session: &str, script: &str) -> Vec<Exchange> {
     let provider = ServerName::parse(server).unwrap().provider();
@@ -29,7 +32,7 @@ fn recorded(server: &str, session: &str, script: &str) -> Vec<Exchange> {
         headers.extend(end.map(|end| (SERVER_END_HEADER, end.as_bytes())));
         Outcome::Answered(Answer {
             status: 200,
-            headers: RedactedHeaders::redact(headers.into_iter()),
+            headers: RedactedHeaders::redact(headers),
             body: Bytes::from(text.concat()),
             chunks: lines.iter().zip(&text).map(chunk).collect(),
             head_us: 0,
@@ -37,11 +40,9 @@ fn recorded(server: &str, session: &str, script: &str) -> Vec<Exchange> {
             ending: Ending::Complete,
         })
     };
-    let (mut asked, mut stream, mut end): (
-        Vec<(i64, &str, Vec<(i64, &str)>)>,
-        Vec<(i64, &str)>,
-        Option<&str>,
-    ) = (Vec::new(), Vec::new(), None);
+    let mut asked: Vec<(i64, &str, Lines<'_>)> = Vec::new();
+    let mut stream: Lines<'_> = Vec::new();
+    let mut end: Option<&str> = None;
     for (at, line) in script.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
         let at = i64::try_from(at).unwrap() * 10;
         let (kind, text) = line.split_at(2);
