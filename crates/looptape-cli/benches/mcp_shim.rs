@@ -33,7 +33,8 @@ fn main() {
                 through.push(pair.1);
             }
         }
-        (alone.end(), shim.end());
+        alone.end();
+        shim.end();
         let (direct, through) = (Times::of(direct), Times::of(through));
         let added = through.at(50).saturating_sub(direct.at(50));
         println!(
