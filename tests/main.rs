@@ -33,6 +33,7 @@ mod stats;
 mod surroundings;
 mod telemetry;
 mod test_verb;
+mod tools;
 mod traces;
 mod views;
 mod volatile;

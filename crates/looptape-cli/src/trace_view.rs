@@ -13,7 +13,7 @@ use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::mcp::{Message as McpMessage, Wanted, is_mcp};
 use looptape_core::metrics::Measured;
 use looptape_core::tools::{MeasuredTool, RecordedTool};
-use looptape_core::view::{self, CallContent, ToolResult, TraceView};
+use looptape_core::view::{self, CallContent, EntryView, ToolResult, TraceView};
 use looptape_core::wire::{Message, Part, RequestView, Wire};
 use looptape_store::{ReadError, Reader, RecordedTrace, ScannedTrace};
 use serde::Serialize;
@@ -234,7 +234,7 @@ fn tool_results(messages: &[Message]) -> Vec<ToolResult> {
         .collect()
 }
 
-/// The tool calls of a recording with what they gave, in the order in which they started.
+/// The tool calls of a recording with what they gave, in their order.
 pub(crate) fn recorded_tools(reader: &Reader, trace: &RecordedTrace) -> Result<Vec<RecordedTool>, ReadError> {
     let contents = Contents::new(reader, trace, Messages::LeftOut);
     let view = contents.view(&trace.measure(), |_| true);
@@ -242,5 +242,15 @@ pub(crate) fn recorded_tools(reader: &Reader, trace: &RecordedTrace) -> Result<V
     if let Some((_, error)) = contents.damage.into_inner().into_iter().next() {
         return Err(error);
     }
-    Ok(view.steps.iter().filter_map(|entry| RecordedTool::of_entry(entry, &measured)).collect())
+    let recorded = |entry: &EntryView| RecordedTool::of_entry(entry, &measured);
+    let place = |entry: &EntryView| entry.tool.as_ref().and_then(|tool| tool.measured);
+    let mut entries: Vec<&EntryView> = view.steps.iter().collect();
+    // Of identical calls the first that was told of comes first; others keep their places.
+    let mut told: Vec<&EntryView> = entries.iter().copied().filter(|entry| place(entry).is_some()).collect();
+    told.sort_by_key(|entry| place(entry));
+    let mut told = told.into_iter();
+    for entry in entries.iter_mut().filter(|entry| place(entry).is_some()) {
+        *entry = told.next().unwrap_or(entry);
+    }
+    Ok(entries.into_iter().filter_map(recorded).collect())
 }
