@@ -17,6 +17,7 @@ mod gates;
 mod gateway;
 mod import;
 mod lab;
+mod mcp;
 mod model_driven;
 mod offline;
 mod passthrough;

@@ -26,7 +26,8 @@ fn main() {
     let python = [clients.join("venv/bin/python"), programs.join("python/tool_overhead.py")];
     let node = [PathBuf::from("node"), programs.join("node/tool_overhead.mjs")];
     for (name, program) in [("LangChain (Python)", python), ("OpenAI Agents (Node)", node)] {
-        let bench = Bench { home: tempfile::tempdir().unwrap(), url: &url, program, calls: calls.to_string() };
+        let bench =
+            Bench { home: tempfile::tempdir().unwrap(), url: &url, program, calls: calls.to_string() };
         for _ in 0..rounds {
             let plain = bench.run(&["record", "--no-tool-hooks", "--upstream"]);
             let recorded = bench.run(&["record", "--upstream"]);

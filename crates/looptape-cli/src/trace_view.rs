@@ -10,6 +10,7 @@ use looptape_core::assembly::CallIndex;
 use looptape_core::composition::Prompts;
 use looptape_core::derive;
 use looptape_core::facts::{CallFacts, CallKind};
+use looptape_core::mcp::{Message as McpMessage, Wanted, is_mcp};
 use looptape_core::metrics::Measured;
 use looptape_core::tools::{MeasuredTool, RecordedTool};
 use looptape_core::view::{self, CallContent, EntryView, ToolResult, TraceView};
@@ -164,7 +165,8 @@ impl<'a> Contents<'a> {
         let import_index = self.trace.import_indices[index];
         let provenance = self.trace.provenance.get(&seq).copied();
         let CallKind::Llm(wire) = facts.kind else {
-            return Ok(CallContent { import_index, provenance, ..CallContent::default() });
+            let text = is_mcp(&facts.provider).then(|| self.asked_of_mcp(seq)).transpose()?;
+            return Ok(CallContent { import_index, provenance, text, ..CallContent::default() });
         };
         let outcome = self.reader.outcome(self.trace.row.key, seq)?;
         let answer = derive::response_view(facts.kind, &outcome);
@@ -180,6 +182,16 @@ impl<'a> Contents<'a> {
         };
         let composition = self.prompts.as_ref().and_then(|p| p.composition(CallIndex(index), &facts.usage));
         Ok(CallContent { import_index, provenance, text, tool_calls, tool_results, messages, composition })
+    }
+
+    /// What a message to an MCP server asks for, in words.
+    fn asked_of_mcp(&self, seq: u32) -> Result<String, ReadError> {
+        let (headers, body) = self.reader.request(self.trace.row.key, seq)?;
+        let message = derive::decode_body(&headers, &body, &[]).bytes;
+        Ok(match message.is_empty() {
+            true => "what it says by itself".to_owned(),
+            false => Wanted::of(&McpMessage::read(&message)).to_string(),
+        })
     }
 
     /// What a request adds to the answer that it follows, read from its end.

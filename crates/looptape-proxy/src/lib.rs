@@ -12,6 +12,7 @@ pub mod egress;
 pub mod guard;
 pub mod lanes;
 pub mod live_model;
+pub mod mcp;
 pub mod mock_model;
 pub mod model;
 pub mod reply;

@@ -1,6 +1,7 @@
 //! Running a child between a server's start and its end: what `record` and `replay` share.
 
 use crate::child::environment::{self, Mode, Variables};
+use crate::child::mcp_config::Redirect;
 use crate::child::overlay::{Overlay, Run};
 use crate::child::process::{self, Ended, NotStarted, Program, SecondCtrlC, Signals};
 use crate::child::tool_hooks::ToolHooks;
@@ -20,13 +21,19 @@ pub(super) async fn run(
     let mut variables = environment::variables(mode, origin, trace, &parent);
     variables.extend(told);
     let base = format!("{origin}/t/{trace}");
-    let overlay = Overlay::prepare(Run { command: program.command, base: &base, trace }, &parent)
-        .context("the agent's configuration cannot be written")?;
+    let looptape = std::env::current_exe().context("this program does not know where it is")?;
+    let mcp = Redirect { mode, origin, trace, looptape };
+    let run = Run { command: program.command, base: &base, trace, mcp: &mcp };
+    let overlay = Overlay::prepare(run, &parent).context("the agent's configuration cannot be written")?;
     variables.extend(overlay.variables.iter().cloned());
     let so_far: HashMap<&str, &str> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
     let own = |name: &str| so_far.get(name).map(|value| (*value).to_owned()).or_else(|| parent(name));
     let hooks = ToolHooks::prepare(program.tools, mode, &own)?;
     variables.extend(hooks.variables.iter().cloned());
+    let program = match &overlay.command {
+        Some(command) => Program { command, ..program },
+        None => program,
+    };
     let signals = Signals::listen()?;
     let running = match process::start(program, &variables)? {
         Ok(running) => running,
