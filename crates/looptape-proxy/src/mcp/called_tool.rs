@@ -62,7 +62,9 @@ impl CalledTool {
 }
 
 fn never_came() -> ToolEnd {
-    ToolEnd::Aborted { error: ToolError { kind: None, message: Some("its result never came".to_owned()) } }
+    ToolEnd::Aborted {
+        error: ToolError { message: Some("its result never came".to_owned()), ..ToolError::default() },
+    }
 }
 
 fn of_answer(line: &[u8]) -> ToolEnd {
@@ -71,13 +73,14 @@ fn of_answer(line: &[u8]) -> ToolEnd {
     match result.map(parsed).map_err(parsed) {
         Ok(Value::Null) => ToolEnd::Null,
         Ok(result) if result["isError"] == true => {
-            ToolEnd::Error { error: ToolError { kind: None, message: Some(text_of(&result)) } }
+            ToolEnd::Error { error: ToolError { message: Some(text_of(&result)), ..ToolError::default() } }
         }
         Ok(result) => ToolEnd::Ok { result, form: None },
         Err(error) => ToolEnd::Error {
             error: ToolError {
                 kind: error.get("code").map(Value::to_string),
                 message: error["message"].as_str().map(str::to_owned),
+                form: None,
             },
         },
     }
