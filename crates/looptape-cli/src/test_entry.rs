@@ -2,6 +2,7 @@
 //!
 //! Everything that can be wrong with an entry is said when it is read, before any test runs.
 
+use crate::child::capture::Egress;
 use crate::child::surroundings::Clock;
 use crate::commands::SourceArgs;
 use crate::config::{Config, parse_duration};
@@ -28,6 +29,8 @@ pub(crate) struct TestEntry {
     allow_unused: bool,
     allow_incomplete: bool,
     block_egress: Option<bool>,
+    sandbox: bool,
+    capture_egress: bool,
     clock: Clock,
     source: Option<String>,
     on_miss: Option<String>,
@@ -121,6 +124,9 @@ pub(crate) struct Agent {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) timeout: Duration,
     pub(crate) block_egress: bool,
+    pub(crate) sandbox: bool,
+    /// Of its recording.
+    pub(crate) capture_egress: Egress,
     pub(crate) clock: Clock,
 }
 
@@ -235,6 +241,8 @@ impl TestEntry {
                     }
                 },
                 block_egress: self.block_egress.unwrap_or(true),
+                sandbox: self.sandbox,
+                capture_egress: if self.capture_egress { Egress::Captured } else { Egress::Unseen },
                 clock: self.clock,
             })),
             (Mode::Agent, None) => Err("an agent is run by its `command`, and there is none".into()),
@@ -247,6 +255,8 @@ impl TestEntry {
                     ("env", !self.env.is_empty()),
                     ("timeout", self.timeout.is_some()),
                     ("block_egress", self.block_egress.is_some()),
+                    ("sandbox", self.sandbox),
+                    ("capture_egress", self.capture_egress),
                     ("clock", self.clock != Clock::Real),
                 ];
                 if let Some((key, _)) = of_agents.iter().find(|(_, is_set)| *is_set) {

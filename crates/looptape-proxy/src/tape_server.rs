@@ -9,6 +9,7 @@
 //! What the recording has no answer to is refused, or goes to a model, if the server has one. Without one its
 //! type says so: [`NoModel`] has no values, so there is nothing that could be asked and no upstream client.
 
+mod captured;
 pub mod library;
 mod recordings;
 mod sending;
@@ -19,15 +20,18 @@ pub use sending::Speed;
 use crate::address;
 use crate::asking;
 use crate::child_trace::{ChildCall, ChildTicket, ChildTrace, Likeness};
+use crate::egress::EgressBlock;
 use crate::flush::Flushes;
 use crate::guard::Guard;
 use crate::model::{Model, ModelCall, NoModel};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use looptape_core::captured as captured_path;
 use looptape_core::exchange::{Answer, Exchange, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
@@ -54,6 +58,8 @@ pub struct TapeServer<M = NoModel> {
     speed: Speed,
     model: Option<M>,
     child: Option<ChildTrace>,
+    /// What was asked for past the replay, and not as a call that could be compared.
+    beyond: Arc<EgressBlock>,
 }
 
 #[derive(Debug)]
@@ -107,13 +113,14 @@ impl TapeServer {
             speed: Speed::AtOnce,
             model: None,
             child: None,
+            beyond: Arc::default(),
         }
     }
 
     /// The same with a model to ask where the replayer decides to.
     pub fn asking<M: Model>(self, model: M) -> TapeServer<M> {
-        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child } = self;
-        TapeServer { tape, recordings, providers, patterns, guard, speed, model: Some(model), child }
+        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child, beyond } = self;
+        TapeServer { tape, recordings, providers, patterns, guard, speed, model: Some(model), child, beyond }
     }
 }
 
@@ -126,6 +133,11 @@ impl<M> TapeServer<M> {
     /// The same, with recorded time passing at `speed`.
     pub fn at_speed(self, speed: Speed) -> Self {
         Self { speed, ..self }
+    }
+
+    /// The same, remembering there what is asked for past the replay.
+    pub fn noting(self, beyond: Arc<EgressBlock>) -> Self {
+        Self { beyond, ..self }
     }
 
     /// How many requests came so far.
@@ -171,16 +183,28 @@ impl<M: Model> Handler for TapeServer<M> {
         if reply::wants_websocket(&head.headers) {
             return Ok(reply::upgrade_required());
         }
+        let provider = address.provider.unwrap_or(Provider::OPENAI);
+        self.take((head, body), provider, captured_path::without_slash(&address.path)).await
+    }
+}
+
+impl<M: Model> TapeServer<M> {
+    /// Reads a request to its end, and answers it.
+    async fn take(
+        &self,
+        (head, body): (Parts, Incoming),
+        provider: Provider,
+        path: &str,
+    ) -> Result<Response<Body>, Abort> {
         let Ok(body) = body.collect().await else {
             return Err(Abort { why: "the client went away while sending".into() });
         };
-        let provider = address.provider.unwrap_or(Provider::OPENAI);
         let live = Live {
             method: &head.method,
-            path: &address.path,
+            path,
             headers: &head.headers,
             body: body.to_bytes(),
-            wire: route::identify(&provider, head.method.as_str(), &address.path),
+            wire: route::identify(&provider, head.method.as_str(), path),
             provider,
             arrived: Instant::now(),
             at: Moment::now(),
@@ -266,7 +290,7 @@ impl<M: Model> TapeServer<M> {
         let call = ModelCall {
             provider: live.provider.clone(),
             method: live.method.clone(),
-            path: live.path.to_owned(),
+            path: captured_path::path_at_host(live.path).to_owned(),
             headers: live.headers.clone(),
             body: live.body.clone(),
         };
