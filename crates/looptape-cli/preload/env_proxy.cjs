@@ -1,11 +1,11 @@
-// Leads `fetch`, `http` and `https` of older Node versions through the proxy that HTTPS_PROXY and HTTP_PROXY name,
-// as newer ones do by themselves where NODE_USE_ENV_PROXY is set. Loaded by NODE_OPTIONS in runs whose egress is
-// captured. Hosts in NO_PROXY, Unix sockets, and agents with connections of their own are left alone.
+// Leads `fetch`, `http` and `https` of Node through the proxy that HTTPS_PROXY names, where Node itself does not:
+// older versions never do, newer ones do where NODE_USE_ENV_PROXY is set, but not for agents that a program makes.
+// Loaded by NODE_OPTIONS in runs whose egress is captured. Hosts in NO_PROXY, Unix sockets, and agents with
+// connections of their own are left alone.
 'use strict';
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 const fetchHeedsProxies = major >= 24 || (major === 22 && minor >= 21);
-const agentsHeedProxies = major > 24 || (major === 24 && minor >= 5) || (major === 22 && minor >= 21);
 
 const proxy = parsed(process.env.https_proxy || process.env.HTTPS_PROXY);
 const direct = (process.env.no_proxy || process.env.NO_PROXY || '').split(',').map((host) => host.trim().toLowerCase());
@@ -13,7 +13,7 @@ const direct = (process.env.no_proxy || process.env.NO_PROXY || '').split(',').m
 if (proxy && process.env.NODE_USE_ENV_PROXY === '1') {
   // What cannot be led through the proxy goes on as it would without looptape.
   try {
-    if (!agentsHeedProxies) leadAgents();
+    leadAgents();
     if (!fetchHeedsProxies) leadFetch();
   } catch (error) {
     process.stderr.write(`looptape: this Node's HTTP calls are not captured (${error.message})\n`);
@@ -49,10 +49,10 @@ function tunnel(host, port, done) {
     socket.removeListener('data', read);
     socket.removeListener('error', failed);
     socket.removeListener('end', ended);
-    socket.pause();
     const status = Number(head.split(' ')[1]);
     if (status !== 200) return failed(new Error(`the proxy refused ${name}:${port} (${status})`));
-    if (head.length > end + 4) socket.unshift(Buffer.from(head.slice(end + 4), 'latin1'));
+    // Nobody speaks in a tunnel before its client does.
+    if (head.length > end + 4) return failed(new Error(`${name}:${port} spoke first`));
     done(null, socket);
   };
   const ended = () => failed(new Error(`the proxy ended the connection to ${name}:${port}`));
@@ -71,7 +71,8 @@ function leadAgents() {
       const options = given.find((one) => one && typeof one === 'object');
       const done = given.find((one) => typeof one === 'function');
       const host = options && (options.host || options.hostname);
-      if (!host || !done || options.socketPath || options.socket || isDirect(host)) {
+      const heedsProxies = this.options?.proxyEnv;
+      if (!host || !done || heedsProxies || options.socketPath || options.socket || isDirect(host)) {
         return createConnection.apply(this, given);
       }
       tunnel(host, options.port || port, (error, socket) => {

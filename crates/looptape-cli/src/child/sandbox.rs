@@ -55,6 +55,8 @@ impl<'a> Sandbox<'a> {
             .with_context(|| format!("the sandbox's socket {} cannot be made", place.display()))?;
         let mut helper = start_helper(program, &place)?;
         let link = tokio::select! {
+            // A helper that has ended may have said why.
+            biased;
             link = listening.accept() => link.context("the sandbox's helper cannot be heard")?.0,
             ended = helper.ended() => {
                 let status = ended.context("the sandbox's helper cannot be waited for")?;
