@@ -12,6 +12,7 @@ use looptape_proxy::server::{Server, bind};
 use looptape_proxy::tape_server::{Speed, TapeServer};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy};
+use looptape_store::workspace::Snapshots;
 use looptape_store::{
     Durability, Moment, Reader, Recorder, RecorderOptions, RecorderReport, RecorderThread, Selector, Source,
     TraceRow, TraceSpec, TraceStatus,
@@ -93,7 +94,21 @@ impl Lab {
         let (recorder, thread) = Recorder::start(options).unwrap();
         let run = TraceId::parse(TRACE).unwrap();
         recorder.open_trace(TraceSpec::new(run.clone(), Source::Record, Moment::now()));
-        Self::start(upstream, recorder, thread, Some(run), None).await
+        Self::start(upstream, (recorder, thread), Some(run), None, None).await
+    }
+
+    /// The same, with an eye on files: `watch` starts what looks at them.
+    pub(crate) async fn record_looking_at<T>(
+        &self,
+        upstream: &str,
+        watch: impl FnOnce(&Recorder) -> (Snapshots, T),
+    ) -> (Recording, T) {
+        let options = RecorderOptions::new(self.database(), Arc::new(Patterns::builtin()));
+        let (recorder, thread) = Recorder::start(options).unwrap();
+        let run = TraceId::parse(TRACE).unwrap();
+        recorder.open_trace(TraceSpec::new(run.clone(), Source::Record, Moment::now()));
+        let (snapshots, watching) = watch(&recorder);
+        (Self::start(upstream, (recorder, thread), Some(run), None, Some(snapshots)).await, watching)
     }
 
     /// The same as a gateway: calls belong to traces by what they say.
@@ -101,7 +116,7 @@ impl Lab {
         let mut options = RecorderOptions::new(self.database(), Arc::new(Patterns::builtin()));
         change(&mut options);
         let (recorder, thread) = Recorder::start(options).unwrap();
-        Self::start(upstream, recorder, thread, None, None).await
+        Self::start(upstream, (recorder, thread), None, None, None).await
     }
 
     /// A gateway that holds its calls to a budget.
@@ -111,15 +126,15 @@ impl Lab {
         let reader = Reader::open(&self.database()).unwrap();
         let budget = SharedBudget::continuing(limits, UnpricedCalls::Refused, &reader).unwrap();
         budget.kept_by(recorder.clone());
-        Self::start(upstream, recorder, thread, None, Some(budget)).await
+        Self::start(upstream, (recorder, thread), None, Some(budget), None).await
     }
 
     async fn start(
         upstream: &str,
-        recorder: Recorder,
-        thread: RecorderThread,
+        (recorder, thread): (Recorder, RecorderThread),
         run: Option<TraceId>,
         budget: Option<SharedBudget>,
+        files: Option<Snapshots>,
     ) -> Recording {
         let mut upstreams = Upstreams::default();
         for provider in ["openai", "anthropic", "gemini"] {
@@ -129,6 +144,10 @@ impl Lab {
         let options =
             RecordingOptions { upstreams, guard, run, known: Credentials::none(), budget, telemetry: None };
         let proxy = RecordingProxy::new(options, recorder.clone()).unwrap();
+        let proxy = match files {
+            Some(files) => proxy.looking_at(files),
+            None => proxy,
+        };
         let server = Server::start(bind(loopback()).await.unwrap(), Arc::new(proxy)).unwrap();
         Recording { origin: format!("http://{}", server.address()), recorder, thread, server }
     }

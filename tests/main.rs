@@ -36,3 +36,4 @@ mod test_verb;
 mod traces;
 mod views;
 mod volatile;
+mod workspace;

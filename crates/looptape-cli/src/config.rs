@@ -9,6 +9,7 @@ use looptape_core::cost::{PriceBook, PriceEntry, Usd};
 use looptape_core::gates::{ConditionError, Gate, MaxRegression};
 use looptape_core::redact::{Patterns, RedactConfig};
 use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind, SideCallEntry, SideCalls};
+use looptape_core::tools::{ToolEntry, ToolPolicies, ToolPolicy};
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -41,6 +42,11 @@ pub(crate) struct Config {
     pub(crate) budgets: BudgetsConfig,
     /// `[[prices]]`: prices of one's own, in place of the listed ones.
     pub(crate) prices: Vec<PriceEntry>,
+    /// `[tools.NAME]`: what a replay does when a tool is called.
+    tools: BTreeMap<String, ToolEntry>,
+    /// What a replay does with all tools that have no policy of their own.
+    #[serde(skip)]
+    pub(crate) all_tools: Option<ToolPolicy>,
     #[serde(skip)]
     pub(crate) path: Option<PathBuf>,
     /// What `redact` comes to, once it was asked for.
@@ -172,6 +178,12 @@ impl Config {
             toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))?;
         config.path = Some(path.to_owned());
         Ok(config)
+    }
+
+    /// What a replay does with each tool, checked.
+    pub(crate) fn tool_policies(&self) -> anyhow::Result<ToolPolicies> {
+        let policies = ToolPolicies::new(&self.tools).with_context(|| self.is_not_valid())?;
+        Ok(policies.with_all(self.all_tools))
     }
 
     /// The masks of `[[mask]]`, checked.

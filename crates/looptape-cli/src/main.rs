@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod drive;
 mod exit;
+mod looks;
 mod money;
 mod named_traces;
 mod place;

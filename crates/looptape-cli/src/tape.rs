@@ -8,20 +8,21 @@ use crate::config::Config;
 use crate::exit::UsageError;
 use crate::run_environment::{self, PendingStatus};
 use crate::session::now_unix_us;
+use crate::trace_view;
 use bytes::Bytes;
 use looptape_core::captured;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::redact;
 use looptape_core::replay::learn::Recording;
 use looptape_core::replay::{
-    CallLabel, CannotReplay, Completeness, Environment, Masking, Options, RecordedBody, RecordedCall,
+    CallLabel, CannotReplay, Completeness, Environment, Masking, Options, Rebind, RecordedBody, RecordedCall,
     RecordedOutcome, Replayer, RequestBodies, Run, Tape,
 };
 use looptape_core::wire::Wire;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::model::NoModel;
 use looptape_proxy::server::bind;
-use looptape_proxy::tape_server::TapeServer;
+use looptape_proxy::tape_server::{LiveResults, TapeServer, TapedTools};
 use looptape_store::{CallBytes, CallOutline, OutlineEnd, Reader, RecordedTrace, TraceBytes, TraceStatus};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -66,7 +67,8 @@ pub(crate) enum Place {
     Here,
     There {
         folder: PathBuf,
-        temporary_folder: PathBuf,
+        /// If it is not the system's.
+        temporary_folder: Option<PathBuf>,
     },
 }
 
@@ -76,7 +78,8 @@ impl Place {
         match self {
             Self::Here => run_environment::capture(),
             Self::There { folder, temporary_folder } => {
-                let temporary_folder = temporary_folder.to_str().map(str::to_owned);
+                let temporary_folder = temporary_folder.as_ref().and_then(|folder| folder.to_str());
+                let temporary_folder = temporary_folder.map(str::to_owned);
                 run_environment::of_program(Some(folder.clone()), temporary_folder)
             }
         }
@@ -120,7 +123,28 @@ pub(crate) fn server_at(
     told.extend(environment::dummy_keys(captured.into_iter().map(|call| &call.provider)));
     let providers = outlines.into_iter().map(|call| call.provider).collect();
     let server = TapeServer::reading(replayer, bytes, providers, config.patterns()?, guard, key);
+    let server = server.with_tools(tools(reader, trace, options, config)?);
     Ok(Ready { server, told, environment: live.environment, egress })
+}
+
+/// What the recorded tools gave, read when one is called.
+fn tools(
+    reader: &Reader,
+    trace: &RecordedTrace,
+    options: Options,
+    config: &Config,
+) -> anyhow::Result<TapedTools> {
+    let (another, row) = (reader.another(), trace.row.clone());
+    let read = move || {
+        let reader = another.map_err(|error| error.to_string())?;
+        let trace = reader.load(row).map_err(|error| error.to_string())?;
+        trace_view::recorded_tools(&reader, &trace).map_err(|error| error.to_string())
+    };
+    let live = match options.rebind {
+        Rebind::Off => LiveResults::Compared,
+        Rebind::On => LiveResults::Kept,
+    };
+    Ok(TapedTools::new(Box::new(read), config.tool_policies()?, live))
 }
 
 /// A recorded trace, to be compared with another.

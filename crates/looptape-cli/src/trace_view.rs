@@ -11,6 +11,7 @@ use looptape_core::composition::Prompts;
 use looptape_core::derive;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::metrics::Measured;
+use looptape_core::tools::{MeasuredTool, RecordedTool};
 use looptape_core::view::{self, CallContent, ToolResult, TraceView};
 use looptape_core::wire::{Message, Part, RequestView, Wire};
 use looptape_store::{ReadError, Reader, RecordedTrace, ScannedTrace};
@@ -88,6 +89,9 @@ pub(crate) fn build(
     let mut notes: Vec<Note> = damage
         .map(|(seq, error)| Note { kind: NoteKind::Damaged, text: error.to_string(), steps: steps(&[seq]) })
         .collect();
+    let of_tools =
+        |error: ReadError| Note { kind: NoteKind::Damaged, text: error.to_string(), steps: Vec::new() };
+    notes.extend(contents.tool_damage.into_inner().map(of_tools));
     let silent = usage_gap::calls(reader, trace).unwrap_or_default();
     if !silent.is_empty() {
         let text = format!("tokens and cost are unknown: {}", usage_gap::REMEDY);
@@ -104,12 +108,21 @@ pub(crate) struct Contents<'a> {
     prompts: Option<Prompts>,
     by_seq: HashMap<u32, usize>,
     damage: RefCell<Vec<(u32, ReadError)>>,
+    tool_damage: RefCell<Option<ReadError>>,
 }
 
 impl<'a> Contents<'a> {
     pub(crate) fn new(reader: &'a Reader, trace: &'a RecordedTrace, messages: Messages) -> Self {
         let by_seq = trace.facts.iter().enumerate().map(|(index, facts)| (facts.seq, index)).collect();
-        Self { reader, trace, messages, prompts: None, by_seq, damage: RefCell::default() }
+        Self {
+            reader,
+            trace,
+            messages,
+            prompts: None,
+            by_seq,
+            damage: RefCell::default(),
+            tool_damage: RefCell::default(),
+        }
     }
 
     /// With what these prompts consist of.
@@ -123,7 +136,19 @@ impl<'a> Contents<'a> {
             true => self.content_or_note(seq),
             false => CallContent::default(),
         };
-        view::trace_view(self.trace.row.meta(), &self.trace.facts, measured, content)
+        let tools = self.tools();
+        view::trace_view(self.trace.row.meta(), (&self.trace.facts, &tools), measured, content)
+    }
+
+    /// What was said of measured tool calls; nothing where it cannot be read.
+    fn tools(&self) -> Vec<MeasuredTool> {
+        if self.trace.tools.is_empty() {
+            return Vec::new();
+        }
+        self.reader.measured_tools(self.trace.row.key).unwrap_or_else(|error| {
+            self.tool_damage.borrow_mut().replace(error);
+            Vec::new()
+        })
     }
 
     fn content_or_note(&self, seq: u32) -> CallContent {
@@ -195,4 +220,15 @@ fn tool_results(messages: &[Message]) -> Vec<ToolResult> {
             _ => None,
         })
         .collect()
+}
+
+/// The tool calls of a recording with what they gave, in the order in which they started.
+pub(crate) fn recorded_tools(reader: &Reader, trace: &RecordedTrace) -> Result<Vec<RecordedTool>, ReadError> {
+    let contents = Contents::new(reader, trace, Messages::LeftOut);
+    let view = contents.view(&trace.measure(), |_| true);
+    let measured = reader.measured_tools(trace.row.key)?;
+    if let Some((_, error)) = contents.damage.into_inner().into_iter().next() {
+        return Err(error);
+    }
+    Ok(view.steps.iter().filter_map(|entry| RecordedTool::of_entry(entry, &measured)).collect())
 }

@@ -9,9 +9,10 @@ use crate::facts::{AskedTool, AttemptState, CallFacts, CallKind, Lineage};
 use crate::headers::RedactedHeaders;
 use crate::lineage::Conversation;
 use crate::provider::Provider;
+use crate::tools::message::arguments_digest;
 use crate::usage::TokenUsage;
 use crate::wire::content_encoding::{self, DEFAULT_LIMIT_BYTES, DecodedBody};
-use crate::wire::{ResponseView, Wire, route};
+use crate::wire::{ResponseView, ToolCall, Wire, route};
 use bytes::Bytes;
 use reading::{Openings, Reading};
 
@@ -187,8 +188,7 @@ fn add_answer(facts: &mut CallFacts, request: &RequestFacts, answer: &Answer) {
     if let Some(conversation) = &request.conversation {
         facts.lineage = conversation.answered(&view);
     }
-    facts.asks =
-        view.tool_calls.iter().map(|c| AskedTool { id: c.id.clone(), name: c.name.clone() }).collect();
+    facts.asks = view.tool_calls.iter().map(asked).collect();
     facts.stream = view.stream || (answer.status >= 400 && facts.stream);
     facts.response_model = view.response_model;
     facts.response_id = view.response_id;
@@ -196,6 +196,11 @@ fn add_answer(facts: &mut CallFacts, request: &RequestFacts, answer: &Answer) {
     facts.finish_reason = view.finish_reason;
     facts.stated_cost_usd = view.stated_cost_usd;
     facts.usage = view.usage;
+}
+
+fn asked(call: &ToolCall) -> AskedTool {
+    let arguments = Some(arguments_digest(&call.arguments));
+    AskedTool { id: call.id.clone(), name: call.name.clone(), arguments }
 }
 
 fn decode_answer(wire: Wire, answer: &Answer) -> (ResponseView, DecodedBody) {

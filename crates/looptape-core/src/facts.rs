@@ -106,6 +106,9 @@ pub struct Lineage {
 pub struct AskedTool {
     pub id: Option<String>,
     pub name: String,
+    /// Canonical digest of the arguments; `None` if the facts were derived before it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<i64>,
 }
 
 impl AttemptState {

@@ -34,12 +34,14 @@ pub mod redact;
 pub mod replay;
 pub mod simulated;
 pub mod text_diff;
+pub mod tools;
 pub mod trace_id;
 pub mod usage;
 pub mod varint;
 pub mod view;
 pub mod visible_text;
 pub mod wire;
+pub mod workspace;
 
 pub use digest::Digest;
 pub use trace_id::TraceId;

@@ -15,12 +15,14 @@ use http::{HeaderMap, Method, Response};
 use looptape_core::TraceId;
 use looptape_core::exchange::Ending;
 use looptape_core::headers::RedactedHeaders;
+use looptape_core::labels::Labels;
 use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
 use looptape_core::replay::Provenance;
+use looptape_core::tools::{ToolMessage, ToolSource};
 use looptape_store::{
     BeginCall, CallEnd, CallTicket, Moment, RecordedCallRef, Recorder, RepeatTicket, RepeatedCall,
-    RepeatedEnd, TraceHint, TraceKey,
+    RepeatedEnd, ToolReport, TraceHint, TraceKey,
 };
 
 /// Writes down the calls of one replay. Whoever opened the trace closes it.
@@ -60,6 +62,12 @@ impl ChildTrace {
 
     pub fn id(&self) -> &TraceId {
         &self.id
+    }
+
+    /// What becomes of a tool call.
+    pub(crate) fn tool(&self, message: ToolMessage, source: ToolSource, at: Moment) {
+        let (trace, labels, known) = (self.id.clone(), Labels::default(), self.known.clone());
+        self.recorder.tool(ToolReport { trace, at, message, source, labels, known });
     }
 
     /// A call begins, whose answer will come from `from`.

@@ -4,6 +4,8 @@
 //!   instead of after the idle time.
 //! - `GET /_looptape/v1/traces/<trace>/cassette` hands a trace out as a cassette in one file ([`hand_out`]).
 //!
+//! - `POST /_looptape/v1/tool` says what becomes of a tool call ([`crate::tool_calls`]).
+//!
 //! Nothing here reaches an upstream or is recorded as a call.
 
 use crate::hand_out;
@@ -47,9 +49,9 @@ pub(crate) async fn answer(
         (Some((_, "cassette")), Some(_)) => wrong_method("use GET"),
         _ => {
             let message = match database {
-                None => "looptape knows POST /_looptape/v1/traces/<id>/end",
+                None => "looptape knows POST /_looptape/v1/traces/<id>/end and POST /_looptape/v1/tool",
                 Some(_) => {
-                    "looptape knows POST /_looptape/v1/traces/<id>/end and GET /_looptape/v1/traces/<trace>/cassette"
+                    "looptape knows POST /_looptape/v1/tool, POST /_looptape/v1/traces/<id>/end and GET /_looptape/v1/traces/<trace>/cassette"
                 }
             };
             reply::error(StatusCode::NOT_FOUND, "unknown_path", message)

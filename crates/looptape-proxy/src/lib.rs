@@ -28,6 +28,7 @@ pub mod upstream_keys;
 mod admission;
 mod connections;
 mod control;
+mod files_at_calls;
 mod flush;
 mod hand_out;
 mod hold;
@@ -39,6 +40,7 @@ mod route;
 mod stated;
 mod tee;
 mod terminal;
+mod tool_calls;
 mod upload;
 mod upstream_client;
 

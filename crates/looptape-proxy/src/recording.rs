@@ -11,6 +11,7 @@ use crate::admission::{Candidate, HeldCall};
 use crate::budgets::SharedBudget;
 use crate::connections::{self, NoAnswer};
 use crate::control;
+use crate::files_at_calls::FilesAtCalls;
 use crate::flush::Flushes;
 use crate::forward_proxy::Target;
 use crate::guard::{Guard, Refusal};
@@ -20,6 +21,7 @@ use crate::server::Handler;
 use crate::stated::Stated;
 use crate::tee::{Capture, Tee};
 use crate::telemetry::Telemetry;
+use crate::tool_calls;
 use crate::upload::{Outgoing, Upload};
 use crate::upstream::{Upstream, Upstreams};
 use crate::upstream_client::{SetupError, UpstreamClient};
@@ -33,6 +35,8 @@ use looptape_core::exchange::Ending;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
+use looptape_core::wire::route;
+use looptape_store::workspace::Snapshots;
 use looptape_store::{BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, TraceHint};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -68,6 +72,8 @@ pub struct RecordingProxy {
     tally: Arc<Tally>,
     /// From where recorded traces are handed out, if they are.
     database: Option<PathBuf>,
+    /// What is kept of the agent's files, if that is.
+    files: Option<FilesAtCalls>,
 }
 
 /// What has happened so far, for summaries and health checks.
@@ -101,12 +107,17 @@ impl RecordingProxy {
     pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, SetupError> {
         let providers = options.upstreams.stated_providers().into();
         let (options, client) = (Arc::new(options), UpstreamClient::new()?);
-        Ok(Self { options, providers, client, recorder, tally: Arc::default(), database: None })
+        Ok(Self { options, providers, client, recorder, tally: Arc::default(), database: None, files: None })
     }
 
     /// The same, handing out recorded traces from this database to whoever may talk to it.
     pub fn handing_out(self, database: PathBuf) -> Self {
         Self { database: Some(database), ..self }
+    }
+
+    /// The same, looking at the agent's files whenever it asks a model.
+    pub fn looking_at(self, files: Snapshots) -> Self {
+        Self { files: Some(FilesAtCalls::new(files)), ..self }
     }
 
     /// The same proxy with connections of its own to the upstreams: for another lane.
@@ -118,6 +129,7 @@ impl RecordingProxy {
             recorder: self.recorder.clone(),
             tally: self.tally.clone(),
             database: self.database.clone(),
+            files: self.files.clone(),
         }
     }
 
@@ -174,6 +186,9 @@ impl Handler for RecordingProxy {
             return Ok(telemetry.scrape(&self.recorder, self.tally.in_flight.load(Ordering::Relaxed)));
         }
         if let Some(own_path) = control::own_path(&address.path) {
+            if tool_calls::is_path(own_path) {
+                return Ok(Box::pin(self.tool(request, address.trace)).await);
+            }
             // Most requests are not of these: in a box it does not make their future larger.
             let database = self.database.as_deref();
             return Ok(Box::pin(control::answer(&self.recorder, database, own_path, request)).await);
@@ -249,11 +264,16 @@ impl RecordingProxy {
         let kept = kept.unwrap_or_default();
         let stated = Stated::by(&head.headers);
         let outcome = stated.outcome();
+        let files = self
+            .files
+            .as_ref()
+            .filter(|_| route::identify(&provider, head.method.as_str(), &address.path).is_some());
         let begin = self.begin(&head, stated, address, provider, kept, Moment::now());
         let candidate = self.options.budget.as_ref().map(|budget| {
             Candidate::new(budget, &head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
         });
         let mut ticket = self.recorder.begin(begin);
+        let files = files.map(|files| files.look(&ticket));
         if let Some(outcome) = outcome {
             ticket.state_outcome(outcome);
         }
@@ -278,7 +298,13 @@ impl RecordingProxy {
             request.headers_mut().insert(header::HOST, host.clone());
         }
         match self.client.send(request).await {
-            Ok(response) => Ok(self.answer(response, ticket, held, flushes).await),
+            Ok(response) => {
+                if let Some(files) = files {
+                    // What the agent does with the answer changes them: it gets it when they have been looked at.
+                    Box::pin(files.seen()).await;
+                }
+                Ok(self.answer(response, ticket, held, flushes).await)
+            }
             Err(error) => {
                 if let Some(held) = held {
                     held.unanswered(!error.is_connect());
@@ -313,6 +339,23 @@ impl RecordingProxy {
             labels: stated.labels,
             credentials,
         }
+    }
+
+    /// Takes what is said of a tool call.
+    async fn tool(&self, request: Request<Incoming>, in_path: Option<TraceId>) -> Response<Body> {
+        let at = Moment::now();
+        let stated = Stated::by(request.headers());
+        let trace = match self.hint(&stated, in_path) {
+            TraceHint::Named(id) => Some(id),
+            TraceHint::Lineage => None,
+        };
+        let of = tool_calls::Of { trace, labels: stated.labels, known: self.options.known.clone(), at };
+        let taken = tool_calls::body(request).await;
+        let taken = taken.and_then(|body| tool_calls::record(&self.recorder, &body, of));
+        taken.unwrap_or_else(|not_taken| {
+            self.tally.remark(not_taken.remark());
+            not_taken.response()
+        })
     }
 
     /// Which trace a call belongs to, by the order of precedence of ARCHITECTURE.md.

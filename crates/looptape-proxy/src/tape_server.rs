@@ -13,19 +13,23 @@ mod captured;
 pub mod library;
 mod recordings;
 mod sending;
+mod tools;
 
 pub use recordings::{AtHand, Recordings, Unreadable};
 pub use sending::Speed;
+pub use tools::{LiveResults, ReadTools, TapedTools};
 
 use crate::address;
 use crate::asking;
 use crate::child_trace::{ChildCall, ChildTicket, ChildTrace, Likeness};
+use crate::control;
 use crate::egress::EgressBlock;
 use crate::flush::Flushes;
 use crate::guard::Guard;
 use crate::model::{Model, ModelCall, NoModel};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
+use crate::tool_calls;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -40,6 +44,7 @@ use looptape_core::replay::{
     Decision, EntryId, LiveRequest, Provenance, Replayer, Report, Rung, Served, SideCall, Summary, WhyAsked,
     WhyRefused, refusal,
 };
+use looptape_core::tools::ToolMessage;
 use looptape_core::wire::{Wire, route};
 use looptape_core::{Digest, derive};
 use looptape_store::Moment;
@@ -60,6 +65,7 @@ pub struct TapeServer<M = NoModel> {
     child: Option<ChildTrace>,
     /// What was asked for past the replay, and not as a call that could be compared.
     beyond: Arc<EgressBlock>,
+    tools: Option<TapedTools>,
 }
 
 #[derive(Debug)]
@@ -114,13 +120,16 @@ impl TapeServer {
             model: None,
             child: None,
             beyond: Arc::default(),
+            tools: None,
         }
     }
 
     /// The same with a model to ask where the replayer decides to.
     pub fn asking<M: Model>(self, model: M) -> TapeServer<M> {
-        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child, beyond } = self;
-        TapeServer { tape, recordings, providers, patterns, guard, speed, model: Some(model), child, beyond }
+        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child, beyond, tools } =
+            self;
+        let model = Some(model);
+        TapeServer { tape, recordings, providers, patterns, guard, speed, model, child, beyond, tools }
     }
 }
 
@@ -128,6 +137,11 @@ impl<M> TapeServer<M> {
     /// The same, with what happens written down.
     pub fn leaving(self, child: Option<ChildTrace>) -> Self {
         Self { child, ..self }
+    }
+
+    /// The same, saying what these tools gave.
+    pub fn with_tools(self, tools: TapedTools) -> Self {
+        Self { tools: Some(tools), ..self }
     }
 
     /// The same, with recorded time passing at `speed`.
@@ -147,12 +161,17 @@ impl<M> TapeServer<M> {
 
     /// The first recorded bytes that could not be read: a replay that met them proves nothing.
     pub fn trouble(&self) -> Option<String> {
-        self.recordings.trouble()
+        let unread = || {
+            Some(format!("the recorded tool calls cannot be read: {}", self.tools.as_ref()?.report().err()?))
+        };
+        self.recordings.trouble().or_else(unread)
     }
 
     /// Ends the replay and sums it up; `None` if that was done before.
     pub fn finish(&self) -> Option<Summary> {
-        self.lock().replayer.take().map(Replayer::finish)
+        let summary = self.lock().replayer.take().map(Replayer::finish)?;
+        let tools = self.tools.as_ref().and_then(|tools| tools.report().ok());
+        Some(summary.with_tools(tools.filter(|report| !report.is_empty())))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -183,6 +202,11 @@ impl<M: Model> Handler for TapeServer<M> {
         if reply::wants_websocket(&head.headers) {
             return Ok(reply::upgrade_required());
         }
+        if let Some(tools) = &self.tools
+            && control::own_path(&address.path).is_some_and(tool_calls::is_path)
+        {
+            return Ok(Box::pin(self.tool(tools, Request::from_parts(head, body))).await);
+        }
         let provider = address.provider.unwrap_or(Provider::OPENAI);
         self.take((head, body), provider, captured_path::without_slash(&address.path)).await
     }
@@ -210,6 +234,22 @@ impl<M: Model> TapeServer<M> {
             at: Moment::now(),
         };
         self.answer(&live, head.extensions.get::<Flushes>().cloned()).await
+    }
+}
+
+impl<M> TapeServer<M> {
+    /// Says what a tool gave. What is compared with the recording is cleaned as that was.
+    async fn tool(&self, tools: &TapedTools, request: Request<Incoming>) -> Response<Body> {
+        let at = Moment::now();
+        let taken = tool_calls::body(request).await.and_then(|body| {
+            let vault = &mut self.lock().vault;
+            let clean = redact_body(&self.patterns, vault, &Credentials::none(), &body);
+            Ok(ToolMessage::parse(&clean.bytes)?)
+        });
+        match taken {
+            Ok(message) => tool_calls::answer(&tools.take(message, at, self.child.as_ref())),
+            Err(not_taken) => not_taken.response(),
+        }
     }
 }
 

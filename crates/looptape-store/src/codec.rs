@@ -43,6 +43,19 @@ impl Encoder {
     }
 }
 
+/// Contents from this size on are worth compressing by themselves.
+const WORTH_BYTES: usize = 512;
+
+/// Something that stands alone: its codec, its size, and what is stored.
+pub(crate) fn encode_alone(contents: Vec<u8>) -> (i64, usize, Vec<u8>) {
+    let size = contents.len();
+    let compressed = || zstd::bulk::compress(&contents, THOROUGH_LEVEL).ok();
+    match (size >= WORTH_BYTES).then(compressed).flatten().filter(|stored| stored.len() < size) {
+        Some(stored) => (ZSTD, size, stored),
+        None => (RAW, size, contents),
+    }
+}
+
 /// No content is longer. What says otherwise is damaged.
 const MOST_BYTES: usize = 1 << 32;
 
@@ -71,6 +84,8 @@ mod tests {
                 assert_eq!(decode(ZSTD, content.len(), &stored).as_deref(), Some(content));
             }
             assert_eq!(decode(RAW, content.len(), content).as_deref(), Some(content));
+            let (codec, size, stored) = encode_alone(content.to_vec());
+            assert_eq!(decode(codec, size, &stored).as_deref(), Some(content));
         }
         assert!(encoder.compress(words.as_bytes()).len() < 100);
     }

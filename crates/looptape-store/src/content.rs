@@ -10,7 +10,7 @@ use crate::codec::Encoder;
 use crate::ids::{BlobId, NodeId};
 use crate::old_content;
 use bytes::Bytes;
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use looptape_core::chain::{self, Shared, SharedCut, Split};
 use looptape_core::{Digest, varint};
 use rusqlite::Connection;
@@ -36,7 +36,16 @@ pub(crate) struct ContentCache {
     last: LastId,
     blobs: HashMap<Digest, Blob>,
     nodes: HashMap<(NodeId, BlobId), NodeId>,
+    objects: Objects,
     generation: i64,
+}
+
+/// What is referred to by its digest alone.
+#[derive(Debug, Default)]
+struct Objects {
+    /// It is stored, and found by its digest.
+    known: HashSet<Digest>,
+    recent: RecentBundles,
 }
 
 /// Whether the same content is likely to come again.
@@ -126,6 +135,7 @@ impl ContentCache {
             last: LastId::default(),
             blobs: HashMap::default(),
             nodes: HashMap::default(),
+            objects: Objects::default(),
             generation: -1,
         })
     }
@@ -135,6 +145,7 @@ impl ContentCache {
         self.bundle.forget();
         self.blobs.clear();
         self.nodes.clear();
+        self.objects = Objects::default();
     }
 
     /// To be called at the start of each transaction: whether ids remembered elsewhere are still good.
@@ -188,6 +199,27 @@ impl ContentCache {
         recurrence: Recurrence,
     ) -> rusqlite::Result<BlobId> {
         Ok(self.put(connection, content, None, recurrence)?.id)
+    }
+
+    /// Stores content that is referred to by its digest alone.
+    pub(crate) fn put_object(
+        &mut self,
+        connection: &Connection,
+        digest: Digest,
+        content: &[u8],
+    ) -> rusqlite::Result<()> {
+        if self.objects.known.contains(&digest) {
+            return Ok(());
+        }
+        let mut found = find_object(connection, &mut self.objects.recent, digest)?;
+        if found.is_none() && self.has_old_content {
+            found = old_content::find(connection, digest)?.map(|(id, depth)| Blob { id, depth });
+        }
+        if found.is_none() {
+            self.add(connection, None, (content, digest), None, Recurrence::Likely)?;
+        }
+        self.objects.known.insert(digest);
+        Ok(())
     }
 
     /// The same for content that may differ little from what is stored.
@@ -346,9 +378,17 @@ impl ContentCache {
 
 /// Content that is likely to come again.
 fn find_recurring(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<Blob>> {
+    find_object(connection, &mut RecentBundles::default(), digest)
+}
+
+/// Content that is found by its digest. Neighbours are found fast: `recent` holds the bundles that were looked into.
+pub(crate) fn find_object(
+    connection: &Connection,
+    recent: &mut RecentBundles,
+    digest: Digest,
+) -> rusqlite::Result<Option<Blob>> {
     let mut statement = connection.prepare_cached("SELECT id FROM recurring WHERE digest = ?1")?;
     let mut rows = statement.query([digest.short()])?;
-    let mut recent = RecentBundles::default();
     while let Some(row) = rows.next()? {
         let id = BlobId(row.get(0)?);
         match recent.digest(connection, id)? {

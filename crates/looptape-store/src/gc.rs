@@ -10,6 +10,7 @@ use crate::database::open_to_write;
 use crate::ids::TraceKey;
 use crate::liveness::Process;
 use crate::old_content;
+use crate::reader;
 use looptape_core::budget::Day;
 use looptape_core::varint;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -189,7 +190,7 @@ fn sweep(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     old_content::keep_only(tx, &live.nodes, &live.contents)
 }
 
-/// What the calls themselves refer to.
+/// What the calls themselves refer to, and the files that were looked at.
 fn referred_to(tx: &Transaction<'_>) -> rusqlite::Result<Live> {
     let mut live = Live::default();
     let mut statement =
@@ -204,6 +205,7 @@ fn referred_to(tx: &Transaction<'_>) -> rusqlite::Result<Live> {
             live.contents.extend(row.get::<_, Option<i64>>(column)?);
         }
     }
+    reader::mark_snapshots(tx, &mut live.contents)?;
     Ok(live)
 }
 

@@ -23,18 +23,21 @@ mod recorder;
 mod tests;
 mod trace_bytes;
 mod verify;
+pub mod workspace;
 
 pub use database::{OpenError, open_private};
 pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
 pub use reader::{
-    CallOutline, FindError, ModelInUse, OutlineEnd, ReadError, Reader, RecordedTrace, RequestTail, Response,
-    ScannedTrace, Surroundings, TagFilter, TraceFilter, TraceOrigin, TraceRow, TraceStatus,
+    CallOutline, FindError, ModelInUse, OutlineEnd, ReadError, Reader, RecordedTrace, RecordedWorkspace,
+    RequestTail, Response, ScannedTrace, Snapshot, StoredTrees, Surroundings, TagFilter, TraceFilter,
+    TraceOrigin, TraceRow, TraceStatus,
 };
 pub use recorder::{
-    BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, Moment, RecordedCallRef, Recorder,
+    BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, FilesTicket, Moment, RecordedCallRef, Recorder,
     RecorderHealth, RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd,
-    RestoreError, Source, Spender, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest, WatchedTrace,
+    RestoreError, Source, Spender, ToolReport, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest,
+    WatchedTrace,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

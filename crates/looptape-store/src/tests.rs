@@ -22,18 +22,18 @@ use tempfile::TempDir;
 
 mod cassettes;
 
-struct Lab {
+pub(crate) struct Lab {
     _folder: TempDir,
-    database: PathBuf,
+    pub(crate) database: PathBuf,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { database: folder.path().join("t.db"), _folder: folder }
     }
 
-    fn record(&self, work: impl FnOnce(&Recorder)) -> RecorderReport {
+    pub(crate) fn record(&self, work: impl FnOnce(&Recorder)) -> RecorderReport {
         let options = RecorderOptions::new(self.database.clone(), Arc::new(Patterns::builtin()));
         let (recorder, thread) = Recorder::start(options).unwrap();
         work(&recorder);
@@ -42,7 +42,7 @@ impl Lab {
     }
 
     /// An empty database as that version made it.
-    fn of_version(&self, version: usize) -> rusqlite::Connection {
+    pub(crate) fn of_version(&self, version: usize) -> rusqlite::Connection {
         let migrations = [
             include_str!("../../../migrations/0001_traces.sql"),
             include_str!("../../../migrations/0002_import_times.sql"),
@@ -52,6 +52,10 @@ impl Lab {
             include_str!("../../../migrations/0006_recurring_content.sql"),
             include_str!("../../../migrations/0007_price_books.sql"),
             include_str!("../../../migrations/0008_agent_versions.sql"),
+            include_str!("../../../migrations/0009_spending.sql"),
+            include_str!("../../../migrations/0010_parent_elsewhere.sql"),
+            include_str!("../../../migrations/0011_calls.sql"),
+            include_str!("../../../migrations/0012_bundles.sql"),
         ];
         let old = rusqlite::Connection::open(&self.database).unwrap();
         old.execute_batch(&migrations[..version].concat()).unwrap();
@@ -59,11 +63,11 @@ impl Lab {
         old
     }
 
-    fn reader(&self) -> Reader {
+    pub(crate) fn reader(&self) -> Reader {
         Reader::open(&self.database).unwrap()
     }
 
-    fn find(&self, name: &str) -> Result<TraceRow, FindError> {
+    pub(crate) fn find(&self, name: &str) -> Result<TraceRow, FindError> {
         self.reader().find(&Selector::parse(name))
     }
 }

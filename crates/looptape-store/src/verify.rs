@@ -7,6 +7,8 @@ use crate::bundles::{Entry, RecentBundles};
 use crate::ids::{BlobId, NodeId, TraceKey};
 use crate::old_content::OldContent;
 use crate::reader::{ReadError, Reader};
+use looptape_core::Digest;
+use std::collections::HashSet;
 use std::fmt;
 
 /// What was checked, and what is wrong.
@@ -30,8 +32,12 @@ pub enum Damage {
     Blob { id: i64, digest: String },
     /// A chain node whose parent or piece is missing.
     Node { id: i64 },
+    /// A snapshot of files of which something is missing.
+    Files { trace: String, path: String },
     /// A call that cannot be put together again.
     Exchange { trace: String, seq: u32, detail: String },
+    /// A measured tool call whose row does not decode.
+    Tool { trace: String, seq: u32 },
 }
 
 impl fmt::Display for Damage {
@@ -43,6 +49,10 @@ impl fmt::Display for Damage {
                 write!(f, "content {} (row {id}) does not match its hash", &digest[..12])
             }
             Self::Node { id } => write!(f, "chain node {id} points to something that is not there"),
+            Self::Files { trace, path } => write!(f, "trace {trace}: of its files {path} is missing"),
+            Self::Tool { trace, seq } => {
+                write!(f, "trace {trace}, measured tool call {seq}: it cannot be read")
+            }
             Self::Exchange { trace, seq, detail } => write!(f, "trace {trace}, call {seq}: {detail}"),
         }
     }
@@ -59,8 +69,10 @@ impl Reader {
         self.verify_old_contents(&mut report, |done| progress(bundles + done, total))?;
         self.verify_old_nodes(&mut report)?;
         let before = total - self.count("calls")?;
+        let mut seen = HashSet::new();
         for row in self.traces(&Default::default())? {
             self.verify_trace(row.key, &row.label(), &mut report)?;
+            self.verify_files(row.key, &row.label(), &mut seen, &mut report)?;
             progress(before + report.exchanges, total);
         }
         Ok(report)
@@ -70,6 +82,7 @@ impl Reader {
     pub fn verify_one(&self, key: TraceKey, label: &str) -> Result<VerifyReport, ReadError> {
         let mut report = VerifyReport::default();
         self.verify_trace(key, label, &mut report)?;
+        self.verify_files(key, label, &mut HashSet::new(), &mut report)?;
         Ok(report)
     }
 
@@ -181,6 +194,30 @@ impl Reader {
                     detail: format!("its {what} cannot be read"),
                 }),
                 Err(error) => return Err(error),
+            }
+        }
+        match self.measured_tools(key) {
+            Ok(_) => {}
+            Err(ReadError::DamagedTool { seq }) => {
+                report.damage.push(Damage::Tool { trace: label.to_owned(), seq });
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The files of a trace's snapshots. `seen` are digests of those that are there.
+    fn verify_files(
+        &self,
+        key: TraceKey,
+        label: &str,
+        seen: &mut HashSet<Digest>,
+        report: &mut VerifyReport,
+    ) -> Result<(), ReadError> {
+        let Some(workspace) = self.workspace(key)? else { return Ok(()) };
+        for root in workspace.snapshots.into_iter().filter_map(|snapshot| snapshot.root.ok()) {
+            if let Some(path) = self.missing_file(root, seen)? {
+                report.damage.push(Damage::Files { trace: label.to_owned(), path });
             }
         }
         Ok(())

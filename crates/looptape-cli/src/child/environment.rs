@@ -203,6 +203,11 @@ fn keys_of(provider: &str) -> Vec<&'static str> {
     }
 }
 
+/// This process's environment, as far as it is text: values that are none cannot be in a body either.
+pub(crate) fn texts() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)))
+}
+
 /// Values of the environment that are secrets by their names: an agent that prints one must not bring it
 /// into the recording.
 pub(crate) fn secrets(environment: impl IntoIterator<Item = (String, String)>) -> Credentials {

@@ -132,6 +132,7 @@ fn record_agent(
         told: Variables::new(),
         surroundings: run_environment::capture(),
         egress: Egress::Unseen,
+        workspace: None,
     };
     let recorded = record::record(global, config, plan)?;
     serving.block_on(provider.stop());

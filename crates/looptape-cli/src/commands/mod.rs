@@ -25,6 +25,7 @@ mod record;
 mod replay;
 mod report_files;
 mod resend;
+mod restored_workspace;
 mod sandboxed;
 mod selection;
 mod serve;
@@ -33,6 +34,7 @@ mod sources;
 mod stats;
 mod test;
 mod verify;
+mod workspace;
 
 pub(crate) use alerting::AlertsConfig;
 pub(crate) use audit::Audited;
@@ -45,7 +47,7 @@ pub(crate) use learn::Learned;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
 pub(crate) use pull::Pulled;
-pub(crate) use show::StepDetail;
+pub(crate) use show::{FileChange, FilesView, How, Side, StepChanges, StepDetail};
 pub(crate) use sources::{AskedModel, SourceArgs};
 
 use crate::exit::Exit;

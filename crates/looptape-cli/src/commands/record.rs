@@ -3,6 +3,7 @@
 use super::budget::{BudgetArgs, lines as spending_lines};
 use super::child_run;
 use super::labels::LabelArgs;
+use super::workspace::{WatchedWorkspace, Workspace};
 use crate::child::capture::{Capture, Egress};
 use crate::child::claude_code;
 use crate::child::environment::{self, Mode, Variables};
@@ -24,10 +25,11 @@ use looptape_proxy::lanes::Lanes;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::upstream::Upstreams;
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
+use looptape_store::workspace::SnapshotFigures;
 use looptape_store::{Durability, Moment, Recorder, RecorderReport, Selector, Source, TraceSpec};
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,6 +51,7 @@ Examples:
   looptape record --upstream openai=http://127.0.0.1:8000/v1 -- ./agent
   looptape record --capture-egress -- python agent.py      with the HTTP calls of its tools
   looptape record --durability strict -- pytest tests/
+  looptape record --workspace . -- claude -p 'Fix the failing test'
   looptape record --max-usd 0.50 --max-usd-per-day 20 -- python agent.py
 
 Exit code: the agent's own; 127 if it was not found, 126 if it cannot be executed.")]
@@ -69,6 +72,10 @@ pub(crate) struct Args {
     /// base URL leads. They are led through a proxy by HTTPS_PROXY and its like, and told to trust its certificates
     #[arg(long)]
     capture_egress: bool,
+    /// Keep the files of this folder too, as they are at each step: what ignore rules name, `.git` and secrets are left
+    /// out. `show --files` and `replay --restore-workspace` use them
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
     #[command(flatten)]
     labels: LabelArgs,
     #[command(flatten)]
@@ -99,6 +106,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         told: Variables::new(),
         surroundings: run_environment::capture(),
         egress: if args.capture_egress { Egress::Captured } else { Egress::Unseen },
+        workspace: args.workspace.as_deref().map(Workspace::named).transpose()?,
     };
     let recorded = record(global, &config, plan)?;
     finish(global, &id, &recorded)
@@ -117,6 +125,8 @@ pub(super) struct Plan<'a> {
     /// Where the program runs.
     pub(super) surroundings: Environment,
     pub(super) egress: Egress,
+    /// The folder whose files are kept.
+    pub(super) workspace: Option<Workspace>,
 }
 
 /// What came of it.
@@ -126,11 +136,14 @@ pub(super) struct Recorded {
     pub(super) report: RecorderReport,
     /// What came of the budget, if there was one.
     pub(super) spending: Option<Spending>,
+    /// What there was of files at the end, if they were kept.
+    pub(super) files: Option<Result<SnapshotFigures, String>>,
 }
 
 /// Records one run into the database, from its opening row to its closing row.
 pub(super) fn record(global: &Global, config: &Config, plan: Plan<'_>) -> anyhow::Result<Recorded> {
-    let Plan { spec, budget, upstreams, durability, program, told, surroundings: environment, egress } = plan;
+    let Plan { spec, budget, upstreams, durability, program, mut told, .. } = plan;
+    let (environment, egress, workspace) = (plan.surroundings, plan.egress, plan.workspace);
     let id = spec.id.clone();
     let (recorder, thread) = global.recorder(config, durability)?;
     let budget = budget.map(|args| args.recorded_by(global, config, &recorder)).transpose()?.flatten();
@@ -139,8 +152,17 @@ pub(super) fn record(global: &Global, config: &Config, plan: Plan<'_>) -> anyhow
     recorder.describe_environment(id.clone(), environment.clone());
     let spent = budget.clone();
     let to = Outside { upstreams, budget, egress };
-    let run = run_child(&recorder, to, &id, program, told);
-    let run = runtime()?.block_on(run);
+    told.extend(workspace.iter().map(Workspace::variable));
+    let watched = workspace.map(|folder| folder.watch((global, config), &recorder, &id)).transpose();
+    let (watched, why_not) = match watched {
+        Ok(watched) => (watched, None),
+        Err(error) => (None, Some(error)),
+    };
+    let run = match why_not {
+        Some(error) => Err(error),
+        None => runtime()?.block_on(run_child(&recorder, to, &id, program, told, watched.as_ref())),
+    };
+    let files = watched.map(|watched| watched.finish(&recorder, &id));
     let (code, aborted) = match &run {
         Ok((Ok(ended), _)) => (Some(ended.code), None),
         Ok((Err(not_started), _)) => (None, Some(not_started.message.clone())),
@@ -153,7 +175,7 @@ pub(super) fn record(global: &Global, config: &Config, plan: Plan<'_>) -> anyhow
     drop(recorder);
     let report = thread.finish();
     let (child, tally) = run?;
-    Ok(Recorded { child, tally, report, spending: spent.map(|budget| budget.spending()) })
+    Ok(Recorded { child, tally, report, spending: spent.map(|budget| budget.spending()), files })
 }
 
 /// Where calls go, what they may cost, and whether those to other hosts are seen.
@@ -169,13 +191,11 @@ async fn run_child(
     id: &TraceId,
     program: Program<'_>,
     mut told: Variables,
+    watched: Option<&WatchedWorkspace>,
 ) -> anyhow::Result<(Result<Ended, NotStarted>, Arc<Tally>)> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = bind(listen).await?;
-    // Values that are no text cannot be in a body either.
-    let variables =
-        std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-    let known = environment::secrets(variables);
+    let known = environment::secrets(environment::texts());
     told.extend(claude_code::if_first_party(&upstreams));
     let options = RecordingOptions {
         upstreams,
@@ -187,6 +207,10 @@ async fn run_child(
     };
     let proxy =
         RecordingProxy::new(options, recorder.clone()).context("the upstream client cannot be set up")?;
+    let proxy = match watched {
+        Some(watched) => proxy.looking_at(watched.snapshots.clone()),
+        None => proxy,
+    };
     let tally = proxy.tally();
     let capture = match egress {
         Egress::Unseen => None,
@@ -276,6 +300,9 @@ fn finish(global: &Global, id: &TraceId, run: &Recorded) -> anyhow::Result<Exit>
     }
     for line in run.spending.iter().flat_map(spending_lines) {
         global.say(&format!("looptape: {line}"));
+    }
+    for line in run.files.iter().map(|files| render::recorded::files(id, files)) {
+        global.say(&line);
     }
     for (reason, times) in &run.report.gaps {
         anstream::eprintln!("looptape: the recording is incomplete: {reason} ({times} ×)");

@@ -9,8 +9,8 @@ use super::matching::MatchingArgs;
 use super::models::{self, ModelRun, ModelsArgs};
 use super::report_files::ReportArgs;
 use super::resend::{Report, ResendArgs, Resending};
+use super::restored_workspace::RestoredWorkspace;
 use super::sources::{ModelPlan, SourceArgs};
-use crate::child::environment::Variables;
 use crate::child::process::{ChildOutput, Interruption, NotStarted, Program};
 use crate::child::surroundings::SurroundingsArgs;
 use crate::config::Config;
@@ -26,6 +26,7 @@ use looptape_core::gates::Conditions;
 use looptape_core::replay::comparison::{ModelEnd, Verdict as Judgement};
 use looptape_core::replay::driven::RunLine;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, ModelKind, Options, Rung};
+use looptape_core::tools::ToolPolicy;
 use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
@@ -52,10 +53,13 @@ Examples:
   looptape replay --filter agent=refund.py --filter since=2d --json
   looptape replay last --free-run                let the answers drive, with the recorded tools
   looptape replay last --max-rung 0 -- ./agent   every request must be the same byte for byte
+  looptape replay last --tools live -- ./agent   do the tools still give what they gave?
   looptape replay last --clock recorded --block-egress -- python agent.py
   looptape replay --all --listen 127.0.0.1:4101  serve all recordings until Ctrl-C
   looptape replay last --on-miss live --max-usd 0.50 -- ./agent      pay for what changed
   looptape replay last --from 4 --source live --model gpt-4o --max-usd 1 -- ./agent
+  looptape replay last --from 4 --restore-workspace --source live --max-usd 1 -- ./agent
+                                                 with the files as they were at step 4
   looptape replay last --from 4 --source mock --speed 1 -- ./agent   a made-up model, at the recorded pace
   looptape replay last --free-run --source live --max-usd 0.20   a live model drives, with the recorded tools
   looptape replay last --from 3 --source live --max-usd 2 --models gpt-4o,gpt-4o-mini \
@@ -87,8 +91,17 @@ pub(crate) struct Args {
     /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, value_parser = speed)]
     speed: Speed,
+    /// What becomes of tool calls that hooks or shims ask about, where `[tools.NAME]` says nothing: `live` runs the
+    /// tools and compares what they give with what was recorded
+    #[arg(long, value_enum)]
+    tools: Option<ToolsArg>,
     #[command(flatten)]
     surroundings: SurroundingsArgs,
+    /// Run the agent in a fresh folder with the files that `record --workspace` kept, as they were when step N asked
+    /// [default: the step of `--from`; without it, before the program started]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, requires = "command")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    restore_workspace: Option<Option<u32>>,
     /// Accept recorded calls that the agent does not make
     #[arg(long)]
     allow_unused: bool,
@@ -134,6 +147,26 @@ enum AmbiguousArg {
     ByArrival,
     /// Refused
     Fail,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ToolsArg {
+    /// Answered from the recording; what it does not hold is refused, unless the tool only reads
+    Recorded,
+    /// They run; with --rebind the agent gets what they give, else what was recorded
+    Live,
+    /// They are refused
+    Deny,
+}
+
+impl From<ToolsArg> for ToolPolicy {
+    fn from(policy: ToolsArg) -> Self {
+        match policy {
+            ToolsArg::Recorded => Self::Recorded,
+            ToolsArg::Live => Self::Live,
+            ToolsArg::Deny => Self::Deny,
+        }
+    }
 }
 
 fn speed(text: &str) -> Result<Speed, String> {
@@ -192,6 +225,12 @@ impl Args {
         NamedTraces::open(global, config, &self.traces, home)
     }
 
+    /// The fresh folder that the agent is to run in, if one is wanted.
+    fn restored(&self, reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Option<RestoredWorkspace>> {
+        let Some(step) = self.restore_workspace else { return Ok(None) };
+        RestoredWorkspace::lay_out(reader, trace, step.or(self.sources.fork_step())).map(Some)
+    }
+
     /// Where this replay is written down.
     fn store(&self, global: &Global, config: &Config) -> anyhow::Result<Option<ReplayStore>> {
         if self.no_record { Ok(None) } else { ReplayStore::start(global, config, self.labels.labels()?) }
@@ -199,7 +238,8 @@ impl Args {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let config = args.matching.settings(Config::load()?);
+    let mut config = args.matching.settings(Config::load()?);
+    config.all_tools = args.tools.map(ToolPolicy::from);
     let conditions = args.gates.conditions(&config, args.config_gates.into())?;
     if !conditions.is_empty() && (!args.models.models.is_empty() || args.listen.address().is_some()) {
         let say = "gates judge one replay: leave --models and --listen out, or the gates";
@@ -375,6 +415,7 @@ impl ReplayWithAgent<'_> {
     /// Runs the agent, and tells what came of it; a model is asked as planned.
     fn run(&self, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Told> {
         let Self { global, args, config, reader, trace, .. } = *self;
+        let restored = args.restored(reader, trace)?;
         let replay = AgentReplay {
             config,
             reader,
@@ -382,19 +423,22 @@ impl ReplayWithAgent<'_> {
             options: args.options(),
             speed: args.speed,
             surroundings: args.surroundings,
-            place: Place::Here,
+            place: restored.as_ref().map_or(Place::Here, RestoredWorkspace::place),
             prices: if args.reports.has_json() { Prices::Wanted } else { Prices::OnlyOfLiveCalls },
         };
         let why = plan.map_or_else(|| args.sources.why(), ModelPlan::why);
         let record = Record { store: args.store(global, config)?, why, books: Books::WithTheReplay };
-        let program = Program::new(&args.command, ChildOutput::Inherited);
-        match replay.run(program, Variables::new(), plan, record)? {
-            Ok(ran) => self.tell(ran),
+        let folder = restored.as_ref().and_then(RestoredWorkspace::working_folder);
+        let program = Program { folder, ..Program::new(&args.command, ChildOutput::Inherited) };
+        let told = restored.as_ref().map(RestoredWorkspace::variables).unwrap_or_default();
+        restored.iter().flat_map(RestoredWorkspace::lines).for_each(|line| global.say(&line));
+        match replay.run(program, told, plan, record)? {
+            Ok(ran) => self.tell(ran, restored.as_ref()),
             Err(not_started) => self.not_started(&not_started),
         }
     }
 
-    fn tell(&self, ran: AgentRan) -> anyhow::Result<Told> {
+    fn tell(&self, ran: AgentRan, restored: Option<&RestoredWorkspace>) -> anyhow::Result<Told> {
         let Self { global, args, trace, .. } = *self;
         let exit = ran.exit(args.allow_unused);
         let verified = self.verified(&ran, exit)?;
@@ -411,6 +455,7 @@ impl ReplayWithAgent<'_> {
             "guarantee": guarantee,
             "guarantees": guarantees,
             "money": money,
+            "workspace": restored,
             "replay": summary,
             "verify": verified,
             "gates": judged.gates,

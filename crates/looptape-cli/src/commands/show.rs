@@ -1,24 +1,29 @@
 //! `looptape show`: one trace as a timeline, one of its steps in full, or the exact bytes of a call.
 
 mod detail;
+mod files;
 
 pub(crate) use detail::StepDetail;
+pub(crate) use files::{FileChange, FilesView, How, Side, StepChanges};
 
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
 use crate::prompts::prepare_tokenizers;
 use crate::render;
+use crate::render::files::Diffs;
 use crate::session::{Global, print, print_bytes, print_json, style};
 use crate::trace_view::{self, Compositions, Messages};
 use anyhow::bail;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::headers::{RedactedHeaders, string_to_latin1};
+use looptape_store::{Reader, RecordedTrace};
 
 /// Show what a trace did, step by step
 ///
 /// Without `--step` a timeline: steps, attempts, tool calls, tokens, cost, time to first token, and a bar of
-/// where the time went. With `--step` everything that one step asked and was answered; what is new since the
+/// where the time went. With `--files` what each step changed in the workspace of a run that was recorded with
+/// `record --workspace`. With `--step` everything that one step asked and was answered; what is new since the
 /// step before it is set apart. With `--raw` the exact bytes of a call as they passed (secrets replaced).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -28,6 +33,8 @@ Examples:
   looptape show last --step 3 --messages            the whole history that it sent
   looptape show last --step 3 --raw > answer.sse    the answer's bytes
   looptape show last --step 3 --raw request --headers
+  looptape show last --files                        what each step changed in the workspace, as diffs
+  looptape show last --files --step 3               of one step, in full
   looptape show last --json --messages | jq '.steps[0].messages'")]
 pub(crate) struct Args {
     /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path
@@ -48,6 +55,9 @@ pub(crate) struct Args {
     /// With `--step` or `--json`: the whole history of each request
     #[arg(long)]
     messages: bool,
+    /// What each step changed in the workspace; with `--step`, what that one changed
+    #[arg(long, conflicts_with_all = ["raw", "messages", "attempt"])]
+    files: bool,
     /// Print one object
     #[arg(long)]
     json: bool,
@@ -75,6 +85,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let named = std::slice::from_ref(&args.trace);
     let named = NamedTraces::open(global, &Config::load()?, named, Home::Nowhere)?;
     let reader = &named.reader;
+    if args.files {
+        return show_files(reader, &reader.load(named.row(0)?)?, args);
+    }
     let scanned = reader.load_with_pieces(named.row(0)?)?;
     let trace = &scanned.trace;
     let Some(step) = args.step else {
@@ -97,6 +110,22 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     match args.json {
         true => print_json(&detail)?,
         false => print(&render::step::text(&detail, messages, style()))?,
+    }
+    Ok(Exit::Success)
+}
+
+fn show_files(reader: &Reader, trace: &RecordedTrace, args: &Args) -> anyhow::Result<Exit> {
+    let diffs = match args.step {
+        Some(step) => {
+            detail::Place::find(trace, step, None)?;
+            Diffs::Whole
+        }
+        None => Diffs::Cut,
+    };
+    let view = FilesView::build(reader, trace, args.step)?;
+    match args.json {
+        true => print_json(&view)?,
+        false => print(&render::files::text(&view, diffs, style()))?,
     }
     Ok(Exit::Success)
 }

@@ -193,6 +193,11 @@ impl SourceArgs {
         Ok(asked)
     }
 
+    /// The step at which the replay goes its own way, if one was named.
+    pub(crate) fn fork_step(&self) -> Option<u32> {
+        self.from
+    }
+
     /// The step from which a model answers.
     pub(crate) fn first_step(&self) -> u32 {
         self.from.unwrap_or(1)

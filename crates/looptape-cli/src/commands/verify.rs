@@ -74,6 +74,12 @@ fn damage(damage: &Damage) -> Value {
         Damage::Bundle { id } => json!({ "kind": "bundle", "id": id, "text": text }),
         Damage::Blob { id, digest } => json!({ "kind": "blob", "id": id, "digest": digest, "text": text }),
         Damage::Node { id } => json!({ "kind": "node", "id": id, "text": text }),
+        Damage::Tool { trace, seq } => {
+            json!({ "kind": "tool", "trace": trace, "seq": seq, "text": text })
+        }
+        Damage::Files { trace, path } => {
+            json!({ "kind": "files", "trace": trace, "path": path, "text": text })
+        }
         Damage::Exchange { trace, seq, .. } => {
             json!({ "kind": "exchange", "trace": trace, "seq": seq, "text": text })
         }

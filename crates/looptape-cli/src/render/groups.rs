@@ -145,12 +145,27 @@ fn of_steps(of: &PricedSteps) -> [String; 12] {
     ]
 }
 
-const TOOLS: [&str; 6] = ["", "calls", "answered", "at most p50", "p95", "p99"];
+const TOOLS: [&str; 7] = ["", "calls", "errors", "p50", "p95", "p99", "of the loop"];
 
-fn of_tools(of: &ToolFigures) -> [String; 6] {
-    let took = &of.tool_inferred_ms;
-    let [p50, p95, p99] = [took.p50(), took.p95(), took.p99()].map(|p| percentile(p, ms));
-    [String::new(), of.calls.to_string(), of.answered.to_string(), p50, p95, p99]
+/// Calls that were not measured are known by an upper bound.
+fn of_tools(of: &ToolFigures) -> [String; 7] {
+    let is_measured = of.measured > 0;
+    let took = if is_measured { &of.tool_ms } else { &of.tool_inferred_ms };
+    let at_most = if is_measured { "" } else { "≤" };
+    let [p50, p95, p99] = [took.p50(), took.p95(), took.p99()].map(|p| match percentile(p, ms) {
+        known if p.is_some() => format!("{at_most}{known}"),
+        unknown => unknown,
+    });
+    let unknown = || "–".to_owned();
+    let failed = of.errors + of.timeouts + of.aborted;
+    let errors = of.error_rate.map_or_else(unknown, |rate| format!("{failed} ({})", percent(rate)));
+    let calls = match of.measured {
+        0 => of.calls.to_string(),
+        measured if measured == of.calls => of.calls.to_string(),
+        measured => format!("{} ({measured} measured)", of.calls),
+    };
+    let share = of.loop_share.map_or_else(unknown, percent);
+    [String::new(), calls, errors, p50, p95, p99, share]
 }
 
 const KINDS: [&str; 5] = ["", "calls", "latency p50", "p95", "p99"];

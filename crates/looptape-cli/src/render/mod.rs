@@ -13,6 +13,7 @@ pub(crate) mod doctor;
 mod driven;
 pub(crate) mod exported;
 pub(crate) mod figures;
+pub(crate) mod files;
 pub(crate) mod freed;
 pub(crate) mod gates;
 pub(crate) mod groups;

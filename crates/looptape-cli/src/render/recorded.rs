@@ -1,9 +1,14 @@
 //! What `record` says when it is done.
 
 use super::figures::{count, duration, percent, plural};
+use super::pruned::bytes as size;
+use looptape_core::TraceId;
 use looptape_core::cost::Usd;
 use looptape_core::metrics::TraceMetrics;
+use looptape_core::workspace::LeftOut;
+use looptape_store::workspace::SnapshotFigures;
 use looptape_store::{RecordedTrace, TraceStatus};
+use std::collections::BTreeMap;
 
 /// One line of figures, and what to do next.
 pub(crate) fn summary(trace: &RecordedTrace) -> String {
@@ -22,6 +27,29 @@ pub(crate) fn summary(trace: &RecordedTrace) -> String {
         "looptape: look at it with `looptape show {short}`, run it again offline with `looptape replay {short} -- CMD…`"
     ));
     out
+}
+
+/// What was kept of the agent's files.
+pub(crate) fn files(id: &TraceId, files: &Result<SnapshotFigures, String>) -> String {
+    let short: String = id.as_str().chars().take(8).collect();
+    match files {
+        Ok(SnapshotFigures { files, bytes, left_out }) => {
+            let left_out = left_out_of(left_out);
+            format!(
+                "looptape: workspace: {} of {}{left_out}; what each step changed: `looptape show {short} --files`",
+                plural(u32::try_from(*files).unwrap_or(u32::MAX), "file", "files"),
+                size(*bytes)
+            )
+        }
+        Err(why) => format!("looptape: workspace: the files could not be looked at in the end: {why}"),
+    }
+}
+
+/// `, without 2 that hold secrets and 1 that is too large`, or nothing.
+pub(crate) fn left_out_of(left_out: &BTreeMap<LeftOut, u64>) -> String {
+    let parts: Vec<String> =
+        left_out.iter().map(|(why, n)| format!("{n} because {}", why.as_str())).collect();
+    if parts.is_empty() { String::new() } else { format!(", left out {}", parts.join(", ")) }
 }
 
 fn figures(m: &TraceMetrics) -> String {

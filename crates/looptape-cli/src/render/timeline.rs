@@ -21,7 +21,7 @@ use column::{Column, NARROW_FIGURES, WIDE_FIGURES};
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cost::Usd;
 use looptape_core::metrics::{Ms, TimeSplit};
-use looptape_core::view::{AttemptView, EntryKind, EntryView, TraceStatus, TraceView};
+use looptape_core::view::{AttemptView, EntryKind, EntryView, ToolKnown, TraceStatus, TraceView};
 use wording::{ending, indented, mark, number, what};
 
 /// Below this many columns the table loses its cache and TTFT columns.
@@ -230,7 +230,9 @@ impl Layout {
         let mut cells = self.bar.cells();
         match (entry.kind, entry.attempts.last()) {
             (EntryKind::Tool, _) => {
-                self.bar.fill(&mut cells, entry.started_ms, entry.duration_ms, '░', Tone::Tool)
+                let is_measured = entry.tool.as_ref().is_some_and(|tool| tool.source != ToolKnown::Inferred);
+                let cell = if is_measured { '▒' } else { '░' };
+                self.bar.fill(&mut cells, entry.started_ms, entry.duration_ms, cell, Tone::Tool)
             }
             (EntryKind::Llm, Some(attempt)) => self.bar.attempt(&mut cells, attempt, '█', Tone::Model),
             (EntryKind::Other, Some(attempt)) => self.bar.attempt(&mut cells, attempt, '▪', Tone::Quiet),

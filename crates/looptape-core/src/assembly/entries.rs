@@ -1,6 +1,6 @@
 //! The order in which a timeline shows things.
 
-use super::{Assembly, PlainCall, Step, ToolStep};
+use super::{Assembly, LooseTool, PlainCall, Step, ToolStep};
 use crate::facts::CallFacts;
 
 /// One line of a timeline.
@@ -10,11 +10,13 @@ pub enum Entry<'a> {
     /// A tool call, with the step that asked for it.
     Tool(&'a Step, &'a ToolStep),
     Other(&'a PlainCall),
+    /// A tool call that no step asked for.
+    Loose(&'a LooseTool),
 }
 
 impl Assembly {
     /// Steps, tool calls and plain calls in the order in which they started. Calls keep the order of
-    /// `facts` whatever their times say; a tool call stands among them where its inferred start puts it.
+    /// `facts` whatever their times say; a tool call stands among them where its start, measured or inferred, puts it.
     pub fn entries(&self, facts: &[CallFacts]) -> Vec<Entry<'_>> {
         let mut calls: Vec<Entry<'_>> =
             self.steps.iter().map(Entry::Step).chain(self.others.iter().map(Entry::Other)).collect();
@@ -29,6 +31,7 @@ impl Assembly {
                 timed.extend(tools.map(|t| (now.max(t.started_us.unwrap_or(now)), Entry::Tool(step, t))));
             }
         }
+        timed.extend(self.loose.iter().map(|tool| (tool.started_us, Entry::Loose(tool))));
         timed.sort_by_key(|(start, _)| *start);
         timed.into_iter().map(|(_, entry)| entry).collect()
     }
@@ -39,7 +42,7 @@ impl Entry<'_> {
         match self {
             Entry::Step(step) => Some(step.first_call().0),
             Entry::Other(call) => Some(call.first_call().0),
-            Entry::Tool(..) => None,
+            Entry::Tool(..) | Entry::Loose(_) => None,
         }
     }
 }

@@ -74,7 +74,8 @@ impl Example for CallFacts {
     }
 
     fn asks(mut self, ids: &[&str]) -> Self {
-        let ask = |id: &&str| AskedTool { id: Some((*id).to_owned()), name: format!("tool_{id}") };
+        let ask =
+            |id: &&str| AskedTool { id: Some((*id).to_owned()), name: format!("tool_{id}"), arguments: None };
         self.asks = ids.iter().map(ask).collect();
         self.finish_reason = Some("tool_calls".to_owned());
         self

@@ -56,7 +56,8 @@ pub(super) fn place(
             tools,
         })
         .collect();
-    Assembly { steps, others, loops: loops.into_iter().map(|open| open.inner).collect() }
+    let loops = loops.into_iter().map(|open| open.inner).collect();
+    Assembly { steps, others, loops, loose: Vec::new() }
 }
 
 /// Where a step ended up.

@@ -18,12 +18,14 @@ mod entries;
 #[cfg(test)]
 pub(crate) mod example;
 mod loops;
+mod measured;
 mod parents;
 #[cfg(test)]
 mod tests;
 mod tools;
 
 use crate::facts::{CallFacts, CallKind};
+use crate::tools::ToolFacts;
 use serde::Serialize;
 
 pub(crate) use clock::Clock;
@@ -163,6 +165,34 @@ pub struct Assembly {
     pub others: Vec<PlainCall>,
     /// Loops in the order in which they started.
     pub loops: Vec<Loop>,
+    /// Measured tool calls that no step asked for, in the order in which they started.
+    pub loose: Vec<LooseTool>,
+}
+
+/// What was recorded of a trace: the facts of its calls in the order in which they started, and those of the tool
+/// calls that were measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Recording<'a> {
+    pub facts: &'a [CallFacts],
+    pub tools: &'a [ToolFacts],
+}
+
+impl<'a> From<&'a [CallFacts]> for Recording<'a> {
+    fn from(facts: &'a [CallFacts]) -> Self {
+        Self { facts, tools: &[] }
+    }
+}
+
+impl<'a> From<&'a Vec<CallFacts>> for Recording<'a> {
+    fn from(facts: &'a Vec<CallFacts>) -> Self {
+        Self { facts, tools: &[] }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [CallFacts; N]> for Recording<'a> {
+    fn from(facts: &'a [CallFacts; N]) -> Self {
+        Self { facts, tools: &[] }
+    }
 }
 
 /// One model call as the agent sees it: its attempts, and the tools that its answer asks for.
@@ -213,8 +243,8 @@ pub enum RetryLayer {
     Framework,
 }
 
-/// A tool call that a step's answer asks for. Its times are inferred: from the answer's end to the request
-/// that carries the result, an upper bound of what the tool itself took.
+/// A tool call that a step's answer asks for. If it was not measured its times are inferred: from the answer's end to
+/// the request that carries the result, an upper bound of what the tool itself took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolStep {
     /// 1 for the first call of the step's answer.
@@ -225,6 +255,22 @@ pub struct ToolStep {
     pub answered_by: Option<StepNumber>,
     pub started_us: Option<i64>,
     pub ended_us: Option<i64>,
+    /// The measured call that it is, by its place among those of the trace.
+    pub measured: Option<usize>,
+}
+
+/// A tool call that was measured and that no step asked for: the agent's own code called it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LooseTool {
+    /// The last model step that had been sent when it started.
+    pub after: Option<StepNumber>,
+    pub name: String,
+    pub call_id: Option<String>,
+    pub started_us: i64,
+    /// `None`: its result never came.
+    pub ended_us: Option<i64>,
+    /// Its place among the measured calls of the trace.
+    pub measured: usize,
 }
 
 /// One loop: a root call and everything that followed from it, sub-agents included.
@@ -238,8 +284,10 @@ pub struct Loop {
     pub lanes: u32,
 }
 
-/// Assembles the calls of one trace. `facts` are in the order in which the calls started.
-pub fn assemble(facts: &[CallFacts], span: &TraceSpan) -> Assembly {
+/// Assembles the calls of one trace. What was measured of its tools gives tool calls their times, and changes nothing
+/// else: steps, loops and lanes are those of the model traffic.
+pub fn assemble<'a>(recording: impl Into<Recording<'a>>, span: &TraceSpan) -> Assembly {
+    let Recording { facts, tools: measured } = recording.into();
     let clock = Clock::new(facts, span.timing);
     let (mut steps, others): (Vec<_>, Vec<_>) = attempts::group(facts, &clock)
         .into_iter()
@@ -249,7 +297,9 @@ pub fn assemble(facts: &[CallFacts], span: &TraceSpan) -> Assembly {
     }
     parents::link(facts, &clock, &mut steps);
     let tools = tools::infer(facts, &clock, &steps);
-    loops::place(facts, &clock, span, steps, others, tools)
+    let mut assembly = loops::place(facts, &clock, span, steps, others, tools);
+    measured::link(&mut assembly, facts, measured);
+    assembly
 }
 
 fn number_at(index: usize) -> StepNumber {

@@ -250,6 +250,7 @@ fn entries_stand_where_they_started() {
             Entry::Step(s) => s.number.0.to_string(),
             Entry::Tool(s, t) => format!("{}.{}", s.number.0, t.sub),
             Entry::Other(_) => "other".to_owned(),
+            Entry::Loose(tool) => tool.name.clone(),
         };
         assembly.entries(&facts).iter().map(label).collect::<Vec<_>>().join(" ")
     };

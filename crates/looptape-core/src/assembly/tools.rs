@@ -1,6 +1,7 @@
 //! Tool calls: asked for by one step's answer, answered by a later step's request.
 //!
-//! Nothing here saw the tool run. Its time is inferred as the gap between the two, an upper bound.
+//! Nothing here saw the tool run. Its time is inferred as the gap between the two, an upper bound; what was measured
+//! replaces it later ([`super::measured`]).
 
 use super::attempts::Group;
 use super::{Clock, StepNumber, ToolStep};
@@ -73,6 +74,7 @@ fn tool_step(
         answered_by,
         started_us: started.and_then(|time| clock.measured(time)),
         ended_us: ended.map(|time| time.max(started.unwrap_or(time))).and_then(|time| clock.measured(time)),
+        measured: None,
     }
 }
 

@@ -14,6 +14,7 @@ pub const MAX_TOTAL_BYTES: u64 = 1 << 30;
 pub const MANIFEST: &str = "manifest.json";
 pub const CHECKSUMS: &str = "checksums.txt";
 pub const TIMINGS: &str = "timings.json";
+pub(super) const TOOLS: &str = "tools.json";
 pub(super) const GIT_ATTRIBUTES: &str = ".gitattributes";
 const CALLS: &str = "calls";
 const CONTENT: &str = "content";
@@ -32,7 +33,7 @@ impl FileName {
     /// `None` for what is no file of a cassette.
     pub fn parse(name: &str) -> Option<Self> {
         let known = match name.split_once('/') {
-            None => [MANIFEST, CHECKSUMS, TIMINGS, GIT_ATTRIBUTES].contains(&name),
+            None => [MANIFEST, CHECKSUMS, TIMINGS, TOOLS, GIT_ATTRIBUTES].contains(&name),
             Some((folder, rest)) => {
                 let (stem, ending) = rest.split_once('.')?;
                 let stem = stem.as_bytes();

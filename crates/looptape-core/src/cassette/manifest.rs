@@ -5,7 +5,7 @@
 //! that list: whoever knows it knows every byte.
 
 use super::error::CassetteError;
-use super::files::{self, CHECKSUMS, FileName, Files, MANIFEST};
+use super::files::{self, CHECKSUMS, FileName, Files, MANIFEST, TOOLS};
 use super::json_text::{file_text, sorted};
 use super::recording::{TapedEnd, TapedParent, TapedTrace};
 use super::shelf;
@@ -20,8 +20,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The newest version that is read, and the one that is written.
-pub const VERSION: u64 = 1;
+/// The newest version that is read. 1 knows no tool calls that were measured: what has none is written as it.
+pub const VERSION: u64 = 2;
+
+/// The oldest version that says all that is in these files.
+fn version_of(files: &Files) -> u64 {
+    if files.contains_key(&FileName::top(TOOLS)) { VERSION } else { 1 }
+}
 
 /// What the member `format` says.
 const FORMAT: &str = "looptape cassette";
@@ -129,7 +134,7 @@ pub(super) fn seal(mut files: Files, calls: u64, trace: &TapedTrace, values: Nam
     let checksums = checksums(&files);
     let manifest = ManifestFile {
         format: FORMAT.to_owned(),
-        version: VERSION,
+        version: version_of(&files),
         written_by: concat!("looptape ", env!("CARGO_PKG_VERSION")).to_owned(),
         root: "0".repeat(ROOT_DIGITS),
         calls,

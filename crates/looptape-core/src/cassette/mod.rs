@@ -4,6 +4,7 @@
 //! - `write`, `read`: the recording as files, and back; `archive`: the files as one.
 //! - `manifest`: `manifest.json` and `checksums.txt`, the version, the root hash.
 //! - `call_file`, `timings`: one JSON file a call; what a clock said, in a file of its own.
+//! - `tools`: tool calls that were measured.
 //! - `bodies`: a request's body by references to its messages, an answer's body as people can read it.
 //! - `shelf`, `lists`: messages stored once by hash; histories as what they add to an earlier one.
 //! - `json_text`, `style`: JSON laid out for people, and in the client's own spelling again.
@@ -35,6 +36,7 @@ mod style;
 #[cfg(test)]
 mod tests;
 mod timings;
+mod tools;
 mod values;
 mod write;
 

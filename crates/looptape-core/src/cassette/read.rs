@@ -7,7 +7,9 @@ use super::files::{self, FileName, Files, MANIFEST, TIMINGS};
 use super::manifest;
 use super::recording::{TapedCall, TapedTrace};
 use super::timings::{self, CallTimes};
+use super::tools;
 use super::values::Named;
+use crate::tools::MeasuredTool;
 use std::collections::BTreeMap;
 
 /// A cassette whose files are what its root hash says.
@@ -17,6 +19,7 @@ pub struct Cassette {
     trace: TapedTrace,
     values: Named,
     times: BTreeMap<u32, CallTimes>,
+    tools: Vec<MeasuredTool>,
 }
 
 impl Cassette {
@@ -25,13 +28,19 @@ impl Cassette {
         let manifest = manifest::open(&files)?;
         let started_unix_us = manifest.started_unix_us();
         let timings = files::text(&files, &FileName::top(TIMINGS))?;
-        let (times, ended_us) = timings::read(timings, started_unix_us)?;
+        let (times, tool_times, ended_us) = timings::read(timings, started_unix_us)?;
+        let tools = tools::read(&files, &tool_times)?;
         let trace = manifest.trace(ended_us)?;
-        Ok(Self { trace, values: manifest.values, times, files })
+        Ok(Self { trace, values: manifest.values, times, tools, files })
     }
 
     pub fn trace(&self) -> &TapedTrace {
         &self.trace
+    }
+
+    /// The tool calls that were measured.
+    pub fn tools(&self) -> &[MeasuredTool] {
+        &self.tools
     }
 
     /// How many calls there are.

@@ -6,6 +6,7 @@
 use super::error::CassetteError;
 use super::files::{FileName, TIMINGS};
 use super::recording::TapedCall;
+use super::tools::ToolTimes;
 use crate::exchange::{Chunk, Outcome};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ struct TimingsFile {
     calls: Vec<TimesFile>,
     #[serde(default)]
     ended_us: Option<i64>,
+    #[serde(default)]
+    tools: Vec<ToolTimes>,
 }
 
 fn is_zero(number: &i64) -> bool {
@@ -87,22 +90,28 @@ impl TimesFile {
 }
 
 /// The file's text.
-pub(super) fn text(calls: &[TimesFile], ended_us: Option<i64>) -> Vec<u8> {
-    let lines: Vec<String> =
-        calls.iter().map(|times| serde_json::to_string(times).expect("numbers are JSON")).collect();
-    let calls = match lines.as_slice() {
-        [] => "[]".to_owned(),
-        lines => format!("[\n    {}\n  ]", lines.join(",\n    ")),
-    };
+pub(super) fn text(calls: &[TimesFile], tools: &[ToolTimes], ended_us: Option<i64>) -> Vec<u8> {
+    let calls = lines(calls);
+    let tools = if tools.is_empty() { String::new() } else { format!(",\n  \"tools\": {}", lines(tools)) };
     let ended_us = ended_us.map_or("null".to_owned(), |us| us.to_string());
-    format!("{{\n  \"calls\": {calls},\n  \"ended_us\": {ended_us}\n}}\n").into_bytes()
+    format!("{{\n  \"calls\": {calls},\n  \"ended_us\": {ended_us}{tools}\n}}\n").into_bytes()
 }
 
-/// The times of all calls by their `seq`, and of the trace's end.
-pub(super) fn read(
-    text: &str,
-    started_unix_us: i64,
-) -> Result<(BTreeMap<u32, CallTimes>, Option<i64>), CassetteError> {
+/// An array with one line for each element.
+fn lines(all: &[impl Serialize]) -> String {
+    let lines: Vec<String> =
+        all.iter().map(|times| serde_json::to_string(times).expect("numbers are JSON")).collect();
+    match lines.as_slice() {
+        [] => "[]".to_owned(),
+        lines => format!("[\n    {}\n  ]", lines.join(",\n    ")),
+    }
+}
+
+/// What [`read`] finds.
+pub(super) type Times = (BTreeMap<u32, CallTimes>, Vec<ToolTimes>, Option<i64>);
+
+/// The times of all calls by their `seq`, of all tool calls, and of the trace's end.
+pub(super) fn read(text: &str, started_unix_us: i64) -> Result<Times, CassetteError> {
     let name = FileName::top(TIMINGS);
     let file: TimingsFile =
         serde_json::from_str(text).map_err(|error| CassetteError::invalid(&name, error))?;
@@ -113,5 +122,5 @@ pub(super) fn read(
             seq.ok_or_else(|| CassetteError::invalid(&name, format!("there is no call {}", call.call)))?;
         times.insert(seq, call.read(started_unix_us));
     }
-    Ok((times, file.ended_us))
+    Ok((times, file.tools, file.ended_us))
 }

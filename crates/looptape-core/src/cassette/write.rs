@@ -2,14 +2,16 @@
 
 use super::bodies::BodyWriter;
 use super::call_file::CallFile;
-use super::files::{FileName, Files, GIT_ATTRIBUTES, TIMINGS};
+use super::files::{FileName, Files, GIT_ATTRIBUTES, TIMINGS, TOOLS};
 use super::json_text::file_text;
 use super::manifest;
 use super::recording::{TapedCall, TapedTrace};
 use super::timings::{self, TimesFile};
+use super::tools;
 use super::values::Collector;
 use crate::assembly::Timing;
 use crate::replay::Run;
+use crate::tools::MeasuredTool;
 use bytes::Bytes;
 
 /// Git must not change the ends of lines: they are recorded bytes.
@@ -23,6 +25,7 @@ pub struct Writer {
     bodies: BodyWriter,
     files: Files,
     times: Vec<TimesFile>,
+    tools: Vec<MeasuredTool>,
 }
 
 impl Writer {
@@ -38,6 +41,7 @@ impl Writer {
             bodies: BodyWriter::default(),
             files: Files::new(),
             times: Vec::new(),
+            tools: Vec::new(),
         }
     }
 
@@ -49,13 +53,21 @@ impl Writer {
         self.times.push(TimesFile::of(call, self.trace.started_unix_us));
     }
 
+    /// Adds the tool calls that were measured.
+    pub fn add_tools(&mut self, tools: Vec<MeasuredTool>) {
+        self.tools.extend(tools);
+    }
+
     /// All files.
     pub fn finish(self) -> Files {
-        let Self { trace, found, bodies, mut files, times } = self;
+        let Self { trace, found, bodies, mut files, times, tools } = self;
         let calls = files.len() as u64;
         files.extend(bodies.into_files());
         let ended_us = trace.end.as_ref().map(|end| end.ended_us);
-        files.insert(FileName::top(TIMINGS), Bytes::from(timings::text(&times, ended_us)));
+        let (tools, tool_times) = tools::write(tools);
+        files.extend(tools.map(|file| (FileName::top(TOOLS), file)));
+        let times = timings::text(&times, &tool_times, ended_us);
+        files.insert(FileName::top(TIMINGS), Bytes::from(times));
         files.insert(FileName::top(GIT_ATTRIBUTES), Bytes::from_static(ATTRIBUTES));
         manifest::seal(files, calls, &trace, found.into_named())
     }

@@ -230,7 +230,7 @@ fn recorded_calls(wire: Wire, mut calls: Vec<Call>) -> Recorded {
         status_reasons: Vec::new(),
         parent: None,
     };
-    let view = trace_view(meta, &facts, &measured, content);
+    let view = trace_view(meta, (&facts, &[]), &measured, content);
     let (mut reader, asked) = (RequestReader::default(), AskedCalls::of(&facts));
     let steps = measured.assembly.steps.iter().map(|step| {
         let at = step.final_call().0;

@@ -1,8 +1,10 @@
+use super::trace::ToolTime;
 use super::*;
 use crate::assembly::example::{Example, call};
-use crate::assembly::{LoopOutcome, TraceEnding, TraceSpan, assemble};
+use crate::assembly::{LoopOutcome, Recording, TraceEnding, TraceSpan, assemble};
 use crate::cost::{Cost, PriceBook, Usd};
 use crate::facts::{AttemptState, CallFacts};
+use crate::tools::{ToolFacts, ToolOutcome, ToolSource};
 use proptest::prelude::*;
 
 const START: Option<i64> = Some(1_793_491_200_000_000);
@@ -189,5 +191,69 @@ proptest! {
         prop_assert_eq!(got.cost_by_leaf.unwrap_or_default().total(), whole);
         let leaves = [got.tokens.uncached_input, got.tokens.cache_read].into_iter().flatten().sum::<u64>();
         prop_assert_eq!(leaves, got.tokens.input_total.unwrap_or(0));
+    }
+}
+
+fn measured_tool(seq: u32, id: &str, (start_ms, end_ms): (i64, Option<i64>)) -> ToolFacts {
+    ToolFacts {
+        seq,
+        name: format!("tool_{id}"),
+        call_id: Some(id.to_owned()),
+        arguments_digest: 0,
+        via: None,
+        source: ToolSource::Measured,
+        started_us: start_ms * 1000,
+        ended_us: end_ms.map(|end| end * 1000),
+        outcome: end_ms.map(|_| ToolOutcome::Ok),
+    }
+}
+
+fn measure_with(facts: &[CallFacts], tools: &[ToolFacts], span: &TraceSpan) -> TraceMetrics {
+    let recording = Recording { facts, tools };
+    trace(recording, &assemble(recording, span), span, &PriceBook::listed().costs(facts, START))
+}
+
+#[test]
+fn measured_tools_tell_tools_and_overhead_apart() {
+    // The tool of `retried` is asked for at 110 and its result is carried at 150.
+    let span = TraceSpan::closed(800_000);
+    let got = measure_with(&retried(), &[measured_tool(0, "a", (115, Some(140)))], &span).time;
+    let ms = |n: i64| Some(Ms::from_us(n * 1000));
+    let expected = TimeSplit {
+        duration_ms: ms(800),
+        llm_ms: ms(210),
+        tool_ms: ms(25),
+        overlap_ms: ms(0),
+        overhead_ms: ms(565),
+        ..TimeSplit::default()
+    };
+    assert_eq!(got, expected);
+    let hanging = measure_with(&retried(), &[measured_tool(0, "a", (700, None))], &span);
+    assert_eq!((hanging.time.tool_ms, hanging.time.overlap_ms), (ms(40), ms(60)), "it ran to the end");
+    assert_eq!(hanging.tools[0].took, ToolTime::Measured(None));
+    // Of two tools one was measured: what the other took is not known.
+    let mut two = retried();
+    two[0] = call(0, 10, 100).history(1).used(1000, 0, 100).asks(&["a", "b"]);
+    for carrier in &mut two[1..] {
+        carrier.carries.push("b".to_owned());
+    }
+    let got = measure_with(&two, &[measured_tool(0, "a", (115, Some(140)))], &span).time;
+    assert_eq!((got.tool_ms, got.tool_or_overhead_ms, got.tool_inferred_ms), (None, ms(590), ms(40)));
+}
+
+proptest! {
+    #[test]
+    fn the_parts_of_a_measured_trace_sum_to_it(
+        times in proptest::collection::vec((0i64..900, 0i64..400), 1..6),
+    ) {
+        let tools: Vec<ToolFacts> = (0..).zip(&times).map(|(seq, (start, took))| {
+            measured_tool(seq, if seq == 0 { "a" } else { "nobody_asked" }, (*start, Some(start + took)))
+        }).collect();
+        let with = measure_with(&retried(), &tools, &TraceSpan::closed(800_000));
+        let without = measure(&retried(), &TraceSpan::closed(800_000));
+        let parts = [with.time.llm_ms, with.time.tool_ms, with.time.overlap_ms, with.time.overhead_ms];
+        prop_assume!(parts.iter().all(Option::is_some));
+        prop_assert_eq!(parts.into_iter().flatten().map(Ms::us).sum::<i64>(), 800_000);
+        prop_assert_eq!((with.steps, with.loops, with.retries), (without.steps, without.loops, without.retries));
     }
 }

@@ -3,7 +3,7 @@
 use super::Ms;
 use super::sweep::{self, Interval};
 use super::trace::{Recorded, model_calls};
-use crate::assembly::{TraceEnding, TraceSpan};
+use crate::assembly::{ToolStep, TraceEnding, TraceSpan};
 use crate::facts::CallFacts;
 use serde::Serialize;
 
@@ -17,11 +17,11 @@ pub struct TimeSplit {
     pub tool_ms: Option<Ms>,
     pub overlap_ms: Option<Ms>,
     pub overhead_ms: Option<Ms>,
-    /// All time without a model call in flight, where no tool was measured: tools and overhead cannot be
+    /// All time without a model call in flight, where not all tools were measured: tools and overhead cannot be
     /// told apart.
     pub tool_or_overhead_ms: Option<Ms>,
-    /// An upper bound of the time in tools: from answers that ask for them to the requests that carry their
-    /// results.
+    /// An upper bound of the time in tools: as measured, or from answers that ask for them to the requests that
+    /// carry their results.
     pub tool_inferred_ms: Option<Ms>,
 }
 
@@ -54,15 +54,25 @@ pub(super) fn split(recorded: &Recorded<'_>) -> TimeSplit {
     let running =
         |fact: &CallFacts| Interval { start_us: fact.sent_us, end_us: fact.end_us.unwrap_or(whole.end_us) };
     let model: Vec<Interval> = model_calls(assembly).map(|call| running(&facts[call.0])).collect();
-    let tools: Vec<Interval> = assembly
-        .steps
+    let asked = || assembly.steps.iter().flat_map(|step| &step.tools);
+    let is_measured = asked().any(|tool| tool.measured.is_some()) || !assembly.loose.is_empty();
+    let end = |tool: &ToolStep| match tool.measured {
+        // One that never ended ran as long as anything is known of the trace.
+        Some(_) => Some(tool.ended_us.unwrap_or(whole.end_us)),
+        None => tool.ended_us,
+    };
+    let of_steps =
+        asked().filter_map(|tool| Some(Interval { start_us: tool.started_us?, end_us: end(tool)? }));
+    let loose = assembly
+        .loose
         .iter()
-        .flat_map(|step| &step.tools)
-        .filter_map(|tool| Some(Interval { start_us: tool.started_us?, end_us: tool.ended_us? }))
-        .collect();
+        .map(|tool| Interval { start_us: tool.started_us, end_us: tool.ended_us.unwrap_or(whole.end_us) });
+    let tools: Vec<Interval> = of_steps.chain(loose).collect();
     let parts = sweep::split(whole, &model, &tools);
     let duration_ms = Some(Ms::between(whole.start_us, whole.end_us));
-    if assembly.steps.iter().all(|step| step.tools.is_empty()) {
+    // Beside measured calls, one that nothing answers did not run (an answer's structured form, say).
+    let is_known = |tool: &ToolStep| tool.measured.is_some() || (is_measured && tool.answered_by.is_none());
+    if asked().all(is_known) {
         return TimeSplit {
             duration_ms,
             llm_ms: Some(parts.model_only),

@@ -8,12 +8,13 @@ use super::sweep::Interval;
 use super::time::{self, TimeSplit};
 use super::{AttemptMetrics, Ms, attempt, outcome};
 use crate::assembly::{
-    Assembly, Attempt, CallIndex, Clock, Loop, LoopNumber, LoopOutcome, PlainCall, Step, StepNumber,
-    TraceSpan,
+    Assembly, Attempt, CallIndex, Clock, Loop, LoopNumber, LoopOutcome, LooseTool, PlainCall, Recording,
+    Step, StepNumber, ToolStep, TraceSpan,
 };
 use crate::cost::{Cost, LeafCosts, Unpriced, Usd};
 use crate::facts::CallFacts;
 use crate::provider::Provider;
+use crate::tools::{ToolFacts, ToolOutcome};
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 
@@ -72,15 +73,26 @@ pub struct TraceMetrics {
     pub(super) wasted: CostSum,
 }
 
-/// A tool call, as far as the model's traffic shows it.
+/// A tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolUse {
     pub name: String,
-    pub step: StepNumber,
-    /// From the answer that asks for it to the request that carries its result: an upper bound.
-    pub inferred_ms: Option<Ms>,
+    /// The step that asked for it; `None`: none did.
+    pub step: Option<StepNumber>,
+    pub took: ToolTime,
     /// Whether a later request carries its result.
     pub answered: bool,
+    /// Of a measured call: how it ended; `None` also where its result never came.
+    pub outcome: Option<ToolOutcome>,
+}
+
+/// How long a tool call took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolTime {
+    /// `None`: it has no end.
+    Measured(Option<Ms>),
+    /// From the answer that asks for it to the request that carries its result: an upper bound.
+    Inferred(Option<Ms>),
 }
 
 /// An HTTP exchange of a model step, on the trace's clock.
@@ -184,7 +196,13 @@ pub(super) struct Recorded<'a> {
 }
 
 /// Measures a trace. `costs` holds the cost of each of `facts`, in their order.
-pub fn trace(facts: &[CallFacts], assembly: &Assembly, span: &TraceSpan, costs: &[Cost]) -> TraceMetrics {
+pub fn trace<'a>(
+    recording: impl Into<Recording<'a>>,
+    assembly: &Assembly,
+    span: &TraceSpan,
+    costs: &[Cost],
+) -> TraceMetrics {
+    let Recording { facts, tools: measured } = recording.into();
     let clock = Clock::new(facts, span.timing);
     let recorded = Recorded { facts, assembly, span, costs, clock: &clock };
     let by_step: Vec<StepMetrics> = assembly.steps.iter().map(|step| of_step(&recorded, step)).collect();
@@ -209,7 +227,7 @@ pub fn trace(facts: &[CallFacts], assembly: &Assembly, span: &TraceSpan, costs: 
         loops: count(by_loop.len()),
         completed_loops: count(outcomes.iter().filter(|o| **o != LoopOutcome::Unknown).count()),
         steps,
-        tool_calls: sum(|s| s.tool_calls),
+        tool_calls: sum(|s| s.tool_calls) + count(assembly.loose.len()),
         attempts,
         other_calls: count(assembly.others.iter().map(|other| other.attempts.len()).sum()),
         amplification: ratio(attempts, count(by_loop.len())),
@@ -231,7 +249,7 @@ pub fn trace(facts: &[CallFacts], assembly: &Assembly, span: &TraceSpan, costs: 
         errors,
         by_loop,
         by_step,
-        tools: assembly.steps.iter().flat_map(tools).collect(),
+        tools: tool_uses(assembly, measured),
         other_latencies: assembly.others.iter().map(|other| other_latency(&recorded, other)).collect(),
         calls: timed_calls(&recorded),
         wasted,
@@ -253,13 +271,27 @@ impl TraceMetrics {
     }
 }
 
-fn tools(step: &Step) -> impl Iterator<Item = ToolUse> {
-    step.tools.iter().map(|tool| ToolUse {
+fn tool_uses(assembly: &Assembly, measured: &[ToolFacts]) -> Vec<ToolUse> {
+    let outcome = |at: usize| measured.get(at).and_then(|tool| tool.outcome);
+    let asked = |(step, tool): (&Step, &ToolStep)| {
+        let took = tool.started_us.zip(tool.ended_us).map(|(start, end)| Ms::between(start, end));
+        ToolUse {
+            name: tool.name.clone(),
+            step: Some(step.number),
+            took: if tool.measured.is_some() { ToolTime::Measured(took) } else { ToolTime::Inferred(took) },
+            answered: tool.answered_by.is_some(),
+            outcome: tool.measured.and_then(outcome),
+        }
+    };
+    let loose = |tool: &LooseTool| ToolUse {
         name: tool.name.clone(),
-        step: step.number,
-        inferred_ms: tool.started_us.zip(tool.ended_us).map(|(start, end)| Ms::between(start, end)),
-        answered: tool.answered_by.is_some(),
-    })
+        step: None,
+        took: ToolTime::Measured(tool.ended_us.map(|end| Ms::between(tool.started_us, end))),
+        answered: false,
+        outcome: outcome(tool.measured),
+    };
+    let of_steps = assembly.steps.iter().flat_map(|step| step.tools.iter().map(move |tool| (step, tool)));
+    of_steps.map(asked).chain(assembly.loose.iter().map(loose)).collect()
 }
 
 fn other_latency(recorded: &Recorded<'_>, other: &PlainCall) -> Option<Ms> {

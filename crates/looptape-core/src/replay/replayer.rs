@@ -291,6 +291,7 @@ impl Replayer {
             unused,
             unused_side_calls,
             divergences: reports,
+            tools: None,
         }
     }
 

@@ -8,6 +8,7 @@ use super::replayer::Choice;
 use super::report::{DivergenceCode, Report};
 use super::report_text::{self, push_line};
 use super::tape::CallLabel;
+use crate::tools::{DenyCode, ToolRefusal, ToolsReport};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
@@ -121,9 +122,24 @@ pub struct Summary {
     pub unused_side_calls: Vec<CallLabel>,
     /// The first cause leads.
     pub divergences: Vec<Report>,
+    /// What became of tool calls, where hooks or shims asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<ToolsReport>,
 }
 
 impl Summary {
+    /// Adds what became of tool calls. One that the recording lacks makes another run of it.
+    pub fn with_tools(mut self, tools: Option<ToolsReport>) -> Self {
+        let Some(tools) = tools else { return self };
+        let refused = tools.denied.iter().filter_map(of_refusal);
+        self.divergences.extend(refused);
+        if tools.has_diverged() {
+            self.divergences.sort_by_cached_key(Report::reading_order);
+            self.verdict = Verdict::Diverged;
+        }
+        Self { tools: Some(tools), ..self }
+    }
+
     /// Adds the connections past the replay that were refused: `host:port`, and how often each was tried.
     pub fn with_blocked_egress<'a>(mut self, tried: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
         for (host, requests) in tried {
@@ -159,6 +175,25 @@ impl Verdict {
             Self::Diverged
         }
     }
+}
+
+/// A refused tool call as a divergence, unless the policy wanted it refused.
+fn of_refusal(refusal: &ToolRefusal) -> Option<Report> {
+    let ToolRefusal { code, tool, arguments, nearest } = refusal;
+    let (code, why) = match code {
+        DenyCode::NeverRecorded => (DivergenceCode::NeverRecorded, "which was not recorded"),
+        DenyCode::Exhausted => (DivergenceCode::Exhausted, "whose recorded results have all been given"),
+        DenyCode::Denied => return None,
+    };
+    let message = format!("The agent called the tool {tool} {arguments}, {why}: it did not run.");
+    let next_step = format!(
+        "If that call is right, record the run again; `[tools.{tool}]` in looptape.toml says what a replay does \
+         with it (policy, writes)."
+    );
+    let step = nearest.as_ref().and_then(|nearest| nearest.step);
+    let difference = nearest.as_ref().map(|nearest| nearest.difference.clone());
+    let report = Report::new(code, None, message);
+    Some(Report { endpoint: format!("tool {tool}"), step, difference, next_step, ..report })
 }
 
 /// How many masked values a text lists; reports in JSON list all.
@@ -209,6 +244,9 @@ pub fn render_text(summary: &Summary) -> String {
         let places = counted(*places as usize, "place");
         push_line(&mut out, 2, &format!("rebound {recorded} to {live} in {places} of served answers"));
     }
+    if let Some(tools) = &summary.tools {
+        push_tools(&mut out, tools);
+    }
     for report in summary.divergences.iter().filter(|report| report.root) {
         out.push_str(&report_text::of(report));
     }
@@ -224,6 +262,26 @@ pub fn render_text(summary: &Summary) -> String {
         push_line(&mut out, 2, &format!("and {more} more (`--report FILE` writes them all)"));
     }
     out
+}
+
+fn push_tools(out: &mut String, tools: &ToolsReport) {
+    push_line(out, 2, &tools.line());
+    if tools.by_id_alone > 0 {
+        let calls =
+            counted(tools.by_id_alone as usize, "of these was found by its id alone: its arguments are");
+        let calls = match tools.by_id_alone {
+            1 => calls,
+            many => format!("{many} of these were found by their ids alone: their arguments are"),
+        };
+        push_line(out, 4, &format!("{calls} written otherwise than the model wrote them"));
+    }
+    for (tool, drift) in &tools.drift {
+        push_line(out, 4, &format!("{tool}: {}", drift.words()));
+        if let Some(first) = &drift.first {
+            let step = first.step.map_or(String::new(), |step| format!(" at step {step}"));
+            push_line(out, 6, &format!("first{step}, {}: {}", first.arguments, first.difference.diff));
+        }
+    }
 }
 
 fn served_line(summary: &Summary) -> String {

@@ -1,15 +1,16 @@
 //! Building the views.
 
 use super::{
-    AttemptView, CallContent, CostView, EntryKind, EntryView, FORMAT, LsRow, ReplayedView, ToolOutcome,
-    ToolResult, ToolSource, ToolView, TraceHead, TraceMeta, TraceView,
+    AttemptView, CallContent, CostView, EntryKind, EntryView, FORMAT, LsRow, ReplayedView, ToolKnown,
+    ToolOutcome, ToolResult, ToolView, TraceHead, TraceMeta, TraceView,
 };
-use crate::assembly::{Attempt, CallIndex, Entry, PlainCall, Step, StepNumber, Timing, ToolStep};
+use crate::assembly::{Attempt, CallIndex, Entry, LooseTool, PlainCall, Step, StepNumber, Timing, ToolStep};
 use crate::captured;
 use crate::cost::Cost;
 use crate::facts::{CallFacts, CallKind};
 use crate::metrics::{self, CostSum, Measured, Ms, TraceMetrics};
 use crate::replay::{AnswerSource, Provenance};
+use crate::tools::MeasuredTool;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -26,21 +27,22 @@ fn not_billed(source: AnswerSource) -> Option<&'static str> {
     }
 }
 
-/// The view of a whole trace. `contents` yields what a call's body says, by the call's `seq`; it is asked
+/// The view of a whole trace, of its calls and of the tool calls that were measured. `contents` yields what a call's body says, by the call's `seq`; it is asked
 /// once for the last attempt of each step and plain call.
 pub fn trace_view(
     meta: TraceMeta,
-    facts: &[CallFacts],
+    (facts, tools): (&[CallFacts], &[MeasuredTool]),
     measured: &Measured,
     contents: impl Fn(u32) -> CallContent,
 ) -> TraceView {
     let content_of = |call: CallIndex| contents(facts[call.0].seq);
     let steps: Vec<CallContent> =
         measured.assembly.steps.iter().map(|step| content_of(step.final_call())).collect();
-    let source = Source { facts, measured, contents: &steps };
+    let source = Source { facts, tools, measured, contents: &steps };
     let entry = |entry: &Entry<'_>| match entry {
         Entry::Step(step) => source.step(step),
         Entry::Tool(step, tool) => source.tool(step, tool),
+        Entry::Loose(tool) => source.loose(tool),
         Entry::Other(call) => source.other(call, content_of(call.final_call())),
     };
     let steps = measured.assembly.entries(facts).iter().map(entry).collect();
@@ -98,6 +100,7 @@ fn rfc3339(unix_us: Option<i64>) -> Option<String> {
 
 struct Source<'a> {
     facts: &'a [CallFacts],
+    tools: &'a [MeasuredTool],
     measured: &'a Measured,
     /// By step.
     contents: &'a [CallContent],
@@ -154,7 +157,8 @@ impl Source<'_> {
 
     fn tool(&self, step: &Step, tool: &ToolStep) -> EntryView {
         let asked = self.contents[step.number.index()].tool_calls.get((tool.sub as usize).saturating_sub(1));
-        let result = self.result(step, tool);
+        let told = self.result(step, tool);
+        let seen = tool.measured.and_then(|at| self.tools.get(at));
         let duration = |(start, end)| Ms::between(start, end);
         EntryView {
             step: Some(step.number),
@@ -167,10 +171,35 @@ impl Source<'_> {
             tool: Some(ToolView {
                 name: tool.name.clone(),
                 call_id: tool.call_id.clone(),
-                arguments: asked.map(|call| call.arguments.clone()),
-                outcome: result.map(outcome),
-                result: result.map(|result| result.content.clone()),
-                source: ToolSource::Inferred,
+                arguments: asked.map(|call| &call.arguments).or(seen.map(|seen| &seen.arguments)).cloned(),
+                outcome: seen.and_then(|seen| seen.facts.outcome).or(told.map(outcome)),
+                result: told.map(|told| told.content.clone()).or_else(|| seen?.end.as_ref()?.shown()),
+                source: seen.map_or(ToolKnown::Inferred, |seen| ToolKnown::Seen(seen.facts.source)),
+                via: seen.and_then(|seen| seen.facts.via.clone()),
+                measured: tool.measured,
+            }),
+            ..EntryView::empty(EntryKind::Tool)
+        }
+    }
+
+    /// A tool call that no step asked for.
+    fn loose(&self, tool: &LooseTool) -> EntryView {
+        let seen = self.tools.get(tool.measured);
+        let after = tool.after.and_then(|step| self.measured.assembly.step(step));
+        EntryView {
+            loop_number: after.map(|step| step.loop_number),
+            parent_step: tool.after,
+            started_ms: self.since_start(tool.started_us),
+            duration_ms: tool.ended_us.map(|end| Ms::between(tool.started_us, end)),
+            tool: Some(ToolView {
+                name: tool.name.clone(),
+                call_id: tool.call_id.clone(),
+                arguments: seen.map(|seen| seen.arguments.clone()),
+                outcome: seen.and_then(|seen| seen.facts.outcome),
+                result: seen.and_then(|seen| seen.end.as_ref()?.shown()),
+                source: seen.map_or(ToolKnown::Inferred, |seen| ToolKnown::Seen(seen.facts.source)),
+                via: seen.and_then(|seen| seen.facts.via.clone()),
+                measured: Some(tool.measured),
             }),
             ..EntryView::empty(EntryKind::Tool)
         }

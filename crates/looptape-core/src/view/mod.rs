@@ -3,7 +3,7 @@
 //! Invariants: `format` is raised when a field changes its meaning or goes; adding one does not. Unknown
 //! figures are null. Times and durations are milliseconds with microsecond precision. Model steps, tool calls
 //! and plain calls are entries of one list, in the order in which they started; a tool call has the number of
-//! the step that asked for it and a `sub` of its own, a plain call has no number.
+//! the step that asked for it and a `sub` of its own (one that no step asked for has neither), a plain call has no number.
 //!
 //! What this does not do: lay out text (the command line does) or read bodies (the caller's `contents` does).
 
@@ -17,6 +17,7 @@ use crate::cost::Usd;
 use crate::facts::AttemptState;
 use crate::metrics::{Ms, TraceMetrics};
 use crate::replay::{AnswerSource, Provenance};
+use crate::tools::{ToolEnd, ToolError, ToolSource};
 use crate::trace_id::TraceId;
 use crate::usage::TokenUsage;
 use crate::wire::{Message, ToolCall};
@@ -24,6 +25,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
 
+pub use crate::tools::ToolOutcome;
 pub use build::{ls_row, trace_view};
 
 /// Version of the JSON of `show`.
@@ -147,7 +149,7 @@ pub struct EntryView {
     pub replayed: Option<ReplayedView>,
     /// Since the trace's start.
     pub started_ms: Option<Ms>,
-    /// All attempts, backoff included; a tool call's is inferred, an upper bound.
+    /// All attempts, backoff included; a tool call's is as measured, or inferred, an upper bound.
     pub duration_ms: Option<Ms>,
     pub ttft_ms: Option<Ms>,
     pub tpot_ms: Option<f64>,
@@ -195,24 +197,51 @@ pub struct ToolView {
     pub result: Option<Value>,
     /// `None` where no result was seen.
     pub outcome: Option<ToolOutcome>,
-    pub source: ToolSource,
+    pub source: ToolKnown,
+    /// Who executed it, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// Its place among the measured calls of the trace.
+    #[serde(skip)]
+    pub measured: Option<usize>,
 }
 
-/// How a tool call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ToolOutcome {
-    Ok,
-    Null,
-    Error,
+impl ToolView {
+    /// How it ended, as the model was told; `None` where no result was seen.
+    pub fn told_end(&self) -> Option<ToolEnd> {
+        let result = self.result.clone().unwrap_or_default();
+        let message = || match &result {
+            serde_json::Value::Null => None,
+            serde_json::Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        let error = || ToolError { kind: None, message: message() };
+        Some(match self.outcome? {
+            ToolOutcome::Ok => ToolEnd::Ok { result, form: None },
+            ToolOutcome::Null => ToolEnd::Null,
+            ToolOutcome::Error => ToolEnd::Error { error: error() },
+            ToolOutcome::Timeout => ToolEnd::Timeout { error: error() },
+            ToolOutcome::Aborted => ToolEnd::Aborted { error: error() },
+        })
+    }
 }
 
 /// How a tool call is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ToolSource {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ToolKnown {
     /// From the model's answer and the request that carries the result: its time is an upper bound.
     Inferred,
+    /// Somebody said what became of it.
+    Seen(ToolSource),
+}
+
+impl Serialize for ToolKnown {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Inferred => "inferred",
+            Self::Seen(source) => source.as_str(),
+        })
+    }
 }
 
 /// One HTTP exchange.

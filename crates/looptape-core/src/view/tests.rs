@@ -59,7 +59,7 @@ fn content(seq: u32) -> CallContent {
 fn shown(span: TraceSpan) -> Value {
     let facts = facts();
     let measured = Measured::of(&facts, span, meta().started_unix_us, &PriceBook::listed());
-    serde_json::to_value(trace_view(meta(), &facts, &measured, content)).unwrap()
+    serde_json::to_value(trace_view(meta(), (&facts, &[]), &measured, content)).unwrap()
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn tool_calls_find_their_arguments_and_results() {
     );
     assert_eq!(view["steps"][2]["tool"]["outcome"], "error");
     let unanswered = Measured::of(&facts()[..1], TraceSpan::closed(800_000), None, &PriceBook::listed());
-    let view = trace_view(meta(), &facts()[..1], &unanswered, content);
+    let view = trace_view(meta(), (&facts()[..1], &[]), &unanswered, content);
     let tool = view.steps[1].tool.as_ref().unwrap();
     assert_eq!((&tool.result, tool.outcome), (&None, None));
     assert_eq!(view.steps[1].duration_ms, None);
@@ -224,7 +224,7 @@ fn results_without_ids_are_found_by_name_and_place() {
         }
         content
     };
-    let view = trace_view(meta(), &facts, &measured, by_name);
+    let view = trace_view(meta(), (&facts, &[]), &measured, by_name);
     let results: Vec<_> = view.steps.iter().filter_map(|e| e.tool.as_ref()?.result.clone()).collect();
     assert_eq!(results, [json!("result of b"), json!("result of a")]);
 }

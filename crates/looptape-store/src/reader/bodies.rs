@@ -42,6 +42,10 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
+    pub(super) fn bundles(&mut self) -> &mut RecentBundles {
+        &mut self.bundles
+    }
+
     /// A content's digest; `None` if it is missing.
     pub(crate) fn digest(&mut self, connection: &Connection, id: BlobId) -> rusqlite::Result<Option<Digest>> {
         Ok(self.bundles.digest(connection, id)?.map(|(digest, _)| digest))

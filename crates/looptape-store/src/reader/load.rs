@@ -12,6 +12,7 @@ use looptape_core::facts::CallFacts;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::replay::Provenance;
+use looptape_core::tools::ToolFacts;
 use looptape_core::{Digest, varint};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use std::collections::BTreeMap;
 pub struct RecordedTrace {
     pub row: TraceRow,
     pub facts: Vec<CallFacts>,
+    /// Tool calls of which somebody said what became of them, in the order in which they became known.
+    pub tools: Vec<ToolFacts>,
     /// For imports: each call's place in its file.
     pub import_indices: Vec<Option<u32>>,
     /// For replays: where each call's answer came from, by its `seq`.
@@ -84,8 +87,9 @@ impl Reader {
         }
         let Calls { facts, import_indices, .. } = calls;
         let provenance = replayed::provenances(&self.connection, &row)?;
+        let tools = super::tools::facts(&self.connection, row.key)?;
         let prices = self.prices().clone();
-        Ok(RecordedTrace { row, facts, import_indices, provenance, prices })
+        Ok(RecordedTrace { row, facts, tools, import_indices, provenance, prices })
     }
 
     /// The sequence numbers of a trace's calls, in start order.

@@ -4,6 +4,7 @@
 //! never a panic and never silently left out.
 
 mod bodies;
+mod files;
 mod find;
 mod load;
 mod models;
@@ -13,8 +14,11 @@ mod scan;
 mod spending;
 mod summary;
 mod taped;
+mod tools;
 
 pub use bodies::RequestTail;
+pub(crate) use files::mark_snapshots;
+pub use files::{RecordedWorkspace, Snapshot, StoredTrees};
 pub(crate) use find::row as trace_row;
 pub use find::{FindError, TagFilter, TraceFilter, TraceOrigin};
 pub(crate) use load::decode_chunks;
@@ -29,11 +33,12 @@ use crate::OpenError;
 use crate::database::open_to_read;
 use crate::ids::TraceKey;
 use bodies::Bodies;
-use looptape_core::TraceId;
 use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::cost::PriceBook;
 use looptape_core::labels::Labels;
 use looptape_core::replay::Environment;
+use looptape_core::workspace::TreeError;
+use looptape_core::{Digest, TraceId};
 use rusqlite::{Connection, OptionalExtension};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -61,6 +66,14 @@ pub enum ReadError {
         "call {seq} of the trace is damaged: its {what} cannot be read. Run `looptape verify` to see what else is"
     )]
     Damaged { seq: u32, what: &'static str },
+    #[error(
+        "a folder of a snapshot ({digest:?}) is missing or damaged. Run `looptape verify` to see what else is"
+    )]
+    NoFolder { digest: Digest },
+    #[error("a folder of a snapshot ({digest:?}) cannot be read: {source}")]
+    Folder { digest: Digest, source: TreeError },
+    #[error("measured tool call {seq} of the trace is damaged. Run `looptape verify` to see what else is")]
+    DamagedTool { seq: u32 },
 }
 
 /// A trace's own row and what belongs to it, without its calls.

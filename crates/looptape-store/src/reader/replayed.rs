@@ -1,8 +1,8 @@
 //! Where the answers of a replay's calls came from.
 
 use super::TraceRow;
+use looptape_core::assembly::Recording;
 use looptape_core::cost::PriceBook;
-use looptape_core::facts::CallFacts;
 use looptape_core::metrics::Measured;
 use looptape_core::replay::{AnswerSource, Provenance, Rung};
 use rusqlite::{Connection, Row};
@@ -35,7 +35,7 @@ fn provenance(r: &Row<'_>) -> rusqlite::Result<Option<Provenance>> {
 /// Assembles, prices and measures a trace. Of a replay only what a provider answered was paid for.
 pub(super) fn measured(
     row: &TraceRow,
-    facts: &[CallFacts],
+    recording: Recording<'_>,
     provenances: &Provenances,
     prices: &PriceBook,
 ) -> Measured {
@@ -43,7 +43,7 @@ pub(super) fn measured(
         let source = provenances.get(&seq).map(Provenance::source);
         !row.is_replay() || source == Some(AnswerSource::Live)
     };
-    Measured::of_paid(facts, row.span(), row.happened_unix_us(), prices, was_paid)
+    Measured::of_paid(recording, row.span(), row.happened_unix_us(), prices, was_paid)
 }
 
 impl TraceRow {

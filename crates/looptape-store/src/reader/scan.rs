@@ -5,7 +5,10 @@
 
 use super::load::{Calls, calls_sql};
 use super::{ReadError, Reader, RecordedTrace, TraceRow, replayed};
+use crate::ids::TraceKey;
 use looptape_core::metrics::Measured;
+use looptape_core::tools::ToolFacts;
+use std::collections::HashMap;
 use std::panic::resume_unwind;
 
 /// A trace with the times of its answers' pieces.
@@ -59,6 +62,7 @@ impl Reader {
         let (Some(first), Some(last)) = (stretch.first(), stretch.last()) else { return Ok(()) };
         let mut statement = self.connection.prepare_cached(&calls_sql("trace BETWEEN ?1 AND ?2"))?;
         let mut found = statement.query([first.key.0, last.key.0])?;
+        let mut tools = super::tools::facts_between(&self.connection, first.key, last.key)?;
         let mut waiting = stretch.into_iter();
         let mut open: Option<(TraceRow, Calls)> = waiting.next().map(|row| (row, Calls::default()));
         while let (Some(row), Some((of, _))) = (found.next()?, &open) {
@@ -68,7 +72,7 @@ impl Reader {
             }
             while open.as_ref().is_some_and(|(of, _)| of.key < trace) {
                 let next = waiting.next().map(|row| (row, Calls::default()));
-                self.hand_over(std::mem::replace(&mut open, next), visit)?;
+                self.hand_over(std::mem::replace(&mut open, next), &mut tools, visit)?;
             }
             if let Some((of, calls)) = open.as_mut().filter(|(of, _)| of.key == trace) {
                 calls.add(self, of.key, row)?;
@@ -76,21 +80,23 @@ impl Reader {
             }
         }
         drop(found);
-        self.hand_over(open, visit)?;
-        waiting.try_for_each(|row| self.hand_over(Some((row, Calls::default())), visit))
+        self.hand_over(open, &mut tools, visit)?;
+        waiting.try_for_each(|row| self.hand_over(Some((row, Calls::default())), &mut tools, visit))
     }
 
     fn hand_over(
         &self,
         whole: Option<(TraceRow, Calls)>,
+        tools: &mut HashMap<TraceKey, Vec<ToolFacts>>,
         visit: &mut impl FnMut(ScannedTrace),
     ) -> Result<(), ReadError> {
         let Some((row, calls)) = whole else { return Ok(()) };
         let provenance = replayed::provenances(&self.connection, &row)?;
         let Calls { facts, import_indices, pieces_us } = calls;
+        let tools = tools.remove(&row.key).unwrap_or_default();
         let prices = self.prices().clone();
         visit(ScannedTrace {
-            trace: RecordedTrace { row, facts, import_indices, provenance, prices },
+            trace: RecordedTrace { row, facts, tools, import_indices, provenance, prices },
             pieces_us,
         });
         Ok(())

@@ -7,7 +7,7 @@ use super::load::load_facts;
 use super::{ReadError, Reader, RecordedTrace, TraceEnd, TraceRow, TraceStatus, replayed};
 use crate::ids::TraceKey;
 use looptape_core::TraceId;
-use looptape_core::assembly::{Assembly, LoopOutcome, Timing, TraceEnding, TraceSpan, assemble};
+use looptape_core::assembly::{Assembly, LoopOutcome, Recording, Timing, TraceEnding, TraceSpan, assemble};
 use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::facts::{CallFacts, DERIVATION};
 use looptape_core::metrics::{Measured, Ms, TraceMetrics};
@@ -86,12 +86,16 @@ impl TraceEnd {
 impl RecordedTrace {
     /// Steps, loops and lanes alone: prices and figures take longer.
     pub fn assemble(&self) -> Assembly {
-        assemble(&self.facts, &self.row.span())
+        assemble(self.recording(), &self.row.span())
     }
 
     /// Assembles, prices and measures the trace.
     pub fn measure(&self) -> Measured {
-        replayed::measured(&self.row, &self.facts, &self.provenance, &self.prices)
+        replayed::measured(&self.row, self.recording(), &self.provenance, &self.prices)
+    }
+
+    fn recording(&self) -> Recording<'_> {
+        Recording { facts: &self.facts, tools: &self.tools }
     }
 }
 
@@ -143,7 +147,9 @@ pub(crate) fn sum_up(
     (span, happened_unix_us): (TraceSpan, Option<i64>),
     prices: &PriceBook,
 ) -> rusqlite::Result<TraceMetrics> {
-    let metrics = Measured::of_spent(facts, span, happened_unix_us, prices, |_| true).metrics;
+    let tools = super::tools::facts(connection, key)?;
+    let recording = Recording { facts, tools: &tools };
+    let metrics = Measured::of_spent(recording, span, happened_unix_us, prices, |_| true).metrics;
     insert(connection, key, &metrics, prices)?;
     Ok(metrics)
 }
@@ -160,7 +166,9 @@ pub(crate) fn sum_up_rows(
         return Ok(None);
     }
     let provenances = replayed::provenances(connection, row)?;
-    let metrics = replayed::measured(row, &facts, &provenances, prices).metrics;
+    let tools = super::tools::facts(connection, row.key)?;
+    let recording = Recording { facts: &facts, tools: &tools };
+    let metrics = replayed::measured(row, recording, &provenances, prices).metrics;
     insert(connection, row.key, &metrics, prices)?;
     Ok(Some(metrics))
 }

@@ -33,6 +33,7 @@ impl Reader {
             writer.add(&self.taped_call(row.key, *seq, &provenance)?);
             progress(done, seqs.len() as u64);
         }
+        writer.add_tools(self.measured_tools(row.key)?);
         Ok(writer.finish())
     }
 

@@ -1,5 +1,7 @@
 //! What the recorder is told.
 
+use super::files::FilesEvent;
+use super::tools::ToolReport;
 use crate::TraceKey;
 use crate::gc::{PruneError, PruneReport, Retention};
 use bytes::Bytes;
@@ -294,11 +296,15 @@ pub(super) enum Event {
         call: CallId,
         told: TraceTold,
     },
+    /// Somebody says what becomes of a tool call.
+    Tool(Box<ToolReport>),
     /// Where the answer to an open call comes from, in a replay.
     Provenance {
         call: CallId,
         provenance: Provenance,
     },
+    /// What a workspace's files are.
+    Files(Box<FilesEvent>),
     /// A trace lacks something that the queue or the proxy could not hold.
     Gap(Gap),
     /// Answered once everything before it is committed or given up.

@@ -4,7 +4,9 @@ use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, Event, Gap, GapOf, Moment, RepeatedCall, RepeatedEnd,
     Restore, Source, TraceHint, TraceSpec,
 };
+use super::files::Generation;
 use super::spending::{Spender, Spent};
+use super::tools::ToolReport;
 use super::writer::Writer;
 use super::{Durability, RecorderOptions};
 use crate::OpenError;
@@ -41,6 +43,8 @@ pub(super) struct Shared {
     pub(super) overflow: Mutex<Vec<Gap>>,
     /// What was spent since the writer looked the last time.
     pub(super) spent: Mutex<Spent>,
+    /// Of the contents of files that were handed over.
+    pub(super) files: Generation,
 }
 
 /// The writer thread; consumed by [`RecorderThread::finish`].
@@ -104,6 +108,7 @@ impl Recorder {
             durability: options.durability,
             overflow: Mutex::default(),
             spent: Mutex::default(),
+            files: Generation::default(),
         });
         let writer = Writer::open(options, shared.clone())?;
         let thread = std::thread::Builder::new()
@@ -169,6 +174,16 @@ impl Recorder {
         RepeatTicket(CallTicket { shared: self.shared.clone(), call, hint, lost, open: true })
     }
 
+    /// Somebody says what becomes of a tool call. Never blocks; if the queue is full it will be missing from its trace.
+    pub fn tool(&self, report: ToolReport) {
+        let (hint, size) = (TraceHint::Named(report.trace.clone()), report.size_bytes());
+        if !self.shared.try_send(Event::Tool(Box::new(report)), size) {
+            let call = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
+            let reason = "the recording queue was full: a tool call is missing".to_owned();
+            self.shared.gap(Gap { call, hint, of: GapOf::Part, reason });
+        }
+    }
+
     /// Calls under a budget cost something, or hold something back: it is written down with the writer's next batch,
     /// within a second. Never blocks for longer than an addition takes, and loses nothing while the disk is full.
     pub fn note_spending(&self, spender: Spender, changes: BTreeMap<Counted, Change>) {
@@ -179,9 +194,25 @@ impl Recorder {
 
     /// Waits until everything handed over so far is committed or given up.
     pub fn flush(&self) {
-        let (done, wait) = mpsc::sync_channel(1);
-        self.shared.send_waiting(Event::Flush(done));
-        let _ = wait.recv();
+        self.shared.flush();
+    }
+
+    pub(super) fn generation(&self) -> &Generation {
+        &self.shared.files
+    }
+
+    /// For large events whose sender may wait: it is sent when half of the queue is free, so that calls find room
+    /// in it. `false`: the writer is gone.
+    pub(super) fn send_when_room(&self, event: Event, size: usize) -> bool {
+        while self.shared.waiting_bytes.load(Ordering::Relaxed) + size > self.shared.limit_bytes / 2
+            && self.shared.waiting_bytes.load(Ordering::Relaxed) > 0
+        {
+            if !self.shared.flush() {
+                return false;
+            }
+        }
+        self.shared.waiting_bytes.fetch_add(size, Ordering::Relaxed);
+        self.shared.queue.send((event, size)).is_ok()
     }
 
     /// Somebody says that a trace is over, and how it turned out. Never blocks. `told` is called once the
@@ -243,6 +274,13 @@ impl Shared {
         false
     }
 
+    /// Waits until what is queued was dealt with; `false`: the writer is gone.
+    fn flush(&self) -> bool {
+        let (done, wait) = mpsc::sync_channel(1);
+        self.send_waiting(Event::Flush(done));
+        wait.recv().is_ok()
+    }
+
     /// For rare events whose sender may wait. A writer that is gone is no reason to fail.
     fn send_waiting(&self, event: Event) {
         let _ = self.queue.send((event, 0));
@@ -291,6 +329,15 @@ impl CallTicket {
     /// Where the answer comes from, in a replay. Never blocks.
     pub fn came_from(&self, provenance: Provenance) {
         self.shared.try_send(Event::Provenance { call: self.call, provenance }, 0);
+    }
+
+    pub(super) fn call(&self) -> CallId {
+        self.call
+    }
+
+    /// Says something of the call. Never blocks: where the queue is full it is not said.
+    pub(super) fn tell(&self, event: Event) {
+        self.shared.try_send(event, 0);
     }
 
     /// The call ended. Never blocks.

@@ -7,6 +7,7 @@
 mod bodies;
 mod call_rows;
 mod event;
+mod files;
 mod gaps;
 mod handle;
 mod intake;
@@ -18,6 +19,7 @@ mod rows;
 mod scrub;
 mod spending;
 mod state;
+mod tools;
 mod watch;
 mod writer;
 
@@ -25,10 +27,13 @@ pub use event::{
     BeginCall, CallEnd, EndOfTrace, Moment, RecordedCallRef, RepeatedCall, RepeatedEnd, Source, TraceHint,
     TraceSpec,
 };
+pub use files::FilesTicket;
 pub use handle::{
     CallTicket, Recorder, RecorderHealth, RecorderReport, RecorderThread, RepeatTicket, RestoreError,
 };
 pub use spending::Spender;
+pub(crate) use tools::Said;
+pub use tools::ToolReport;
 pub use watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 
 use looptape_core::cost::PriceBook;

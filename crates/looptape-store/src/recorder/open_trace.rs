@@ -115,6 +115,7 @@ pub(super) struct OpenTrace {
     /// Nobody gave it its id: should it be closed too early, a call that carries on opens another.
     pub(super) is_unnamed: bool,
     pub(super) next_seq: u32,
+    pub(super) next_tool_seq: u32,
     pub(super) vault: Vault,
     pub(super) last_activity_mono_us: i64,
     pub(super) open_calls: usize,
@@ -139,6 +140,7 @@ impl OpenTrace {
             opened_by_call,
             is_unnamed: false,
             next_seq: 0,
+            next_tool_seq: 0,
             vault,
             last_activity_mono_us,
             open_calls: 0,

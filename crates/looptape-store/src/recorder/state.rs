@@ -10,6 +10,7 @@ use super::event::{
     BeginCall, CallEnd, CallId, Committed, EndOfTrace, EndTold, Event, Gap, GapOf, Moment, PruneTold,
     Restore, Source, TraceHint, TraceSpec,
 };
+use super::files::{self, Files, FilesEvent, Generation, Place};
 use super::gaps::Gaps;
 use super::handle::RecorderReport;
 use super::intake::Intake;
@@ -21,6 +22,7 @@ use super::open_trace::{
 use super::rows::{insert_end, insert_gaps, insert_trace, relabel, store_environment};
 use super::scrub::Scrubber;
 use super::spending::{Spent, UnwrittenSpending};
+use super::tools::OpenTools;
 use super::watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
@@ -43,6 +45,7 @@ use std::sync::mpsc::SyncSender;
 
 mod repeats;
 mod restore;
+mod tools;
 
 /// Everything but the connection, so that a transaction can borrow one and change the other.
 pub(super) struct State {
@@ -64,6 +67,8 @@ pub(super) struct State {
     spending: UnwrittenSpending,
     known: KnownCalls,
     kept_facts: KeptFacts,
+    files: Files,
+    tools: OpenTools,
     /// Calls whose end is on disk.
     ended: u64,
     /// A cassette's trace, while it is written.
@@ -78,6 +83,7 @@ pub(super) struct Batch {
     opened: Vec<TraceNumber>,
     registered: bool,
     begun: Vec<CallId>,
+    started_tools: Vec<(TraceNumber, String)>,
     touched: BTreeSet<TraceNumber>,
     closed: Vec<TraceNumber>,
     ended: u64,
@@ -104,7 +110,12 @@ pub(super) enum CallsUnderWay {
 
 impl State {
     /// `labels`: of traces that calls open, beside what the calls say.
-    pub(super) fn new(cache: ContentCache, scrubber: Scrubber, options: &RecorderOptions) -> Self {
+    pub(super) fn new(
+        cache: ContentCache,
+        scrubber: Scrubber,
+        options: &RecorderOptions,
+        files: Generation,
+    ) -> Self {
         Self {
             cache,
             prices: options.prices.clone(),
@@ -121,6 +132,8 @@ impl State {
             spending: UnwrittenSpending::default(),
             known: KnownCalls::default(),
             kept_facts: KeptFacts::default(),
+            files: Files::new(files),
+            tools: OpenTools::default(),
             ended: 0,
             restoring: None,
             batch: Batch::default(),
@@ -135,6 +148,7 @@ impl State {
     pub(super) fn start_batch(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.cache.refresh(connection)? == Freshness::Void {
             self.intake.forget();
+            self.files.lose_contents();
         }
         Ok(())
     }
@@ -194,7 +208,9 @@ impl State {
                 }
             }
             Event::EndRepeat { call, end } => self.end_repeat(connection, call, &end)?,
+            Event::Tool(report) => self.tool(connection, *report)?,
             Event::Provenance { call, provenance } => self.provenance(connection, call, &provenance)?,
+            Event::Files(event) => self.files(connection, *event)?,
             other => self.remember(other, waiting),
         }
         Ok(())
@@ -223,10 +239,12 @@ impl State {
                 self.gap(Gap { call, hint, of: GapOf::Part, reason });
             }
             Event::EndRepeat { call, .. } => self.lose_end(call, reason),
+            Event::Tool(report) => self.lose_tool(*report, reason),
             Event::End { call, committed, .. } => {
                 waiting.committed.extend(committed);
                 self.lose_end(call, reason);
             }
+            Event::Files(event) => self.files.lose(&event),
             other => self.remember(other, waiting),
         }
     }
@@ -263,7 +281,9 @@ impl State {
             | Event::End { .. }
             | Event::Repeat { .. }
             | Event::EndRepeat { .. }
+            | Event::Tool(_)
             | Event::Provenance { .. }
+            | Event::Files(_)
             | Event::Finish => {}
         }
     }
@@ -343,6 +363,37 @@ impl State {
         let text = serde_json::to_string(environment).expect("an environment is texts and a date");
         let clean = self.intake.scrubber.text(&mut trace.vault, &Credentials::none(), text);
         store_environment(connection, key, &clean)
+    }
+
+    fn files(&mut self, connection: &Connection, event: FilesEvent) -> rusqlite::Result<()> {
+        match event {
+            FilesEvent::Awaited { call } => self.files.await_files(call, &self.calls, &self.traces),
+            FilesEvent::Contents { generation, contents } => {
+                self.files.put_contents(connection, &mut self.cache, generation, &contents)?;
+            }
+            FilesEvent::Folder { trace, folder } => {
+                let Some(number) = self.traces.of_id(&trace) else { return Ok(()) };
+                let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+                let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
+                let scrub = (&self.intake.scrubber, &mut trace.vault);
+                files::store_folder(connection, key, scrub, folder)?;
+            }
+            FilesEvent::Snapshot { of, generation, taken_mono_us, root } => {
+                let (key, at, started_mono_us) = match self.files.place(&of) {
+                    Place::Known { key, at, started_mono_us } => (key, at, started_mono_us),
+                    Place::Nowhere => return Ok(()),
+                    Place::Of { id, at } => {
+                        let Some(number) = self.traces.of_id(&id) else { return Ok(()) };
+                        let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
+                        let Some(trace) = self.traces.get(number) else { return Ok(()) };
+                        (key, at, trace.spec.started.mono_us)
+                    }
+                };
+                let place = (key, at, taken_mono_us - started_mono_us);
+                self.files.store(connection, place, generation, &root)?;
+            }
+        }
+        Ok(())
     }
 
     fn begin(&mut self, connection: &Connection, call: CallId, mut begin: BeginCall) -> rusqlite::Result<()> {
@@ -590,17 +641,15 @@ impl State {
         let end = trace.end(&closing);
         insert_end(connection, key, &end, closing.aborted.as_deref())?;
         let spec = &trace.spec;
-        let metrics = match self
-            .kept_facts
-            .all_of(number, trace.next_seq)
-            .filter(|_| spec.source != Source::Replay)
-        {
-            Some(facts) => {
-                let span = end.span(spec.timing);
-                Some(reader::sum_up(connection, key, facts, (span, spec.happened_unix_us()), &self.prices)?)
-            }
-            None => reader::sum_up_rows(connection, &reader::trace_row(connection, key)?, &self.prices)?,
-        };
+        let metrics =
+            match self.kept_facts.all_of(number, trace.next_seq).filter(|_| spec.source != Source::Replay) {
+                Some(facts) => {
+                    let span = end.span(spec.timing);
+                    let times = (span, spec.happened_unix_us());
+                    Some(reader::sum_up(connection, key, facts, times, &self.prices)?)
+                }
+                None => reader::sum_up_rows(connection, &reader::trace_row(connection, key)?, &self.prices)?,
+            };
         if let Some(watch) = &self.watch {
             let (id, agent) = (&spec.id, spec.agent());
             watch.trace(&WatchedTrace { id, agent, metrics: metrics.as_ref() });
@@ -668,6 +717,7 @@ impl State {
         for number in batch.closed {
             self.closing.remove(&number);
             self.kept_facts.forget(number);
+            self.tools.forget(number);
             if self.traces.remove(number).is_some_and(|t| t.open_calls > 0) {
                 self.calls.retain(|_, c| c.trace != number);
             }
@@ -681,6 +731,7 @@ impl State {
         tracing::warn!(%error, "a batch of recordings could not be written");
         self.cache.forget();
         self.intake.forget();
+        self.files.rolled_back();
         self.spending.not_written();
         if batch.registered {
             self.recorder = None;
@@ -696,6 +747,9 @@ impl State {
             {
                 trace.open_calls = trace.open_calls.saturating_sub(1);
             }
+        }
+        for (number, run) in &batch.started_tools {
+            self.tools.end(*number, run);
         }
         for number in batch.touched {
             if let Some(trace) = self.traces.get_mut(number) {

@@ -66,7 +66,7 @@ impl Writer {
         let cache = ContentCache::new()
             .map_err(|source| OpenError::Create { path: options.database.clone(), source })?;
         let scrubber = Scrubber::new(options.patterns.clone());
-        let state = State::new(cache, scrubber, &options);
+        let state = State::new(cache, scrubber, &options, shared.files.clone());
         let now = Instant::now();
         Ok(Self {
             connection,

@@ -46,7 +46,7 @@ impl TestPlace {
 
     /// Where the test's agent runs.
     pub(super) fn of_agent(&self, test: &Test) -> Place {
-        Place::There { folder: test.folder.clone(), temporary_folder: self.temporary_folder.clone() }
+        Place::There { folder: test.folder.clone(), temporary_folder: Some(self.temporary_folder.clone()) }
     }
 
     /// What tells a program of the folder for temporary files.

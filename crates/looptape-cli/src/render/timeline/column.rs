@@ -1,7 +1,7 @@
 //! The columns of figures.
 
 use crate::render::figures::{count, duration, percent};
-use looptape_core::view::{EntryKind, EntryView};
+use looptape_core::view::{EntryView, ToolKnown};
 
 pub(super) const NARROW_FIGURES: &[Column] = &[Column::Input, Column::Output, Column::Cost, Column::Time];
 pub(super) const WIDE_FIGURES: &[Column] =
@@ -52,9 +52,9 @@ impl Column {
                 false => cost.usd.to_string(),
             }),
             Self::Ttft => entry.ttft_ms.map(duration),
-            Self::Time => entry.duration_ms.map(|time| match entry.kind {
-                EntryKind::Tool => format!("≤{}", duration(time)),
-                EntryKind::Llm | EntryKind::Other => duration(time),
+            Self::Time => entry.duration_ms.map(|time| match &entry.tool {
+                Some(tool) if tool.source == ToolKnown::Inferred => format!("≤{}", duration(time)),
+                _ => duration(time),
             }),
         };
         figure.unwrap_or_default()

@@ -65,7 +65,8 @@ fn call(seq: u32, sent_ms: i64, took_ms: i64, history: (Option<i64>, i64)) -> Ca
 }
 
 fn weather() -> Vec<CallFacts> {
-    let ask = |id: &str| AskedTool { id: Some(id.to_owned()), name: "get_weather".to_owned() };
+    let ask =
+        |id: &str| AskedTool { id: Some(id.to_owned()), name: "get_weather".to_owned(), arguments: None };
     let mut first = call(0, 0, 200, (None, 1));
     first.asks = vec![ask("a"), ask("b")];
     let mut refused = call(1, 260, 20, (Some(1), 2));
@@ -122,7 +123,7 @@ fn view(facts: &[CallFacts], span: TraceSpan) -> TraceView {
         status_reasons: Vec::new(),
         parent: None,
     };
-    trace_view(meta, facts, &Measured::of(facts, span, started_unix_us, &PriceBook::listed()), content)
+    trace_view(meta, (facts, &[]), &Measured::of(facts, span, started_unix_us, &PriceBook::listed()), content)
 }
 
 #[test]

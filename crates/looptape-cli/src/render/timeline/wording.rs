@@ -5,7 +5,8 @@ use crate::render::terminal_text::{cut, escape};
 use looptape_core::assembly::Lane;
 use looptape_core::facts::AttemptState;
 use looptape_core::replay::AnswerSource;
-use looptape_core::view::{AttemptView, EntryKind, EntryView, ToolOutcome};
+use looptape_core::tools::ToolSource;
+use looptape_core::view::{AttemptView, EntryKind, EntryView, ToolKnown, ToolOutcome, ToolView};
 
 /// The widest indentation that lanes get, in lanes.
 const MAX_INDENT: u32 = 4;
@@ -33,7 +34,7 @@ pub(super) fn what(entry: &EntryView) -> String {
     match (&entry.tool, entry.kind) {
         (Some(tool), _) => {
             let arguments = tool.arguments.as_ref().map(|a| cut(&a.to_string(), 200)).unwrap_or_default();
-            escape(&format!("{} {arguments}", tool.name))
+            escape(&format!("{}{} {arguments}", tool.name, ended(tool)))
         }
         (None, EntryKind::Other) => {
             escape(&format!("{}{}", entry.endpoint.as_deref().unwrap_or("call"), source(entry)))
@@ -53,6 +54,24 @@ pub(super) fn what(entry: &EntryView) -> String {
             escape(&format!("{}{failed}{}{said}", model.map_or("model", String::as_str), source(entry)))
         }
     }
+}
+
+/// How a tool call ended that did not end well, and in a replay who answered it.
+fn ended(tool: &ToolView) -> String {
+    let outcome = match tool.outcome {
+        Some(ToolOutcome::Timeout) => " [timeout]",
+        Some(ToolOutcome::Aborted) => " [aborted]",
+        Some(ToolOutcome::Ok | ToolOutcome::Null | ToolOutcome::Error) => "",
+        None if tool.source == ToolKnown::Inferred => "",
+        None => " [no result]",
+    };
+    let source = match tool.source {
+        ToolKnown::Inferred | ToolKnown::Seen(ToolSource::Measured) => "",
+        ToolKnown::Seen(ToolSource::Recorded) => " [recorded]",
+        ToolKnown::Seen(ToolSource::Static) => " [static]",
+        ToolKnown::Seen(ToolSource::Denied) => " [denied]",
+    };
+    format!("{outcome}{source}")
 }
 
 /// In a replay: where the answer came from.
@@ -87,7 +106,9 @@ pub(super) fn mark(entry: &EntryView) -> (&'static str, Tone) {
     match (&entry.tool, entry.attempts.last()) {
         (Some(tool), _) => match tool.outcome {
             Some(ToolOutcome::Ok | ToolOutcome::Null) => ("✓", Tone::Good),
-            Some(ToolOutcome::Error) => ("✗", Tone::Bad),
+            Some(ToolOutcome::Error | ToolOutcome::Timeout | ToolOutcome::Aborted) => ("✗", Tone::Bad),
+            // It was seen to begin.
+            None if tool.source != ToolKnown::Inferred => ("…", Tone::Warning),
             None => ("?", Tone::Quiet),
         },
         (None, Some(attempt)) if ended_well(attempt) => ("✓", Tone::Good),

@@ -37,7 +37,7 @@ pub struct Segments {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct KindFigures {
     pub calls: u32,
-    /// Attempts and backoff included; of tool calls inferred, an upper bound.
+    /// Attempts and backoff included; of tool calls as measured, or, where none was, inferred: an upper bound.
     pub latency_ms: Distribution,
 }
 
@@ -76,6 +76,8 @@ pub(super) struct SegmentTally {
     by_output: BTreeMap<Size, StepTally>,
     by_phase: BTreeMap<String, StepTally>,
     others: Vec<Option<Ms>>,
+    /// The time of all traces.
+    whole: Ms,
 }
 
 /// The key of steps that have none.
@@ -85,6 +87,9 @@ impl SegmentTally {
     pub(super) fn add(&mut self, trace: &TraceMetrics, phase: Option<&str>) {
         for step in &trace.by_step {
             self.add_step(step, phase.unwrap_or(NONE));
+        }
+        if let Some(duration) = trace.time.duration_ms {
+            self.whole = self.whole + duration;
         }
         for tool in &trace.tools {
             at(&mut self.by_tool, &tool.name).add(tool);
@@ -108,23 +113,26 @@ impl SegmentTally {
         merge(&mut self.by_output, more.by_output, StepTally::merge);
         merge(&mut self.by_phase, more.by_phase, StepTally::merge);
         self.others.extend(more.others);
+        self.whole = self.whole + more.whole;
     }
 
     /// `all` are the figures of all model steps.
     pub(super) fn finish(self, all: &StepFigures) -> Segments {
         let mut tools = ToolTally::default();
         self.by_tool.values().for_each(|tool| tools.merge(tool.clone()));
-        let tools = tools.finish();
+        let whole = self.whole;
+        let tools = tools.finish(whole);
+        let tool_latency = if tools.measured > 0 { tools.tool_ms } else { tools.tool_inferred_ms };
         let kinds = [
             ("llm", KindFigures { calls: all.steps, latency_ms: all.step_latency_ms.clone() }),
-            ("tool", KindFigures { calls: tools.calls, latency_ms: tools.tool_inferred_ms }),
+            ("tool", KindFigures { calls: tools.calls, latency_ms: tool_latency }),
             ("other", others(&self.others)),
         ];
         let kinds = kinds.map(|(key, figures)| Segment { key: key.to_owned(), figures });
         let stream = |streamed: bool| if streamed { "streamed" } else { "not streamed" }.to_owned();
         Segments {
             by_model: finish(self.by_model, |key| key, StepTally::finish),
-            by_tool: finish(self.by_tool, |key| key, ToolTally::finish),
+            by_tool: finish(self.by_tool, |key| key, |tool| tool.finish(whole)),
             by_kind: kinds.into_iter().filter(|kind| kind.figures.calls > 0).collect(),
             by_stream: finish(self.by_stream, stream, StepTally::finish),
             by_input_tokens: finish(self.by_input, Size::name, StepTally::finish),
@@ -147,7 +155,7 @@ fn merge<K: Ord, T: Default>(own: &mut BTreeMap<K, T>, more: BTreeMap<K, T>, mer
     }
 }
 
-fn finish<K, T, F>(map: BTreeMap<K, T>, name: fn(K) -> String, finish: fn(T) -> F) -> Vec<Segment<F>> {
+fn finish<K, T, F>(map: BTreeMap<K, T>, name: fn(K) -> String, finish: impl Fn(T) -> F) -> Vec<Segment<F>> {
     map.into_iter().map(|(key, tally)| Segment { key: name(key), figures: finish(tally) }).collect()
 }
 

@@ -57,6 +57,9 @@ impl State {
             let call = call.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
             self.restore_call(connection, (number, &taped.id), id, call)?;
         }
+        for tool in cassette.tools() {
+            self.restore_tool(connection, number, tool)?;
+        }
         if let Some(end) = &taped.end {
             self.restore_end(connection, number, end)?;
         }

@@ -1,0 +1,480 @@
+//! A replay's side of the protocol: which recorded result a call gets.
+
+use super::call::{MeasuredTool, ToolEnd, ToolError};
+use super::message::{Phase, ToolCallKey, ToolMessage, arguments_digest};
+use super::policy::{ToolPolicies, ToolPolicy};
+use super::report::{FirstDrift, NearestTool, ToolRefusal, ToolsReport};
+use super::verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};
+use crate::canonical::digest_of_value;
+use crate::replay::Difference;
+use crate::text_diff::shortened;
+use crate::view::EntryView;
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Characters kept of arguments in reports.
+const ARGUMENTS_CHARS: usize = 200;
+
+/// A tool call that was recorded, whether it was measured or is known from the model traffic alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedTool {
+    /// The step that asked for it.
+    pub step: Option<u32>,
+    pub sub: Option<u32>,
+    pub name: String,
+    pub call_id: Option<String>,
+    pub arguments: Value,
+    /// What came of it; `None`: nothing ever did.
+    pub end: Option<ToolEnd>,
+    pub from: AnswerFrom,
+}
+
+/// The state of a replay's tools.
+#[derive(Debug)]
+pub struct ToolDesk {
+    policies: ToolPolicies,
+    keeps_live: bool,
+    recorded: Vec<RecordedTool>,
+    is_left: Vec<bool>,
+    by_id: HashMap<String, Vec<usize>>,
+    by_call: HashMap<(String, i64), Vec<usize>>,
+    /// Calls that were told to run, with the recorded calls that they are.
+    running: Vec<Running>,
+    report: ToolsReport,
+}
+
+#[derive(Debug)]
+struct Running {
+    key: (String, i64),
+    call_id: Option<String>,
+    run: Option<String>,
+    recorded: Option<usize>,
+}
+
+impl RecordedTool {
+    /// What a view shows of a tool call; `None` of anything else. What was measured is taken from `measured`.
+    pub fn of_entry(entry: &EntryView, measured: &[MeasuredTool]) -> Option<Self> {
+        let tool = entry.tool.as_ref()?;
+        let (end, arguments, from) = match tool.measured.and_then(|at| measured.get(at)) {
+            Some(known) => (known.end.clone(), known.arguments.clone(), AnswerFrom::Tool),
+            None => (tool.told_end(), tool.arguments.clone().unwrap_or_default(), AnswerFrom::History),
+        };
+        Some(Self {
+            step: entry.step.map(|step| step.0),
+            sub: entry.sub,
+            name: tool.name.clone(),
+            call_id: tool.call_id.clone(),
+            arguments,
+            end,
+            from,
+        })
+    }
+}
+
+impl ToolDesk {
+    /// `recorded` in the order in which the calls were asked for.
+    pub fn new(recorded: Vec<RecordedTool>, policies: ToolPolicies) -> Self {
+        let mut by_id: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_call: HashMap<(String, i64), Vec<usize>> = HashMap::new();
+        for (at, call) in recorded.iter().enumerate() {
+            if let Some(id) = &call.call_id {
+                by_id.entry(id.clone()).or_default().push(at);
+            }
+            by_call.entry((call.name.clone(), arguments_digest(&call.arguments))).or_default().push(at);
+        }
+        Self {
+            policies,
+            keeps_live: false,
+            is_left: vec![true; recorded.len()],
+            recorded,
+            by_id,
+            by_call,
+            running: Vec::new(),
+            report: ToolsReport::default(),
+        }
+    }
+
+    /// The same, where the agent gets what a tool gives live instead of what it gave when it was recorded.
+    pub fn keeping_live(self, keeps_live: bool) -> Self {
+        Self { keeps_live, ..self }
+    }
+
+    /// Takes a message, and says what its sender is to do.
+    pub fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
+        match &message.phase {
+            Phase::Ask => self.ask(message),
+            Phase::Started => ToolVerdict::Noted,
+            Phase::Ended { end, .. } => self.ended(message, end),
+        }
+    }
+
+    /// What it came to so far.
+    pub fn report(&self) -> &ToolsReport {
+        &self.report
+    }
+
+    fn ask(&mut self, message: &ToolMessage) -> ToolVerdict {
+        let ToolMessage { call, .. } = message;
+        match self.policies.policy(&call.name) {
+            ToolPolicy::Deny => self.deny(DenyCode::Denied, call),
+            ToolPolicy::Live => {
+                let recorded = self.find(call).map(|(at, _)| at);
+                self.run(message, recorded)
+            }
+            ToolPolicy::Static => match self.policies.answer(&call.name).cloned() {
+                Some(end) => {
+                    self.report.fixed += 1;
+                    let from = AnswerFrom::Static;
+                    ToolVerdict::Answer(ToolAnswer { end, from, step: None, sub: None })
+                }
+                None => self.deny(DenyCode::Denied, call),
+            },
+            ToolPolicy::Recorded => match self.find(call) {
+                Some((at, how)) => {
+                    self.is_left[at] = false;
+                    self.report.recorded += 1;
+                    self.report.by_id_alone += u32::from(how == Found::ByIdAlone);
+                    ToolVerdict::Answer(self.answer(at))
+                }
+                None if !self.policies.may_write(&call.name, message.may_write) => self.run(message, None),
+                None => {
+                    let was_recorded = self.candidates(call).next().is_some();
+                    let code = if was_recorded { DenyCode::Exhausted } else { DenyCode::NeverRecorded };
+                    self.deny(code, call)
+                }
+            },
+        }
+    }
+
+    fn run(&mut self, message: &ToolMessage, recorded: Option<usize>) -> ToolVerdict {
+        if let Some(at) = recorded {
+            self.is_left[at] = false;
+        }
+        self.report.live += 1;
+        let ToolMessage { call, run, .. } = message;
+        let key = (call.name.clone(), call.arguments_digest());
+        self.running.push(Running { key, call_id: call.call_id.clone(), run: run.clone(), recorded });
+        ToolVerdict::Run
+    }
+
+    /// A call that ran has ended: it is compared, and the agent gets what was recorded.
+    fn ended(&mut self, message: &ToolMessage, live: &ToolEnd) -> ToolVerdict {
+        let ToolMessage { call, run, .. } = message;
+        let key = (call.name.clone(), call.arguments_digest());
+        let is_it = |running: &Running| match (run, &running.run) {
+            (Some(a), Some(b)) => a == b,
+            _ => running.key == key && running.call_id == call.call_id,
+        };
+        let Some(place) = self.running.iter().position(is_it) else { return ToolVerdict::Noted };
+        let recorded = self.running.remove(place).recorded;
+        self.compare(call, recorded, live);
+        match recorded {
+            Some(at) if !self.keeps_live => ToolVerdict::Answer(self.answer(at)),
+            _ => ToolVerdict::Noted,
+        }
+    }
+
+    fn compare(&mut self, call: &ToolCallKey, recorded: Option<usize>, live: &ToolEnd) {
+        let difference = recorded.map(|at| difference(&self.recorded[at], live));
+        let drift = self.report.drift.entry(call.name.clone()).or_default();
+        drift.calls += 1;
+        match difference {
+            None => drift.not_recorded += 1,
+            Some(None) => drift.same += 1,
+            Some(Some(difference)) => {
+                drift.different += 1;
+                let step = recorded.and_then(|at| self.recorded[at].step);
+                let first = || FirstDrift { step, arguments: shown(&call.arguments), difference };
+                drift.first.get_or_insert_with(first);
+            }
+        }
+    }
+
+    fn answer(&self, at: usize) -> ToolAnswer {
+        let RecordedTool { step, sub, end, from, .. } = &self.recorded[at];
+        let never_came = || ToolEnd::Aborted {
+            error: ToolError {
+                kind: None,
+                message: Some("its result never came when it was recorded".into()),
+            },
+        };
+        ToolAnswer { end: end.clone().unwrap_or_else(never_came), from: *from, step: *step, sub: *sub }
+    }
+
+    fn deny(&mut self, code: DenyCode, call: &ToolCallKey) -> ToolVerdict {
+        let ToolCallKey { name, arguments, .. } = call;
+        let arguments = shown(arguments);
+        let message = match code {
+            DenyCode::Denied => format!("looptape: a replay does not call {name} ([tools] in looptape.toml)"),
+            DenyCode::NeverRecorded => format!(
+                "looptape: {name} {arguments} was not recorded, and may write: it does not run in a replay. \
+                 (`writes = false` under [tools.{name}] in looptape.toml lets it run)"
+            ),
+            DenyCode::Exhausted => {
+                format!("looptape: {name} {arguments} was recorded, but its results have all been given")
+            }
+        };
+        let nearest = if code == DenyCode::Denied { None } else { self.nearest(call) };
+        self.report.denied.push(ToolRefusal { code, tool: name.clone(), arguments, nearest });
+        ToolVerdict::Deny { code, message }
+    }
+
+    /// The recorded call that this one is, if its result was not given yet.
+    fn find(&self, call: &ToolCallKey) -> Option<(usize, Found)> {
+        let of_id = call.call_id.as_ref().and_then(|id| self.by_id.get(id)).map_or(&[][..], Vec::as_slice);
+        let digest = call.arguments_digest();
+        let left = |at: &&usize| self.is_left[**at] && self.recorded[**at].name == call.name;
+        let is_same = |at: &&usize| arguments_digest(&self.recorded[**at].arguments) == digest;
+        if let Some(&at) = of_id.iter().find(|at| left(at) && is_same(at)) {
+            return Some((at, Found::Whole));
+        }
+        // What the model asked for may be written otherwise by the time that it is executed: defaults filled in,
+        // numbers parsed. What was measured was written by the same code.
+        let is_loose = |at: &&usize| self.recorded[**at].from == AnswerFrom::History;
+        if let Some(&at) = of_id.iter().find(|at| left(at) && is_loose(at)) {
+            return Some((at, Found::ByIdAlone));
+        }
+        let of_call = self.by_call.get(&(call.name.clone(), digest)).map_or(&[][..], Vec::as_slice);
+        let at = match call.occurrence {
+            Some(nth) => of_call.get(nth as usize - 1).filter(|at| self.is_left[**at]),
+            None => of_call.iter().find(|at| self.is_left[**at]),
+        };
+        at.map(|at| (*at, Found::Whole))
+    }
+
+    /// Recorded calls with this id, or with this name and these arguments, given or not.
+    fn candidates<'a>(&'a self, call: &'a ToolCallKey) -> impl Iterator<Item = usize> + 'a {
+        let of_id = call.call_id.as_ref().and_then(|id| self.by_id.get(id)).into_iter().flatten();
+        let of_id = of_id.filter(|at| self.recorded[**at].name == call.name);
+        let of_call = self.by_call.get(&(call.name.clone(), call.arguments_digest()));
+        of_id.chain(of_call.into_iter().flatten()).copied()
+    }
+
+    /// The first recorded call of the same tool with other arguments.
+    fn nearest(&self, call: &ToolCallKey) -> Option<NearestTool> {
+        self.recorded.iter().filter(|recorded| recorded.name == call.name).find_map(|recorded| {
+            let difference = Difference::of_json(&recorded.arguments, &call.arguments)?;
+            Some(NearestTool { step: recorded.step, difference })
+        })
+    }
+}
+
+/// How a recorded call was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Whole,
+    /// By its id; its arguments are written otherwise.
+    ByIdAlone,
+}
+
+/// How a live end differs from the recorded one; `None` if it does not. Of the model traffic it is only known what the
+/// model was told.
+fn difference(recorded: &RecordedTool, live: &ToolEnd) -> Option<Difference> {
+    let Some(end) = &recorded.end else {
+        return Some(Difference::of_texts(String::new(), None, Some(&told(live))));
+    };
+    let digest = |end: &ToolEnd| end.shown().map(|value| digest_of_value(&value));
+    let is_same = match recorded.from {
+        AnswerFrom::Tool => end.outcome() == live.outcome() && digest(end) == digest(live),
+        _ => end.outcome().is_failure() == live.outcome().is_failure() && told(end) == told(live),
+    };
+    if is_same {
+        return None;
+    }
+    match (end.outcome() == live.outcome(), end.shown(), live.shown()) {
+        (true, Some(a), Some(b)) if recorded.from == AnswerFrom::Tool => Difference::of_json(&a, &b),
+        _ => Some(Difference::of_texts(String::new(), Some(&worded(end)), Some(&worded(live)))),
+    }
+}
+
+/// What a model is told: a text as it is, anything else as JSON.
+fn told(end: &ToolEnd) -> String {
+    match end.shown() {
+        Some(Value::String(text)) => match serde_json::from_str::<Value>(&text) {
+            Ok(json) if json.is_object() || json.is_array() => json.to_string(),
+            _ => text,
+        },
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
+
+fn worded(end: &ToolEnd) -> String {
+    match end.outcome() {
+        super::ToolOutcome::Ok => told(end),
+        other => format!("{} {}", other.as_str(), told(end)).trim_end().to_owned(),
+    }
+}
+
+fn shown(arguments: &Value) -> String {
+    shortened(&arguments.to_string(), ARGUMENTS_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ToolCallKey, ToolEntry, ToolOutcome};
+    use super::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    fn ok(result: Value) -> ToolEnd {
+        ToolEnd::Ok { result, form: None }
+    }
+
+    fn recorded(step: u32, id: Option<&str>, n: i64, end: Option<ToolEnd>) -> RecordedTool {
+        RecordedTool {
+            step: Some(step),
+            sub: Some(1),
+            name: "f".into(),
+            call_id: id.map(str::to_owned),
+            arguments: json!({ "n": n }),
+            end,
+            from: AnswerFrom::Tool,
+        }
+    }
+
+    fn message(id: Option<&str>, arguments: Value, phase: Phase) -> ToolMessage {
+        let call =
+            ToolCallKey { name: "f".into(), arguments, call_id: id.map(str::to_owned), occurrence: None };
+        ToolMessage { call, run: None, via: None, may_write: true, ago_us: 0, phase }
+    }
+
+    fn ask(id: Option<&str>, n: i64) -> ToolMessage {
+        message(id, json!({ "n": n }), Phase::Ask)
+    }
+
+    fn policies(entry: Value) -> ToolPolicies {
+        let entry: ToolEntry = serde_json::from_value(entry).unwrap();
+        ToolPolicies::new(&BTreeMap::from([("f".to_owned(), entry)])).unwrap()
+    }
+
+    /// The step whose result was given, or the code of the refusal.
+    fn given(verdict: &ToolVerdict) -> String {
+        match verdict {
+            ToolVerdict::Answer(answer) => {
+                format!("{} of step {}", answer.end.outcome().as_str(), answer.step.unwrap())
+            }
+            ToolVerdict::Deny { code, .. } => code.as_str().to_owned(),
+            ToolVerdict::Run => "run".to_owned(),
+            ToolVerdict::Noted => "noted".to_owned(),
+        }
+    }
+
+    #[test]
+    fn by_id_then_by_arguments_and_order() {
+        let calls = vec![
+            recorded(1, Some("a"), 1, Some(ok(json!("x")))),
+            recorded(2, Some("b"), 1, Some(ToolEnd::Null)),
+            recorded(3, None, 1, None),
+        ];
+        let mut desk = ToolDesk::new(calls, ToolPolicies::default());
+        let said: Vec<String> =
+            [ask(Some("b"), 1), ask(Some("zzz"), 1), ask(None, 1), ask(None, 1), ask(None, 2)]
+                .iter()
+                .map(|message| given(&desk.take(message)))
+                .collect();
+        assert_eq!(
+            said,
+            ["null of step 2", "ok of step 1", "aborted of step 3", "EXHAUSTED", "NEVER_RECORDED"]
+        );
+        let report = desk.report();
+        assert_eq!((report.recorded, report.denied.len(), report.has_diverged()), (3, 2, true));
+        let nearest = report.denied[1].nearest.as_ref().unwrap();
+        assert_eq!((nearest.step, nearest.difference.pointer.as_str()), (Some(1), "/n"));
+    }
+
+    #[test]
+    fn two_calls_with_one_id_are_told_apart_by_their_arguments() {
+        let calls = vec![
+            recorded(1, Some("a"), 1, Some(ok(json!(1)))),
+            recorded(2, Some("a"), 2, Some(ok(json!(2)))),
+        ];
+        let mut desk = ToolDesk::new(calls, ToolPolicies::default());
+        assert_eq!(given(&desk.take(&ask(Some("a"), 2))), "ok of step 2");
+        assert_eq!(given(&desk.take(&ask(Some("a"), 1))), "ok of step 1");
+        assert_eq!(given(&desk.take(&ask(Some("a"), 1))), "EXHAUSTED");
+    }
+
+    #[test]
+    fn an_occurrence_that_is_said_is_that_one() {
+        let calls = vec![recorded(1, None, 1, Some(ok(json!(1)))), recorded(2, None, 1, Some(ok(json!(2))))];
+        let mut desk = ToolDesk::new(calls, ToolPolicies::default());
+        let mut second = ask(None, 1);
+        second.call.occurrence = Some(2);
+        assert_eq!(given(&desk.take(&second)), "ok of step 2");
+        assert_eq!(given(&desk.take(&second)), "EXHAUSTED");
+    }
+
+    /// What is known from the model traffic alone may be written otherwise when it is executed; what was measured not.
+    #[test]
+    fn other_arguments_under_a_known_id() {
+        let of = |from| RecordedTool { from, ..recorded(1, Some("a"), 1, Some(ok(json!(1)))) };
+        let told = |from| {
+            let mut desk = ToolDesk::new(vec![of(from)], ToolPolicies::default());
+            (given(&desk.take(&ask(Some("a"), 2))), desk.report().by_id_alone)
+        };
+        assert_eq!(told(AnswerFrom::History), ("ok of step 1".to_owned(), 1));
+        assert_eq!(told(AnswerFrom::Tool).1, 0);
+        assert_ne!(told(AnswerFrom::Tool).0, "ok of step 1");
+    }
+
+    #[test]
+    fn policies_decide() {
+        let calls = || vec![recorded(1, None, 1, Some(ok(json!(1))))];
+        let asked = |entry: Value, n| given(&ToolDesk::new(calls(), policies(entry)).take(&ask(None, n)));
+        assert_eq!(asked(json!({"policy": "deny"}), 1), "DENIED");
+        assert_eq!(asked(json!({"writes": false}), 2), "run");
+        assert_eq!(asked(json!({"writes": false}), 1), "ok of step 1");
+        let mut desk = ToolDesk::new(calls(), policies(json!({"policy": "static", "result": 7})));
+        let ToolVerdict::Answer(answer) = desk.take(&ask(None, 1)) else { panic!("it is answered") };
+        assert_eq!((answer.end, answer.from), (ok(json!(7)), AnswerFrom::Static));
+    }
+
+    #[test]
+    fn live_results_are_compared_and_the_recorded_ones_given() {
+        let calls = || {
+            vec![recorded(1, None, 1, Some(ok(json!({"a": 1})))), recorded(2, None, 2, Some(ToolEnd::Null))]
+        };
+        let live = || ToolPolicies::default().with_all(Some(ToolPolicy::Live));
+        let ended =
+            |n: i64, end: ToolEnd| message(None, json!({ "n": n }), Phase::Ended { end, duration_us: None });
+        let mut desk = ToolDesk::new(calls(), live());
+        for n in [1, 2, 3] {
+            assert_eq!(given(&desk.take(&ask(None, n))), "run");
+        }
+        assert_eq!(given(&desk.take(&ended(1, ok(json!({"a": 2}))))), "ok of step 1");
+        assert_eq!(given(&desk.take(&ended(2, ToolEnd::Null))), "null of step 2");
+        assert_eq!(
+            given(&desk.take(&ended(3, ToolEnd::Null))),
+            "noted",
+            "there is nothing to give in its place"
+        );
+        assert_eq!(given(&desk.take(&ended(1, ToolEnd::Null))), "noted", "nobody asked");
+        let drift = &desk.report().drift["f"];
+        assert_eq!((drift.calls, drift.same, drift.different, drift.not_recorded), (3, 1, 1, 1));
+        assert_eq!(drift.first.as_ref().unwrap().difference.pointer, "/a");
+
+        let mut kept = ToolDesk::new(calls(), live()).keeping_live(true);
+        kept.take(&ask(None, 1));
+        assert_eq!(given(&kept.take(&ended(1, ok(json!(9))))), "noted");
+    }
+
+    #[test]
+    fn all_five_outcomes_come_back() {
+        let error = ToolError { kind: Some("E".into()), message: Some("m".into()) };
+        let ends = [
+            ok(json!("x")),
+            ToolEnd::Null,
+            ToolEnd::Error { error: error.clone() },
+            ToolEnd::Timeout { error: error.clone() },
+            ToolEnd::Aborted { error },
+        ];
+        let calls = ends.iter().zip(1..).map(|(end, n)| recorded(1, None, n, Some(end.clone()))).collect();
+        let mut desk = ToolDesk::new(calls, ToolPolicies::default());
+        for (end, n) in ends.iter().zip(1..) {
+            let ToolVerdict::Answer(answer) = desk.take(&ask(None, n)) else { panic!("it is answered") };
+            assert_eq!(&answer.end, end);
+        }
+        assert_eq!(ends.map(|end| end.outcome()), ToolOutcome::ALL);
+    }
+}

@@ -1,0 +1,110 @@
+//! The replay's side of `POST /_looptape/v1/tool`: what the recorded tools gave.
+//!
+//! What was recorded is read when the first tool is called, so that a replay whose tools are not asked for pays nothing.
+//! Decisions are [`ToolDesk`]'s; here they are put into HTTP, and into the trace that the replay leaves.
+
+use crate::child_trace::ChildTrace;
+use crate::tool_calls;
+use looptape_core::tools::{
+    AnswerFrom, Phase, RecordedTool, ToolDesk, ToolEnd, ToolError, ToolMessage, ToolPolicies, ToolSource,
+    ToolVerdict, ToolsReport,
+};
+use looptape_store::Moment;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// Reads the tool calls of the recording; what is wrong if they cannot be read.
+pub type ReadTools = Box<dyn FnOnce() -> Result<Vec<RecordedTool>, String> + Send>;
+
+/// What becomes of live results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveResults {
+    /// They are compared; the agent gets the recorded ones.
+    Compared,
+    /// They are compared; the agent gets them.
+    Kept,
+}
+
+/// The tools of one replay.
+#[derive(Debug)]
+pub struct TapedTools(Mutex<State>);
+
+enum State {
+    Waiting { read: ReadTools, policies: ToolPolicies, live: LiveResults },
+    Open(Box<ToolDesk>),
+    Unreadable(String),
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting { .. } => f.write_str("Waiting"),
+            Self::Open(desk) => f.debug_tuple("Open").field(desk).finish(),
+            Self::Unreadable(why) => f.debug_tuple("Unreadable").field(why).finish(),
+        }
+    }
+}
+
+impl TapedTools {
+    pub fn new(read: ReadTools, policies: ToolPolicies, live: LiveResults) -> Self {
+        Self(Mutex::new(State::Waiting { read, policies, live }))
+    }
+
+    /// Takes a message; writes down what happened.
+    pub(super) fn take(&self, message: ToolMessage, at: Moment, child: Option<&ChildTrace>) -> ToolVerdict {
+        let verdict = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(&message);
+        if let Some(child) = child {
+            write_down(child, message, at, &verdict);
+        }
+        verdict
+    }
+
+    /// What it came to; why the recorded calls could not be read, if they could not.
+    pub(super) fn report(&self) -> Result<ToolsReport, String> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Waiting { .. } => Ok(ToolsReport::default()),
+            State::Open(desk) => Ok(desk.report().clone()),
+            State::Unreadable(why) => Err(why.clone()),
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
+        if let Self::Waiting { .. } = self {
+            let waiting = std::mem::replace(self, Self::Unreadable("reading them broke off".to_owned()));
+            let Self::Waiting { read, policies, live } = waiting else { return ToolVerdict::Noted };
+            *self = match read() {
+                Ok(recorded) => {
+                    let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
+                    Self::Open(Box::new(desk))
+                }
+                Err(why) => Self::Unreadable(why),
+            };
+        }
+        match self {
+            Self::Open(desk) => desk.take(message),
+            Self::Waiting { .. } | Self::Unreadable(_) => tool_calls::unreadable_recording(),
+        }
+    }
+}
+
+fn write_down(child: &ChildTrace, mut message: ToolMessage, at: Moment, verdict: &ToolVerdict) {
+    let (source, end) = match (verdict, &message.phase) {
+        (ToolVerdict::Answer(answer), Phase::Ask) => {
+            let source = match answer.from {
+                AnswerFrom::Static => ToolSource::Static,
+                AnswerFrom::Tool | AnswerFrom::History => ToolSource::Recorded,
+            };
+            (source, answer.end.clone())
+        }
+        (ToolVerdict::Deny { message, .. }, Phase::Ask) => {
+            let error = ToolError { kind: None, message: Some(message.clone()) };
+            (ToolSource::Denied, ToolEnd::Error { error })
+        }
+        (_, Phase::Ask) => return,
+        (_, Phase::Started | Phase::Ended { .. }) => return child.tool(message, ToolSource::Measured, at),
+    };
+    message.phase = Phase::Ended { end, duration_us: Some(0) };
+    child.tool(message, source, at);
+}
