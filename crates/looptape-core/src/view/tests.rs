@@ -114,7 +114,7 @@ fn a_captured_call_stands_below_the_step_whose_tool_made_it() {
     (0..).zip(&mut facts).for_each(|(seq, fact)| fact.seq = seq);
     let span = TraceSpan::closed(800_000);
     let measured = Measured::of(&facts, span, None, &PriceBook::listed());
-    let view = trace_view(meta(), &facts, &measured, |_| CallContent::default());
+    let view = trace_view(meta(), (&facts, &[]), &measured, |_| CallContent::default());
     let of_calls = view.steps.iter().filter(|entry| entry.kind == EntryKind::Other);
     let parents: Vec<Option<u32>> = of_calls.map(|entry| entry.parent_step.map(|step| step.0)).collect();
     assert_eq!(
