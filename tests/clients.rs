@@ -7,7 +7,7 @@ mod installed;
 mod upstreams;
 
 use crate::env::{Ran, TestEnv};
-use installed::{Client, Clients, Output, Play, Usage, programs, say};
+use installed::{Client, Clients, Clock, Output, Play, Usage, programs, say};
 use looptape_core::assembly::RetryLayer;
 use looptape_core::facts::{AttemptState, CallKind};
 use looptape_core::simulated::Script;
@@ -74,8 +74,12 @@ fn load(recorded: &Recorded) -> RecordedTrace {
 /// Replays the client in another home and another folder with the provider gone, and checks the recording
 /// against itself.
 fn replay(clients: &Clients, client: &Client, recorded: &Recorded) {
+    replay_in(clients.env_in("elsewhere", client, NOBODY), client, recorded);
+}
+
+/// The same there; yields the report.
+fn replay_in(mut elsewhere: TestEnv, client: &Client, recorded: &Recorded) -> Value {
     let Recorded { env, id, command, calls, .. } = recorded;
-    let mut elsewhere = clients.env_in("elsewhere", client, NOBODY);
     elsewhere.set("LOOPTAPE_DB", env.database().to_str().unwrap());
     let report = env.home().join("report.json");
     let replayed = elsewhere.looptape(&words(&["replay", id, "--report", report.to_str().unwrap()], command));
@@ -95,6 +99,51 @@ fn replay(clients: &Clients, client: &Client, recorded: &Recorded) {
     assert_eq!(checked.code, Some(0), "self-check: {checked:?}");
     let check: Value = serde_json::from_str(&checked.stdout).unwrap();
     assert_eq!((check["calls"].as_u64(), check["identical"].as_u64()), (Some(*calls), Some(*calls)));
+    report
+}
+
+/// One call of 2024, as a browser's archive: whoever replays it by the recorded clock runs in that year.
+const OF_2024: &str = r#"{"log": {"version": "1.2", "creator": {"name": "Firefox", "version": "1"}, "entries": [
+  {"startedDateTime": "2024-02-14T06:53:38.000+00:00", "time": 1500.5,
+   "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": [],
+     "postData": {"mimeType": "application/json", "text": "{\"model\":\"m\",\"messages\":[]}"}},
+   "response": {"status": 200, "headers": [], "content": {"size": 2, "text": "{}"}}}
+]}}"#;
+
+/// Time zones in which it is never the same day; programs without a loader, whose clock cannot be shifted, heed them.
+const WEST: &str = "Etc/GMT+12";
+const EAST: &str = "Etc/GMT-14";
+
+/// Records the client as it ran on another day: one of 2024, where its clock can be shifted.
+fn record_on_another_day(clients: &Clients, client: &Client) -> Recorded {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (url, provider) = runtime.block_on(Provider::start(client));
+    let mut env = clients.env(client, &url);
+    env.set("TZ", WEST);
+    let command = clients.command(client, &programs());
+    let ran = match client.clock {
+        Clock::Shiftable => in_2024(&env, &words(&["record"], &command)),
+        Clock::Own => env.looptape(&words(&["record"], &command)),
+    };
+    let calls = runtime.block_on(provider.stop());
+    assert_eq!(ran.code, Some(0), "record: {ran:?}");
+    Recorded { id: ran.trace().to_owned(), env, command, ran, calls }
+}
+
+/// Runs the binary on a day of 2024: as the program of a replay by the recorded clock.
+fn in_2024(env: &TestEnv, arguments: &[&str]) -> Ran {
+    let (har, clock) = (env.home().join("old.har"), env.home().join("clock"));
+    std::fs::write(&har, OF_2024).unwrap();
+    let (har, clock) = (har.to_str().unwrap(), clock.to_str().unwrap());
+    assert_eq!(env.looptape(&["--db", clock, "import", har]).code, Some(0));
+    // What the replay says of providers and agents is not meant for the run inside.
+    let stated = env.stated();
+    let inner = ["--", "env", "-u", "CODEX_HOME", "-u", "GEMINI_CLI_SYSTEM_SETTINGS_PATH"].into_iter();
+    let inner = inner.chain(stated.iter().map(String::as_str)).chain([env!("CARGO_BIN_EXE_looptape")]);
+    let inner: Vec<&str> = inner.chain(arguments.iter().copied()).collect();
+    let replay =
+        ["--db", clock, "replay", "last", "--no-record", "--allow-unused", "--clock", "recorded", "--quiet"];
+    env.looptape(&[&replay[..], &inner].concat())
 }
 
 fn check_recording(client: &Client, recorded: &Recorded) {
@@ -183,6 +232,33 @@ fn every_client_is_recorded_and_replayed() {
         names.join(", ")
     ));
     assert!(!able.is_empty(), "clients are asked for, but none could run");
+}
+
+/// Agents write the folder and the day into their prompts.
+#[test]
+fn agents_are_replayed_in_another_folder_on_another_day() {
+    let Some(clients) = Clients::installed("agents elsewhere, on another day") else { return };
+    let agents: Vec<Client> = clients.all.iter().filter(|c| c.script == Play::Shell).cloned().collect();
+    let (able, unable): (Vec<Client>, Vec<Client>) =
+        agents.into_iter().partition(|client| clients.obstacle(client).is_none());
+    for client in unable {
+        let why = clients.obstacle(&client).unwrap_or_default();
+        say(&format!("SKIPPED agent {} elsewhere, on another day: {why}", client.name));
+    }
+    for_each(&able, |client| {
+        let recorded = record_on_another_day(&clients, client);
+        check_recording(client, &recorded);
+        let mut elsewhere = clients.env_in("elsewhere", client, NOBODY);
+        elsewhere.set("TZ", EAST);
+        let report = replay_in(elsewhere, client, &recorded);
+        let masks = report["replay"]["masks"].as_array().unwrap();
+        let days =
+            masks.iter().filter(|mask| mask["kind"] == "date" && mask["recorded"] != mask["live"]).count();
+        // mini-swe-agent says neither.
+        assert_eq!(days > 0, client.name != "mini-swe-agent", "{masks:#?}");
+        let is_of_2024 = load(&recorded).row.happened_unix_us() < Some(1_710_000_000_000_000);
+        assert_eq!(is_of_2024, client.clock == Clock::Shiftable);
+    });
 }
 
 #[test]

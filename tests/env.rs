@@ -47,6 +47,12 @@ impl TestEnv {
         self.home.path().join("recordings").join("looptape.db")
     }
 
+    /// What was set, and where the database is, for a run inside another one that would change them.
+    pub(crate) fn stated(&self) -> Vec<String> {
+        let set = self.variables.iter().map(|(name, value)| format!("{name}={value}"));
+        set.chain([format!("LOOPTAPE_DB={}", self.database().display())]).collect()
+    }
+
     /// The binary, ready to run.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_looptape"));

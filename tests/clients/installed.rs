@@ -31,6 +31,8 @@ pub(super) struct Client {
     pub(super) usage: Usage,
     #[serde(default)]
     pub(super) output: Output,
+    #[serde(default)]
+    pub(super) clock: Clock,
 }
 
 /// What the provider plays.
@@ -61,6 +63,16 @@ pub(super) enum Output {
     Same,
     /// It prints times or paths of its own beside the answer.
     Varies,
+}
+
+/// Whether the program asks the C library for the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Clock {
+    #[default]
+    Shiftable,
+    /// It is statically linked.
+    Own,
 }
 
 impl Client {

@@ -26,7 +26,8 @@ pub(crate) fn capture() -> Environment {
 /// The surroundings of a program that works in `folder` and has this folder for temporary files.
 pub(crate) fn of_program(folder: Option<PathBuf>, temporary_folder: Option<String>) -> Environment {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let today = jiff::Zoned::now().date();
+    let now = jiff::Zoned::now();
+    let today = now.date();
     let text = |path: &Path| path.to_str().map(str::to_owned);
     Environment {
         local_date: LocalDate::new(today.year(), today.month(), today.day()),
@@ -36,6 +37,7 @@ pub(crate) fn of_program(folder: Option<PathBuf>, temporary_folder: Option<Strin
         user: variable("USER").or_else(|| variable("LOGNAME")).or_else(name_of_user),
         host: system_name("hostname", "-n"),
         kernel: system_name("osrelease", "-r"),
+        time_zone: now.time_zone().iana_name().map(str::to_owned),
         git: folder.as_deref().and_then(git_state),
     }
 }

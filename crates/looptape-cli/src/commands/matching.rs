@@ -21,7 +21,7 @@ pub(crate) struct MaskArgs {
     /// Do not mask this kind of volatile value; repeatable
     ///
     /// Kinds: uuid, ulid, id, address, date_time, epoch, temporary_path, host, port, pid, duration, harness;
-    /// and, where they are the run's own, date, working_folder, home, user, host_name, kernel, git.
+    /// and, where they are the run's own, date, working_folder, home, user, host_name, kernel, time_zone, git.
     #[arg(long, value_name = "KIND")]
     no_mask: Vec<MaskKind>,
 }

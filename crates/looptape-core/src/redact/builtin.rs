@@ -58,6 +58,16 @@ impl Anchor {
     }
 }
 
+/// What a glance (`glance`) can tell that a pattern may match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KnownBy {
+    /// Its secret, with its prefix, is a long word; a label stands in the same or right before it.
+    LongWord,
+    /// Letters of its label, which the glance knows.
+    Label,
+    Nothing,
+}
+
 /// One built-in pattern.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Builtin {
@@ -66,14 +76,27 @@ pub(super) struct Builtin {
     pub(super) anchor: Anchor,
     pub(super) shape: Shape,
     pub(super) check: Check,
+    pub(super) known_by: KnownBy,
 }
 
 const fn token(name: &'static str, anchor: &'static str, expression: &'static str) -> Builtin {
-    Builtin { name, anchor: Anchor::AtStart(anchor), shape: Shape::Token(expression), check: Check::Any }
+    Builtin {
+        name,
+        anchor: Anchor::AtStart(anchor),
+        shape: Shape::Token(expression),
+        check: Check::Any,
+        known_by: KnownBy::LongWord,
+    }
 }
 
 const fn opaque(name: &'static str, anchor: &'static str, expression: &'static str) -> Builtin {
-    Builtin { name, anchor: Anchor::AtStart(anchor), shape: Shape::Opaque(expression), check: Check::Whole }
+    Builtin {
+        name,
+        anchor: Anchor::AtStart(anchor),
+        shape: Shape::Opaque(expression),
+        check: Check::Whole,
+        known_by: KnownBy::LongWord,
+    }
 }
 
 const fn labelled(
@@ -82,7 +105,18 @@ const fn labelled(
     expression: &'static str,
     check: Check,
 ) -> Builtin {
-    Builtin { name, anchor: Anchor::Anywhere(anchor), shape: Shape::Labelled(expression), check }
+    Builtin {
+        name,
+        anchor: Anchor::Anywhere(anchor),
+        shape: Shape::Labelled(expression),
+        check,
+        known_by: KnownBy::LongWord,
+    }
+}
+
+/// A pattern whose label the glance knows.
+const fn by_label(builtin: Builtin) -> Builtin {
+    Builtin { known_by: KnownBy::Label, ..builtin }
 }
 
 /// Keys and credentials: on by default.
@@ -99,6 +133,7 @@ pub(super) const SECRETS: &[Builtin] = &[
         anchor: Anchor::AtStart("sk-[A-Za-z0-9_-]{12}"),
         shape: Shape::Token(r"sk-[A-Za-z0-9_-]{16,}"),
         check: Check::KeyLike,
+        known_by: KnownBy::LongWord,
     },
     token("openai-session", "sess-", r"sess-[A-Za-z0-9]{32,}"),
     opaque("google-key", "AIza[A-Za-z0-9_-]{8}", r"AIza[A-Za-z0-9_-]{35,}"),
@@ -186,7 +221,7 @@ pub(super) const SECRETS: &[Builtin] = &[
     token("age", "AGE-SECRET", r"AGE-SECRET-KEY-1[0-9A-Z]{50,}"),
     // Forms that any vendor may use.
     token("jwt", r"eyJ[A-Za-z0-9_-]{8}", r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"),
-    labelled("private-key", "PRIVATE KEY", PRIVATE_KEY, Check::Any),
+    by_label(labelled("private-key", "PRIVATE KEY", PRIVATE_KEY, Check::Any)),
     labelled(
         "bearer",
         "(?i)bearer[\\s\\\\%+]",
@@ -205,18 +240,18 @@ pub(super) const SECRETS: &[Builtin] = &[
         r#"(?i)(?:api[_-]?key|secret[_-]?key|private[_-]?key|access[_-]?key|encryption[_-]?key|signing[_-]?key|[_-]secret|(?:access|auth|refresh|bearer|private|id|bot)[_-]?token|[^A-Za-z_-](?:secret|token))[\\"']*\s*(?:=>|:=|[:=])\s*[\\"']*([A-Za-z0-9_.~+/=-]{16,})"#,
         Check::Random,
     ),
-    labelled(
+    by_label(labelled(
         "password",
         r"(?i)(?:passw(?:or)?d|passphrase|pwd)[\\\x22']*\s*[:=]",
         r#"(?i)(?:passw(?:or)?d|passphrase|pwd)[\\"']*\s*(?:=>|:=|[:=])\s*[\\"']*([^\s"'\\<>{}()$,;&`\x00-\x1f]{8,128})"#,
         Check::Password,
-    ),
-    labelled(
+    )),
+    by_label(labelled(
         "url-password",
         r"://[^\s/:@\x22'\\<>?#]*:[^\s/@\x22'\\<>`]+@",
         r#"(?i)[a-z][a-z0-9+.-]{1,20}://[^\s/:@"'\\<>?#]{0,64}:([^\s/@"'\\<>`\x00-\x1f]{3,200})@[A-Za-z0-9\[]"#,
         Check::NoTemplate,
-    ),
+    )),
 ];
 
 /// Data about people: opt-in.
@@ -228,6 +263,7 @@ pub(super) const PERSONAL: &[Builtin] = &[
             r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,4}\.[A-Za-z]{2,24}",
         ),
         check: Check::Any,
+        known_by: KnownBy::Nothing,
     },
     Builtin {
         name: "phone",
@@ -236,12 +272,14 @@ pub(super) const PERSONAL: &[Builtin] = &[
             r"(?:\+[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{1,4}\)?){2,5}|\([2-9][0-9]{2}\) ?[0-9]{3}-[0-9]{4}|[2-9][0-9]{2}-[0-9]{3}-[0-9]{4})",
         ),
         check: Check::Phone,
+        known_by: KnownBy::Nothing,
     },
     Builtin {
         name: "card",
         anchor: Anchor::Anywhere(r"[2-6][0-9]{3}[ -]?[0-9]{4}"),
         shape: Shape::Opaque(r"[2-6](?:[ -]?[0-9]){12,18}"),
         check: Check::Card,
+        known_by: KnownBy::Nothing,
     },
 ];
 

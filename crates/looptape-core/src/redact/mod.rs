@@ -21,6 +21,7 @@ mod builtin;
 mod credentials;
 mod decoded;
 mod findings;
+mod glance;
 mod header_values;
 mod json_strings;
 mod likeness;

@@ -1,13 +1,14 @@
 //! The set of patterns that a recording uses: built-in ones, the user's, and those for personal data.
 //!
-//! [`Patterns::find`] reads a text once where nothing is found. Each built-in pattern has an anchor, a
-//! cheap expression without which it cannot match; all anchors together make one automaton with few
-//! states, the screen. Where it sees something, the anchors tell which patterns can match, and those run
-//! one by one. All expressions are linear in the text, whatever it holds.
+//! [`Patterns::find`] reads a text once where nothing is found. A glance (`glance`) rules most texts out. Each
+//! built-in pattern has an anchor, a cheap expression without which it cannot match; all anchors together make one
+//! automaton with few states, the screen. Where it sees something, the anchors tell which patterns can match, and
+//! those run one by one. All expressions are linear in the text, whatever it holds.
 //!
 //! It knows nothing of JSON: escapes and streams are the business of `body` and `stream`.
 
 use super::builtin::{Builtin, PERSONAL, SECRETS};
+use super::glance::Glance;
 use super::likeness::Check;
 use super::placeholders::placeholders;
 use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
@@ -48,6 +49,8 @@ const SCREEN_CACHE_BYTES: usize = 16 << 20;
 /// Compiled patterns. Compiling takes some milliseconds: do it once.
 #[derive(Debug)]
 pub struct Patterns {
+    /// `None` if every text has to be looked at closely.
+    glance: Option<Glance>,
     /// Any anchor.
     screen: Regex,
     anchors: RegexSet,
@@ -101,14 +104,16 @@ impl Patterns {
             .unicode(false)
             .build()
             .expect("built-in anchors are valid expressions: a test compiles them all");
-        Self { screen, anchors, builtin: enabled.into_iter().map(Compiled::builtin).collect(), user }
+        let glance = Glance::at(enabled.iter().map(|builtin| builtin.known_by));
+        Self { glance, screen, anchors, builtin: enabled.into_iter().map(Compiled::builtin).collect(), user }
     }
 
     /// The spans of all secrets in `text`, in no particular order; they may overlap.
     /// Text that looks like a placeholder counts as one (see `placeholders`).
     pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = placeholders(text).map(|p| p.range).collect();
-        if self.screen.is_match(text) {
+        let is_suspect = self.glance.as_ref().is_none_or(|glance| glance.suspects(text, &self.screen));
+        if is_suspect && self.screen.is_match(text) {
             for index in self.anchors.matches(text) {
                 self.builtin[index].find(text, &mut found);
             }
@@ -160,4 +165,76 @@ fn user_pattern(index: usize, pattern: &str) -> Result<Compiled, PatternsError> 
         source: Box::new(source),
     })?;
     Ok(Compiled { expression, check: Check::Any })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::builtin::Shape;
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::string::bytes_regex;
+
+    /// Text that some built-in pattern's expression matches, or its label alone.
+    fn secret() -> impl Strategy<Value = Vec<u8>> {
+        let of = |builtin: &Builtin| {
+            let (Shape::Token(expression) | Shape::Opaque(expression) | Shape::Labelled(expression)) =
+                builtin.shape;
+            bytes_regex(&format!("(?s-u){expression}")).expect("an expression without anchors").boxed()
+        };
+        prop::strategy::Union::new(SECRETS.iter().map(of))
+    }
+
+    fn around() -> impl Strategy<Value = Vec<u8>> {
+        let words = prop::sample::select(vec![
+            "",
+            " ",
+            "\\n",
+            "\\u0020",
+            "\"",
+            "\\\"",
+            "a b c d e f",
+            "x/y.z",
+            "some_longer_identifier_here",
+            "%20",
+            "\u{1b}[31m",
+            "{\"a\": ",
+            ",",
+            "basic ",
+            "api_key",
+            "authorization: ",
+            "bearer ",
+            "password",
+            "https://",
+        ]);
+        prop::collection::vec(words, 0..5).prop_map(|words| words.concat().into_bytes())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        /// Whatever is found without a glance is found with it.
+        #[test]
+        fn a_glance_misses_nothing(before in around(), secret in secret(), after in around(), cut in any::<prop::sample::Index>()) {
+            thread_local! {
+                static PATTERNS: [Patterns; 2] = [
+                    Patterns::builtin(),
+                    Patterns { glance: None, ..Patterns::builtin() },
+                ];
+            }
+            let whole = [before, secret, after].concat();
+            let part = &whole[cut.index(whole.len() + 1)..];
+            PATTERNS.with(|[glancing, reading]| {
+                prop_assert_eq!(glancing.find(&whole), reading.find(&whole));
+                prop_assert_eq!(glancing.find(part), reading.find(part));
+                Ok(())
+            })?;
+        }
+    }
+
+    #[test]
+    fn data_about_people_is_looked_for_everywhere() {
+        let config = RedactConfig { personal: true, ..RedactConfig::default() };
+        assert!(Patterns::new(&config).unwrap().glance.is_none());
+        assert!(Patterns::builtin().glance.is_some());
+    }
 }

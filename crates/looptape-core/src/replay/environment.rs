@@ -26,6 +26,9 @@ pub struct Environment {
     pub host: Option<String>,
     /// The kernel's release, as `uname -r` says it.
     pub kernel: Option<String>,
+    /// As the time zone database calls it: `Europe/Oslo`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     pub git: Option<GitState>,
 }
 
@@ -71,6 +74,10 @@ pub(super) enum Aspect {
     Date {
         form: usize,
     },
+    /// A day's month and year, in one of the forms in which they are written.
+    Month {
+        form: usize,
+    },
     WorkingFolder,
     /// The working folder as the name of a folder: `-home-alice-app`.
     WorkingFolderName,
@@ -78,6 +85,7 @@ pub(super) enum Aspect {
     User,
     Host,
     Kernel,
+    TimeZone,
     /// The commit, abbreviated to so many digits or whole.
     GitHead {
         digits: usize,
@@ -120,9 +128,12 @@ impl Environment {
                 folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default(),
             );
         }
-        for (aspect, word) in
-            [(Aspect::User, &self.user), (Aspect::Host, &self.host), (Aspect::Kernel, &self.kernel)]
-        {
+        for (aspect, word) in [
+            (Aspect::User, &self.user),
+            (Aspect::Host, &self.host),
+            (Aspect::Kernel, &self.kernel),
+            (Aspect::TimeZone, &self.time_zone),
+        ] {
             add(aspect, word.as_deref().unwrap_or_default());
         }
         if let Some(git) = &self.git {
@@ -140,6 +151,9 @@ impl Environment {
             for day in [Some(date), date.checked_add(1.day()).ok()].into_iter().flatten() {
                 for (form, text) in written(day).iter().enumerate() {
                     add(Aspect::Date { form }, text);
+                }
+                for (form, pattern) in MONTHS.iter().enumerate() {
+                    add(Aspect::Month { form }, &in_form(day, pattern));
                 }
             }
         }
@@ -187,6 +201,9 @@ const WORDS: &[&str] = &[
     "%b %-d",
     "%-d %B",
 ];
+
+/// Forms of a day's month. Observed: claude-code tells its search tool which month it is.
+const MONTHS: &[&str] = &["%B %Y", "%b %Y", "%B, %Y"];
 
 const WEEKDAYS: &[&str] = &["%A, ", "%A ", "%a, ", "%a "];
 
@@ -259,6 +276,8 @@ mod tests {
         assert!(form("2026-12-31").is_some());
         assert_eq!(form("2026-12-31"), form("2027-01-01"));
         assert_eq!(form("2027-01-02"), None);
+        assert!(form("December 2026").is_some());
+        assert_eq!(form("December 2026"), form("January 2027"));
     }
 
     #[test]

@@ -39,14 +39,19 @@ pub(super) fn object<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     value.get(key).filter(|field| field.is_object())
 }
 
-/// A count behind a path of keys and places (`/results/0/tokenCount`). Some providers write counts as floats.
+/// A count behind a path of keys and places (`/results/0/tokenCount`).
 pub(super) fn count(value: &Value, path: &str) -> Option<u64> {
-    let number = path.split('/').skip(1).try_fold(value, |at, step| match at {
+    let behind = path.split('/').skip(1).try_fold(value, |at, step| match at {
         Value::Array(elements) => elements.get(step.parse::<usize>().ok()?),
         _ => at.get(step),
     })?;
-    number.as_u64().or_else(|| {
-        let float = number.as_f64().filter(|f| (0.0..=9.0e15).contains(f) && f.fract() == 0.0)?;
+    number(behind)
+}
+
+/// A count. Some providers write counts as floats.
+pub(super) fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| {
+        let float = value.as_f64().filter(|f| (0.0..=9.0e15).contains(f) && f.fract() == 0.0)?;
         Some(float as u64)
     })
 }

@@ -5,27 +5,24 @@
 //! stated total shows that reasoning was counted beside the completion (xAI). Two spellings of the same
 //! figure (DeepSeek states cache hits twice) are never added.
 
-use super::lenient::{count, sum};
+use super::lenient::{number, sum};
 use crate::usage::TokenUsage;
 use serde_json::Value;
 
 /// Reads the `usage` object of either API.
 pub(super) fn read(usage: &Value) -> TokenUsage {
-    let first = |pointers: &[&str]| pointers.iter().find_map(|pointer| count(usage, pointer));
-    let input_total = first(&["/prompt_tokens", "/input_tokens"]);
-    let output = first(&["/completion_tokens", "/output_tokens"]);
-    let cache_read = first(&[
-        "/prompt_tokens_details/cached_tokens",
-        "/input_tokens_details/cached_tokens",
-        "/prompt_cache_hit_tokens",
-        "/cached_tokens",
-    ]);
-    let cache_write =
-        first(&["/prompt_tokens_details/cache_write_tokens", "/input_tokens_details/cache_write_tokens"]);
-    let reasoning =
-        first(&["/completion_tokens_details/reasoning_tokens", "/output_tokens_details/reasoning_tokens"]);
-    let beside =
-        reasoning.filter(|&r| r > 0 && sum(&[input_total, output, Some(r)]) == count(usage, "/total_tokens"));
+    let figures = Figures::of(usage);
+    let input_total = figures.prompt.or(figures.input);
+    let output = figures.completion.or(figures.output);
+    let cache_read = figures
+        .prompt_details
+        .cached
+        .or(figures.input_details.cached)
+        .or(figures.cache_hits)
+        .or(figures.cached);
+    let cache_write = figures.prompt_details.cache_write.or(figures.input_details.cache_write);
+    let reasoning = figures.completion_details.reasoning.or(figures.output_details.reasoning);
+    let beside = reasoning.filter(|&r| r > 0 && sum(&[input_total, output, Some(r)]) == figures.total);
     let output_total = output.map(|output| output.saturating_add(beside.unwrap_or(0)));
     TokenUsage {
         uncached_input: input_total
@@ -38,6 +35,69 @@ pub(super) fn read(usage: &Value) -> TokenUsage {
         input_total,
         output_total,
         raw: Some(usage.clone()),
+    }
+}
+
+/// What a `usage` object states, by the names of all who write one. One walk over its few members costs less than
+/// asking for every name.
+#[derive(Debug, Default)]
+struct Figures {
+    prompt: Option<u64>,
+    input: Option<u64>,
+    completion: Option<u64>,
+    output: Option<u64>,
+    total: Option<u64>,
+    cache_hits: Option<u64>,
+    cached: Option<u64>,
+    prompt_details: Details,
+    input_details: Details,
+    completion_details: Details,
+    output_details: Details,
+}
+
+/// What one of its inner objects breaks down.
+#[derive(Debug, Default)]
+struct Details {
+    cached: Option<u64>,
+    cache_write: Option<u64>,
+    reasoning: Option<u64>,
+}
+
+impl Figures {
+    fn of(usage: &Value) -> Self {
+        let mut figures = Self::default();
+        for (name, value) in usage.as_object().into_iter().flatten() {
+            match name.as_str() {
+                "prompt_tokens" => figures.prompt = number(value),
+                "input_tokens" => figures.input = number(value),
+                "completion_tokens" => figures.completion = number(value),
+                "output_tokens" => figures.output = number(value),
+                "total_tokens" => figures.total = number(value),
+                "prompt_cache_hit_tokens" => figures.cache_hits = number(value),
+                "cached_tokens" => figures.cached = number(value),
+                "prompt_tokens_details" => figures.prompt_details = Details::of(value),
+                "input_tokens_details" => figures.input_details = Details::of(value),
+                "completion_tokens_details" => figures.completion_details = Details::of(value),
+                "output_tokens_details" => figures.output_details = Details::of(value),
+                _ => {}
+            }
+        }
+        figures
+    }
+}
+
+impl Details {
+    fn of(details: &Value) -> Self {
+        let mut figures = Self::default();
+        for (name, value) in details.as_object().into_iter().flatten() {
+            match name.as_str() {
+                "cached_tokens" => figures.cached = number(value),
+                "cache_write_tokens" => figures.cache_write = number(value),
+                "reasoning_tokens" => figures.reasoning = number(value),
+                _ => {}
+            }
+        }
+        figures
     }
 }
 

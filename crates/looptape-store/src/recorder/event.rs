@@ -16,6 +16,7 @@ use looptape_core::{TraceId, provider::Provider};
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One instant on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,18 +30,17 @@ pub struct Moment {
 impl Moment {
     /// Now. The store is an edge: it may look at the clock.
     pub fn now() -> Self {
-        Self { unix_us: clock_us(ClockId::Realtime), mono_us: Self::mono_us_now() }
+        // By the C library, as programs ask: where their clock is shifted, this one is.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        Self { unix_us, mono_us: Self::mono_us_now() }
     }
 
     /// Now, on the monotonic clock alone.
     pub fn mono_us_now() -> i64 {
-        clock_us(ClockId::Monotonic)
+        let time = clock_gettime(ClockId::Monotonic);
+        time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
     }
-}
-
-fn clock_us(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock);
-    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
 }
 
 /// What brought a trace into being.

@@ -26,6 +26,9 @@ use std::thread::JoinHandle;
 /// Events that may wait, whatever their size.
 const QUEUE_EVENTS: usize = 16_384;
 
+/// If so much waits, the writer is falling behind, and does not wait for more to come.
+const MUCH_WAITING_BYTES: usize = 8 << 20;
+
 /// A handle to the writer thread. Cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
@@ -265,6 +268,10 @@ impl RecorderThread {
 }
 
 impl Shared {
+    pub(super) fn is_much_waiting(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Relaxed) >= MUCH_WAITING_BYTES
+    }
+
     fn try_send(&self, event: Event, size: usize) -> bool {
         let before = self.waiting_bytes.fetch_add(size, Ordering::Relaxed);
         if before + size <= self.limit_bytes.max(size) && self.queue.try_send((event, size)).is_ok() {

@@ -50,14 +50,14 @@ impl LastHeaders {
             stored: None,
         });
         let usable = last.searched_for.same_as(known);
+        if usable && last.clean.as_ref() == Some(&headers) {
+            return headers;
+        }
         let clean = scrubber.headers(vault, known, &headers, last.clean.as_ref().filter(|_| usable));
         if !usable {
             last.searched_for = known.clone();
         }
-        match &last.clean {
-            Some(before) if usable && *before == clean => {}
-            _ => last.clean = (clean == headers).then_some(headers),
-        }
+        last.clean = (clean == headers).then_some(headers);
         clean
     }
 
@@ -69,22 +69,22 @@ impl LastHeaders {
         cache: &mut ContentCache,
         headers: &RedactedHeaders,
     ) -> rusqlite::Result<BlobId> {
-        let encoded = headers.encode();
+        let encoded = headers.encoded();
         let recurrence = match side {
             Side::Request => Recurrence::Likely,
             Side::Answer => Recurrence::Never,
         };
         let Some(last) = self.0.get_mut(&(side, provider.clone())) else {
-            return cache.put_blob(connection, &encoded, recurrence);
+            return cache.put_blob(connection, encoded, recurrence);
         };
         if let Some((blob, content)) = &last.stored
-            && *content == encoded
+            && content == encoded
         {
             return Ok(blob.id);
         }
         let like = last.stored.as_ref().map(|(blob, content)| Like { blob: *blob, content });
-        let blob = cache.put(connection, &encoded, like, recurrence)?;
-        last.stored = Some((blob, encoded));
+        let blob = cache.put(connection, encoded, like, recurrence)?;
+        last.stored = Some((blob, encoded.to_vec()));
         Ok(blob.id)
     }
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// What comes within this time of a batch's first event comes with it. Meanwhile nobody who hands an event
 /// over has to wake the writer, which costs more than handing it over, and each commit writes some pages whatever it
-/// holds. With strict durability somebody waits.
+/// holds. With strict durability somebody waits; with much in the queue there is nothing to wait for.
 const GATHER_TIME: Duration = Duration::from_millis(8);
 /// A batch is committed when it has this many events …
 const BATCH_EVENTS: usize = 512;
@@ -85,7 +85,7 @@ impl Writer {
             let mut batch = Vec::new();
             match events.recv_timeout(self.patience()) {
                 Ok(first) => {
-                    if self.options.durability == Durability::Relaxed {
+                    if self.options.durability == Durability::Relaxed && !self.shared.is_much_waiting() {
                         std::thread::sleep(GATHER_TIME);
                     }
                     self.collect(first, events, &mut batch);

@@ -305,7 +305,7 @@ fn version_1_is_read_for_ever() {
         for call in cassette.calls().map(|call| call.unwrap()) {
             let exchange = &call.exchange;
             let (headers, times) =
-                (exchange.request_headers.encode(), [exchange.sent_us, exchange.sent_unix_us]);
+                (exchange.request_headers.encoded().to_vec(), [exchange.sent_us, exchange.sent_unix_us]);
             let mut parts =
                 vec![exchange.method.as_bytes().to_vec(), exchange.path.as_bytes().to_vec(), headers];
             parts.extend([exchange.request_body.to_vec(), format!("{times:?}").into_bytes()]);
@@ -313,7 +313,7 @@ fn version_1_is_read_for_ever() {
                 let chunks: Vec<_> = answer.chunks.iter().map(|chunk| (chunk.at_us, chunk.len)).collect();
                 let times = (answer.status, answer.head_us, answer.end_us, chunks);
                 parts.extend([
-                    answer.headers.encode(),
+                    answer.headers.encoded().to_vec(),
                     answer.body.to_vec(),
                     format!("{times:?}").into_bytes(),
                 ]);

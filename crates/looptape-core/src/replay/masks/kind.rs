@@ -34,13 +34,14 @@ pub enum MaskKind {
     User,
     HostName,
     Kernel,
+    TimeZone,
     Git,
     /// What a `[[mask]]` of the project's settings names.
     Configured,
 }
 
 impl MaskKind {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Uuid,
         Self::Ulid,
         Self::Id,
@@ -59,6 +60,7 @@ impl MaskKind {
         Self::User,
         Self::HostName,
         Self::Kernel,
+        Self::TimeZone,
         Self::Git,
         Self::Configured,
     ];
@@ -83,6 +85,7 @@ impl MaskKind {
             Self::User => "user",
             Self::HostName => "host_name",
             Self::Kernel => "kernel",
+            Self::TimeZone => "time_zone",
             Self::Git => "git",
             Self::Configured => "configured",
         }
@@ -118,6 +121,7 @@ impl MaskKind {
                 | Self::User
                 | Self::HostName
                 | Self::Kernel
+                | Self::TimeZone
                 | Self::Git
         )
     }
@@ -152,6 +156,12 @@ pub(super) struct MaskedKinds {
 }
 
 impl MaskedKinds {
+    /// Of these, what is a run's own.
+    pub(super) fn of_environment(&self) -> Self {
+        let others = MaskKind::ALL.into_iter().filter(|kind| !kind.is_environment());
+        Self { off: self.off.iter().copied().chain(others).collect() }
+    }
+
     pub(super) fn holds(&self, kind: MaskKind) -> bool {
         !self.off.contains(&kind)
     }

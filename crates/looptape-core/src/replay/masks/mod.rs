@@ -9,8 +9,9 @@
 //!
 //! A mask takes the place of a value in a parsed JSON text; every other character stays. Masks apply to the
 //! system prompt and the history (tool calls and results included), to string values and, behind a label or
-//! near a run's clock, to numbers. Names of models, tools, roles and types, tool definitions and parameters
-//! are compared as they are, unless a configured mask points at them.
+//! near a run's clock, to numbers. In descriptions of tools only what is a run's own is masked: agents write the month
+//! and their folder there. Names of models, tools, roles and types, all else of tool definitions, and parameters are
+//! compared as they are, unless a configured mask points at them.
 //!
 //! Two requests whose masked forms are equal match only if the masked values correspond (`pairs`): ids keep
 //! their identity, and what is a run's own must be its own on each side.
@@ -64,6 +65,10 @@ enum Site {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     All,
+    /// [`Scope::OwnOnly`] in texts called `description`, nothing elsewhere.
+    Descriptions,
+    /// What is a run's own.
+    OwnOnly,
     ConfiguredOnly,
 }
 
@@ -210,6 +215,7 @@ impl Walk<'_> {
         for (key, value) in members {
             let scope = match self.wire.map(|wire| components::component_of(wire, key)) {
                 Some(Component::System | Component::History) => Scope::All,
+                Some(Component::Tools) => Scope::Descriptions,
                 _ if self.masking.configured.is_empty() => continue,
                 _ => Scope::ConfiguredOnly,
             };
@@ -250,7 +256,11 @@ impl Walk<'_> {
         let is_call = members.iter().any(|(key, _)| is_key_of_call(key));
         for (key, value) in members {
             let place = self.rules.member(place, key);
-            let scope = if is_name(key, is_call) { Scope::ConfiguredOnly } else { scope };
+            let scope = match scope {
+                Scope::Descriptions if is_description(key, value) => Scope::OwnOnly,
+                scope if is_name(key, is_call) && scope != Scope::Descriptions => Scope::ConfiguredOnly,
+                scope => scope,
+            };
             let site = if is_result_key(key) { Site::ToolResult } else { site };
             if scope == Scope::ConfiguredOnly && self.masking.configured.is_empty() {
                 continue;
@@ -272,8 +282,13 @@ impl Walk<'_> {
     /// The parts of a text that masks take the place of.
     fn parts(&self, text: &[u8], scope: Scope, site: Site) -> Vec<Part> {
         let mut parts = self.configured_parts(text);
-        if scope == Scope::All {
-            let search = Search { kinds: &self.masking.kinds, own: &self.masking.own, site };
+        let kinds = match scope {
+            Scope::All => Some(Cow::Borrowed(&self.masking.kinds)),
+            Scope::OwnOnly => Some(Cow::Owned(self.masking.kinds.of_environment())),
+            Scope::Descriptions | Scope::ConfiguredOnly => None,
+        };
+        if let Some(kinds) = kinds {
+            let search = Search { kinds: &kinds, own: &self.masking.own, site };
             let found = scan::scan(text, search);
             if parts.is_empty() {
                 return found;
@@ -380,6 +395,11 @@ impl Walk<'_> {
 fn mark(kind: MaskKind) -> String {
     let name = if kind.is_environment() { "own" } else { kind.as_str() };
     format!("{OPENING}{name}{CLOSING}")
+}
+
+/// Whether a member of a tool's definition is a text for the model.
+fn is_description(key: &[u8], value: &Json<'_>) -> bool {
+    key == b"description" && matches!(value, Json::String(_))
 }
 
 /// Whether an object holds a tool's result, in any format.

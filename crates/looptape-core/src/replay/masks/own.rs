@@ -134,7 +134,7 @@ impl Side {
 
 fn kind_of(aspect: Aspect) -> MaskKind {
     match aspect {
-        Aspect::Date { .. } => MaskKind::Date,
+        Aspect::Date { .. } | Aspect::Month { .. } => MaskKind::Date,
         Aspect::WorkingFolder | Aspect::WorkingFolderName | Aspect::WorkingFolderBase => {
             MaskKind::WorkingFolder
         }
@@ -142,6 +142,7 @@ fn kind_of(aspect: Aspect) -> MaskKind {
         Aspect::User => MaskKind::User,
         Aspect::Host => MaskKind::HostName,
         Aspect::Kernel => MaskKind::Kernel,
+        Aspect::TimeZone => MaskKind::TimeZone,
         Aspect::GitHead { .. } | Aspect::GitBranch | Aspect::GitStatus => MaskKind::Git,
     }
 }
@@ -166,6 +167,10 @@ fn stands_alone(value: &Value, text: &[u8], at: usize) -> bool {
             || before == Some(b'-')
             || (before == Some(b'.') && at > 1 && in_word(Some(text[at - 2]))))
     };
+    // The month of some other day is a part of that day: `3 November 2026`.
+    if matches!(value.aspect, Aspect::Month { .. }) && follows_a_day(&text[..at]) {
+        return false;
+    }
     if value.aspect == Aspect::WorkingFolderBase {
         return ends && is_in_path(before, after);
     }
@@ -174,6 +179,19 @@ fn stands_alone(value: &Value, text: &[u8], at: usize) -> bool {
         && (value.text.len() >= SHORTEST_WORD
             || is_in_path(before, after)
             || is_labelled(value.aspect, text, at))
+}
+
+/// Whether a number stands before: `3 `, `3. `, `3rd of `.
+fn follows_a_day(before: &[u8]) -> bool {
+    let before = before.strip_suffix(b" ").unwrap_or(before);
+    let before = before.strip_suffix(b" of").unwrap_or(before);
+    let ending = |before: &[u8]| {
+        [&b"."[..], b"st", b"nd", b"rd", b"th"]
+            .iter()
+            .find_map(|end| before.strip_suffix(*end).map(<[u8]>::len))
+    };
+    let before = &before[..ending(before).unwrap_or(before.len())];
+    before.last().is_some_and(u8::is_ascii_digit)
 }
 
 /// A folder's name in a path: `/ai/`, or `/ai` at the end.
@@ -266,6 +284,8 @@ mod tests {
                 "on Sunday, November 22, 2026",
                 vec![("Sunday, November 22, 2026", MaskKind::Date), ("November 22, 2026", MaskKind::Date)],
             ),
+            ("it is November 2026.", vec![("November 2026", MaskKind::Date)]),
+            ("on 3 November 2026, or the 3rd of November 2026", vec![]),
             ("on 2026-11-25", vec![]),
             ("on branch-of-alice", vec![("branch-of-alice", MaskKind::Git)]),
         ] {
@@ -283,6 +303,7 @@ mod tests {
             ("alice", "ai", Some(MaskKind::User)),
             ("2026-11-20", "2026-11-23", Some(MaskKind::Date)),
             ("2026-11-21", "2026-11-23", Some(MaskKind::Date)),
+            ("November 2026", "November 2026", Some(MaskKind::Date)),
             ("2026-11-20", "Nov 23, 2026", None),
             ("2026-11-23", "2026-11-20", None),
             ("/w", "/home/alice", None),

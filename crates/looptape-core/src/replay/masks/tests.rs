@@ -20,6 +20,7 @@ fn run(user: &str, day: i8) -> Run {
             user: Some(user.into()),
             host: Some(format!("host-of-{user}")),
             kernel: Some(format!("6.8.0-{day}-generic")),
+            time_zone: Some(if user == "alice" { "Europe/Oslo" } else { "Etc/UTC" }.into()),
             git: Some(GitState {
                 head: Some(head),
                 branch: Some(format!("work-of-{user}")),
@@ -210,6 +211,24 @@ fn names_and_parameters_are_exact() {
     // An argument may be called `name`.
     let argument = |id: &str| json!({"messages": [{"content": [{"type": "tool_use", "name": "f", "input": {"name": id}}]}]});
     assert!(tolerates(&masking, Wire::AnthropicMessages, &argument(a), &argument(b)));
+}
+
+/// Agents tell their tools which month it is, and where they work.
+#[test]
+fn descriptions_of_tools_may_name_what_is_a_runs_own() {
+    let masking = Masking::between(&run("alice", 2), &run("bob", 9));
+    let tool = |name: &str, description: &str| {
+        json!({"messages": [], "tools": [{"name": name, "description": description, "input_schema": {"type": "object",
+            "properties": {"path": {"type": "string", "description": description}}}}]})
+    };
+    let may = |recorded: &Value, live: &Value| tolerates(&masking, Wire::AnthropicMessages, recorded, live);
+    let (there, here) =
+        ("It is 2026-11-02 in /srv/alice/first-app", "It is 2026-11-09 in /srv/bob/second-app");
+    assert!(may(&tool("f", there), &tool("f", here)));
+    assert!(!may(&tool("f", there), &tool("f", &format!("{here}!"))), "another word beside it counts");
+    assert!(!may(&tool("f", "on 2026-11-02"), &tool("f", "on 2026-11-17")), "another day counts");
+    assert!(!may(&tool("alice", "x"), &tool("bob", "x")), "names count");
+    assert!(!may(&tool("f", "8f3a0c1d2e4b5a69"), &tool("f", "c41d77aa01b2c3d4")), "ids count");
 }
 
 /// Values that stand in JSON as numbers.
