@@ -21,7 +21,7 @@ pub(crate) enum Confinement {
 #[derive(Debug)]
 pub(crate) enum Stage<'a> {
     Here(Program<'a>),
-    Sandbox(Sandbox<'a>),
+    Sandbox(Box<Sandbox<'a>>),
 }
 
 impl<'a> Stage<'a> {
@@ -34,7 +34,7 @@ impl<'a> Stage<'a> {
             Confinement::None => (Self::Here(program), tape::listen().await?),
             Confinement::Sandbox => {
                 let (sandbox, listener) = Sandbox::open(program).await?;
-                (Self::Sandbox(sandbox), listener)
+                (Self::Sandbox(Box::new(sandbox)), listener)
             }
         })
     }
