@@ -4,6 +4,7 @@
 //! The clients come from `tests/clients/install.sh DIR`; `LOOPTAPE_CLIENTS=DIR` says where they are.
 
 mod installed;
+mod mcp;
 mod upstreams;
 
 use crate::env::{Ran, TestEnv};

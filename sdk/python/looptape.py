@@ -271,7 +271,9 @@ class _Call:
             outcome = "timeout"
         else:
             outcome = "aborted" if isinstance(error, aborted) else "error"
-        said = {"type": type(error).__name__, "message": str(error)}
+        # What a KeyError shows is the repr of what it was made with.
+        text = error.args[0] if len(error.args) == 1 and isinstance(error.args[0], str) else str(error)
+        said = {"type": type(error).__name__, "message": text}
         verdict = self._end({"outcome": outcome, "error": said})
         # What breaks off the agent breaks it off in a replay too.
         return None if isinstance(error, aborted) else verdict
@@ -403,7 +405,11 @@ class _Sender:
     def flush(self):
         if self.pid == os.getpid():
             with contextlib.suppress(queue.Full):
-                self.waiting.put_nowait(None)
+                self.waiting.put(None, timeout=_FLUSH_S)
+            left = None
+            # As long as something leaves it is waited for.
+            while self.thread.is_alive() and self.waiting.qsize() != left:
+                left = self.waiting.qsize()
                 self.thread.join(_FLUSH_S)
 
 

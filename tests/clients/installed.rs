@@ -118,6 +118,11 @@ impl Clients {
         Some(Self { installed: installed.canonicalize().unwrap(), all })
     }
 
+    /// Where they are installed.
+    pub(super) fn folder(&self) -> &Path {
+        &self.installed
+    }
+
     /// The clients of these names that can run.
     pub(super) fn able(&self, names: &[&str]) -> Vec<Client> {
         let named = |name: &&str| {

@@ -6,6 +6,7 @@ mod config;
 mod drive;
 mod exit;
 mod looks;
+mod mcp_shim;
 mod money;
 mod named_traces;
 mod place;

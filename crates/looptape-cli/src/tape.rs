@@ -12,6 +12,7 @@ use crate::trace_view;
 use bytes::Bytes;
 use looptape_core::captured;
 use looptape_core::facts::{CallFacts, CallKind};
+use looptape_core::mcp::{self, Conversation, McpTape, is_mcp};
 use looptape_core::redact;
 use looptape_core::replay::learn::Recording;
 use looptape_core::replay::{
@@ -20,6 +21,7 @@ use looptape_core::replay::{
 };
 use looptape_core::wire::Wire;
 use looptape_proxy::guard::Guard;
+use looptape_proxy::mcp::McpDesk;
 use looptape_proxy::model::NoModel;
 use looptape_proxy::server::bind;
 use looptape_proxy::tape_server::{LiveResults, TapeServer, TapedTools};
@@ -101,8 +103,11 @@ pub(crate) fn server_at(
     let masking = Masking::between(&recorded, &live)
         .without(config.masks.disable.iter().copied())
         .with(config.configured_masks()?);
+    let conversations = conversations(reader, trace)?;
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
-        .masked_by(masking);
+        .masked_by(masking.clone());
+    let tape = if conversations.is_empty() { tape } else { tape.beside_tool_servers() };
+    let mcp = McpTape::new(conversations, masking, options.max_rung);
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
         CannotReplay::HasHoles(holes) => {
             anyhow::anyhow!("{holes}. Record the run again, or replay what there is with --allow-incomplete")
@@ -124,6 +129,7 @@ pub(crate) fn server_at(
     let providers = outlines.into_iter().map(|call| call.provider).collect();
     let server = TapeServer::reading(replayer, bytes, providers, config.patterns()?, guard, key);
     let server = server.with_tools(tools(reader, trace, options, config)?);
+    let server = server.with_mcp(McpDesk::new(mcp, config.patterns()?, key));
     Ok(Ready { server, told, environment: live.environment, egress })
 }
 
@@ -182,6 +188,13 @@ fn live_run(recorded: &Run, Whereabouts { clock, place }: &Whereabouts) -> Run {
 /// How long a replay waits for what git has to say.
 const STATUS_WAIT: Duration = Duration::from_millis(200);
 
+/// What was said between the agent and its MCP servers.
+pub(crate) fn conversations(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Vec<Conversation>> {
+    let of_mcp = trace.facts.iter().filter(|facts| is_mcp(&facts.provider));
+    let exchanges = of_mcp.map(|facts| reader.exchange(trace.row.key, facts.seq));
+    Ok(mcp::conversations(exchanges.collect::<Result<Vec<_>, _>>()?))
+}
+
 /// A free loopback port.
 pub(crate) async fn listen() -> anyhow::Result<TcpListener> {
     Ok(bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?)
@@ -216,7 +229,7 @@ fn calls(trace: &RecordedTrace, outlines: &[CallOutline], bytes: &Arc<TraceBytes
             },
         })
     };
-    trace.facts.iter().filter_map(call).collect()
+    trace.facts.iter().filter(|facts| !is_mcp(&facts.provider)).filter_map(call).collect()
 }
 
 /// The first bodies that went to Anthropic: what an agent is, its first requests say.

@@ -10,9 +10,10 @@ use looptape_core::assembly::CallIndex;
 use looptape_core::composition::Prompts;
 use looptape_core::derive;
 use looptape_core::facts::{CallFacts, CallKind};
+use looptape_core::mcp::{Message as McpMessage, Wanted, is_mcp};
 use looptape_core::metrics::Measured;
 use looptape_core::tools::{MeasuredTool, RecordedTool};
-use looptape_core::view::{self, CallContent, ToolResult, TraceView};
+use looptape_core::view::{self, CallContent, EntryView, ToolResult, TraceView};
 use looptape_core::wire::{Message, Part, RequestView, Wire};
 use looptape_store::{ReadError, Reader, RecordedTrace, ScannedTrace};
 use serde::Serialize;
@@ -164,7 +165,8 @@ impl<'a> Contents<'a> {
         let import_index = self.trace.import_indices[index];
         let provenance = self.trace.provenance.get(&seq).copied();
         let CallKind::Llm(wire) = facts.kind else {
-            return Ok(CallContent { import_index, provenance, ..CallContent::default() });
+            let text = is_mcp(&facts.provider).then(|| self.asked_of_mcp(seq)).transpose()?;
+            return Ok(CallContent { import_index, provenance, text, ..CallContent::default() });
         };
         let outcome = self.reader.outcome(self.trace.row.key, seq)?;
         let answer = derive::response_view(facts.kind, &outcome);
@@ -180,6 +182,16 @@ impl<'a> Contents<'a> {
         };
         let composition = self.prompts.as_ref().and_then(|p| p.composition(CallIndex(index), &facts.usage));
         Ok(CallContent { import_index, provenance, text, tool_calls, tool_results, messages, composition })
+    }
+
+    /// What a message to an MCP server asks for, in words.
+    fn asked_of_mcp(&self, seq: u32) -> Result<String, ReadError> {
+        let (headers, body) = self.reader.request(self.trace.row.key, seq)?;
+        let message = derive::decode_body(&headers, &body, &[]).bytes;
+        Ok(match message.is_empty() {
+            true => "what it says by itself".to_owned(),
+            false => Wanted::of(&McpMessage::read(&message)).to_string(),
+        })
     }
 
     /// What a request adds to the answer that it follows, read from its end.
@@ -222,7 +234,7 @@ fn tool_results(messages: &[Message]) -> Vec<ToolResult> {
         .collect()
 }
 
-/// The tool calls of a recording with what they gave, in the order in which they started.
+/// The tool calls of a recording with what they gave, in their order.
 pub(crate) fn recorded_tools(reader: &Reader, trace: &RecordedTrace) -> Result<Vec<RecordedTool>, ReadError> {
     let contents = Contents::new(reader, trace, Messages::LeftOut);
     let view = contents.view(&trace.measure(), |_| true);
@@ -230,5 +242,15 @@ pub(crate) fn recorded_tools(reader: &Reader, trace: &RecordedTrace) -> Result<V
     if let Some((_, error)) = contents.damage.into_inner().into_iter().next() {
         return Err(error);
     }
-    Ok(view.steps.iter().filter_map(|entry| RecordedTool::of_entry(entry, &measured)).collect())
+    let recorded = |entry: &EntryView| RecordedTool::of_entry(entry, &measured);
+    let place = |entry: &EntryView| entry.tool.as_ref().and_then(|tool| tool.measured);
+    let mut entries: Vec<&EntryView> = view.steps.iter().collect();
+    // Of identical calls the first that was told of comes first; others keep their places.
+    let mut told: Vec<&EntryView> = entries.iter().copied().filter(|entry| place(entry).is_some()).collect();
+    told.sort_by_key(|entry| place(entry));
+    let mut told = told.into_iter();
+    for entry in entries.iter_mut().filter(|entry| place(entry).is_some()) {
+        *entry = told.next().unwrap_or(entry);
+    }
+    Ok(entries.into_iter().filter_map(recorded).collect())
 }

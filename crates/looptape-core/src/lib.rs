@@ -27,6 +27,7 @@ pub mod headers;
 pub mod import;
 pub mod labels;
 pub mod lineage;
+pub mod mcp;
 pub mod metrics;
 pub mod provider;
 pub mod provider_host;

@@ -3,6 +3,7 @@
 //! Unmodified SDKs can carry nothing but a base URL, so token, trace id and provider are path segments.
 //! None of them reaches the upstream.
 
+use looptape_core::mcp::is_mcp;
 use looptape_core::provider::{DEFAULT_UPSTREAMS, Provider};
 use looptape_core::wire;
 use looptape_core::{TraceId, trace_id::InvalidTraceId};
@@ -57,8 +58,9 @@ pub fn parse(
     let trace = take_pair(&mut rest, "t").map(TraceId::parse).transpose()?;
     let named = first_segment(rest).and_then(|segment| {
         let builtin = DEFAULT_UPSTREAMS.iter().any(|(name, _)| *name == segment) || segment == "azure";
+        let is_mcp_server = || Provider::parse(segment).is_some_and(|provider| is_mcp(&provider));
         let is_known = || known.iter().any(|provider| provider.as_str().eq_ignore_ascii_case(segment));
-        (builtin || is_known()).then(|| Provider::parse(segment)).flatten()
+        (builtin || is_known() || is_mcp_server()).then(|| Provider::parse(segment)).flatten()
     });
     let path = match &named {
         Some(provider) => rooted(&rest[1 + provider.as_str().len()..]),

@@ -15,6 +15,7 @@ pub mod forward_proxy;
 pub mod guard;
 pub mod lanes;
 pub mod live_model;
+pub mod mcp;
 pub mod mock_model;
 pub mod model;
 pub mod reply;

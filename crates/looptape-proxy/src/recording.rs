@@ -15,6 +15,7 @@ use crate::files_at_calls::FilesAtCalls;
 use crate::flush::Flushes;
 use crate::forward_proxy::Target;
 use crate::guard::{Guard, Refusal};
+use crate::mcp::{self, recording::Book};
 use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
@@ -33,6 +34,7 @@ use hyper::body::Incoming;
 use looptape_core::TraceId;
 use looptape_core::exchange::Ending;
 use looptape_core::headers::RedactedHeaders;
+use looptape_core::mcp::ServerName;
 use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
 use looptape_core::wire::route;
@@ -186,6 +188,9 @@ impl Handler for RecordingProxy {
             return Ok(telemetry.scrape(&self.recorder, self.tally.in_flight.load(Ordering::Relaxed)));
         }
         if let Some(own_path) = control::own_path(&address.path) {
+            if let Some(server) = mcp::server_in(own_path) {
+                return Ok(Box::pin(self.take_mcp(server, address.trace, request)).await);
+            }
             if tool_calls::is_path(own_path) {
                 return Ok(Box::pin(self.tool(request, address.trace)).await);
             }
@@ -244,6 +249,22 @@ impl Reached<'_> {
 }
 
 impl RecordingProxy {
+    /// Writes down what a shim in an MCP server's place sends.
+    async fn take_mcp(
+        &self,
+        server: ServerName,
+        in_path: Option<TraceId>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let TraceHint::Named(trace) = self.hint(&Stated::by(request.headers()), in_path) else {
+            let message = "say of which trace the conversation is: POST /t/TRACE/_looptape/v1/mcp/SERVER";
+            return reply::error(StatusCode::BAD_REQUEST, "no_trace", message);
+        };
+        let known = self.options.known.clone();
+        self.tally.calls.fetch_add(1, Ordering::Relaxed);
+        mcp::recording::take(Book { recorder: self.recorder.clone(), trace, server, known }, request).await
+    }
+
     async fn forward(
         &self,
         request: Request<Incoming>,

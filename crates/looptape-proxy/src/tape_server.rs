@@ -26,6 +26,7 @@ use crate::control;
 use crate::egress::EgressBlock;
 use crate::flush::Flushes;
 use crate::guard::Guard;
+use crate::mcp::{self, McpDesk};
 use crate::model::{Model, ModelCall, NoModel};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
@@ -38,6 +39,7 @@ use hyper::body::Incoming;
 use looptape_core::captured as captured_path;
 use looptape_core::exchange::{Answer, Exchange, Outcome};
 use looptape_core::headers::RedactedHeaders;
+use looptape_core::mcp::ServerName;
 use looptape_core::provider::Provider;
 use looptape_core::redact::{Binding, Credentials, Patterns, Vault, VaultKey, redact_body, redact_path};
 use looptape_core::replay::{
@@ -65,6 +67,8 @@ pub struct TapeServer<M = NoModel> {
     child: Option<ChildTrace>,
     /// What was asked for past the replay, and not as a call that could be compared.
     beyond: Arc<EgressBlock>,
+    /// The recorded MCP servers, if there are any or the agent may have some.
+    mcp: Option<McpDesk>,
     tools: Option<TapedTools>,
 }
 
@@ -120,16 +124,16 @@ impl TapeServer {
             model: None,
             child: None,
             beyond: Arc::default(),
+            mcp: None,
             tools: None,
         }
     }
 
     /// The same with a model to ask where the replayer decides to.
     pub fn asking<M: Model>(self, model: M) -> TapeServer<M> {
-        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child, beyond, tools } =
-            self;
-        let model = Some(model);
-        TapeServer { tape, recordings, providers, patterns, guard, speed, model, child, beyond, tools }
+        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child, .. } = self;
+        let (beyond, mcp, tools, model) = (self.beyond, self.mcp, self.tools, Some(model));
+        TapeServer { tape, recordings, providers, patterns, guard, speed, model, child, beyond, mcp, tools }
     }
 }
 
@@ -146,7 +150,17 @@ impl<M> TapeServer<M> {
 
     /// The same, with recorded time passing at `speed`.
     pub fn at_speed(self, speed: Speed) -> Self {
-        Self { speed, ..self }
+        Self { speed, mcp: self.mcp.map(|desk| desk.at_speed(speed)), ..self }
+    }
+
+    /// The same where nobody speaks to MCP servers.
+    pub fn without_mcp(self) -> Self {
+        Self { mcp: None, ..self }
+    }
+
+    /// The same, answering for MCP servers too.
+    pub fn with_mcp(self, desk: McpDesk) -> Self {
+        Self { mcp: Some(desk), ..self }
     }
 
     /// The same, remembering there what is asked for past the replay.
@@ -170,6 +184,10 @@ impl<M> TapeServer<M> {
     /// Ends the replay and sums it up; `None` if that was done before.
     pub fn finish(&self) -> Option<Summary> {
         let summary = self.lock().replayer.take().map(Replayer::finish)?;
+        let summary = match self.mcp.as_ref().and_then(McpDesk::finish) {
+            Some(mcp) => summary.with_mcp(mcp),
+            None => summary,
+        };
         let tools = self.tools.as_ref().and_then(|tools| tools.report().ok());
         Some(summary.with_tools(tools.filter(|report| !report.is_empty())))
     }
@@ -187,28 +205,32 @@ fn lock(tape: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl<M: Model> Handler for TapeServer<M> {
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
-        let (head, body) = request.into_parts();
-        let target = head.uri.path_and_query().map_or("/", |p| p.as_str());
-        let has_header = |name: &str| head.headers.contains_key(name);
-        let address = match address::parse(head.method.as_str(), target, &self.providers, &has_header) {
+        let target = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        let has_header = |name: &str| request.headers().contains_key(name);
+        let address = match address::parse(request.method().as_str(), target, &self.providers, &has_header) {
             Ok(address) => address,
             Err(error) => {
                 return Ok(reply::error(StatusCode::BAD_REQUEST, "invalid_trace_id", &error.to_string()));
             }
         };
-        if let Err(refusal) = self.guard.check(&head.headers, address.token.as_deref()) {
+        if let Err(refusal) = self.guard.check(request.headers(), address.token.as_deref()) {
             return Ok(reply::error(StatusCode::FORBIDDEN, "refused", &refusal.to_string()));
         }
-        if reply::wants_websocket(&head.headers) {
+        if reply::wants_websocket(request.headers()) {
             return Ok(reply::upgrade_required());
+        }
+        if let (Some(desk), Some(server)) =
+            (&self.mcp, control::own_path(&address.path).and_then(mcp::server_in))
+        {
+            return Ok(mcp::pipe::serve(desk, &server, request));
         }
         if let Some(tools) = &self.tools
             && control::own_path(&address.path).is_some_and(tool_calls::is_path)
         {
-            return Ok(Box::pin(self.tool(tools, Request::from_parts(head, body))).await);
+            return Ok(Box::pin(self.tool(tools, request)).await);
         }
         let provider = address.provider.unwrap_or(Provider::OPENAI);
-        self.take((head, body), provider, captured_path::without_slash(&address.path)).await
+        self.take(request.into_parts(), provider, captured_path::without_slash(&address.path)).await
     }
 }
 
@@ -223,11 +245,15 @@ impl<M: Model> TapeServer<M> {
         let Ok(body) = body.collect().await else {
             return Err(Abort { why: "the client went away while sending".into() });
         };
+        let body = body.to_bytes();
+        if let (Some(desk), Some(server)) = (&self.mcp, ServerName::of(&provider)) {
+            return mcp::streamable::answer(desk, &server, &head.method, &head.headers, &body).await;
+        }
         let live = Live {
             method: &head.method,
             path,
             headers: &head.headers,
-            body: body.to_bytes(),
+            body,
             wire: route::identify(&provider, head.method.as_str(), path),
             provider,
             arrived: Instant::now(),

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 mod cassettes;
+mod tools;
 
 pub(crate) struct Lab {
     _folder: TempDir,

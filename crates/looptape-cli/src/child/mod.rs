@@ -3,6 +3,7 @@
 pub(crate) mod capture;
 pub(crate) mod claude_code;
 pub(crate) mod environment;
+pub(crate) mod mcp_config;
 pub(crate) mod overlay;
 pub(crate) mod process;
 pub(crate) mod recorded_clock;

@@ -5,7 +5,9 @@
 //! has to find it where the recording had it. It stands under the user's cache folder, because agents
 //! refuse to trust configuration under a folder that others may write to.
 
+use super::mcp_config::{self, Redirect, Servers};
 use looptape_core::Digest;
+use looptape_core::mcp::ServerName;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
@@ -25,6 +27,8 @@ pub(crate) struct Run<'a> {
     pub(crate) command: &'a [OsString],
     pub(crate) base: &'a str,
     pub(crate) trace: &'a str,
+    /// Where its MCP servers are led.
+    pub(crate) mcp: &'a Redirect<'a>,
 }
 
 /// What the run's agent gets beyond base-URL variables. The files go when it is dropped.
@@ -32,6 +36,8 @@ pub(crate) struct Run<'a> {
 pub(crate) struct Overlay {
     /// Variables that point to the files.
     pub(crate) variables: Vec<(String, String)>,
+    /// Its command line, where that names files which others take the place of.
+    pub(crate) command: Option<Vec<OsString>>,
     _folder: Option<RunFolder>,
 }
 
@@ -39,26 +45,105 @@ impl Overlay {
     /// Writes what the run's agent needs; most agents need nothing.
     pub(crate) fn prepare(run: Run<'_>, parent: &dyn Fn(&str) -> Option<String>) -> io::Result<Self> {
         let home = parent("HOME").map(PathBuf::from).or_else(std::env::home_dir);
-        let codex = parent("CODEX_HOME").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".codex")));
-        let codex = codex.filter(|folder| folder.exists() || names(run.command, "codex"));
-        let gemini = home.as_ref().is_some_and(|home| home.join(".gemini").exists());
-        let gemini = gemini || names(run.command, "gemini");
+        let codex = codex_own_home(run.command, home.as_deref(), parent);
+        let gemini = uses_gemini(run.command, home.as_deref());
+        let claude = ClaudeServers::of(run.command, home.as_deref());
         let mut variables = Vec::new();
-        if codex.is_none() && !gemini {
-            return Ok(Self { variables, _folder: None });
+        if codex.is_none() && !gemini && claude.is_none() {
+            return Ok(Self { variables, command: None, _folder: None });
         }
         let folder = RunFolder::create(&cache(home.as_deref(), parent), run.trace)?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         if let Some(codex) = codex {
-            variables.push(("CODEX_HOME".into(), text(&codex_home(folder.path(), &codex, run.base)?)));
+            variables.push(("CODEX_HOME".into(), text(&codex_home(folder.path(), &codex, &run)?)));
         }
         if gemini {
-            let own = parent("GEMINI_CLI_SYSTEM_SETTINGS_PATH");
-            let own = own.unwrap_or_else(|| GEMINI_SYSTEM_SETTINGS.into());
-            let file = gemini_settings(folder.path(), Path::new(&own))?;
+            let own = gemini_system_settings(parent);
+            let servers =
+                home.as_deref().map(|home| mcp_config::gemini_servers(home, &working_folder(), &own));
+            let file = gemini_settings(folder.path(), own, &run.mcp.servers(&servers.unwrap_or_default()))?;
             variables.push(("GEMINI_CLI_SYSTEM_SETTINGS_PATH".into(), text(&file)));
         }
-        Ok(Self { variables, _folder: Some(folder) })
+        let command = claude.map(|claude| claude.led(folder.path(), &run)).transpose()?;
+        Ok(Self { variables, command, _folder: Some(folder) })
+    }
+}
+
+/// Where the MCP servers are that agents reach over HTTP: a recording forwards to them.
+pub(crate) fn mcp_upstreams(
+    command: &[OsString],
+    parent: &dyn Fn(&str) -> Option<String>,
+) -> Vec<(ServerName, String)> {
+    let home = parent("HOME").map(PathBuf::from).or_else(std::env::home_dir);
+    let home = home.as_deref();
+    let mut tables = Vec::new();
+    if let Some(codex) = codex_own_home(command, home, parent) {
+        tables.push(codex_servers(&codex_config(&codex)));
+    }
+    if let Some(home) = home.filter(|_| uses_gemini(command, home)) {
+        tables.push(mcp_config::gemini_servers(home, &working_folder(), &gemini_system_settings(parent)));
+    }
+    if let Some(claude) = ClaudeServers::of(command, home) {
+        tables.extend(claude.flags.iter().map(|(_, table)| mcp_config::servers_in(table, "mcpServers")));
+        tables.push(claude.configured);
+    }
+    tables.iter().flat_map(mcp_config::upstreams).collect()
+}
+
+fn working_folder() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
+}
+
+fn codex_own_home(
+    command: &[OsString],
+    home: Option<&Path>,
+    parent: &dyn Fn(&str) -> Option<String>,
+) -> Option<PathBuf> {
+    let codex = parent("CODEX_HOME").map(PathBuf::from).or_else(|| Some(home?.join(".codex")));
+    codex.filter(|folder| folder.exists() || names(command, "codex"))
+}
+
+fn uses_gemini(command: &[OsString], home: Option<&Path>) -> bool {
+    home.is_some_and(|home| home.join(".gemini").exists()) || names(command, "gemini")
+}
+
+/// The MCP servers of a claude-code on the command line.
+#[derive(Debug)]
+struct ClaudeServers {
+    at: usize,
+    flags: Vec<(usize, serde_json::Value)>,
+    configured: Servers,
+}
+
+impl ClaudeServers {
+    /// `None` if there is no claude-code, or it has none.
+    fn of(command: &[OsString], home: Option<&Path>) -> Option<Self> {
+        let at = mcp_config::claude_at(command)?;
+        let flags = mcp_config::claude_flags(command);
+        let configured = match home.filter(|_| !mcp_config::claude_is_strict(command)) {
+            Some(home) => mcp_config::claude_servers(home, &working_folder()),
+            None => Servers::new(),
+        };
+        (!flags.is_empty() || !configured.is_empty()).then_some(Self { at, flags, configured })
+    }
+
+    /// The command line with files in which they are led here.
+    fn led(&self, folder: &Path, run: &Run<'_>) -> io::Result<Vec<OsString>> {
+        let write = |name: String, servers: &Servers| {
+            let file = folder.join(name);
+            let text = serde_json::json!({ "mcpServers": run.mcp.servers(servers) }).to_string();
+            fs::write(&file, text).map(|()| file)
+        };
+        let mut in_places = Vec::new();
+        for (nth, (at, table)) in self.flags.iter().enumerate() {
+            let servers = mcp_config::servers_in(table, "mcpServers");
+            in_places.push((*at, write(format!("claude-mcp-{nth}.json"), &servers)?));
+        }
+        let also = match self.configured.is_empty() {
+            true => None,
+            false => Some(write("claude-mcp.json".to_owned(), &self.configured)?),
+        };
+        Ok(mcp_config::claude_command(run.command, self.at, &in_places, also.as_deref()))
     }
 }
 
@@ -74,7 +159,7 @@ fn cache(home: Option<&Path>, parent: &dyn Fn(&str) -> Option<String>) -> PathBu
 }
 
 /// Codex reads its base URL from `config.toml` only.
-fn codex_home(folder: &Path, own_home: &Path, base: &str) -> io::Result<PathBuf> {
+fn codex_home(folder: &Path, own_home: &Path, run: &Run<'_>) -> io::Result<PathBuf> {
     let home = folder.join("codex");
     fs::create_dir_all(&home)?;
     for entry in fs::read_dir(own_home).into_iter().flatten().flatten() {
@@ -82,19 +167,42 @@ fn codex_home(folder: &Path, own_home: &Path, base: &str) -> io::Result<PathBuf>
             symlink(entry.path(), home.join(entry.file_name()))?;
         }
     }
-    let own = fs::read_to_string(own_home.join("config.toml")).unwrap_or_default();
-    let mut config: toml::Table = own.parse().unwrap_or_default();
-    config.insert("openai_base_url".into(), format!("{base}/openai/v1").into());
+    let mut config = codex_config(own_home);
+    config.insert("openai_base_url".into(), format!("{}/openai/v1", run.base).into());
+    let servers = codex_servers(&config);
+    // What cannot be written as TOML stays as the user has it.
+    if let Ok(led) = toml::Value::try_from(run.mcp.servers(&servers))
+        && !servers.is_empty()
+    {
+        config.insert(CODEX_SERVERS.into(), led);
+    }
     fs::write(home.join("config.toml"), config.to_string())?;
     Ok(home)
 }
 
+/// The table of codex' MCP servers.
+const CODEX_SERVERS: &str = "mcp_servers";
+
+fn codex_config(own_home: &Path) -> toml::Table {
+    let own = fs::read_to_string(own_home.join("config.toml")).unwrap_or_default();
+    own.parse().unwrap_or_default()
+}
+
+fn codex_servers(config: &toml::Table) -> Servers {
+    let servers = config.get(CODEX_SERVERS).and_then(|servers| serde_json::to_value(servers).ok());
+    servers.and_then(|servers| servers.as_object().cloned()).unwrap_or_default()
+}
+
+/// What an administrator set for gemini-cli, if it is plain JSON.
+fn gemini_system_settings(parent: &dyn Fn(&str) -> Option<String>) -> serde_json::Value {
+    let own = parent("GEMINI_CLI_SYSTEM_SETTINGS_PATH").unwrap_or_else(|| GEMINI_SYSTEM_SETTINGS.into());
+    mcp_config::read_json(Path::new(&own))
+}
+
 /// gemini-cli honours its base URL only with key authentication. Settings that are there already stay, if
 /// they are plain JSON.
-fn gemini_settings(folder: &Path, own: &Path) -> io::Result<PathBuf> {
+fn gemini_settings(folder: &Path, mut settings: serde_json::Value, servers: &Servers) -> io::Result<PathBuf> {
     let file = folder.join("gemini-settings.json");
-    let own = fs::read(own).unwrap_or_default();
-    let mut settings: serde_json::Value = serde_json::from_slice(&own).unwrap_or_default();
     if !settings["security"]["auth"].is_object() {
         let kept = settings["security"].take();
         let kept = if kept.is_object() { kept } else { serde_json::json!({}) };
@@ -103,6 +211,9 @@ fn gemini_settings(folder: &Path, own: &Path) -> io::Result<PathBuf> {
         settings["security"]["auth"] = serde_json::json!({});
     }
     settings["security"]["auth"]["selectedType"] = "gemini-api-key".into();
+    if !servers.is_empty() {
+        settings["mcpServers"] = servers.clone().into();
+    }
     fs::write(&file, settings.to_string())?;
     Ok(file)
 }
@@ -168,11 +279,17 @@ impl Drop for RunFolder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::child::environment::Mode;
+
+    fn redirect() -> Redirect<'static> {
+        Redirect { mode: Mode::Record, origin: "http://p", trace: "1", looptape: "/bin/looptape".into() }
+    }
 
     fn prepare(home: &Path, command: &[&str], trace: &str) -> Overlay {
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
         let parent = |name: &str| (name == "HOME").then(|| home.to_string_lossy().into_owned());
-        Overlay::prepare(Run { command: &command, base: "http://p/t/1", trace }, &parent).unwrap()
+        Overlay::prepare(Run { command: &command, base: "http://p/t/1", trace, mcp: &redirect() }, &parent)
+            .unwrap()
     }
 
     fn variable(overlay: &Overlay, name: &str) -> Option<PathBuf> {
@@ -184,13 +301,16 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let own = home.path().join(".codex");
         fs::create_dir(&own).unwrap();
-        fs::write(own.join("config.toml"), "model = \"m\"\n[profiles.x]\nmodel = \"y\"\n").unwrap();
+        let text = "model = \"m\"\n[profiles.x]\nmodel = \"y\"\n[mcp_servers.a]\ncommand = \"uvx\"\nargs = [\"s\"]\n";
+        fs::write(own.join("config.toml"), text).unwrap();
         fs::write(own.join("auth.json"), "{}").unwrap();
         let overlay = prepare(home.path(), &["/usr/bin/codex"], "1");
         let folder = variable(&overlay, "CODEX_HOME").unwrap();
         let config: toml::Table = fs::read_to_string(folder.join("config.toml")).unwrap().parse().unwrap();
         assert_eq!(config["openai_base_url"].as_str(), Some("http://p/t/1/openai/v1"));
         assert_eq!(config["profiles"]["x"]["model"].as_str(), Some("y"));
+        assert_eq!(config["mcp_servers"]["a"]["command"].as_str(), Some("/bin/looptape"));
+        assert_eq!(config["mcp_servers"]["a"]["env"]["LOOPTAPE_MODE"].as_str(), Some("record"));
         assert!(folder.join("auth.json").exists());
         drop(overlay);
         assert!(!folder.exists(), "the folder goes with the run");
@@ -226,7 +346,8 @@ mod tests {
             _ => None,
         };
         let command = [OsString::from("gemini")];
-        let run = Run { command: &command, base: "http://p", trace: "1" };
+        let redirect = redirect();
+        let run = Run { command: &command, base: "http://p", trace: "1", mcp: &redirect };
         let overlay = Overlay::prepare(run, &parent).unwrap();
         let file = variable(&overlay, "GEMINI_CLI_SYSTEM_SETTINGS_PATH").unwrap();
         let settings: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();

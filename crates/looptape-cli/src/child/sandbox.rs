@@ -7,7 +7,8 @@
 //!
 //! The two talk over a Unix socket in a private folder, which is gone before the program begins:
 //! - the helper: one byte with the listener, or in words why there is none;
-//! - this process: the variables to add, each ended by a NUL, and an empty one;
+//! - this process, each ended by a NUL: the variables to add, an empty one, how many words the command line has, and
+//!   these;
 //! - the helper: nothing if it became the program, else the system's error number.
 
 pub(crate) mod inside;
@@ -20,6 +21,7 @@ use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -74,16 +76,28 @@ impl<'a> Sandbox<'a> {
         self.command
     }
 
+    /// The same for another command line.
+    pub(crate) fn with<'b>(self, command: &'b [OsString]) -> Sandbox<'b>
+    where
+        'a: 'b,
+    {
+        Sandbox { command, ..self }
+    }
+
     /// Lets the helper become the program.
     pub(crate) async fn start(
         self,
         variables: &[(String, String)],
     ) -> anyhow::Result<Result<Running, NotStarted>> {
         let Self { command, folder, mut helper, mut link } = self;
-        let set: String = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
+        let set = variables.iter().map(|(name, value)| format!("{name}={value}").into_bytes());
+        let words = command.iter().map(|word| word.as_bytes().to_vec());
+        let count = command.len().to_string().into_bytes();
+        let message: Vec<u8> =
+            set.chain([Vec::new(), count]).chain(words).flat_map(|part| [part, vec![0]].concat()).collect();
         let mut failed = Vec::new();
         let told = async {
-            link.write_all((set + "\0").as_bytes()).await?;
+            link.write_all(&message).await?;
             link.read_to_end(&mut failed).await
         };
         told.await.context("the sandbox's helper went away")?;
@@ -100,7 +114,7 @@ fn start_helper(program: Program<'_>, place: &Path) -> anyhow::Result<Running> {
     let own = Path::new("/proc/self/exe");
     let own = if own.exists() { own.to_owned() } else { std::env::current_exe()? };
     let mut helper = Command::new(own);
-    helper.arg(VERB).arg(place).arg("--").args(program.command);
+    helper.arg(VERB).arg(place);
     process::spawn(helper, program)?.context("the sandbox's helper cannot be started")
 }
 

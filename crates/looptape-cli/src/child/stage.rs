@@ -46,6 +46,17 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// The same for another command line.
+    pub(crate) fn with<'b>(self, command: &'b [OsString]) -> Stage<'b>
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Here(program) => Stage::Here(Program { command, ..program }),
+            Self::Sandbox(sandbox) => Stage::Sandbox(Box::new(sandbox.with(command))),
+        }
+    }
+
     /// Starts the program with `variables` added to this process's environment.
     pub(crate) async fn start(
         self,

@@ -1,6 +1,7 @@
 //! Running a child between a server's start and its end: what `record` and `replay` share.
 
 use crate::child::environment::{self, Mode, Variables};
+use crate::child::mcp_config::Redirect;
 use crate::child::overlay::{Overlay, Run};
 use crate::child::process::{self, Ended, NotStarted, SecondCtrlC, Signals};
 use crate::child::stage::Stage;
@@ -19,9 +20,15 @@ pub(super) async fn run(
     let mut variables = environment::variables(mode, origin, trace, &parent);
     variables.extend(told);
     let base = format!("{origin}/t/{trace}");
-    let overlay = Overlay::prepare(Run { command: stage.command(), base: &base, trace }, &parent)
-        .context("the agent's configuration cannot be written")?;
+    let looptape = std::env::current_exe().context("this program does not know where it is")?;
+    let mcp = Redirect { mode, origin, trace, looptape };
+    let run = Run { command: stage.command(), base: &base, trace, mcp: &mcp };
+    let overlay = Overlay::prepare(run, &parent).context("the agent's configuration cannot be written")?;
     variables.extend(overlay.variables.iter().cloned());
+    let stage = match &overlay.command {
+        Some(command) => stage.with(command),
+        None => stage,
+    };
     let signals = Signals::listen()?;
     let running = match stage.start(&variables).await? {
         Ok(running) => running,

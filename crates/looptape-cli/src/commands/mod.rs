@@ -17,6 +17,7 @@ mod learn;
 mod library;
 mod ls;
 mod matching;
+mod mcp;
 mod models;
 mod prices;
 mod prune;
@@ -44,6 +45,7 @@ pub(crate) use export::{Exported, FormatArg};
 pub(crate) use gates::Score;
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
+pub(crate) use mcp::Checked;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
 pub(crate) use pull::Pulled;
@@ -84,6 +86,7 @@ enum Verb {
     Audit(audit::Args),
     Test(test::Args),
     Prices(prices::Args),
+    Mcp(mcp::Args),
     Import(import::Args),
     Export(export::Args),
     Pull(pull::Args),
@@ -111,6 +114,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Audit(args) => audit::run(global, &args),
         Verb::Test(args) => test::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
+        Verb::Mcp(args) => mcp::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Export(args) => export::run(global, &args),
         Verb::Pull(args) => pull::run(global, &args),

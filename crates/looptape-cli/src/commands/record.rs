@@ -7,6 +7,7 @@ use super::workspace::{WatchedWorkspace, Workspace};
 use crate::child::capture::{Capture, Egress};
 use crate::child::claude_code;
 use crate::child::environment::{self, Mode, Variables};
+use crate::child::overlay;
 use crate::child::process::{ChildOutput, Ended, NotStarted, Program};
 use crate::child::stage::Stage;
 use crate::config::Config;
@@ -23,7 +24,7 @@ use looptape_proxy::forward_proxy::ForwardProxy;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::lanes::Lanes;
 use looptape_proxy::server::{Server, bind};
-use looptape_proxy::upstream::Upstreams;
+use looptape_proxy::upstream::{Upstream, Upstreams};
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
 use looptape_store::workspace::SnapshotFigures;
 use looptape_store::{Durability, Moment, Recorder, RecorderReport, Selector, Source, TraceSpec};
@@ -142,8 +143,9 @@ pub(super) struct Recorded {
 
 /// Records one run into the database, from its opening row to its closing row.
 pub(super) fn record(global: &Global, config: &Config, plan: Plan<'_>) -> anyhow::Result<Recorded> {
-    let Plan { spec, budget, upstreams, durability, program, mut told, .. } = plan;
+    let Plan { spec, budget, mut upstreams, durability, program, mut told, .. } = plan;
     let (environment, egress, workspace) = (plan.surroundings, plan.egress, plan.workspace);
+    add_mcp_servers(&mut upstreams, program.command);
     let id = spec.id.clone();
     let (recorder, thread) = global.recorder(config, durability)?;
     let budget = budget.map(|args| args.recorded_by(global, config, &recorder)).transpose()?.flatten();
@@ -239,6 +241,16 @@ fn serve(
     let own = listener.local_addr()?;
     let of_lane = || ForwardProxy::new(Arc::new(proxy.with_own_connections()), own, capture.beyond());
     Server::start_on(lanes, listener, of_lane)
+}
+
+/// The MCP servers that the agent's configuration reaches over HTTP, unless somebody stated where they are.
+fn add_mcp_servers(upstreams: &mut Upstreams, command: &[OsString]) {
+    for (server, url) in overlay::mcp_upstreams(command, &|name| std::env::var(name).ok()) {
+        let provider = server.provider();
+        if let (None, Ok(upstream)) = (upstreams.stated(&provider), Upstream::from_sdk_variable(&url)) {
+            upstreams.set(provider, upstream);
+        }
+    }
 }
 
 /// Upstreams from flags, then the environment, then the file.

@@ -275,6 +275,7 @@ impl Resending<'_> {
     /// Starts a server that answers one run of a trace.
     async fn answering(&self, trace: &RecordedTrace, stop: &Stop) -> anyhow::Result<Answering> {
         let Ready { server, .. } = tape::server(self.reader, trace, self.options, self.config)?;
+        let server = server.without_mcp();
         match self.plan {
             None => self.start(trace, server, None, stop).await,
             Some(plan) => {

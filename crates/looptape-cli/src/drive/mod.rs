@@ -18,6 +18,7 @@ use crate::tape;
 use looptape_core::assembly::Assembly;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::CallFacts;
+use looptape_core::mcp::is_mcp;
 use looptape_core::replay::CallLabel;
 use looptape_core::replay::driven::Coverage;
 use looptape_store::{CallBytes, Reader, RecordedTrace, TraceBytes};
@@ -43,7 +44,7 @@ impl Recording {
         Ok(Self {
             label: trace.row.label(),
             bytes: TraceBytes::new(Arc::new(CallBytes::new(reader)?), trace.row.key),
-            facts: trace.facts.clone(),
+            facts: trace.facts.iter().filter(|facts| !is_mcp(&facts.provider)).cloned().collect(),
             labels: tape::labels(trace),
             assembly: trace.measure().assembly,
         })

@@ -21,6 +21,7 @@ pub(crate) mod imported;
 pub(crate) mod junit;
 pub(crate) mod learned;
 pub(crate) mod ls;
+pub(crate) mod mcp;
 pub(crate) mod models;
 pub(crate) mod prices;
 pub(crate) mod pruned;

@@ -157,7 +157,8 @@ impl Replayer {
         if let (Completeness::Incomplete { reasons }, Holes::Refuse) = (tape.completeness(), options.holes) {
             return Err(HasHoles { reasons: reasons.clone() }.into());
         }
-        if tape.ids().all(|id| tape.entry(id).call.outcome == RecordedOutcome::InFlight) {
+        let is_open = |id| tape.entry(id).call.outcome == RecordedOutcome::InFlight;
+        if !tape.is_beside_others() && tape.ids().all(is_open) {
             return Err(CannotReplay::HoldsNothing);
         }
         let fork = ForkPoint::find(&tape, options.fork)?;
@@ -290,6 +291,7 @@ impl Replayer {
             rebound: self.rebound.into_iter().filter(|rebound| rebound.places > 0).collect(),
             unused,
             unused_side_calls,
+            mcp: None,
             divergences: reports,
             tools: None,
         }

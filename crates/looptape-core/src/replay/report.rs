@@ -148,7 +148,7 @@ impl Report {
     }
 
     /// A report without a difference to show.
-    pub(super) fn new(code: DivergenceCode, at: Option<CallLabel>, message: String) -> Self {
+    pub(crate) fn new(code: DivergenceCode, at: Option<CallLabel>, message: String) -> Self {
         Self {
             code,
             root: true,

@@ -8,6 +8,7 @@ use super::replayer::Choice;
 use super::report::{DivergenceCode, Report};
 use super::report_text::{self, push_line};
 use super::tape::CallLabel;
+use crate::mcp::McpReport;
 use crate::tools::{DenyCode, ToolRefusal, ToolsReport};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -120,6 +121,9 @@ pub struct Summary {
     /// Recorded optional calls that were not made.
     #[serde(default)]
     pub unused_side_calls: Vec<CallLabel>,
+    /// What was served of MCP servers, if the recording or the agent had any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<McpReport>,
     /// The first cause leads.
     pub divergences: Vec<Report>,
     /// What became of tool calls, where hooks or shims asked.
@@ -128,6 +132,21 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Adds what became of the MCP servers. A message that was not recorded is a cause of its own; what follows from it
+    /// was found by its own comparison.
+    pub fn with_mcp(mut self, mcp: McpReport) -> Self {
+        if mcp.servers.is_empty() {
+            return self;
+        }
+        self.divergences.extend(mcp.divergences());
+        self.divergences.sort_by_cached_key(Report::reading_order);
+        if self.verdict != Verdict::Forked {
+            self.verdict = Verdict::of(&self.divergences, 0, OnMiss::Refuse);
+        }
+        self.mcp = Some(mcp);
+        self
+    }
+
     /// Adds what became of tool calls. One that the recording lacks makes another run of it.
     pub fn with_tools(mut self, tools: Option<ToolsReport>) -> Self {
         let Some(tools) = tools else { return self };
@@ -210,6 +229,7 @@ pub fn render_text(summary: &Summary) -> String {
         Verdict::Forked => "went its own way",
     };
     push_line(&mut out, 0, &format!("{verdict}: {}", served_line(summary)));
+    summary.mcp.iter().flat_map(McpReport::lines).for_each(|line| push_line(&mut out, 2, &line));
     for difference in &summary.billing_differences {
         push_line(
             &mut out,

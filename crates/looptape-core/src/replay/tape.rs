@@ -166,6 +166,8 @@ pub struct Tape {
     /// Ids in the paths of the calls.
     named: HashSet<String>,
     masking: Arc<Masking>,
+    /// Whether there is more to replay than these calls, so that there may be none of them.
+    is_beside_others: bool,
 }
 
 #[derive(Debug)]
@@ -224,12 +226,30 @@ impl Tape {
             shelves.entry(entries[id.0].shape()).or_default().ids.push(id);
         }
         let named = entries.iter().flat_map(|entry| entry.endpoint.ids()).cloned().collect();
-        Self { completeness, normalise, entries, stored, shelves, named, masking: Arc::default() }
+        Self {
+            completeness,
+            normalise,
+            entries,
+            stored,
+            shelves,
+            named,
+            masking: Arc::default(),
+            is_beside_others: false,
+        }
     }
 
     /// The same tape for a replay whose requests are masked so. To be called before the first request.
     pub fn masked_by(self, masking: Masking) -> Self {
         Self { masking: Arc::new(masking), ..self }
+    }
+
+    /// The same tape where recorded tool servers are replayed beside it: it may hold nothing.
+    pub fn beside_tool_servers(self) -> Self {
+        Self { is_beside_others: true, ..self }
+    }
+
+    pub(super) fn is_beside_others(&self) -> bool {
+        self.is_beside_others
     }
 
     pub fn completeness(&self) -> &Completeness {

@@ -45,7 +45,7 @@ impl Speed {
     }
 
     /// How long a recorded time lasts.
-    fn scaled(self, recorded_us: i64) -> Duration {
+    pub(crate) fn scaled(self, recorded_us: i64) -> Duration {
         match self {
             Self::AtOnce => Duration::ZERO,
             Self::Times(times) => {

@@ -12,13 +12,14 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Talks to the process that listens at `place`, and becomes `command`.
-pub(crate) fn run(place: &Path, command: &[OsString]) -> anyhow::Result<Exit> {
+/// Talks to the process that listens at `place`, and becomes the program that it names.
+pub(crate) fn run(place: &Path) -> anyhow::Result<Exit> {
     let mut link = UnixStream::connect(place).context("this verb is looptape's own, for --sandbox")?;
     match namespace::enter().map_err(|error| format!("{error:#}")) {
         Ok(listener) => hand_over(&link, &listener)?,
@@ -27,7 +28,7 @@ pub(crate) fn run(place: &Path, command: &[OsString]) -> anyhow::Result<Exit> {
             return Ok(Exit::Failure);
         }
     }
-    let Some(variables) = variables(&mut BufReader::new(&link))? else {
+    let Some((variables, command)) = told(&mut BufReader::new(&link))? else {
         // Whoever wanted the program is gone.
         return Ok(Exit::Failure);
     };
@@ -46,21 +47,34 @@ fn hand_over(link: &UnixStream, listener: &TcpListener) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The variables that are to be added; `None` if they do not come to their end.
-fn variables(link: &mut impl BufRead) -> anyhow::Result<Option<Vec<(String, String)>>> {
+/// The variables to add, and the command line.
+type Told = (Vec<(String, String)>, Vec<OsString>);
+
+/// What is told; `None` if it does not come to its end.
+fn told(link: &mut impl BufRead) -> anyhow::Result<Option<Told>> {
     let mut variables = Vec::new();
     loop {
-        let mut variable = Vec::new();
-        link.read_until(0, &mut variable)?;
-        if variable.pop() != Some(0) {
-            return Ok(None);
-        }
+        let Some(variable) = part(link)? else { return Ok(None) };
         if variable.is_empty() {
-            return Ok(Some(variables));
+            break;
         }
         let variable = String::from_utf8(variable)?;
         variables.extend(variable.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
+    let Some(count) = part(link)? else { return Ok(None) };
+    let mut words = Vec::new();
+    for _ in 0..String::from_utf8(count)?.parse::<usize>()? {
+        let Some(word) = part(link)? else { return Ok(None) };
+        words.push(OsString::from_vec(word));
+    }
+    Ok(Some((variables, words)))
+}
+
+/// What is before the next NUL.
+fn part(link: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut part = Vec::new();
+    link.read_until(0, &mut part)?;
+    Ok((part.pop() == Some(0)).then_some(part))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -175,12 +189,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_come_to_their_end_or_not_at_all() {
-        let read = |bytes: &[u8]| variables(&mut &bytes[..]).unwrap();
+    fn what_is_told_comes_to_its_end_or_not_at_all() {
+        let read = |bytes: &[u8]| told(&mut &bytes[..]).unwrap();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(read(b"A=1\0B==\0\0"), Some(vec![pair("A", "1"), pair("B", "=")]));
-        assert_eq!(read(b"\0"), Some(Vec::new()));
-        for cut in [&b""[..], b"A=1", b"A=1\0", b"A=1\0B"] {
+        let words = ["sh", ""].map(OsString::from).to_vec();
+        assert_eq!(read(b"A=1\0B==\0\x002\0sh\0\0"), Some((vec![pair("A", "1"), pair("B", "=")], words)));
+        assert_eq!(read(b"\x000\0"), Some((Vec::new(), Vec::new())));
+        for cut in [&b""[..], b"A=1", b"A=1\0", b"\0", b"\x002\0sh\0", b"\x001\0sh"] {
             assert_eq!(read(cut), None);
         }
     }

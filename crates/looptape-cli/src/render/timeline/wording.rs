@@ -37,7 +37,11 @@ pub(super) fn what(entry: &EntryView) -> String {
             escape(&format!("{}{} {arguments}", tool.name, ended(tool)))
         }
         (None, EntryKind::Other) => {
-            escape(&format!("{}{}", entry.endpoint.as_deref().unwrap_or("call"), source(entry)))
+            let asked = entry.provider.as_ref().zip(entry.text.as_ref());
+            // Of plain calls only those to MCP servers have a text.
+            let what = asked.map(|(server, asked)| format!("{server} {asked}"));
+            let what = what.as_deref().or(entry.endpoint.as_deref()).unwrap_or("call");
+            escape(&format!("{what}{}", source(entry)))
         }
         (None, _) => {
             let model = entry.response_model.as_ref().or(entry.model.as_ref());

@@ -29,7 +29,7 @@ pub struct ToolFigures {
     pub tool_inferred_ms: Distribution,
     /// All time of the measured calls.
     pub total_ms: Option<Ms>,
-    /// That time per time of the loops that it was in; more than 1 where calls ran side by side.
+    /// That time per time of all traces of the set; more than 1 where calls ran side by side.
     pub loop_share: Option<f64>,
 }
 
@@ -103,7 +103,7 @@ impl ToolTally {
         self.total = self.total + more.total;
     }
 
-    /// `whole`: the time of the loops that the calls were in.
+    /// `whole`: the time of all traces of the set.
     pub(super) fn finish(self, whole: Ms) -> ToolFigures {
         let is_measured = self.measured > 0;
         let failed = self.errors + self.timeouts + self.aborted;

@@ -1,0 +1,37 @@
+//! The Model Context Protocol: how an agent speaks to its tool servers, recorded and replayed.
+//!
+//! - `server`: which recorded calls are of a server, and of which.
+//! - `message`: one JSON-RPC message, read as far as is needed here.
+//! - `lines`: messages as a stdio server sends them.
+//! - `session`: a conversation with a stdio server, taken apart into calls as it goes on.
+//! - `recorded`: recorded calls as conversations again.
+//! - `tape`, `reply`: which recorded answer a live message gets, and how it is written for its asker.
+//! - `report`: what a replay came to.
+//! - `drift`: how a server's tools differ from those that were recorded.
+//!
+//! A conversation is recorded as calls, in the form that the protocol has over HTTP, whatever it was held over: each
+//! message of the client is a `POST`, answered by what the server says about it (progress, then the result); what the
+//! server says by itself is one `GET` that lasts as long as the conversation. So everything that holds for calls
+//! holds here: bytes and times are kept, secrets replaced, traces exported.
+//!
+//! Everything is pure. What it does not do: start servers, or know what a tool does.
+
+pub mod drift;
+mod lines;
+mod message;
+mod recorded;
+mod reply;
+mod report;
+mod server;
+pub mod session;
+mod tape;
+
+pub use lines::Lines;
+pub use message::{Message, Unanswered};
+pub use recorded::{
+    Conversation, LINES, RecordedCall, SERVER_END_HEADER, SESSION_HEADER, Said, conversations,
+};
+pub use reply::{Part, What};
+pub use report::{McpReport, ServerReport, Wanted};
+pub use server::{ServerName, is_mcp};
+pub use tape::{LiveSession, McpTape, Reaction};

@@ -1,0 +1,30 @@
+//! MCP servers: what a shim in a stdio server's place tells the recorder, and how recorded servers answer.
+//!
+//! - `frame`: how a shim and looptape speak to each other over one request.
+//! - `recording`: a stdio conversation, written down while it goes on.
+//! - `called_tool`: what a recorded server's tools did, as measured tool calls of the trace.
+//! - `desk`: the recorded servers of a replay, behind a lock.
+//! - `pipe`, `streamable`: how a client of a stdio server, and one of an HTTP server, get their answers from there.
+//! - `link`: a shim's end of the connection.
+//!
+//! A shim speaks to looptape by one `POST /_looptape/v1/mcp/SERVER` that lasts as long as the conversation. While
+//! recording it sends what passes between client and server; in a replay it sends what the client says, and gets what
+//! the server would say. HTTP servers need no shim: their messages pass through the proxy as all calls do.
+
+mod called_tool;
+mod desk;
+pub mod frame;
+pub mod link;
+pub(crate) mod pipe;
+pub mod recording;
+pub(crate) mod streamable;
+
+pub use desk::McpDesk;
+
+use looptape_core::mcp::ServerName;
+
+/// The server that a path of looptape's own is about.
+pub(crate) fn server_in(own_path: &str) -> Option<ServerName> {
+    let name = own_path.split('?').next()?.strip_prefix("v1/mcp/")?;
+    ServerName::parse(name)
+}

@@ -1,0 +1,163 @@
+//! A replayed stdio server: a shim sends what the client says, and gets what the server would say.
+//!
+//! Each message is reacted to at once and in its turn, unless its answer has to wait, for the recorded time or for the
+//! client: then others go before it. When the shim goes away its conversation is dropped.
+
+use super::desk::McpDesk;
+use super::frame::{Frame, Frames};
+use crate::reply::{self, Body, BodyError};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use http_body_util::channel::{Channel, Sender};
+use hyper::body::Incoming;
+use looptape_core::mcp::session::ServerEnd;
+use looptape_core::mcp::{Lines, LiveSession, Message, Part, ServerName, What};
+use looptape_store::Moment;
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// Frames that may wait for a shim to take them.
+const WAITING: usize = 64;
+
+/// Answers a shim's request until one of the two has enough.
+pub(crate) fn serve(desk: &McpDesk, server: &ServerName, request: Request<Incoming>) -> Response<Body> {
+    let Some((session, opening)) = desk.open(server) else {
+        return reply::error(StatusCode::UNPROCESSABLE_ENTITY, "replay_over", "the replay has ended");
+    };
+    let (sender, body) = Channel::<Bytes, BodyError>::new(WAITING);
+    let (say, said) = mpsc::channel(WAITING);
+    tokio::spawn(send(said, sender));
+    let (replied, _) = watch::channel(Replies::default());
+    let pipe = Pipe { desk: desk.clone(), session, say, replied };
+    tokio::spawn(async move {
+        pipe.perform(opening, Instant::now()).await;
+        pipe.converse(request.into_body()).await;
+    });
+    let mut response = Response::new(body.boxed());
+    *response.status_mut() = StatusCode::OK;
+    response
+}
+
+/// What is to be sent.
+enum Said {
+    Text(Bytes),
+    End(ServerEnd),
+}
+
+async fn send(mut said: mpsc::Receiver<Said>, mut sender: Sender<Bytes, BodyError>) {
+    while let Some(said) = said.recv().await {
+        let (frame, is_end) = match said {
+            Said::Text(text) => (Frame::Server(text), false),
+            Said::End(end) => (Frame::ServerEnded(end), true),
+        };
+        // Nobody is there any more if it cannot be sent.
+        if sender.send_data(frame.encode(Moment::mono_us_now())).await.is_err() || is_end {
+            return;
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Pipe {
+    desk: McpDesk,
+    session: LiveSession,
+    say: mpsc::Sender<Said>,
+    replied: watch::Sender<Replies>,
+}
+
+/// Requests of the server that the client has answered.
+#[derive(Debug, Default)]
+struct Replies {
+    ids: HashSet<String>,
+    /// No more will come.
+    over: bool,
+}
+
+impl Pipe {
+    async fn converse(self, body: Incoming) {
+        self.listen(body).await;
+        self.replied.send_modify(|replies| replies.over = true);
+    }
+
+    async fn listen(&self, mut body: Incoming) {
+        let mut frames = Frames::default();
+        let mut lines = Lines::default();
+        while let Some(Ok(piece)) = body.frame().await {
+            let Ok(piece) = piece.into_data() else { continue };
+            let Ok(whole) = frames.add(&piece) else { return };
+            for (_, frame) in whole {
+                match frame {
+                    Frame::Client(bytes) => {
+                        for line in lines.add(&bytes) {
+                            self.hear(&line).await;
+                        }
+                    }
+                    Frame::ClientClosed => {
+                        if let Some(rest) = lines.rest() {
+                            self.hear(&rest).await;
+                        }
+                        return;
+                    }
+                    Frame::Server(_) | Frame::ServerEnded(_) | Frame::Lost(_) => {}
+                }
+            }
+        }
+    }
+
+    async fn hear(&self, line: &[u8]) {
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        let arrived = Instant::now();
+        if let Message::Response { id, .. } = Message::read(line) {
+            self.replied.send_modify(|replies| {
+                replies.ids.insert(id.to_owned());
+            });
+        }
+        let reaction = self.desk.react(&self.session, line);
+        let waits = |part: &Part| {
+            matches!(part.what, What::AwaitClient { .. })
+                || self.desk.speed.scaled(part.after_us) > Duration::ZERO
+        };
+        let (has_to_wait, end) = (reaction.parts.iter().any(waits), reaction.end);
+        let pipe = self.clone();
+        let react = async move {
+            pipe.perform(reaction.parts, arrived).await;
+            if let Some(end) = end {
+                // The shim is gone if nobody takes it.
+                let _ = pipe.say.send(Said::End(end)).await;
+            }
+        };
+        if has_to_wait {
+            tokio::spawn(react);
+        } else {
+            react.await;
+        }
+    }
+
+    async fn perform(&self, parts: Vec<Part>, arrived: Instant) {
+        for part in parts {
+            let wait = self.desk.speed.scaled(part.after_us);
+            if wait > Duration::ZERO {
+                sleep_until(arrived + wait).await;
+            }
+            match part.what {
+                What::Answer(text) | What::Stream(text) => {
+                    if self.say.send(Said::Text(text)).await.is_err() {
+                        return;
+                    }
+                }
+                What::AwaitClient { id } => {
+                    let mut replied = self.replied.subscribe();
+                    let replies = replied.wait_for(|replies| replies.over || replies.ids.contains(&id)).await;
+                    if replies.is_ok_and(|replies| !replies.ids.contains(&id)) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Agents and SDKs that speak to a real MCP server: what they start is led here by their configuration alone.
+
+use super::installed::{Clients, programs, say};
+use super::upstreams::Provider;
+use crate::env::{Ran, TestEnv};
+use looptape_core::simulated::{PlannedCall, Script, Turn};
+use serde_json::json;
+use std::path::PathBuf;
+
+const SERVER: &str = "mcp/node_modules/@modelcontextprotocol/server-everything/dist/index.js";
+
+/// Where the real server is, if it is installed.
+fn server() -> Option<(Clients, PathBuf)> {
+    let clients = Clients::installed("clients of MCP servers")?;
+    let server = clients.folder().join(SERVER);
+    if !server.exists() {
+        say("SKIPPED clients of MCP servers: mcp is not installed");
+        return None;
+    }
+    Some((clients, server))
+}
+
+/// A model that wants a sum from the server, by the names that agents give its tool, and then is content.
+fn script() -> Script {
+    let names = ["mcp__everything__get-sum", "mcp__everything__get_sum", "mcp_everything_get-sum", "get-sum"];
+    let call = |name: &str| PlannedCall { name: name.to_owned(), arguments: json!({ "a": 20, "b": 22 }) };
+    let turn = |after_tool_results, text: &str, calls| Turn {
+        after_tool_results,
+        rejections: Vec::new(),
+        text: text.to_owned(),
+        calls,
+    };
+    let turns = vec![
+        turn(0, "I ask for the sum.", names.map(call).to_vec()),
+        turn(1, "The sum is what it said.", Vec::new()),
+    ];
+    Script { turns, ..Script::tool_loop() }
+}
+
+fn over<'a>(verb: &[&'a str], command: &'a [String]) -> Vec<&'a str> {
+    verb.iter().copied().chain(["--"]).chain(command.iter().map(String::as_str)).collect()
+}
+
+#[test]
+fn the_python_sdk_speaks_to_a_recording_as_to_the_server() {
+    let Some((clients, server)) = server() else { return };
+    let env = TestEnv::new();
+    let shim = |server: &str| {
+        let words = ["venv/bin/python"].map(|file| clients.folder().join(file).display().to_string());
+        let client = programs().join("python/mcp_client.py").display().to_string();
+        let looptape = env!("CARGO_BIN_EXE_looptape");
+        let more = [&client, looptape, "mcp", "--name", "everything", "--", "node", server, "stdio"]
+            .map(str::to_owned);
+        [words.to_vec(), more.to_vec()].concat()
+    };
+    let real = shim(&server.display().to_string());
+    let recorded = env.looptape(&over(&["record"], &real));
+    assert_eq!(recorded.code, Some(0), "{recorded:?}");
+    assert!(
+        recorded.stdout.contains("get-sum The sum of 2 and 3 is 5.")
+            && recorded.stdout.contains("[1.0, 2.0, 3.0]")
+    );
+    let nowhere = shim("/does/not/exist.js");
+    let replayed = env.looptape(&over(&["replay", "last"], &nowhere));
+    assert_eq!((replayed.code, &replayed.stdout), (Some(0), &recorded.stdout), "{replayed:?}");
+}
+
+/// The servers of these agents stand in files that they read; the agents are run as they always are.
+#[test]
+fn agents_need_no_change() {
+    let Some((clients, server)) = server() else { return };
+    let server = server.display().to_string();
+    let entry = json!({ "command": "node", "args": [server, "stdio"] });
+    for name in ["claude-code", "codex", "gemini-cli"] {
+        for client in clients.able(&[name]) {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let (url, provider) = runtime.block_on(Provider::playing(script()));
+            let env = clients.env(&client, &url);
+            let mut command = clients.command(&client, &programs());
+            let write = |file: &str, text: String| {
+                let file = env.home().join(file);
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file, text).unwrap();
+            };
+            match name {
+                "claude-code" => {
+                    write(".claude.json", json!({ "mcpServers": { "everything": entry } }).to_string());
+                    command.push("mcp__everything".to_owned());
+                }
+                "codex" => {
+                    let table = format!(
+                        "[mcp_servers.everything]\ncommand = \"node\"\nargs = [{server:?}, \"stdio\"]\n"
+                    );
+                    write(".codex/config.toml", table);
+                }
+                _ => write(
+                    ".gemini/settings.json",
+                    json!({ "mcpServers": { "everything": entry } }).to_string(),
+                ),
+            }
+            let recorded = env.looptape(&over(&["record"], &command));
+            runtime.block_on(provider.stop());
+            assert_eq!(recorded.code, Some(0), "{name}: {recorded:?}");
+            let shown = env.looptape(&["show", recorded.trace(), "--json"]).stdout;
+            // Codex names a server's tools in a way of its own, in which the simulated model does not ask.
+            let said = if name == "claude-code" { "tools/call get-sum" } else { "tools/list" };
+            assert!(shown.contains(said), "{name}: {shown}\n{recorded:?}");
+            let replayed = env.looptape(&over(&["replay", recorded.trace()], &command));
+            // gemini-cli asks for the list again when the server says that it changed, and asks its model without waiting:
+            // which of the two comes first is not the same from run to run, nor is what it then offers the model.
+            assert!(name == "gemini-cli" || replayed.code == Some(0), "{name}: {replayed:?}");
+            assert!(served_without_a_start(&replayed), "{name}: {replayed:?}");
+            let calls = shown.matches("tools/call get-sum").count().min(1);
+            let served = format!("{calls} of {calls} recorded tool calls served");
+            assert!(name == "gemini-cli" || replayed.stderr.contains(&served), "{name}: {replayed:?}");
+            say(&format!("{name}: its MCP server was recorded and replayed"));
+        }
+    }
+}
+
+fn served_without_a_start(replayed: &Ran) -> bool {
+    replayed.stderr.contains("MCP server everything, not started: ")
+}
