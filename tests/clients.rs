@@ -47,9 +47,12 @@ fn record(clients: &Clients, client: &Client, script: Option<Script>) -> Recorde
     });
     let env = clients.env(client, &url);
     let command = clients.command(client, &programs());
-    // No variable leads to this one: its program asks for the address itself.
-    let mistral = format!("mistral={url}");
-    let ran = env.looptape(&words(&["record", "--upstream", &mistral], &command));
+    // No variable leads to these: the programs ask for the address themselves, or are captured.
+    let upstreams = ["mistral", "gemini", "bedrock"].map(|provider| format!("--upstream={provider}={url}"));
+    let capture = client.capture.then_some("--capture-egress");
+    let record: Vec<&str> =
+        ["record"].into_iter().chain(capture).chain(upstreams.iter().map(String::as_str)).collect();
+    let ran = env.looptape(&words(&record, &command));
     let calls = runtime.block_on(provider.stop());
     assert_eq!(ran.code, Some(0), "record: {ran:?}");
     if client.script != Play::Shell {
@@ -150,8 +153,8 @@ fn check_recording(client: &Client, recorded: &Recorded) {
     assert!(recorded.ran.stdout.contains(&client.says), "{:?}", recorded.ran.stdout);
     assert_eq!(recorded.calls, client.calls, "requests that reached the provider");
     assert_eq!(trace.facts.len() as u64, client.calls, "recorded calls");
-    // Cohere's answers name no model.
-    let names_its_model = !client.wire.starts_with("cohere.");
+    // Cohere's and Bedrock's answers name no model.
+    let names_its_model = !["cohere.", "bedrock."].iter().any(|wire| client.wire.starts_with(wire));
     for facts in &trace.facts {
         let CallKind::Llm(wire) = facts.kind else {
             // Agents also ask whether their provider is there.

@@ -10,6 +10,7 @@ mod corpus;
 mod crashes;
 mod demo;
 mod diff;
+mod egress;
 mod endings;
 mod env;
 mod expectations;

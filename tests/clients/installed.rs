@@ -24,6 +24,9 @@ pub(super) struct Client {
     pub(super) tools: u32,
     #[serde(default = "answer_of_the_tool_loop")]
     pub(super) says: String,
+    /// Whether no base URL leads it here.
+    #[serde(default)]
+    pub(super) capture: bool,
     #[serde(default)]
     pub(super) usage: Usage,
     #[serde(default)]
@@ -184,8 +187,11 @@ impl Clients {
         if client.name == "azure-openai" {
             env.set("AZURE_OPENAI_ENDPOINT", url);
         }
-        for name in ["OPENAI", "ANTHROPIC", "GEMINI", "GROQ", "CO", "MISTRAL", "AZURE_OPENAI", "CODEX"] {
+        for name in KEYS_OF {
             env.set(&format!("{name}_API_KEY"), "test-key-that-nobody-checks");
+        }
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            env.set(name, "test-key-that-nobody-checks");
         }
         for (name, value) in QUIET {
             env.set(name, value);
@@ -193,6 +199,18 @@ impl Clients {
         env
     }
 }
+
+const KEYS_OF: [&str; 9] = [
+    "OPENAI",
+    "ANTHROPIC",
+    "GEMINI",
+    "GROQ",
+    "CO",
+    "MISTRAL",
+    "AZURE_OPENAI",
+    "CODEX",
+    "GOOGLE_GENERATIVE_AI",
+];
 
 /// What keeps clients from asking people, and hosts other than their provider.
 const QUIET: &[(&str, &str)] = &[

@@ -43,7 +43,7 @@ impl Provider {
 
 const GREETING: [&str; 3] = ["Hello", ", ", "Oslo!"];
 
-/// A greeting in Ollama's or Cohere's format, whole or in pieces.
+/// A greeting in Ollama's, Cohere's or Bedrock's format, whole or in pieces.
 fn greet(request: &ReceivedRequest) -> Answer {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let streams = body["stream"] == true;
@@ -58,6 +58,7 @@ fn greet(request: &ReceivedRequest) -> Answer {
         "/api/chat" => Answer::json(ollama(&GREETING.concat(), true).to_string()),
         "/v2/chat" if streams => Answer::event_stream(cohere_events()),
         "/v2/chat" => Answer::json(cohere().to_string()),
+        converse if converse.starts_with("/model/") => Answer::json(bedrock().to_string()),
         other => panic!("nobody asks for {other}"),
     }
 }
@@ -75,6 +76,15 @@ fn ollama(text: &str, done: bool) -> Value {
         part["eval_count"] = json!(3);
     }
     part
+}
+
+fn bedrock() -> Value {
+    json!({
+        "output": { "message": { "role": "assistant", "content": [{ "text": GREETING.concat() }] } },
+        "stopReason": "end_turn",
+        "usage": { "inputTokens": 12, "outputTokens": 3, "totalTokens": 15 },
+        "metrics": { "latencyMs": 5 },
+    })
 }
 
 fn cohere_usage() -> Value {

@@ -1,7 +1,8 @@
 //! A recorded trace as a tape, and a server for it.
 
+use crate::child::capture::Egress;
 use crate::child::claude_code;
-use crate::child::environment::Variables;
+use crate::child::environment::{self, Variables};
 use crate::child::surroundings::Clock;
 use crate::config::Config;
 use crate::exit::UsageError;
@@ -9,6 +10,7 @@ use crate::run_environment::{self, PendingStatus};
 use crate::session::now_unix_us;
 use crate::trace_view;
 use bytes::Bytes;
+use looptape_core::captured;
 use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::mcp::{self, Conversation, McpTape, is_mcp};
 use looptape_core::redact;
@@ -38,6 +40,8 @@ pub(crate) struct Ready<M = NoModel> {
     pub(crate) told: Variables,
     /// Where an agent that is run now runs, if that is known of the recorded one.
     pub(crate) environment: Option<Environment>,
+    /// Whether the recording holds calls that were captured on their way to a host.
+    pub(crate) egress: Egress,
 }
 
 /// A server that answers from `trace`.
@@ -117,12 +121,16 @@ pub(crate) fn server_at(
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
     let guard = Guard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None)?;
-    let told = claude_code::as_recorded(first_messages(trace, &bytes));
+    let captured: Vec<&CallOutline> =
+        outlines.iter().filter(|call| captured::is_captured(&call.path)).collect();
+    let egress = if captured.is_empty() { Egress::Unseen } else { Egress::Captured };
+    let mut told = claude_code::as_recorded(first_messages(trace, &bytes));
+    told.extend(environment::dummy_keys(captured.into_iter().map(|call| &call.provider)));
     let providers = outlines.into_iter().map(|call| call.provider).collect();
     let server = TapeServer::reading(replayer, bytes, providers, config.patterns()?, guard, key);
     let server = server.with_tools(tools(reader, trace, options, config)?);
     let server = server.with_mcp(McpDesk::new(mcp, config.patterns()?, key));
-    Ok(Ready { server, told, environment: live.environment })
+    Ok(Ready { server, told, environment: live.environment, egress })
 }
 
 /// What the recorded tools gave, read when one is called.

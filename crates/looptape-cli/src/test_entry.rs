@@ -2,6 +2,7 @@
 //!
 //! Everything that can be wrong with an entry is said when it is read, before any test runs.
 
+use crate::child::capture::Egress;
 use crate::child::surroundings::Clock;
 use crate::child::tool_hooks::FrameworkTools;
 use crate::commands::SourceArgs;
@@ -30,6 +31,8 @@ pub(crate) struct TestEntry {
     allow_incomplete: bool,
     block_egress: Option<bool>,
     tool_hooks: Option<bool>,
+    sandbox: bool,
+    capture_egress: bool,
     clock: Clock,
     source: Option<String>,
     on_miss: Option<String>,
@@ -124,6 +127,9 @@ pub(crate) struct Agent {
     pub(crate) timeout: Duration,
     pub(crate) block_egress: bool,
     pub(crate) tools: FrameworkTools,
+    pub(crate) sandbox: bool,
+    /// Of its recording.
+    pub(crate) capture_egress: Egress,
     pub(crate) clock: Clock,
 }
 
@@ -242,6 +248,8 @@ impl TestEntry {
                     Some(false) => FrameworkTools::LeftAlone,
                     None | Some(true) => FrameworkTools::Hooked,
                 },
+                sandbox: self.sandbox,
+                capture_egress: if self.capture_egress { Egress::Captured } else { Egress::Unseen },
                 clock: self.clock,
             })),
             (Mode::Agent, None) => Err("an agent is run by its `command`, and there is none".into()),
@@ -255,6 +263,8 @@ impl TestEntry {
                     ("timeout", self.timeout.is_some()),
                     ("block_egress", self.block_egress.is_some()),
                     ("tool_hooks", self.tool_hooks.is_some()),
+                    ("sandbox", self.sandbox),
+                    ("capture_egress", self.capture_egress),
                     ("clock", self.clock != Clock::Real),
                 ];
                 if let Some((key, _)) = of_agents.iter().find(|(_, is_set)| *is_set) {

@@ -16,7 +16,8 @@ pub struct Exchange {
     pub sent_unix_us: i64,
     pub provider: Provider,
     pub method: String,
-    /// Path and query as the provider knows them: without looptape's own prefix, credentials redacted.
+    /// Path and query as the provider knows them: without looptape's own prefix, credentials redacted. Of a captured
+    /// call its whole URL ([`crate::captured`]).
     pub path: String,
     pub request_headers: RedactedHeaders,
     /// The request body as sent (content encoding included), secrets replaced.

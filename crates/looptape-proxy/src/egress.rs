@@ -1,18 +1,16 @@
-//! A proxy that lets nothing through, and says who tried.
+//! What a replay lets nobody out to, and who tried.
 //!
-//! A replayed program whose HTTP clients honour `HTTP_PROXY` and its like asks here for every host that is not
-//! loopback, for a tunnel (`CONNECT host:port`) or for a whole URL. Each is refused and remembered. It has no
-//! client of its own. What goes past the proxy variables is not seen.
+//! A replayed program whose HTTP clients honour `HTTP_PROXY` and its like asks a [`crate::forward_proxy`] for every
+//! host that is not loopback, for a tunnel (`CONNECT host:port`) or for a whole URL. What is refused is remembered
+//! here. What goes past the proxy variables is not seen.
 
-use crate::reply::{self, Abort, Body};
-use crate::server::Handler;
+use crate::reply::{self, Body};
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use looptape_core::replay::{DivergenceCode, refusal};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The handler.
+/// Hosts that were asked for in vain.
 #[derive(Debug, Default)]
 pub struct EgressBlock {
     /// How often each `host:port` was asked for.
@@ -20,6 +18,19 @@ pub struct EgressBlock {
 }
 
 impl EgressBlock {
+    /// Somebody asked for this `host:port` in vain.
+    pub fn note(&self, host: String) {
+        // Held to count, never across an await.
+        *self.tried.lock().unwrap_or_else(PoisonError::into_inner).entry(host).or_default() += 1;
+    }
+
+    /// Refuses a request to a proxy, and remembers what it was for.
+    pub(crate) fn refuse<B>(&self, request: &Request<B>) -> Response<Body> {
+        let host = wanted(request);
+        self.note(host.clone());
+        blocked(&host)
+    }
+
     /// The hosts that were asked for, and how often.
     pub fn tried(&self) -> BTreeMap<String, u32> {
         // Held to count, never across an await.
@@ -27,16 +38,13 @@ impl EgressBlock {
     }
 }
 
-impl Handler for EgressBlock {
-    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
-        let host = wanted(&request);
-        *self.tried.lock().unwrap_or_else(PoisonError::into_inner).entry(host.clone()).or_default() += 1;
-        let message = format!("looptape: {host} is out of reach: this replay blocks egress");
-        let code = DivergenceCode::LiveEgressBlocked.as_str();
-        let mut response = reply::error(StatusCode::FORBIDDEN, code, &message);
-        response.headers_mut().insert(refusal::MARKER_HEADER, HeaderValue::from_static(code));
-        Ok(response)
-    }
+/// What a client is told whose way out is blocked.
+pub(crate) fn blocked(host: &str) -> Response<Body> {
+    let message = format!("looptape: {host} is out of reach: this replay blocks egress");
+    let code = DivergenceCode::LiveEgressBlocked.as_str();
+    let mut response = reply::error(StatusCode::FORBIDDEN, code, &message);
+    response.headers_mut().insert(refusal::MARKER_HEADER, HeaderValue::from_static(code));
+    response
 }
 
 /// The `host:port` that a request to a proxy is for.

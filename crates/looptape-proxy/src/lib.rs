@@ -2,13 +2,16 @@
 //!
 //! The two share how a request is addressed ([`address`]), who may send one ([`guard`]), and how ([`server`])
 //! and on which threads ([`lanes`]) connections are served. The tape server asks nobody unless it was given a [`model`] to ask, so
-//! a replay from the recording alone cannot reach the network.
+//! a replay from the recording alone cannot reach the network. What a child asks of other hosts comes through a
+//! [`forward_proxy`] in front of either.
 
 pub mod address;
 pub mod asking;
 pub mod budgets;
+pub mod certificates;
 pub mod child_trace;
 pub mod egress;
+pub mod forward_proxy;
 pub mod guard;
 pub mod lanes;
 pub mod live_model;

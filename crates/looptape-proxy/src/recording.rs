@@ -4,6 +4,8 @@
 //! passed on piece by piece, failures as failures of the connection. If the client disconnects, the call
 //! to the upstream is dropped with it and recorded as that.
 
+mod captured;
+
 use crate::address::{self, Address};
 use crate::admission::{Candidate, HeldCall};
 use crate::budgets::SharedBudget;
@@ -11,6 +13,7 @@ use crate::connections::{self, NoAnswer};
 use crate::control;
 use crate::files_at_calls::FilesAtCalls;
 use crate::flush::Flushes;
+use crate::forward_proxy::Target;
 use crate::guard::{Guard, Refusal};
 use crate::mcp::{self, recording::Book};
 use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop};
@@ -24,7 +27,7 @@ use crate::upload::{Outgoing, Upload};
 use crate::upstream::{Upstream, Upstreams};
 use crate::upstream_client::{SetupError, UpstreamClient};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
@@ -217,11 +220,31 @@ impl Handler for RecordingProxy {
             let message = "with the upstream's base URL in front the path is too long";
             return Ok(reply::error(StatusCode::URI_TOO_LONG, "path_too_long", message));
         };
-        self.forward(request, address, provider, upstream, uri).await
+        self.forward(request, address, provider, Reached::Upstream(upstream), uri).await
     }
 
     fn draining(&self) -> Arc<AtomicBool> {
         self.tally.draining.clone()
+    }
+}
+
+/// Where a call goes.
+enum Reached<'a> {
+    Upstream(&'a Upstream),
+    /// A host that the call itself names, by this `host` header if that says something else than its URL.
+    Host {
+        target: &'a Target,
+        named: Option<HeaderValue>,
+    },
+}
+
+impl Reached<'_> {
+    /// For people.
+    fn origin(&self) -> String {
+        match self {
+            Self::Upstream(upstream) => upstream.url(),
+            Self::Host { target, .. } => target.to_string(),
+        }
     }
 }
 
@@ -247,7 +270,7 @@ impl RecordingProxy {
         request: Request<Incoming>,
         address: Address,
         provider: Provider,
-        upstream: &Upstream,
+        reached: Reached<'_>,
         uri: Uri,
     ) -> Result<Response<Body>, Abort> {
         let _in_flight = InFlight::enter(&self.tally);
@@ -292,6 +315,9 @@ impl RecordingProxy {
         *request.method_mut() = head.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = forwarded(head.headers);
+        if let Reached::Host { named: Some(host), .. } = &reached {
+            request.headers_mut().insert(header::HOST, host.clone());
+        }
         match self.client.send(request).await {
             Ok(response) => {
                 if let Some(files) = files {
@@ -304,7 +330,7 @@ impl RecordingProxy {
                 if let Some(held) = held {
                     held.unanswered(!error.is_connect());
                 }
-                Err(self.no_response(&error, ticket, upstream))
+                Err(self.no_response(&error, ticket, &reached))
             }
         }
     }
@@ -394,14 +420,14 @@ impl RecordingProxy {
         Response::from_parts(parts, tee.boxed())
     }
 
-    fn no_response(&self, error: &NoAnswer, ticket: CallTicket, upstream: &Upstream) -> Abort {
+    fn no_response(&self, error: &NoAnswer, ticket: CallTicket, reached: &Reached<'_>) -> Abort {
         let cause = innermost(error);
         let (ending, what) = if error.is_connect() {
             (Ending::UpstreamUnreachable { error: cause.clone() }, "cannot be reached")
         } else {
             (Ending::UpstreamReset { error: cause.clone() }, "broke the connection before answering")
         };
-        let why = format!("{} {what}: {cause}", upstream.url());
+        let why = format!("{} {what}: {cause}", reached.origin());
         self.tally.remark(&why);
         ticket.finish(CallEnd::NoResponse { at_mono_us: Moment::mono_us_now(), ending });
         Abort { why }

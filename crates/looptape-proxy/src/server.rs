@@ -4,12 +4,14 @@
 //!
 //! A handler gets each request and answers, or aborts the connection. When a client disconnects, the
 //! handler's future (or the body it returned) is dropped at once; what that means is the handler's
-//! business. Draining stops accepting, lets requests under way end, and gives up after a time.
+//! business. Draining stops accepting, lets requests under way end, and gives up after a time. What a handler
+//! makes of a connection that it took over (`CONNECT`) is served and drained in the same way: [`Draining`] is in
+//! the extensions of such a request.
 
 use crate::flush::{Counted, Flushes};
 use crate::lanes::Lanes;
 use crate::reply::{Abort, Body};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -19,6 +21,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -142,21 +145,33 @@ fn hand_over(stream: TcpStream, places: &[Place<impl Handler>], stopped: watch::
     let handler = place.handler.clone();
     place.runtime.spawn(async move {
         if let Ok(stream) = TcpStream::from_std(stream) {
-            serve(stream, handler, stopped).await;
+            serve(stream, handler, Draining(stopped)).await;
         }
     });
 }
 
-async fn serve(stream: TcpStream, handler: Arc<impl Handler>, mut stopped: watch::Receiver<bool>) {
+/// Tells a connection that its server drains, and the server that the connection still lives.
+#[derive(Clone)]
+pub(crate) struct Draining(watch::Receiver<bool>);
+
+/// Serves one connection to its end.
+pub(crate) async fn serve<S>(stream: S, handler: Arc<impl Handler>, draining: Draining)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let flushes = Flushes::default();
     let stream = Counted::new(stream, flushes.clone());
+    let Draining(mut stopped) = draining.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let handler = handler.clone();
         request.extensions_mut().insert(flushes.clone());
+        if request.method() == Method::CONNECT {
+            request.extensions_mut().insert(draining.clone());
+        }
         async move { handler.handle(request).await }
     });
     let builder = auto::Builder::new(TokioExecutor::new());
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     // A connection that breaks has been recorded as such by its handler.
     tokio::select! {
         // What has arrived is read before the end is looked at: a request that came before it is served.

@@ -9,6 +9,7 @@
 //! What the recording has no answer to is refused, or goes to a model, if the server has one. Without one its
 //! type says so: [`NoModel`] has no values, so there is nothing that could be asked and no upstream client.
 
+mod captured;
 pub mod library;
 mod recordings;
 mod sending;
@@ -22,6 +23,7 @@ use crate::address;
 use crate::asking;
 use crate::child_trace::{ChildCall, ChildTicket, ChildTrace, Likeness};
 use crate::control;
+use crate::egress::EgressBlock;
 use crate::flush::Flushes;
 use crate::guard::Guard;
 use crate::mcp::{self, McpDesk};
@@ -30,9 +32,11 @@ use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
 use crate::tool_calls;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use looptape_core::captured as captured_path;
 use looptape_core::exchange::{Answer, Exchange, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::mcp::ServerName;
@@ -61,6 +65,8 @@ pub struct TapeServer<M = NoModel> {
     speed: Speed,
     model: Option<M>,
     child: Option<ChildTrace>,
+    /// What was asked for past the replay, and not as a call that could be compared.
+    beyond: Arc<EgressBlock>,
     /// The recorded MCP servers, if there are any or the agent may have some.
     mcp: Option<McpDesk>,
     tools: Option<TapedTools>,
@@ -117,6 +123,7 @@ impl TapeServer {
             speed: Speed::AtOnce,
             model: None,
             child: None,
+            beyond: Arc::default(),
             mcp: None,
             tools: None,
         }
@@ -124,9 +131,9 @@ impl TapeServer {
 
     /// The same with a model to ask where the replayer decides to.
     pub fn asking<M: Model>(self, model: M) -> TapeServer<M> {
-        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child, mcp, tools } = self;
-        let model = Some(model);
-        TapeServer { tape, recordings, providers, patterns, guard, speed, model, child, mcp, tools }
+        let Self { tape, recordings, providers, patterns, guard, speed, model: _, child, .. } = self;
+        let (beyond, mcp, tools, model) = (self.beyond, self.mcp, self.tools, Some(model));
+        TapeServer { tape, recordings, providers, patterns, guard, speed, model, child, beyond, mcp, tools }
     }
 }
 
@@ -154,6 +161,11 @@ impl<M> TapeServer<M> {
     /// The same, answering for MCP servers too.
     pub fn with_mcp(self, desk: McpDesk) -> Self {
         Self { mcp: Some(desk), ..self }
+    }
+
+    /// The same, remembering there what is asked for past the replay.
+    pub fn noting(self, beyond: Arc<EgressBlock>) -> Self {
+        Self { beyond, ..self }
     }
 
     /// How many requests came so far.
@@ -217,21 +229,32 @@ impl<M: Model> Handler for TapeServer<M> {
         {
             return Ok(Box::pin(self.tool(tools, request)).await);
         }
-        let (head, body) = request.into_parts();
+        let provider = address.provider.unwrap_or(Provider::OPENAI);
+        self.take(request.into_parts(), provider, captured_path::without_slash(&address.path)).await
+    }
+}
+
+impl<M: Model> TapeServer<M> {
+    /// Reads a request to its end, and answers it.
+    async fn take(
+        &self,
+        (head, body): (Parts, Incoming),
+        provider: Provider,
+        path: &str,
+    ) -> Result<Response<Body>, Abort> {
         let Ok(body) = body.collect().await else {
             return Err(Abort { why: "the client went away while sending".into() });
         };
-        let provider = address.provider.unwrap_or(Provider::OPENAI);
         let body = body.to_bytes();
         if let (Some(desk), Some(server)) = (&self.mcp, ServerName::of(&provider)) {
             return mcp::streamable::answer(desk, &server, &head.method, &head.headers, &body).await;
         }
         let live = Live {
             method: &head.method,
-            path: &address.path,
+            path,
             headers: &head.headers,
             body,
-            wire: route::identify(&provider, head.method.as_str(), &address.path),
+            wire: route::identify(&provider, head.method.as_str(), path),
             provider,
             arrived: Instant::now(),
             at: Moment::now(),
@@ -333,7 +356,7 @@ impl<M: Model> TapeServer<M> {
         let call = ModelCall {
             provider: live.provider.clone(),
             method: live.method.clone(),
-            path: live.path.to_owned(),
+            path: captured_path::path_at_host(live.path).to_owned(),
             headers: live.headers.clone(),
             body: live.body.clone(),
         };

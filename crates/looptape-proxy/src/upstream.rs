@@ -203,6 +203,12 @@ impl Upstreams {
         self.stated.get(provider).or_else(|| PUBLIC.get(provider))
     }
 
+    /// Where captured calls to a provider's own host go instead, if a flag or the configuration says so. A variable
+    /// that is meant for an SDK says nothing of clients that do not read it.
+    pub fn of_captured(&self, provider: &Provider) -> Option<&Upstream> {
+        self.stated(provider).filter(|upstream| upstream.from == From::Flag)
+    }
+
     /// The stated one only.
     pub fn stated(&self, provider: &Provider) -> Option<&Upstream> {
         self.stated.get(provider)

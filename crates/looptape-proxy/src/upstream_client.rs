@@ -5,9 +5,10 @@
 //! agent's. Connections are kept for the next call; [`crate::route`] says where they lead.
 
 use crate::connections::{Answer, Connections, NoAnswer};
-use crate::route::Route;
+use crate::reply::BodyError;
+use crate::route::{Link, Route};
 use crate::upload::Outgoing;
-use http::{Request, Response, header};
+use http::{Request, Response, Uri, header};
 use http_body_util::Either;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -15,6 +16,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tower_service::Service as _;
 
 /// How often a dead peer is asked for a sign of life, and how often in vain before it is given up.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -63,6 +65,11 @@ impl UpstreamClient {
     /// The same client with connections of its own.
     pub(crate) fn with_own_connections(&self) -> Self {
         Self { connections: self.connections.others(), route: self.route.clone() }
+    }
+
+    /// Opens a connection to a host for whatever is spoken there.
+    pub(crate) async fn connect(&self, to: Uri) -> Result<Link, BodyError> {
+        self.route.clone().call(to).await
     }
 
     /// Sends a request whose URI is absolute. Dropping the future breaks the call off.

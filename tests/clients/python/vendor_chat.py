@@ -1,7 +1,8 @@
 """Vendors' own SDKs. Argument: `ollama`, `ollama-stream`, `groq`, `cohere`, `cohere-stream`, `mistral`,
-`mistral-stream` or `azure`: one question, one answer.
+`mistral-stream`, `mistralhost`, `mistralhost-stream` or `azure`: one question, one answer.
 
-mistralai reads its address from no variable: the program gives it the one that looptape states."""
+mistralai reads its address from no variable: the program gives it the one that looptape states, or leaves it at its
+own host, where only captured egress sees it."""
 
 import os
 import sys
@@ -35,9 +36,16 @@ def cohere(stream):
 
 
 def mistral(stream):
+    return mistral_at(f"{os.environ['LOOPTAPE_URL']}/t/{os.environ['LOOPTAPE_TRACE']}/mistral", stream)
+
+
+def mistralhost(stream):
+    return mistral_at(None, stream)
+
+
+def mistral_at(base, stream):
     from mistralai.client import Mistral
 
-    base = f"{os.environ['LOOPTAPE_URL']}/t/{os.environ['LOOPTAPE_TRACE']}/mistral"
     client = Mistral(api_key=os.environ["MISTRAL_API_KEY"], server_url=base)
     if not stream:
         answer = client.chat.complete(model="mistral-small-latest", messages=messages)
@@ -55,5 +63,6 @@ def azure(stream):
 
 
 vendor, _, mode = sys.argv[1].partition("-")
-vendors = {"ollama": ollama, "groq": groq, "cohere": cohere, "mistral": mistral, "azure": azure}
+vendors = {"ollama": ollama, "groq": groq, "cohere": cohere, "azure": azure}
+vendors |= {"mistral": mistral, "mistralhost": mistralhost}
 print("FINAL", vendors[vendor](mode == "stream"))

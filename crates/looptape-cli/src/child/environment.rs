@@ -8,6 +8,7 @@ use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
 use looptape_proxy::upstream::{Upstream, UpstreamError, Upstreams};
 use looptape_proxy::upstream_keys::DUMMY_KEY;
+use std::path::Path;
 
 /// A base-URL variable: its name, its provider, and what follows the provider's prefix by default.
 struct BaseVariable {
@@ -159,8 +160,8 @@ fn replay_only(parent: &dyn Fn(&str) -> Option<String>) -> Variables {
     set
 }
 
-/// Points HTTP clients at a proxy at `origin` that lets nothing through, for every host but this one.
-pub(crate) fn egress_blocked(origin: &str) -> Variables {
+/// Points HTTP clients at a proxy at `origin`, for every host but this one.
+pub(crate) fn through_proxy(origin: &str) -> Variables {
     const PROXIES: &[&str] =
         &["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     let mut set: Variables = PROXIES.iter().map(|name| ((*name).to_owned(), origin.to_owned())).collect();
@@ -170,6 +171,36 @@ pub(crate) fn egress_blocked(origin: &str) -> Variables {
     // Node's own fetch looks at these variables only if it is told to.
     set.push(("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned()));
     set
+}
+
+/// `NODE_OPTIONS` with a script that is loaded before the program.
+pub(crate) fn with_node_script(before: Option<&str>, script: &Path) -> String {
+    let script = script.to_string_lossy();
+    // Node reads quotes and backslashes as a shell would.
+    let script = match script.contains([' ', '"', '\\']) {
+        true => format!("\"{}\"", script.replace('\\', "\\\\").replace('"', "\\\"")),
+        false => script.into_owned(),
+    };
+    let before = before.map(str::trim).filter(|options| !options.is_empty());
+    before.map_or(String::new(), |options| format!("{options} ")) + "--require=" + &script
+}
+
+/// Keys for providers to which no base URL leads: their clients do not start without one either.
+pub(crate) fn dummy_keys<'a>(providers: impl IntoIterator<Item = &'a Provider>) -> Variables {
+    let dummy = |name: &str| (name.to_owned(), DUMMY_KEY.to_owned());
+    providers.into_iter().flat_map(|provider| keys_of(provider.as_str())).map(dummy).collect()
+}
+
+fn keys_of(provider: &str) -> Vec<&'static str> {
+    match provider {
+        "bedrock" => vec!["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+        "cohere" => vec!["CO_API_KEY", "COHERE_API_KEY"],
+        "gemini" => vec!["GOOGLE_GENERATIVE_AI_API_KEY"],
+        other => {
+            let named = format!("{}_API_KEY", other.to_ascii_uppercase().replace('-', "_"));
+            KEYS_IF_SET.iter().copied().filter(|name| *name == named).collect()
+        }
+    }
 }
 
 /// This process's environment, as far as it is text: values that are none cannot be in a body either.
@@ -321,8 +352,23 @@ mod tests {
     }
 
     #[test]
-    fn blocked_egress_leaves_this_machine_alone() {
-        let set = egress_blocked("http://127.0.0.1:9");
+    fn providers_without_a_base_url_have_dummy_keys_too() {
+        let keys = |provider: &str| dummy_keys(&[Provider::parse(provider).unwrap()]).len();
+        for (provider, known) in [("mistral", 1), ("bedrock", 2), ("gemini", 1), ("api-weather-test", 0)] {
+            assert_eq!(keys(provider), known, "{provider}");
+        }
+    }
+
+    #[test]
+    fn node_options_are_added_to() {
+        let with = |before: Option<&str>, script: &str| with_node_script(before, Path::new(script));
+        assert_eq!(with(None, "/tmp/a.cjs"), "--require=/tmp/a.cjs");
+        assert_eq!(with(Some(" --no-warnings "), "/a b/c.cjs"), r#"--no-warnings --require="/a b/c.cjs""#);
+    }
+
+    #[test]
+    fn a_proxy_leaves_this_machine_alone() {
+        let set = through_proxy("http://127.0.0.1:9");
         for name in ["https_proxy", "HTTP_PROXY", "ALL_PROXY"] {
             assert_eq!(get(&set, name).unwrap(), "http://127.0.0.1:9");
         }

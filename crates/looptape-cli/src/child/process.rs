@@ -8,7 +8,7 @@ use super::tool_hooks::FrameworkTools;
 use crate::exit::{Exit, UsageError};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -128,12 +128,23 @@ pub(crate) fn start(
     program: Program<'_>,
     variables: &[(String, String)],
 ) -> anyhow::Result<Result<Running, NotStarted>> {
-    let Program { command, output, folder, limit, tools: _ } = program;
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(UsageError("there is no command after `--`".into()).into());
-    };
-    let mut command = Command::new(program);
-    command.args(arguments).envs(variables.iter().map(|(n, v)| (n, v)));
+    let name = name(program.command)?;
+    let mut command = Command::new(name);
+    command.args(&program.command[1..]).envs(variables.iter().map(|(n, v)| (n, v)));
+    let folder = program.folder;
+    let started = spawn(command, program)?;
+    Ok(started.map_err(|error| not_started(&name.to_string_lossy(), folder, &error)))
+}
+
+/// The program's name, the first word of its command line.
+pub(super) fn name(command: &[OsString]) -> Result<&OsStr, UsageError> {
+    let name = command.first().map(OsString::as_os_str);
+    name.ok_or_else(|| UsageError("there is no command after `--`".to_owned()))
+}
+
+/// Starts `command` with the output, in the folder and within the time of `program`.
+pub(super) fn spawn(mut command: Command, program: Program<'_>) -> anyhow::Result<std::io::Result<Running>> {
+    let Program { output, folder, limit, .. } = program;
     if let Some(folder) = folder {
         command.current_dir(folder);
     }
@@ -149,11 +160,10 @@ pub(crate) fn start(
             Group::Own
         }
     };
-    let started = command.spawn().map(|child| Running { child, group, limit });
-    Ok(started.map_err(|error| not_started(&program.to_string_lossy(), folder, &error)))
+    Ok(command.spawn().map(|child| Running { child, group, limit }))
 }
 
-fn not_started(name: &str, folder: Option<&Path>, error: &std::io::Error) -> NotStarted {
+pub(super) fn not_started(name: &str, folder: Option<&Path>, error: &std::io::Error) -> NotStarted {
     let missing_folder = folder.filter(|folder| !folder.is_dir());
     match (error.kind(), missing_folder) {
         (_, Some(folder)) => NotStarted {
@@ -259,6 +269,11 @@ async fn sleep(limit: Option<Duration>) {
 }
 
 impl Running {
+    /// Waits for its end, whatever brings it about.
+    pub(super) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
     fn pid(&self) -> Option<Pid> {
         self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
     }

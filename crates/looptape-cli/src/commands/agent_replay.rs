@@ -6,6 +6,7 @@ use super::child_run;
 use super::sources::{AskedModel, ModelPlan};
 use crate::child::environment::{Mode, Variables};
 use crate::child::process::{Ended, NotStarted, Program};
+use crate::child::stage::Stage;
 use crate::child::surroundings::{Guarantees, Surroundings, SurroundingsArgs};
 use crate::config::Config;
 use crate::exit::Exit;
@@ -18,6 +19,7 @@ use looptape_core::TraceId;
 use looptape_core::metrics::TraceMetrics;
 use looptape_core::replay::run_figures::{self, Pace};
 use looptape_core::replay::{Options, Summary, Verdict};
+use looptape_proxy::forward_proxy::{Beyond, ForwardProxy};
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::{Speed, TapeServer};
@@ -25,6 +27,7 @@ use looptape_store::{Reader, RecordedTrace};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 
 /// How long a grandchild's calls may go on after the child.
 const LINGER: Duration = Duration::from_millis(200);
@@ -41,16 +44,17 @@ pub(super) struct Replayed {
 pub(super) fn replay<M: Model>(
     id: &TraceId,
     server: TapeServer<M>,
-    told: Variables,
-    program: Program<'_>,
+    surroundings: &Surroundings,
+    (program, mut told): (Program<'_>, Variables),
 ) -> anyhow::Result<Result<Replayed, NotStarted>> {
-    let server = Arc::new(server);
-    let handler = server.clone();
+    let server = Arc::new(server.noting(surroundings.blocked()));
     let ended = runtime()?.block_on(async {
-        let listener = tape::listen().await?;
-        let running = Server::start(listener, handler).context("the tape server cannot be started")?;
+        let (stage, listener) = Stage::set(program, surroundings.confinement()).await?;
+        let running = serve(listener, server.clone(), surroundings.beyond());
+        let running = running.context("the tape server cannot be started")?;
         let origin = format!("http://{}", running.address());
-        let ended = child_run::run(Mode::Replay, &origin, id.as_str(), program, told).await;
+        told.extend(surroundings.variables(&origin));
+        let ended = child_run::run(Mode::Replay, &origin, id.as_str(), stage, told).await;
         running.drain(LINGER).await;
         ended
     })?;
@@ -63,6 +67,19 @@ pub(super) fn replay<M: Model>(
         anyhow::bail!(trouble);
     }
     Ok(Ok(Replayed { child, summary, requests: server.requests() }))
+}
+
+/// Serves the tape, and what is asked of other hosts if that is to come here.
+fn serve<M: Model>(
+    listener: TcpListener,
+    server: Arc<TapeServer<M>>,
+    beyond: Option<Beyond>,
+) -> std::io::Result<Server> {
+    let own = listener.local_addr()?;
+    match beyond {
+        None => Server::start(listener, server),
+        Some(beyond) => Server::start(listener, Arc::new(ForwardProxy::new(server, own, beyond))),
+    }
 }
 
 /// Runs of one agent against one recording.
@@ -144,20 +161,20 @@ impl AgentReplay<'_> {
         let Self { config, reader, trace, .. } = *self;
         let whereabouts = Whereabouts { clock: self.surroundings.clock, place: self.place.clone() };
         let ready = tape::server_at(reader, trace, self.options, config, &whereabouts)?;
-        let Ready { server, mut told, environment } = ready;
-        let started = trace.row.happened_unix_us();
-        let surroundings = Surroundings::prepare(self.surroundings, started, program.command)?;
+        let Ready { server, mut told, environment, egress } = ready;
+        let recorded = (trace.row.happened_unix_us(), egress);
+        let surroundings = Surroundings::prepare(self.surroundings, recorded, program.command)?;
         told.append(&mut own_variables);
-        told.extend(surroundings.variables());
         let server = server.at_speed(self.speed);
         let model = plan.map(|plan| plan.model(config, reader, trace, self.speed)).transpose()?;
         match model {
             None => {
-                self.run_against(Ready { server, told, environment }, surroundings, program, None, record)
+                let ready = Ready { server, told, environment, egress };
+                self.run_against(ready, surroundings, program, None, record)
             }
             Some(model) => {
                 let server = server.asking(model.clone());
-                let ready = Ready { server, told, environment };
+                let ready = Ready { server, told, environment, egress };
                 self.run_against(ready, surroundings, program, Some(&model), record)
             }
         }
@@ -165,7 +182,7 @@ impl AgentReplay<'_> {
 
     fn run_against<M: Model>(
         &self,
-        Ready { server, mut told, environment }: Ready<M>,
+        Ready { server, mut told, environment, .. }: Ready<M>,
         surroundings: Surroundings,
         program: Program<'_>,
         asked: Option<&AskedModel>,
@@ -186,7 +203,7 @@ impl AgentReplay<'_> {
             asked.counts_to(own);
         }
         told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
-        let replayed = replay(&trace.row.id, server, told, program);
+        let replayed = replay(&trace.row.id, server, &surroundings, (program, told));
         if let Some(stored) = stored {
             stored.close(end(&replayed));
         }

@@ -3,18 +3,19 @@
 use crate::child::environment::{self, Mode, Variables};
 use crate::child::mcp_config::Redirect;
 use crate::child::overlay::{Overlay, Run};
-use crate::child::process::{self, Ended, NotStarted, Program, SecondCtrlC, Signals};
+use crate::child::process::{self, Ended, NotStarted, SecondCtrlC, Signals};
+use crate::child::stage::Stage;
 use crate::child::tool_hooks::ToolHooks;
 use anyhow::Context;
 use std::collections::HashMap;
 
-/// Runs `program` with its SDKs pointed at `origin`, and waits for it. `told` are variables of this run
+/// Runs the program of `stage` with its SDKs pointed at `origin`, and waits for it. `told` are variables of this run
 /// alone.
 pub(super) async fn run(
     mode: Mode,
     origin: &str,
     trace: &str,
-    program: Program<'_>,
+    stage: Stage<'_>,
     told: Variables,
 ) -> anyhow::Result<Result<Ended, NotStarted>> {
     let parent = |name: &str| std::env::var(name).ok();
@@ -23,19 +24,19 @@ pub(super) async fn run(
     let base = format!("{origin}/t/{trace}");
     let looptape = std::env::current_exe().context("this program does not know where it is")?;
     let mcp = Redirect { mode, origin, trace, looptape };
-    let run = Run { command: program.command, base: &base, trace, mcp: &mcp };
+    let run = Run { command: stage.command(), base: &base, trace, mcp: &mcp };
     let overlay = Overlay::prepare(run, &parent).context("the agent's configuration cannot be written")?;
     variables.extend(overlay.variables.iter().cloned());
     let so_far: HashMap<&str, &str> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
     let own = |name: &str| so_far.get(name).map(|value| (*value).to_owned()).or_else(|| parent(name));
-    let hooks = ToolHooks::prepare(program.tools, mode, &own)?;
+    let hooks = ToolHooks::prepare(stage.tools(), mode, &own)?;
     variables.extend(hooks.variables.iter().cloned());
-    let program = match &overlay.command {
-        Some(command) => Program { command, ..program },
-        None => program,
+    let stage = match &overlay.command {
+        Some(command) => stage.with(command),
+        None => stage,
     };
     let signals = Signals::listen()?;
-    let running = match process::start(program, &variables)? {
+    let running = match stage.start(&variables).await? {
         Ok(running) => running,
         Err(not_started) => return Ok(Err(not_started)),
     };

@@ -8,8 +8,10 @@ use super::agent_replay::{self, Replayed};
 use super::audit;
 use super::record::{self, Plan};
 use super::resend;
+use crate::child::capture::Egress;
 use crate::child::environment::Variables;
 use crate::child::process::{ChildOutput, Ended, NotStarted, Program};
+use crate::child::surroundings::Surroundings;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
@@ -129,6 +131,7 @@ fn record_agent(
         program: Program::new(command, ChildOutput::To(output.try_clone()?)),
         told: Variables::new(),
         surroundings: run_environment::capture(),
+        egress: Egress::Unseen,
         workspace: None,
     };
     let recorded = record::record(global, config, plan)?;
@@ -145,7 +148,7 @@ fn replay_agent(id: &TraceId, ready: Ready, command: &[OsString]) -> anyhow::Res
     let mut output = tempfile::tempfile().context("no temporary file can be made")?;
     let Ready { server, told, .. } = ready;
     let program = Program::new(command, ChildOutput::To(output.try_clone()?));
-    match agent_replay::replay(id, server, told, program)? {
+    match agent_replay::replay(id, server, &Surroundings::none(), (program, told))? {
         Ok(Replayed { summary, .. }) => Ok((read_back(&mut output)?, summary)),
         Err(not_started) => bail!("{}", not_started.message),
     }

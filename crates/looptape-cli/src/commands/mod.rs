@@ -27,6 +27,7 @@ mod replay;
 mod report_files;
 mod resend;
 mod restored_workspace;
+mod sandboxed;
 mod selection;
 mod serve;
 mod show;
@@ -94,6 +95,8 @@ enum Verb {
     Prune(prune::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
+    #[command(name = crate::child::sandbox::VERB, hide = true)]
+    Sandboxed(sandboxed::Args),
 }
 
 /// Parses the command line and runs the verb.
@@ -120,5 +123,6 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Prune(args) => prune::run(global, &args),
         Verb::Doctor(args) => doctor::run(global, &args),
         Verb::Demo(args) => demo::run(global, &args),
+        Verb::Sandboxed(args) => sandboxed::run(&args),
     }
 }

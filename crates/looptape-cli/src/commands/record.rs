@@ -4,10 +4,12 @@ use super::budget::{BudgetArgs, lines as spending_lines};
 use super::child_run;
 use super::labels::LabelArgs;
 use super::workspace::{WatchedWorkspace, Workspace};
+use crate::child::capture::{Capture, Egress};
 use crate::child::claude_code;
 use crate::child::environment::{self, Mode, Variables};
 use crate::child::overlay;
 use crate::child::process::{ChildOutput, Ended, NotStarted, Program};
+use crate::child::stage::Stage;
 use crate::child::tool_hooks::ToolHooksArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
@@ -19,6 +21,7 @@ use looptape_core::TraceId;
 use looptape_core::budget::Spending;
 use looptape_core::replay::Environment;
 use looptape_proxy::budgets::SharedBudget;
+use looptape_proxy::forward_proxy::ForwardProxy;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::lanes::Lanes;
 use looptape_proxy::server::{Server, bind};
@@ -32,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::net::TcpListener;
 
 /// Run an agent and record every model call it makes
 ///
@@ -47,6 +51,7 @@ Examples:
   looptape record -- python agent.py
   looptape record --agent refund --agent-version 1.4 --tag env=staging -- node agent.mjs
   looptape record --upstream openai=http://127.0.0.1:8000/v1 -- ./agent
+  looptape record --capture-egress -- python agent.py      with the HTTP calls of its tools
   looptape record --durability strict -- pytest tests/
   looptape record --workspace . -- claude -p 'Fix the failing test'
   looptape record --max-usd 0.50 --max-usd-per-day 20 -- python agent.py
@@ -65,6 +70,10 @@ pub(crate) struct Args {
     /// When an answer counts as recorded
     #[arg(long, value_enum, default_value = "relaxed")]
     durability: DurabilityArg,
+    /// Record what the agent's HTTP clients ask of other hosts too: calls that tools make, and models to which no
+    /// base URL leads. They are led through a proxy by HTTPS_PROXY and its like, and told to trust its certificates
+    #[arg(long)]
+    capture_egress: bool,
     /// Keep the files of this folder too, as they are at each step: what ignore rules name, `.git` and secrets are left
     /// out. `show --files` and `replay --restore-workspace` use them
     #[arg(long, value_name = "DIR")]
@@ -103,6 +112,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         },
         told: Variables::new(),
         surroundings: run_environment::capture(),
+        egress: if args.capture_egress { Egress::Captured } else { Egress::Unseen },
         workspace: args.workspace.as_deref().map(Workspace::named).transpose()?,
     };
     let recorded = record(global, &config, plan)?;
@@ -121,6 +131,7 @@ pub(super) struct Plan<'a> {
     pub(super) told: Variables,
     /// Where the program runs.
     pub(super) surroundings: Environment,
+    pub(super) egress: Egress,
     /// The folder whose files are kept.
     pub(super) workspace: Option<Workspace>,
 }
@@ -138,8 +149,8 @@ pub(super) struct Recorded {
 
 /// Records one run into the database, from its opening row to its closing row.
 pub(super) fn record(global: &Global, config: &Config, plan: Plan<'_>) -> anyhow::Result<Recorded> {
-    let Plan { spec, budget, mut upstreams, durability, program, mut told, surroundings, workspace } = plan;
-    let environment = surroundings;
+    let Plan { spec, budget, mut upstreams, durability, program, mut told, .. } = plan;
+    let (environment, egress, workspace) = (plan.surroundings, plan.egress, plan.workspace);
     add_mcp_servers(&mut upstreams, program.command);
     let id = spec.id.clone();
     let (recorder, thread) = global.recorder(config, durability)?;
@@ -148,7 +159,7 @@ pub(super) fn record(global: &Global, config: &Config, plan: Plan<'_>) -> anyhow
     let status = PendingStatus::of(&environment);
     recorder.describe_environment(id.clone(), environment.clone());
     let spent = budget.clone();
-    let to = Providers { upstreams, budget };
+    let to = Outside { upstreams, budget, egress };
     told.extend(workspace.iter().map(Workspace::variable));
     let watched = workspace.map(|folder| folder.watch((global, config), &recorder, &id)).transpose();
     let (watched, why_not) = match watched {
@@ -175,15 +186,16 @@ pub(super) fn record(global: &Global, config: &Config, plan: Plan<'_>) -> anyhow
     Ok(Recorded { child, tally, report, spending: spent.map(|budget| budget.spending()), files })
 }
 
-/// Where calls go, and what they may cost.
-struct Providers {
+/// Where calls go, what they may cost, and whether those to other hosts are seen.
+struct Outside {
     upstreams: Upstreams,
     budget: Option<SharedBudget>,
+    egress: Egress,
 }
 
 async fn run_child(
     recorder: &Recorder,
-    Providers { upstreams, budget }: Providers,
+    Outside { upstreams, budget, egress }: Outside,
     id: &TraceId,
     program: Program<'_>,
     mut told: Variables,
@@ -208,14 +220,33 @@ async fn run_child(
         None => proxy,
     };
     let tally = proxy.tally();
+    let capture = match egress {
+        Egress::Unseen => None,
+        Egress::Captured => Some(Capture::prepare(&|name| std::env::var(name).ok())?),
+    };
     let lanes = Lanes::start().context("the proxy's threads cannot be started")?;
-    let server = Server::start_on(&lanes, listener, || proxy.with_own_connections())
-        .context("the proxy cannot be started")?;
+    let server = serve(&lanes, listener, &proxy, capture.as_ref()).context("the proxy cannot be started")?;
     let origin = format!("http://{}", server.address());
-    let child = child_run::run(Mode::Record, &origin, id.as_str(), program, told).await?;
+    told.extend(capture.iter().flat_map(|capture| capture.variables(&origin)));
+    let child = child_run::run(Mode::Record, &origin, id.as_str(), Stage::Here(program), told).await?;
     // What a grandchild still has under way may end; the child itself is gone.
     server.drain(LINGER).await;
     Ok((child, tally))
+}
+
+/// Serves the proxy on all lanes, and what is asked of other hosts if that is captured.
+fn serve(
+    lanes: &Lanes,
+    listener: TcpListener,
+    proxy: &RecordingProxy,
+    capture: Option<&Capture>,
+) -> std::io::Result<Server> {
+    let Some(capture) = capture else {
+        return Server::start_on(lanes, listener, || proxy.with_own_connections());
+    };
+    let own = listener.local_addr()?;
+    let of_lane = || ForwardProxy::new(Arc::new(proxy.with_own_connections()), own, capture.beyond());
+    Server::start_on(lanes, listener, of_lane)
 }
 
 /// The MCP servers that the agent's configuration reaches over HTTP, unless somebody stated where they are.
@@ -318,7 +349,7 @@ fn summary(global: &Global, id: &TraceId) -> anyhow::Result<String> {
 const NOTHING_SEEN: &str = "\
 looptape: no model call was seen. What to try next:
   - does the program read OPENAI_BASE_URL, ANTHROPIC_BASE_URL or GOOGLE_GEMINI_BASE_URL? A base URL that is
-    fixed in its code goes past the proxy: remove it, or take it from the environment
+    fixed in its code goes past the proxy: take it from the environment, or record with --capture-egress
   - `env -i`, containers and remote workers do not inherit the environment: pass the variables on
   - `looptape doctor` shows the variables, and checks the set-up";
 

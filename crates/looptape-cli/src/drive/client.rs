@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use looptape_core::captured;
 use looptape_core::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
 use looptape_core::headers::{REDACTED, RedactedHeaders, string_to_latin1};
 use looptape_core::replay::retry::wait_before_retry;
@@ -61,7 +62,8 @@ impl Client {
         let request_body = body.unwrap_or_else(|| recorded.request_body.clone());
         let outcome = match recorded.method.parse() {
             Ok(method) => {
-                let url = format!("{}/{}{}", self.origin, recorded.provider, recorded.path);
+                let below = format!("{}/{}", self.origin, recorded.provider);
+                let url = captured::below(&below, &recorded.path);
                 let mut request = self.http.request(method, url).body(request_body.clone());
                 for (name, value) in recorded.request_headers.iter() {
                     let is_sent = value != REDACTED && !is_of_a_page(name) && (is_own || !is_of_a_body(name));

@@ -7,6 +7,7 @@
 //! What this does not count: images that a request only names, what a provider keeps of earlier calls, and
 //! searches that it makes for the model.
 
+use crate::captured::CapturedUrl;
 use crate::cost::{Billed, PriceBook, Unpriced, Usd};
 use crate::provider::Provider;
 use crate::usage::TokenUsage;
@@ -67,7 +68,7 @@ pub fn worst_case(prospect: &Prospect<'_>, prices: &PriceBook) -> WorstCase {
             let model = body["model"].as_str().map(str::to_owned);
             priced((prospect, prices), model, &body, (0, OutputBound::Stated))
         }
-        (None, _) if is_free(prospect.method, path) => WorstCase::Free,
+        (None, _) if is_free(prospect.method, path) || is_a_tools(prospect.path) => WorstCase::Free,
         (_, _) => WorstCase::Unknown { model: None, why: Unpriced::NoModel },
     }
 }
@@ -76,6 +77,11 @@ pub fn worst_case(prospect: &Prospect<'_>, prices: &PriceBook) -> WorstCase {
 fn is_free(method: &str, path: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "DELETE")
         || ["/count_tokens", ":countTokens", "/files", "/cancel"].iter().any(|end| path.ends_with(end))
+}
+
+/// A captured call to a host that sells no models.
+fn is_a_tools(path: &str) -> bool {
+    CapturedUrl::parse(path).is_some_and(|url| !url.is_of_a_provider())
 }
 
 /// A call, and what it is priced by.

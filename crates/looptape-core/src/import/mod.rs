@@ -21,7 +21,6 @@ mod httprr;
 mod json;
 mod json_file;
 mod place;
-mod provider;
 mod refused;
 mod repair;
 mod scalar;
@@ -34,6 +33,7 @@ pub use refused::{NotHttp, Refused};
 
 use crate::assembly::Timing;
 use crate::provider::Provider;
+use crate::provider_host;
 use body::Body;
 use bytes::Bytes;
 use container::Recording;
@@ -179,7 +179,7 @@ impl Interaction {
 
     /// The provider that the URL's host belongs to; a name made from the host where it is not known.
     pub fn provider(&self) -> Provider {
-        provider::of_host(self.host())
+        provider_host::of_host(self.host())
     }
 
     /// Path and query as written in the URL, without the fragment; it always begins with `/`.

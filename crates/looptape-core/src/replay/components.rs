@@ -7,6 +7,7 @@
 
 use super::{fields, references};
 use crate::canonical::{Encoder, Json, Place, Renaming, Rules};
+use crate::captured::CapturedUrl;
 use crate::digest::Digest;
 use crate::wire::Wire;
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,8 @@ impl Component {
 }
 
 /// Where a request goes: method, path and the meaningful part of the query. A model named in the path
-/// (Gemini, Azure deployments) is taken out: it is the model component.
+/// (Gemini, Azure deployments) is taken out: it is the model component. The host counts where a tool's call was
+/// captured; a provider's does not, since a base URL may lead to it as well.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     text: String,
@@ -63,6 +65,10 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn new(method: &str, path_and_query: &str) -> Self {
+        let path_and_query = match CapturedUrl::parse(path_and_query) {
+            Some(url) if url.is_of_a_provider() => url.path(),
+            _ => path_and_query,
+        };
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let (path, model) = take_model(path);
         let mut parameters: Vec<&str> = query

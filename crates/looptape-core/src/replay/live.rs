@@ -6,6 +6,7 @@ use super::masks::{MaskedSpan, Masking};
 use super::options::Rung;
 use super::references;
 use super::tape::{Shape, Tape};
+use crate::captured;
 use crate::digest::Digest;
 use crate::facts::Lineage;
 use crate::wire::Wire;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 pub struct LiveRequest<'a> {
     pub wire: Option<Wire>,
     pub method: &'a str,
-    /// Path and query as the provider knows them, redacted.
+    /// Path and query as the provider knows them, or the URL of a captured call; redacted.
     pub path: &'a str,
     /// The redacted body, content encoding undone.
     pub body: &'a [u8],
@@ -75,6 +76,12 @@ impl<'a> Live<'a> {
             let in_body = references::named_in(&self.body);
             self.endpoint.ids().iter().cloned().chain(in_body).collect()
         })
+    }
+
+    /// Whether it was captured on its way to a host and asks no model: a tool's call, with which nobody but the
+    /// recording may be asked.
+    pub(super) fn is_a_tools(&self) -> bool {
+        self.request.wire.is_none() && captured::is_captured(self.request.path)
     }
 
     /// What it has in common with all recorded calls that it can match.

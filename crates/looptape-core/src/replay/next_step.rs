@@ -51,8 +51,9 @@ impl DivergenceCode {
             }
             Self::LiveEgressBlocked => {
                 "The program called something that was not recorded. If it is a model, let it take its base URL \
-                 from the environment, so that the call is recorded and replayed; if it is anything else, replay \
-                 without --block-egress to let it through."
+                 from the environment, so that the call is recorded and replayed. Anything else is recorded with \
+                 `record --capture-egress`, and answered from there; where nothing was captured, it is let through \
+                 without --block-egress."
             }
             Self::UnusedRecording => {
                 "The program did less than it did then: look at these calls (`looptape show TRACE --step N`). \

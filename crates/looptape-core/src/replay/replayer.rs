@@ -27,11 +27,12 @@ use super::near;
 use super::options::{Ambiguous, Attempts, Holes, OnMiss, Options, Rebind, Rung};
 use super::provenance::WhyAsked;
 use super::references::Bound;
-use super::report::Report;
+use super::report::{DivergenceCode, Report};
 use super::side_calls::{Seen, SideCall, SideCalls};
 use super::summary::{BillingDifference, MaskUse, Rebound, ServedCounts, Summary, Verdict};
 use super::tape::{CallLabel, Completeness, EntryId, RecordedOutcome, Tape};
 use super::unanswerable;
+use crate::captured;
 use crate::digest::Digest;
 use crate::redact::Rebinding;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -205,12 +206,19 @@ impl Replayer {
             self.side_calls += 1;
             return Decision::SideCall(answer);
         }
+        let may_ask = !live.is_a_tools();
         match found {
-            Search::Found { entry, .. } if self.fork.is_before(&self.tape, entry) => self.go_own_way(),
-            Search::Ambiguous(ids) if ids.iter().all(|&id| self.fork.is_before(&self.tape, id)) => {
+            Search::Found { entry, .. } if may_ask && self.fork.is_before(&self.tape, entry) => {
                 self.go_own_way()
             }
-            Search::Missed | Search::Exhausted(_) | Search::Mismatched(..) if self.is_on_own_way() => {
+            Search::Ambiguous(ids)
+                if may_ask && ids.iter().all(|&id| self.fork.is_before(&self.tape, id)) =>
+            {
+                self.go_own_way()
+            }
+            Search::Missed | Search::Exhausted(_) | Search::Mismatched(..)
+                if may_ask && self.is_on_own_way() =>
+            {
                 self.go_own_way()
             }
             Search::Found { rung, entry } => self.serve(&live, rung, entry),
@@ -687,6 +695,12 @@ impl Replayer {
 
     fn missed(&mut self, live: &Live<'_>) -> Decision {
         let report = classify::classify(&self.tape, &self.missing(live), |id| self.is_unused(id));
+        let is_beyond =
+            report.code == DivergenceCode::NeverRecorded && captured::is_captured(live.request.path);
+        let report = match live.is_a_tools() || is_beyond {
+            true => report.blocked(),
+            false => report,
+        };
         self.diverge(live, report)
     }
 
@@ -718,11 +732,13 @@ impl Replayer {
         Decision::Ask(WhyAsked::Fork)
     }
 
-    /// The recording has no answer: the request is refused, or a model is asked.
+    /// The recording has no answer: the request is refused, or a model is asked. What a tool asks of the outside
+    /// world is no model's business.
     fn diverge(&mut self, live: &Live<'_>, report: Report) -> Decision {
         let report = self.note_report(live, report);
         match self.options.on_miss {
             OnMiss::Refuse => Decision::Diverged(report),
+            OnMiss::Ask if live.is_a_tools() => Decision::Diverged(report),
             OnMiss::Ask => {
                 self.asked += 1;
                 Decision::Ask(WhyAsked::Missed(report.code))

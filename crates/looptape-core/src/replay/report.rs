@@ -37,7 +37,7 @@ pub enum DivergenceCode {
     Ambiguous,
     /// The recording ends before the answer.
     IncompleteRecording,
-    /// A connection past the proxy was attempted and refused.
+    /// A call past the replay that the recording does not hold, or a connection; it was refused.
     LiveEgressBlocked,
     /// Recorded calls were never asked for.
     UnusedRecording,
@@ -164,6 +164,13 @@ impl Report {
             requests: 1,
             next_step: code.next_step().to_owned(),
         }
+    }
+
+    /// The same of a call that would have left this machine.
+    pub(super) fn blocked(self) -> Self {
+        let code = DivergenceCode::LiveEgressBlocked;
+        let message = format!("{} It would have gone past the replay, and was refused.", self.message);
+        Self { code, message, next_step: code.next_step().to_owned(), ..self }
     }
 
     /// The order of the recording.

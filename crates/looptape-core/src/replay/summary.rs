@@ -176,9 +176,13 @@ impl Summary {
 
 impl Verdict {
     /// `asked`: how many requests a model was asked. Where it is asked for what the recording lacks, nothing
-    /// is refused, so then a divergence is where the run went its own way.
+    /// is refused, so then a divergence is where the run went its own way. What would have left this machine is
+    /// always refused.
     pub(super) fn of(divergences: &[Report], asked: u32, on_miss: OnMiss) -> Self {
         let refused = |report: &Report| report.code != DivergenceCode::UnusedRecording;
+        if divergences.iter().any(|report| report.code == DivergenceCode::LiveEgressBlocked) {
+            return Self::Diverged;
+        }
         if asked > 0 && (on_miss == OnMiss::Ask || !divergences.iter().any(refused)) {
             return Self::Forked;
         }

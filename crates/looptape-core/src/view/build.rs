@@ -4,7 +4,8 @@ use super::{
     AttemptView, CallContent, CostView, EntryKind, EntryView, FORMAT, LsRow, ReplayedView, ToolKnown,
     ToolOutcome, ToolResult, ToolView, TraceHead, TraceMeta, TraceView,
 };
-use crate::assembly::{Attempt, CallIndex, Entry, LooseTool, PlainCall, Step, Timing, ToolStep};
+use crate::assembly::{Attempt, CallIndex, Entry, LooseTool, PlainCall, Step, StepNumber, Timing, ToolStep};
+use crate::captured;
 use crate::cost::Cost;
 use crate::facts::{CallFacts, CallKind};
 use crate::metrics::{self, CostSum, Measured, Ms, TraceMetrics};
@@ -132,6 +133,7 @@ impl Source<'_> {
     fn other(&self, call: &PlainCall, content: CallContent) -> EntryView {
         EntryView {
             loop_number: call.loop_number,
+            parent_step: self.step_at_work(&self.facts[call.first_call().0]),
             import_index: content.import_index,
             source: content.provenance.map(|known| known.source()),
             replayed: content.provenance.as_ref().map(replayed),
@@ -139,6 +141,18 @@ impl Source<'_> {
             messages: content.messages,
             ..self.call(EntryKind::Other, &call.attempts)
         }
+    }
+
+    /// The step whose tools were at work when a captured call began; `None` if they were those of several.
+    fn step_at_work(&self, call: &CallFacts) -> Option<StepNumber> {
+        call.endpoint.split_once(' ').filter(|(_, path)| captured::is_captured(path))?;
+        let is_at_work = |tool: &ToolStep| {
+            tool.started_us.is_some_and(|start| start <= call.sent_us)
+                && tool.ended_us.is_none_or(|end| call.sent_us <= end)
+        };
+        let steps = self.measured.assembly.steps.iter();
+        let mut at_work = steps.filter(|step| step.tools.iter().any(is_at_work)).map(|step| step.number);
+        at_work.next().filter(|_| at_work.next().is_none())
     }
 
     fn tool(&self, step: &Step, tool: &ToolStep) -> EntryView {

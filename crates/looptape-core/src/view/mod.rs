@@ -133,6 +133,7 @@ pub struct EntryView {
     #[serde(rename = "loop")]
     pub loop_number: Option<LoopNumber>,
     pub lane: Option<Lane>,
+    /// Of a plain call: the step whose tool made it, where that was captured and is certain.
     pub parent_step: Option<StepNumber>,
     pub provider: Option<String>,
     pub wire: Option<&'static str>,

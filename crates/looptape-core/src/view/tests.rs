@@ -103,6 +103,28 @@ fn the_contract() {
 }
 
 #[test]
+fn a_captured_call_stands_below_the_step_whose_tool_made_it() {
+    let captured = |at_ms: i64| {
+        let endpoint = "GET https://api.example.com/v1/x".to_owned();
+        CallFacts { endpoint, ..call(0, at_ms, 5).plain() }
+    };
+    let mut facts = facts();
+    facts.splice(1..1, [captured(120)]);
+    facts.push(captured(770));
+    (0..).zip(&mut facts).for_each(|(seq, fact)| fact.seq = seq);
+    let span = TraceSpan::closed(800_000);
+    let measured = Measured::of(&facts, span, None, &PriceBook::listed());
+    let view = trace_view(meta(), (&facts, &[]), &measured, |_| CallContent::default());
+    let of_calls = view.steps.iter().filter(|entry| entry.kind == EntryKind::Other);
+    let parents: Vec<Option<u32>> = of_calls.map(|entry| entry.parent_step.map(|step| step.0)).collect();
+    assert_eq!(
+        parents,
+        [Some(1), None, None],
+        "embeddings are not captured, and the last belongs to no tool"
+    );
+}
+
+#[test]
 fn a_model_step() {
     let view = shown(TraceSpan::closed(800_000));
     let mut step = view["steps"][3].clone();

@@ -8,15 +8,21 @@
 //! answer that is polled or taken up again belongs to the call that asked for it.
 
 use super::Wire;
+use crate::captured::CapturedUrl;
 use crate::provider::Provider;
 
 /// The format of a request, `None` if it is not a model call in a known one. `path` may carry a query.
-/// Only Cohere's bare `/chat` needs the provider to be known.
+/// Only Cohere's bare `/chat` needs the provider to be known. Of a captured call to a host that is no provider's
+/// only paths count that belong to nothing else.
 pub fn identify(provider: &Provider, method: &str, path: &str) -> Option<Wire> {
     if !method.eq_ignore_ascii_case("POST") {
         return None;
     }
-    let segments = segments(path);
+    let url = CapturedUrl::parse(path);
+    let segments = segments(url.map_or(path, CapturedUrl::path));
+    if url.is_some_and(|url| !url.is_of_a_provider()) && !is_unmistakable(&segments) {
+        return None;
+    }
     match segments.as_slice() {
         [.., "chat", "completions"] => Some(Wire::OpenAiChat),
         [.., "completions"] => Some(Wire::OpenAiCompletions),
@@ -35,6 +41,18 @@ pub fn identify(provider: &Provider, method: &str, path: &str) -> Option<Wire> {
         [.., last] if generates_content(last) => Some(Wire::GeminiGenerate),
         [.., publisher, "models", last] => raw_prediction(publisher, last),
         _ => None,
+    }
+}
+
+/// Whether a path is a model's whatever the host: others have messages, responses and chats too.
+fn is_unmistakable(segments: &[&str]) -> bool {
+    match segments {
+        [.., "chat", "completions"] => true,
+        [.., "model", _, verb] => {
+            matches!(*verb, "converse" | "converse-stream" | "invoke-with-response-stream")
+        }
+        [.., last] => generates_content(last),
+        [] => false,
     }
 }
 
@@ -166,6 +184,24 @@ fn segments(path: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn captured_calls_are_read_by_their_host() {
+        let wire = |url: &str| identify(&Provider::parse("x").unwrap(), "POST", url);
+        for (url, expected) in [
+            ("https://api.anthropic.com/v1/messages", Some(Wire::AnthropicMessages)),
+            ("https://rest.example.com/v1/messages", None),
+            ("https://llm.example.com/v1/chat/completions", Some(Wire::OpenAiChat)),
+            ("https://api.example.com/v1/responses", None),
+            ("https://bedrock-runtime.us-east-1.amazonaws.com/model/m/invoke", Some(Wire::BedrockInvoke)),
+            ("https://vpce.example.com/model/m/converse", Some(Wire::BedrockConverse)),
+            ("https://chat.example.com", None),
+            ("https://chat/completions", None),
+            ("https://api.example.com/v1beta/models/m:generateContent", Some(Wire::GeminiGenerate)),
+        ] {
+            assert_eq!(wire(url), expected, "{url}");
+        }
+    }
 
     #[test]
     fn formats_follow_from_paths() {

@@ -119,6 +119,7 @@ impl RecordArgs {
             },
             told,
             surroundings: place.of_agent(test).environment(),
+            egress: agent.capture_egress,
             workspace: None,
         };
         let quiet = Global { quiet: true, ..global.clone() };

@@ -141,7 +141,11 @@ impl RunOfTest<'_> {
             trace: &opened.trace,
             options: self.options(),
             speed: Speed::AtOnce,
-            surroundings: SurroundingsArgs { block_egress: agent.block_egress, clock: agent.clock },
+            surroundings: SurroundingsArgs {
+                block_egress: agent.block_egress,
+                sandbox: agent.sandbox,
+                clock: agent.clock,
+            },
             place: place.of_agent(test),
             prices: Prices::OnlyOfLiveCalls,
         };

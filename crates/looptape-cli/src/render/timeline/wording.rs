@@ -20,8 +20,13 @@ pub(super) fn number(entry: &EntryView) -> String {
 
 pub(super) fn indented(entry: &EntryView, what: &str) -> String {
     let lane = entry.lane.unwrap_or(Lane(0)).0.min(MAX_INDENT);
-    let tool = u32::from(entry.kind == EntryKind::Tool);
-    format!("{}{what}", "  ".repeat((lane + tool) as usize))
+    let below = match entry.kind {
+        EntryKind::Llm => 0,
+        EntryKind::Tool => 1,
+        // What a tool did.
+        EntryKind::Other => 2 * u32::from(entry.parent_step.is_some()),
+    };
+    format!("{}{what}", "  ".repeat((lane + below) as usize))
 }
 
 /// What a line is about; recorded text in it is escaped here.

@@ -127,7 +127,8 @@ impl OwnValues {
 
 impl Side {
     fn is_near(&self, unix_us: i64) -> bool {
-        self.started_unix_us.is_some_and(|start| (start - unix_us).abs() <= moments::NEAR_S * 1_000_000)
+        self.started_unix_us
+            .is_some_and(|start| start.abs_diff(unix_us) <= moments::NEAR_S.unsigned_abs() * 1_000_000)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole replays against hand-written tapes: one test a rule here, properties over interleavings beside it.
 
 mod arrival;
+mod captured;
 mod forks;
 mod interleavings;
 mod references;

@@ -1,4 +1,4 @@
-//! Which provider a recorded URL's host belongs to.
+//! Which provider a URL's host belongs to.
 //!
 //! Known hosts get the names under which providers are known everywhere else (upstreams, prices); any
 //! other host gives a name of its own, so that calls to two unknown hosts stay apart.
@@ -49,14 +49,18 @@ const OLLAMA_PORT: &str = "11434";
 const MAX_NAME_LEN: usize = 40;
 
 /// The provider behind `host` (with its port, if the URL names one).
-pub(super) fn of_host(host: &str) -> Provider {
+pub fn of_host(host: &str) -> Provider {
+    let own = || Provider::parse(&own_name(&host.to_ascii_lowercase()));
+    known(host).or_else(own).expect("a name of its own is made of letters, digits and dashes")
+}
+
+/// The same, if the host is known to be a model provider's.
+pub fn known(host: &str) -> Option<Provider> {
     let host = host.to_ascii_lowercase();
     let (name, port) = split_port(&host);
     let known = HOSTS.iter().find(|(known, _)| is_at_or_below(name, known)).map(|(_, provider)| *provider);
     let known = known.or_else(|| is_bedrock(name).then_some("bedrock"));
-    let known = known.or_else(|| (port == Some(OLLAMA_PORT)).then_some("ollama"));
-    let own = || Provider::parse(&own_name(&host));
-    known.and_then(Provider::parse).or_else(own).expect("both are made of letters, digits and dashes")
+    known.or_else(|| (port == Some(OLLAMA_PORT)).then_some("ollama")).and_then(Provider::parse)
 }
 
 fn split_port(host: &str) -> (&str, Option<&str>) {
@@ -112,6 +116,7 @@ mod tests {
             ("api.mistral.ai.", "mistral"),
         ] {
             assert_eq!(of_host(host).as_str(), expected, "{host}");
+            assert!(known(host).is_some(), "{host}");
         }
     }
 
@@ -134,6 +139,7 @@ mod tests {
             ),
         ] {
             assert_eq!(of_host(host).as_str(), expected, "{host}");
+            assert_eq!(known(host), None, "{host}");
         }
     }
 }
