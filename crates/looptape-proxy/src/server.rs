@@ -154,6 +154,14 @@ fn hand_over(stream: TcpStream, places: &[Place<impl Handler>], stopped: watch::
 #[derive(Clone)]
 pub(crate) struct Draining(watch::Receiver<bool>);
 
+/// Waits until the server drains, and then for one turn of the runtime: a connection that is new to it does not know
+/// of what has arrived before that.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    // An error says that the server is gone.
+    let _ = stopped.changed().await;
+    tokio::task::yield_now().await;
+}
+
 /// Serves one connection to its end.
 pub(crate) async fn serve<S>(stream: S, handler: Arc<impl Handler>, draining: Draining)
 where
@@ -177,7 +185,7 @@ where
         // What has arrived is read before the end is looked at: a request that came before it is served.
         biased;
         _ = connection.as_mut() => return,
-        _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
+        () = told(&mut stopped) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }

@@ -7,7 +7,8 @@ use super::environment::{self, Variables};
 use anyhow::Context;
 use looptape_proxy::certificates::CertificateAuthority;
 use looptape_proxy::forward_proxy::Beyond;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -55,8 +56,8 @@ impl Capture {
     /// Makes the authority and the folder. `parent` is the environment that the child gets otherwise.
     pub(crate) fn prepare(parent: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let authority = Arc::new(CertificateAuthority::new()?);
-        // Readable by its owner only, as temporary folders are made.
-        let folder = tempfile::Builder::new().prefix("looptape-egress-").tempdir();
+        let mut folder = tempfile::Builder::new();
+        let folder = folder.prefix("looptape-egress-").permissions(Permissions::from_mode(0o700)).tempdir();
         let folder = folder.context("no private folder can be made for the run's certificates")?;
         let own = authority.certificate_pem();
         let write = |name: &str, text: &str| {
@@ -109,7 +110,6 @@ fn of_file(parent: &dyn Fn(&str) -> Option<String>, variable: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_folder_is_private_holds_no_key_and_goes_with_the_run() {

@@ -28,6 +28,7 @@ pub enum Frame {
 pub struct NotAFrame;
 
 const HEAD_BYTES: usize = 13;
+const LAST_KIND: u8 = 4;
 /// No frame is longer: shims read pieces of 64 KiB, and whole lines come back.
 const LIMIT_BYTES: usize = 256 << 20;
 
@@ -73,7 +74,7 @@ impl Frames {
         let mut whole = Vec::new();
         while let Some(mut head) = self.0.get(..HEAD_BYTES) {
             let (kind, at_us, length) = (head.get_u8(), head.get_i64_le(), head.get_u32_le() as usize);
-            if length > LIMIT_BYTES {
+            if kind > LAST_KIND || length > LIMIT_BYTES {
                 return Err(NotAFrame);
             }
             if self.0.len() < HEAD_BYTES + length {
