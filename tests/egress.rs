@@ -271,7 +271,10 @@ print(os.getuid())
 #[test]
 fn in_a_sandbox_nothing_but_the_replay_can_be_reached() {
     if !permits_sandboxes() {
-        eprintln!("SKIPPED the sandbox: network namespaces are not permitted here");
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "SKIPPED the sandbox: network namespaces are not permitted here"
+        );
         return;
     }
     let outside = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -304,7 +307,10 @@ fn in_a_sandbox_nothing_but_the_replay_can_be_reached() {
 #[test]
 fn a_sandbox_that_is_not_permitted_is_refused() {
     if !permits_sandboxes() {
-        eprintln!("SKIPPED the refused sandbox: it takes a user namespace to forbid one");
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "SKIPPED the refused sandbox: it takes a user namespace to forbid one"
+        );
         return;
     }
     let weather = Weather::start();

@@ -4,6 +4,7 @@ use crate::env::{Ran, TestEnv};
 use looptape_core::simulated::Script;
 use looptape_proxy::simulated_server::{SimulatedServer, SimulatedServerHandle};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::Path;
 
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/python-hooks/agent.py");
@@ -108,10 +109,33 @@ async fn python_tools_are_measured_and_then_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_tools_are_measured_and_then_answered() {
     if std::process::Command::new("node").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no node");
+        let _ = writeln!(std::io::stderr().lock(), "SKIPPED hooks in Node: there is no node");
         return;
     }
     are_measured_and_then_answered(&["node", NODE], "node").await;
+}
+
+/// A test's own policies stand in for those of all tests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_can_have_policies_of_its_own() {
+    let mut bench = Bench::new().await;
+    let project = bench.env.work_in("project").to_owned();
+    bench.record(&["python3", PYTHON]).await;
+    let judged = |name: &str, policy: &str| {
+        format!(
+            "[[test]]\nname = \"{name}\"\ntrace = \"last\"\ncommand = [\"python3\", {PYTHON:?}]\n\
+             tools = {{ convert_currency = \"{policy}\" }}\n"
+        )
+    };
+    let of_all = "[tools.convert_currency]\npolicy = \"deny\"\n";
+    let config = [of_all, &judged("served", "recorded"), &judged("refused", "deny")].concat();
+    std::fs::write(project.join("looptape.toml"), config).unwrap();
+    let ran = bench.run(&["test", "--json"]).await;
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let verdicts: Vec<_> =
+        report["tests"].as_array().unwrap().iter().map(|test| (&test["name"], &test["verdict"])).collect();
+    assert_eq!(verdicts[0], (&json!("served"), &json!("passed")), "{report}");
+    assert_ne!(verdicts[1].1, &json!("passed"), "{report}");
 }
 
 /// Any trace can answer its tools: the requests carry the results.

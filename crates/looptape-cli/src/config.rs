@@ -180,6 +180,17 @@ impl Config {
         Ok(config)
     }
 
+    /// This, with other policies for some tools.
+    pub(crate) fn with_tools(&self, policies: &BTreeMap<String, ToolPolicy>) -> Self {
+        let mut config = self.clone();
+        for (name, policy) in policies {
+            let writes = self.tools.get(name).and_then(|entry| entry.writes);
+            let entry = ToolEntry { policy: Some(*policy), writes, ..ToolEntry::default() };
+            config.tools.insert(name.clone(), entry);
+        }
+        config
+    }
+
     /// What a replay does with each tool, checked.
     pub(crate) fn tool_policies(&self) -> anyhow::Result<ToolPolicies> {
         let policies = ToolPolicies::new(&self.tools).with_context(|| self.is_not_valid())?;

@@ -8,6 +8,7 @@ use crate::child::tool_hooks::FrameworkTools;
 use crate::commands::SourceArgs;
 use crate::config::{Config, parse_duration};
 use looptape_core::gates::Gate;
+use looptape_core::tools::ToolPolicy;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -69,18 +70,6 @@ pub(crate) enum Mode {
     Free,
 }
 
-/// What happens when a tool is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ToolPolicy {
-    /// Its recorded result is given.
-    Recorded,
-    /// It runs.
-    Live,
-    Static,
-    Deny,
-}
-
 /// A test, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Test {
@@ -127,6 +116,8 @@ pub(crate) struct Agent {
     pub(crate) timeout: Duration,
     pub(crate) block_egress: bool,
     pub(crate) tools: FrameworkTools,
+    /// In the place of those of `[tools.NAME]`.
+    pub(crate) tool_policies: BTreeMap<String, ToolPolicy>,
     pub(crate) sandbox: bool,
     /// Of its recording.
     pub(crate) capture_egress: Egress,
@@ -248,6 +239,7 @@ impl TestEntry {
                     Some(false) => FrameworkTools::LeftAlone,
                     None | Some(true) => FrameworkTools::Hooked,
                 },
+                tool_policies: self.tools.clone(),
                 sandbox: self.sandbox,
                 capture_egress: if self.capture_egress { Egress::Captured } else { Egress::Unseen },
                 clock: self.clock,
@@ -296,15 +288,15 @@ impl CommandEntry {
     }
 }
 
-/// Tools are not answered from recordings yet, but for those of a free run.
+/// Without an agent nothing runs, and a policy has no room for an answer of its own.
 fn can_be_kept(tool: &str, policy: ToolPolicy, mode: Mode) -> Result<(), String> {
     match (policy, mode) {
-        (ToolPolicy::Live, Mode::Agent) | (ToolPolicy::Recorded, Mode::Free | Mode::TeacherForced) => Ok(()),
-        (_, Mode::Agent) => {
-            Err(format!("[tools] {tool}: an agent's own tools run, so its policy can only be `live` yet"))
+        (ToolPolicy::Static, Mode::Agent) => {
+            Err(format!("`tools`: {tool}: what a static tool gives is said in [tools.{tool}], for all tests"))
         }
+        (_, Mode::Agent) | (ToolPolicy::Recorded, Mode::Free | Mode::TeacherForced) => Ok(()),
         (_, Mode::Free | Mode::TeacherForced) => Err(format!(
-            "[tools] {tool}: without an agent, results are the recorded ones, so its policy can only be `recorded`"
+            "`tools`: {tool}: without an agent, results are the recorded ones, so its policy can only be `recorded`"
         )),
     }
 }
@@ -347,7 +339,8 @@ mod tests {
             ("trace = \"a\"\ncommand = \"x\"\ntimeout = \"soon\"", "not a duration"),
             ("trace = \"a\"\nsource = \"live\"", "--max-usd"),
             ("trace = \"a\"\nsource = \"tape\"", "cached, live or mock"),
-            ("trace = \"a\"\ncommand = \"x\"\ntools = { search = \"recorded\" }", "can only be `live`"),
+            ("trace = \"a\"\ncommand = \"x\"\ntools = { search = \"static\" }", "is said in [tools.search]"),
+            ("trace = \"a\"\ntools = { search = \"live\" }", "can only be `recorded`"),
             ("trace = \"a\"\ngates = [\"cost: max<1\"]", "nearest: cost_usd"),
             ("trace = \"a\"\ntool = {}", "unknown field `tool`"),
         ] {

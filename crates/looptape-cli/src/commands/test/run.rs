@@ -135,8 +135,9 @@ impl RunOfTest<'_> {
 
     fn with_agent(&self, agent: &Agent, books: Option<ReplayStore>) -> anyhow::Result<(TestVerdict, Ran)> {
         let Self { test, place, opened, .. } = *self;
+        let config = self.bench.config.with_tools(&agent.tool_policies);
         let replay = AgentReplay {
-            config: self.bench.config,
+            config: &config,
             reader: &opened.reader,
             trace: &opened.trace,
             options: self.options(),
