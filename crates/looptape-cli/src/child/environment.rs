@@ -175,14 +175,19 @@ pub(crate) fn through_proxy(origin: &str) -> Variables {
 
 /// `NODE_OPTIONS` with a script that is loaded before the program.
 pub(crate) fn with_node_script(before: Option<&str>, script: &Path) -> String {
-    let script = script.to_string_lossy();
-    // Node reads quotes and backslashes as a shell would.
-    let script = match script.contains([' ', '"', '\\']) {
-        true => format!("\"{}\"", script.replace('\\', "\\\\").replace('"', "\\\"")),
-        false => script.into_owned(),
-    };
     let before = before.map(str::trim).filter(|options| !options.is_empty());
-    before.map_or(String::new(), |options| format!("{options} ")) + "--require=" + &script
+    before.map_or(String::new(), |options| format!("{options} "))
+        + "--require="
+        + &node_word(&script.to_string_lossy())
+}
+
+/// One word of `NODE_OPTIONS`: Node reads quotes and backslashes as a shell would.
+pub(crate) fn node_word(path: &str) -> String {
+    if path.contains([' ', '"', '\\']) {
+        format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        path.to_owned()
+    }
 }
 
 /// Keys for providers to which no base URL leads: their clients do not start without one either.

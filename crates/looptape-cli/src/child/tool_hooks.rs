@@ -5,7 +5,7 @@
 //! folder under the user's cache that is named after what is in it: the same path in a recording and in its replay, shared
 //! by runs, and made anew if anything in it is not as it should be.
 
-use super::environment::{Mode, Variables};
+use super::environment::{Mode, Variables, node_word};
 use super::overlay::cache;
 use anyhow::Context;
 use looptape_core::Digest;
@@ -124,15 +124,6 @@ fn variables(folder: &str, parent: &dyn Fn(&str) -> Option<String>) -> Variables
         ("PYTHONPATH".into(), before("PYTHONPATH", format!("{folder}/python"), ':')),
         ("NODE_OPTIONS".into(), before("NODE_OPTIONS", preload, ' ')),
     ]
-}
-
-/// One word of `NODE_OPTIONS`, which is split at spaces outside of double quotes.
-fn node_word(path: &str) -> String {
-    if path.contains([' ', '"', '\\']) {
-        format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
-    } else {
-        path.to_owned()
-    }
 }
 
 /// A name that follows from the files.
