@@ -69,8 +69,8 @@ pub enum Refused {
     UnsupportedVersion { container: Container, found: String },
 
     #[error(
-        "not a recording in a format known here: cassettes of vcrpy, go-vcr, VCR (Ruby, R) and betamax, HAR \
-         files and httprr traces can be imported"
+        "not a recording in a format known here: cassettes of looptape, vcrpy, go-vcr, VCR (Ruby, R) and \
+         betamax, HAR files and httprr traces can be imported"
     )]
     UnknownFormat,
 

@@ -486,7 +486,7 @@ fn messages_name_the_thing_and_the_next_step() {
     the recording holds no interactions: record it again, or leave it out of the import
     not a whole httprr trace, at byte 16: no line with two lengths; restore the file (line ends must not be converted), or record it again
     httprr trace of version 7: only version 1 can be read; record it again with a tool of such a version
-    not a recording in a format known here: cassettes of vcrpy, go-vcr, VCR (Ruby, R) and betamax, HAR files and httprr traces can be imported
+    not a recording in a format known here: cassettes of looptape, vcrpy, go-vcr, VCR (Ruby, R) and betamax, HAR files and httprr traces can be imported
     SWE-agent trajectory: holds no HTTP, so there is nothing to replay; record the agent's calls instead
     not YAML, at line 1, column 4: while scanning a quoted scalar, found unexpected end of stream; repair the file there, or record it again
     interaction 0 (counted from 0) has no `response`: add it, or remove the interaction
