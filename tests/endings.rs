@@ -9,7 +9,7 @@ use looptape_testkit::raw_client::RawClient;
 use looptape_testkit::upstream::ScriptedUpstream;
 use std::io::ErrorKind;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 const CHAT: &str = "/openai/v1/chat/completions";
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
@@ -136,9 +136,10 @@ async fn no_response_at_all() {
 
 #[tokio::test]
 async fn nobody_listens_and_tls_that_fails() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // A port that is taken, so that nobody else gets it, and at which nobody listens.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let refused = format!("http://{}", closed.local_addr().unwrap());
-    drop(closed);
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let tls = format!("https://{}", plain.local_addr().unwrap());
     tokio::spawn(async move {
