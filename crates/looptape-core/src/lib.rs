@@ -33,6 +33,7 @@ pub mod mcp;
 pub mod metrics;
 pub mod provider;
 pub mod provider_host;
+mod recent;
 pub mod redact;
 pub mod replay;
 pub mod simulated;

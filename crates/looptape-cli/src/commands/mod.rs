@@ -18,6 +18,8 @@ mod library;
 mod ls;
 mod matching;
 mod mcp;
+mod mock;
+mod mock_spec;
 mod models;
 mod prices;
 mod prune;
@@ -87,6 +89,7 @@ enum Verb {
     Test(test::Args),
     Prices(prices::Args),
     Mcp(mcp::Args),
+    Mock(Box<mock::Args>),
     Import(import::Args),
     Export(export::Args),
     Pull(pull::Args),
@@ -115,6 +118,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Test(args) => test::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Mcp(args) => mcp::run(global, &args),
+        Verb::Mock(args) => mock::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Export(args) => export::run(global, &args),
         Verb::Pull(args) => pull::run(global, &args),

@@ -23,6 +23,7 @@ pub(crate) mod junit;
 pub(crate) mod learned;
 pub(crate) mod ls;
 pub(crate) mod mcp;
+pub(crate) mod mock;
 pub(crate) mod models;
 pub(crate) mod prices;
 pub(crate) mod pruned;
