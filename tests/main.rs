@@ -19,6 +19,7 @@ mod gateway;
 mod import;
 mod lab;
 mod mcp;
+mod mock;
 mod model_driven;
 mod offline;
 mod passthrough;

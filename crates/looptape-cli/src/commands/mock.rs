@@ -6,7 +6,7 @@ use crate::child::environment;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
-use crate::session::{Global, print, print_json, runtime, style};
+use crate::session::{Global, print, runtime, style};
 use anyhow::Context;
 use looptape_core::simulated::{MockClock, MockDesk, MockProvider, SimTime};
 use looptape_core::twin::TwinSpec;
@@ -108,7 +108,7 @@ async fn serve(global: &Global, args: &Args, spec: MockSpec, seed: u64) -> anyho
     let (url, server) = SimulatedServer::start_mock(listener, Arc::clone(&player))?;
     let environment: BTreeMap<String, String> = environment::base_urls(&url).into_iter().collect();
     if args.json {
-        print_json(&Listening { event: "listening", url: &url, environment: &environment, seed })?;
+        print_line(&Listening { event: "listening", url: &url, environment: &environment, seed })?;
     } else {
         print(&render::mock::listening(&url, &environment, seed, style()))?;
     }
@@ -120,11 +120,16 @@ async fn serve(global: &Global, args: &Args, spec: MockSpec, seed: u64) -> anyho
     }
     let tally = player.tally();
     if args.json {
-        print_json(&Stopped { event: "stopped", tally })?;
+        print_line(&Stopped { event: "stopped", tally })?;
     } else {
         print(&render::mock::stopped(&tally, style()))?;
     }
     Ok(Exit::Success)
+}
+
+/// One line each, so that a script that waits for the first can read it.
+fn print_line(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string(value)? + "\n"))
 }
 
 fn parse_speed(text: &str) -> Result<SimTime, String> {

@@ -15,6 +15,7 @@ mod judge;
 mod labels;
 mod learn;
 mod library;
+mod limits;
 mod ls;
 mod matching;
 mod mcp;
@@ -90,6 +91,7 @@ enum Verb {
     Prices(prices::Args),
     Mcp(mcp::Args),
     Mock(Box<mock::Args>),
+    Limits(limits::Args),
     Import(import::Args),
     Export(export::Args),
     Pull(pull::Args),
@@ -119,6 +121,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Mcp(args) => mcp::run(global, &args),
         Verb::Mock(args) => mock::run(global, &args),
+        Verb::Limits(args) => limits::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Export(args) => export::run(global, &args),
         Verb::Pull(args) => pull::run(global, &args),

@@ -21,6 +21,7 @@ pub(crate) mod groups;
 pub(crate) mod imported;
 pub(crate) mod junit;
 pub(crate) mod learned;
+pub(crate) mod limits;
 pub(crate) mod ls;
 pub(crate) mod mcp;
 pub(crate) mod mock;

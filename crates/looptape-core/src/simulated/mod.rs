@@ -207,4 +207,8 @@ impl Endpoint {
 }
 
 #[cfg(test)]
+mod json_arguments_tests;
+#[cfg(test)]
+mod mock_tests;
+#[cfg(test)]
 mod tests;

@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn attempts_are_counted_until_one_is_served() {
         let mut places = Places::new();
-        let mut attempt = |places: &mut Places| places.arrive(&arrival(1, 1, None)).place.attempt;
+        let attempt = |places: &mut Places| places.arrive(&arrival(1, 1, None)).place.attempt;
         assert_eq!([attempt(&mut places), attempt(&mut places)], [1, 2]);
         places.served(1);
         let again = places.arrive(&arrival(1, 1, None));

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use looptape_core::derive;
 use looptape_core::headers::RedactedHeaders;
-use looptape_core::limits::Limited;
 use looptape_core::simulated::{MockAnswer, MockDesk, MockKind, MockProvider, MockSent, SimRequest, SimTime};
 use looptape_store::Moment;
 use serde::Serialize;
@@ -118,7 +117,7 @@ impl MockTally {
                 *self.faults.entry("broken".to_owned()).or_default() += 1;
                 self.used(input_tokens, cached_tokens, output_tokens);
             }
-            MockKind::Limited(which) => *self.limited.entry(name(which)).or_default() += 1,
+            MockKind::Limited(which) => *self.limited.entry(which.as_str()).or_default() += 1,
             MockKind::Overloaded => self.overloaded += 1,
             MockKind::Failed { status } => *self.faults.entry(status.to_string()).or_default() += 1,
             MockKind::Dropped => *self.faults.entry("dropped".to_owned()).or_default() += 1,
@@ -130,15 +129,5 @@ impl MockTally {
         self.input_tokens += input_tokens;
         self.cached_tokens += cached_tokens;
         self.output_tokens += output_tokens;
-    }
-}
-
-fn name(which: Limited) -> &'static str {
-    match which {
-        Limited::Requests => "rpm",
-        Limited::Tokens => "tpm",
-        Limited::InputTokens => "itpm",
-        Limited::OutputTokens => "otpm",
-        Limited::Concurrent => "concurrent",
     }
 }

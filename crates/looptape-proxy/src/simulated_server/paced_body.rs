@@ -31,6 +31,7 @@ pub(crate) struct PacedBody {
     due: Instant,
     waiting: Option<Pin<Box<Sleep>>>,
     size_bytes: Option<u64>,
+    is_flushed: bool,
 }
 
 impl PacedBody {
@@ -46,14 +47,22 @@ impl PacedBody {
             [] if missing_bytes > 0 => Some(missing_bytes),
             _ => None,
         };
-        Self { pieces: chunks.into_iter(), ending, due: asked, waiting: None, size_bytes }
+        Self { pieces: chunks.into_iter(), ending, due: asked, waiting: None, size_bytes, is_flushed: false }
     }
 
-    fn end(&mut self) -> Option<Result<Frame<Bytes>, Abort>> {
-        match std::mem::replace(&mut self.ending, SimEnding::Complete) {
-            SimEnding::Complete => None,
+    /// A body that is cut ends with an error. What was written before it must leave first, and a connection is
+    /// flushed when its body has nothing: so the error comes one turn later.
+    fn end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        match self.ending {
+            SimEnding::Complete => Poll::Ready(None),
+            SimEnding::Cut { .. } if !self.is_flushed => {
+                self.is_flushed = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             SimEnding::Cut { .. } => {
-                Some(Err(Abort { why: "the script closes the connection here".to_owned() }))
+                self.ending = SimEnding::Complete;
+                Poll::Ready(Some(Err(Abort { why: "the script closes the connection here".to_owned() })))
             }
         }
     }
@@ -69,7 +78,7 @@ impl Body for PacedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
         if self.waiting.is_none() {
             let Some(delay_us) = self.pieces.as_slice().first().map(|next| next.delay_us) else {
-                return Poll::Ready(self.end());
+                return self.end(cx);
             };
             if delay_us > 0 {
                 self.due += Duration::from_micros(delay_us);
