@@ -10,6 +10,7 @@
 mod build;
 #[cfg(test)]
 mod tests;
+pub mod tracks;
 
 use crate::assembly::{Lane, LoopNumber, StepNumber};
 use crate::composition::Composition;
