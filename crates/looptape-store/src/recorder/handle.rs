@@ -350,7 +350,6 @@ impl CallTicket {
     }
 
     /// Of several upstreams, this one is asked.
-    #[must_use]
     pub fn at(mut self, url: String) -> Self {
         self.upstream = Some(AskedUpstream { url, fate: AnswerFate::PassedOn });
         self
