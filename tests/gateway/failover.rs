@@ -180,7 +180,7 @@ async fn an_upstream_with_a_key_of_its_own_gets_that_one() {
     assert_eq!(second.requests()[0].header("authorization"), Some("Bearer backup-key-0123456789abcdef"));
     let recordings = gateway.recordings.clone();
     let said = gateway.stop().await;
-    for key in ["client-key-0123456789abcdef"] {
+    for key in ["client-key-0123456789abcdef", "backup-key-0123456789abcdef"] {
         assert!(!recordings.holds(key) && !said.contains(key), "{key} got out");
     }
 }

@@ -110,7 +110,8 @@ impl Tally {
 }
 
 impl RecordingProxy {
-    pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, SetupError> {
+    pub fn new(mut options: RecordingOptions, recorder: Recorder) -> Result<Self, SetupError> {
+        options.upstreams.secrets().for_each(|secret| options.known.add(secret));
         let providers = options.upstreams.stated_providers().into();
         let conditions = Arc::new(Conditions::of(&options));
         let (options, client) = (Arc::new(options), UpstreamClient::new()?);
@@ -333,10 +334,7 @@ impl RecordingProxy {
             .files
             .as_ref()
             .filter(|_| route::identify(&provider, head.method.as_str(), &address.path).is_some());
-        let mut begin = self.begin(head, stated, address, provider, kept, Moment::now());
-        if let Some(key) = one_of.and_then(Upstream::key) {
-            begin.credentials.add(key.secret());
-        }
+        let begin = self.begin(head, stated, address, provider, kept, Moment::now());
         let candidate = self.options.budget.as_ref().map(|budget| {
             Candidate::new(budget, head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
         });

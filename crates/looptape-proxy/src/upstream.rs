@@ -256,6 +256,11 @@ impl Upstreams {
         self.stated(provider).filter(|upstream| upstream.from == From::Flag)
     }
 
+    /// Keys that upstreams have of their own.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        self.stated.values().flatten().filter_map(Upstream::key).map(OwnKey::secret)
+    }
+
     /// The first stated one only.
     pub fn stated(&self, provider: &Provider) -> Option<&Upstream> {
         self.in_order(provider).first()

@@ -97,7 +97,7 @@ impl Drop for Asking<'_> {
 
 /// Why an upstream's answer is not the client's.
 enum Failure {
-    Answer(Response<connections::Answer>),
+    Answer(Box<Response<connections::Answer>>),
     None(NoAnswer),
     Silence(Duration),
 }
@@ -155,7 +155,7 @@ impl RecordingProxy {
                     opened.hear_nothing(!error.is_connect());
                     return Err(self.no_response(&error, opened.ticket, &upstream.url()));
                 }
-                (Ok(response), _) => Failure::Answer(response),
+                (Ok(response), _) => Failure::Answer(Box::new(response)),
                 (Err(failure), _) => failure,
             };
             let why = supersede(failure, opened).await;
@@ -234,7 +234,7 @@ async fn supersede(failure: Failure, mut opened: Opened) -> String {
         }
         Failure::Answer(response) => {
             let what = format!("answered {}", response.status().as_u16());
-            supersede_answer(response, opened).await;
+            supersede_answer(*response, opened).await;
             what
         }
     }
