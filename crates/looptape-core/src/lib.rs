@@ -21,6 +21,7 @@ pub mod digest;
 pub mod draws;
 pub mod exchange;
 pub mod facts;
+pub mod failover;
 pub mod figures;
 pub mod fingerprint;
 pub mod gates;
