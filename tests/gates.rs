@@ -44,12 +44,12 @@ fn stats_tell_every_gate_and_fail_with_99() {
     let ran = env.looptape(&[&["stats", &id], &limits[..]].concat());
     assert_eq!(ran.code, Some(99), "{ran:?}");
     let tail: Vec<&str> = ran.stdout.lines().rev().take(4).collect();
-    insta::assert_snapshot!(tail.into_iter().rev().collect::<Vec<_>>().join("\n"), @r#"
+    insta::assert_snapshot!(tail.into_iter().rev().collect::<Vec<_>>().join("\n"), @r"
     ✓ cost_usd: max<0.0003    $0.00021  $0.00009 (30 %) of room
     ✗ cost_usd: max<0.0002    $0.00021  missed by $0.00001 (5 %)
     ? ttft_ms: p(95)<1         unknown  there are no values
     2 of 3 gates failed
-    "#);
+    ");
     let ran = env.looptape(&[&["stats", &id, "--json"], &limits[..]].concat());
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     let told = gates(&report);

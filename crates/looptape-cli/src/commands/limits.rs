@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
 use crate::render;
-use crate::session::{Global, now_unix_us, print, print_json, progress, style};
+use crate::session::{Global, now_unix_us, print, print_json, progress};
 use clap::Subcommand;
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};

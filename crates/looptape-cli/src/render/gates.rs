@@ -150,15 +150,15 @@ mod tests {
             gate("retry_rate: value<0.5", Unit::Share, Some(1.0 / 3.0), Some(1.0 / 6.0), passed),
         ];
         let report = GateReport { passed: false, gates };
-        insta::assert_snapshot!(text(&report, Style { color: Color::Off, width: 100 }), @r#"
-✓ loop_duration_ms: p(95)<20000                12.40 s  7.60 s (38 %) of room · uncertified: of 20 values only
-✗ score: avg ≤ 2 % worse than the baseline        88 %  missed by 0.2 % (0 %) · baseline 90 %
-? cost_usd: max<0.1                            ≥ $0.04  2 of 5 values are not known
-✓ steps_per_loop: max<=3                             3  no room left
-✗ errors: count==0                                   1
-✓ retry_rate: value<0.5                        33.33 %  16.67 % (33 %) of room
-3 of 6 gates failed
-"#);
+        insta::assert_snapshot!(text(&report, Style { color: Color::Off, width: 100 }), @r"
+        ✓ loop_duration_ms: p(95)<20000                12.40 s  7.60 s (38 %) of room · uncertified: of 20 values only
+        ✗ score: avg ≤ 2 % worse than the baseline        88 %  missed by 0.2 points · baseline 90 %
+        ? cost_usd: max<0.1                            ≥ $0.04  2 of 5 values are not known
+        ✓ steps_per_loop: max<=3                             3  no room left
+        ✗ errors: count==0                                   1
+        ✓ retry_rate: value<0.5                        33.33 %  16.67 points of room
+        3 of 6 gates failed
+        ");
         assert_eq!(text(&GateReport::default(), Style { color: Color::Off, width: 100 }), "");
     }
 }
