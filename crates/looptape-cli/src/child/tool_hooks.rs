@@ -20,6 +20,8 @@ macro_rules! files {
 }
 
 const FILES: &[(&str, &str)] = files![
+    "claude-code/.claude-plugin/plugin.json",
+    "claude-code/hooks/hooks.json",
     "node/endpoint.cjs",
     "node/forms.cjs",
     "node/frameworks.cjs",
@@ -27,11 +29,15 @@ const FILES: &[(&str, &str)] = files![
     "node/loader.mjs",
     "node/sources.cjs",
     "node/tool_call.cjs",
+    "opencode/looptape.js",
     "python/looptape_hooks/__init__.py",
+    "python/looptape_hooks/aider.py",
     "python/looptape_hooks/asking.py",
+    "python/looptape_hooks/claude_agent_sdk.py",
     "python/looptape_hooks/endpoint.py",
     "python/looptape_hooks/forms.py",
     "python/looptape_hooks/langchain.py",
+    "python/looptape_hooks/mini_swe_agent.py",
     "python/looptape_hooks/openai_agents.py",
     "python/looptape_hooks/pydantic_ai.py",
     "python/looptape_hooks/smolagents.py",
@@ -70,7 +76,16 @@ impl ToolHooksArgs {
 pub(crate) struct ToolHooks {
     /// For the child.
     pub(crate) variables: Variables,
-    _folder: Option<TempDir>,
+    /// Where they are.
+    folder: Option<PathBuf>,
+    _own: Option<TempDir>,
+}
+
+/// Plugins of coding agents.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentPlugins {
+    pub(crate) claude_code: PathBuf,
+    pub(crate) opencode: PathBuf,
 }
 
 impl ToolHooks {
@@ -109,8 +124,17 @@ impl ToolHooks {
                 (own.path().to_owned(), Some(own))
             }
         };
-        let folder = folder.to_str().context("the cache folder's path is no text: set XDG_CACHE_HOME")?;
-        Ok(Self { variables: variables(folder, parent), _folder: own })
+        let text = folder.to_str().context("the cache folder's path is no text: set XDG_CACHE_HOME")?;
+        Ok(Self { variables: variables(text, parent), folder: Some(folder), _own: own })
+    }
+
+    /// What coding agents are given, if their tools are not left alone.
+    pub(crate) fn for_agents(&self) -> Option<AgentPlugins> {
+        let folder = self.folder.as_deref()?;
+        Some(AgentPlugins {
+            claude_code: folder.join("claude-code"),
+            opencode: folder.join("opencode/looptape.js"),
+        })
     }
 }
 

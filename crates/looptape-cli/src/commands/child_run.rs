@@ -24,13 +24,15 @@ pub(super) async fn run(
     let base = format!("{origin}/t/{trace}");
     let looptape = std::env::current_exe().context("this program does not know where it is")?;
     let mcp = Redirect { mode, origin, trace, looptape };
-    let run = Run { command: stage.command(), base: &base, trace, mcp: &mcp };
-    let overlay = Overlay::prepare(run, &parent).context("the agent's configuration cannot be written")?;
-    variables.extend(overlay.variables.iter().cloned());
     let so_far: HashMap<&str, &str> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
     let own = |name: &str| so_far.get(name).map(|value| (*value).to_owned()).or_else(|| parent(name));
     let hooks = ToolHooks::prepare(stage.tools(), mode, &own)?;
     variables.extend(hooks.variables.iter().cloned());
+    // A recording needs none: the model traffic holds what an agent's own tools gave.
+    let plugins = hooks.for_agents().filter(|_| mode == Mode::Replay);
+    let run = Run { command: stage.command(), base: &base, trace, mcp: &mcp, asks: plugins.as_ref() };
+    let overlay = Overlay::prepare(run, &parent).context("the agent's configuration cannot be written")?;
+    variables.extend(overlay.variables.iter().cloned());
     let stage = match &overlay.command {
         Some(command) => stage.with(command),
         None => stage,
