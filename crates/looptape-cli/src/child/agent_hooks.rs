@@ -13,12 +13,15 @@ use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
 use std::path::Path;
 
-/// An agent whose hooks are this program.
+/// A coding agent with hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Agent {
     ClaudeCode,
     Codex,
     GeminiCli,
+    /// Its hooks are not this program.
+    #[value(skip)]
+    OpenCode,
 }
 
 /// What becomes of a tool before which the agent asks.
@@ -74,12 +77,23 @@ const GEMINI_CLI: &[(&str, OwnTool)] = &[
     ("read_file", OwnTool::KeepsBooks),
 ];
 
+/// The plugin (`hooks/opencode`) has the same.
+const OPENCODE: &[(&str, OwnTool)] = &[
+    ("apply_patch", OwnTool::Acts),
+    ("bash", OwnTool::Acts),
+    ("edit", OwnTool::Acts),
+    ("multiedit", OwnTool::Acts),
+    ("patch", OwnTool::Acts),
+    ("write", OwnTool::Acts),
+];
+
 impl Agent {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::ClaudeCode => "claude-code",
             Self::Codex => "codex",
             Self::GeminiCli => "gemini-cli",
+            Self::OpenCode => "opencode",
         }
     }
 
@@ -88,6 +102,7 @@ impl Agent {
             Self::ClaudeCode => CLAUDE_CODE,
             Self::Codex => CODEX,
             Self::GeminiCli => GEMINI_CLI,
+            Self::OpenCode => OPENCODE,
         }
     }
 

@@ -5,7 +5,7 @@
 //! has to find it where the recording had it. It stands under the user's cache folder, because agents
 //! refuse to trust configuration under a folder that others may write to.
 
-use super::agent_hooks;
+use super::agent_hooks::{self, Agent};
 use super::mcp_config::{self, Redirect, Servers};
 use super::tool_hooks::AgentPlugins;
 use looptape_core::Digest;
@@ -42,8 +42,8 @@ pub(crate) struct Overlay {
     pub(crate) variables: Vec<(String, String)>,
     /// Its command line, where that names files which others take the place of, or a plugin is added.
     pub(crate) command: Option<Vec<OsString>>,
-    /// Coding agents that were given hooks, as they call themselves.
-    pub(crate) hooked: Vec<&'static str>,
+    /// Coding agents on the command line that were given hooks.
+    pub(crate) hooked: Vec<Agent>,
     _folder: Option<RunFolder>,
 }
 
@@ -91,12 +91,12 @@ impl Overlay {
         {
             self.variables.push((OPENCODE.into(), config));
         }
-        let named = [("codex", "codex"), ("gemini", "gemini-cli"), ("opencode", "opencode")];
-        self.hooked
-            .extend(named.iter().filter(|(word, _)| names(run.command, word)).map(|(_, agent)| *agent));
+        let named = [("codex", Agent::Codex), ("gemini", Agent::GeminiCli), ("opencode", Agent::OpenCode)];
+        let on_it = named.iter().filter(|(word, _)| names(run.command, word));
+        self.hooked.extend(on_it.map(|(_, agent)| *agent));
         if let Some(at) = mcp_config::claude_at(run.command) {
             self.command = Some(agent_hooks::claude_command(run.command, at, &plugins.claude_code));
-            self.hooked.push("claude-code");
+            self.hooked.push(Agent::ClaudeCode);
         }
     }
 }

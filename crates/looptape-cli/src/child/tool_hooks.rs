@@ -1,7 +1,8 @@
-//! Hooks into the tools of agent frameworks, in the child and in its own children: no code of the agent changes.
+//! Hooks into the tools of agent frameworks and coding agents, in the child and in its own children: no code of the agent
+//! changes.
 //!
-//! A `sitecustomize` on `PYTHONPATH` and a module that `NODE_OPTIONS` preloads; which frameworks they know, and how they
-//! speak to looptape (`docs/tools.md`), is theirs. They are files (`hooks/`), which the binary carries and writes to a
+//! A `sitecustomize` on `PYTHONPATH`, a module that `NODE_OPTIONS` preloads, and plugins of agents that load such
+//! ([`super::agent_hooks`]); which frameworks they know, and how they speak to looptape (`docs/tools.md`), is theirs. They are files (`hooks/`), which the binary carries and writes to a
 //! folder under the user's cache that is named after what is in it: the same path in a recording and in its replay, shared
 //! by runs, and made anew if anything in it is not as it should be.
 
@@ -57,9 +58,10 @@ pub(crate) enum FrameworkTools {
 /// The same as an option.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct ToolHooksArgs {
-    /// Leave the tools of agent frameworks alone. Without this, function tools of LangChain, LangGraph, OpenAI
-    /// Agents, pydantic-ai, smolagents and the Vercel AI SDK are measured in a recording, and in a replay their
-    /// results come from it instead of from the functions
+    /// Leave the tools of agent frameworks and coding agents alone. Without this, function tools of LangChain, LangGraph,
+    /// OpenAI Agents, pydantic-ai, smolagents and the Vercel AI SDK are measured in a recording, and in a replay their
+    /// results come from it instead of from the functions; and so do those of the shells and edits of claude-code, codex,
+    /// opencode, gemini-cli and mini-swe-agent
     #[arg(long, requires = "command")]
     no_tool_hooks: bool,
 }

@@ -108,7 +108,8 @@ fn refuse(agent: Agent, why: &str) -> anyhow::Result<Exit> {
             "permissionDecision": "deny",
             "permissionDecisionReason": why,
         } }),
-        Agent::GeminiCli => json!({ "decision": "deny", "reason": why }),
+        // opencode's plugin speaks for itself.
+        Agent::GeminiCli | Agent::OpenCode => json!({ "decision": "deny", "reason": why }),
     };
     print(&format!("{refusal}\n"))?;
     Ok(Exit::Success)

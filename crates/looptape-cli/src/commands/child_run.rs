@@ -1,5 +1,6 @@
 //! Running a child between a server's start and its end: what `record` and `replay` share.
 
+use crate::child::agent_hooks::Agent;
 use crate::child::environment::{self, Mode, Variables};
 use crate::child::mcp_config::Redirect;
 use crate::child::overlay::{Overlay, Run};
@@ -9,6 +10,13 @@ use crate::child::tool_hooks::ToolHooks;
 use anyhow::Context;
 use std::collections::HashMap;
 
+/// A child that ran.
+pub(super) struct ChildRan {
+    pub(super) ended: Ended,
+    /// Coding agents that were given hooks.
+    pub(super) hooked: Vec<Agent>,
+}
+
 /// Runs the program of `stage` with its SDKs pointed at `origin`, and waits for it. `told` are variables of this run
 /// alone.
 pub(super) async fn run(
@@ -17,7 +25,7 @@ pub(super) async fn run(
     trace: &str,
     stage: Stage<'_>,
     told: Variables,
-) -> anyhow::Result<Result<Ended, NotStarted>> {
+) -> anyhow::Result<Result<ChildRan, NotStarted>> {
     let parent = |name: &str| std::env::var(name).ok();
     let mut variables = environment::variables(mode, origin, trace, &parent);
     variables.extend(told);
@@ -46,5 +54,6 @@ pub(super) async fn run(
         Mode::Record => SecondCtrlC::IsPassedOn,
         Mode::Replay => SecondCtrlC::Kills,
     };
-    Ok(Ok(process::wait(running, signals, second).await?))
+    let ended = process::wait(running, signals, second).await?;
+    Ok(Ok(ChildRan { ended, hooked: overlay.hooked }))
 }

@@ -153,6 +153,9 @@ impl ToolDesk {
                     ToolVerdict::Answer(self.answer(at))
                 }
                 None if !self.policies.may_write(&name, message.may_write) => self.run(message, None),
+                None if message.hands != Hands::Give && self.policies.has_own_folder() => {
+                    self.run(message, None)
+                }
                 None => {
                     let was_recorded = self.candidates(call).next().is_some();
                     let code = if was_recorded { DenyCode::Exhausted } else { DenyCode::NeverRecorded };

@@ -78,9 +78,14 @@ pub struct FirstDrift {
 }
 
 impl ToolsReport {
-    /// Whether any tool was called.
+    /// Whether nobody spoke of tools.
     pub fn is_empty(&self) -> bool {
-        self.recorded + self.fixed + self.live == 0 && self.denied.is_empty()
+        !self.has_calls() && self.agents.is_empty()
+    }
+
+    /// Whether any tool was called.
+    pub fn has_calls(&self) -> bool {
+        self.recorded + self.fixed + self.live > 0 || !self.denied.is_empty()
     }
 
     /// Whether a call was refused that the recording lacks: the run is another one.

@@ -7,15 +7,22 @@ part of what aider tells the model next.
 import functools
 
 from . import expect, forms, takes
-from .tool_call import ToolCall, ToolError, run
+from .tool_call import ToolCall, ToolError, run, within
 
 
 def hook(module):
-    run_cmd = getattr(module, "run_cmd", None)
-    expect(takes(run_cmd, "command", "cwd"), "run_cmd takes no command and cwd")
+    for name in ("run_cmd", "run_cmd_subprocess"):
+        run_cmd = getattr(module, name, None)
+        expect(takes(run_cmd, "command", "cwd"), f"{name} takes no command and cwd")
+        setattr(module, name, _hooked(run_cmd))
 
+
+def _hooked(run_cmd):
     @functools.wraps(run_cmd)
     def ran(command, *args, **kwargs):
+        if within():
+            # One calls the other.
+            return run_cmd(command, *args, **kwargs)
         call = ToolCall("run_cmd", {"command": command}, None, "aider", forms.Shape())
         try:
             return run(call, lambda: run_cmd(command, *args, **kwargs))
@@ -23,4 +30,4 @@ def hook(module):
             # As if the command had failed: aider catches nothing here.
             return 1, str(error)
 
-    module.run_cmd = ran
+    return ran

@@ -146,10 +146,12 @@ impl ToolDesk {
     }
 
     /// By its id alone, where the model gives one: its answers are the recorded ones, and hooks have names and arguments of
-    /// their own.
+    /// their own. With another id it is another call, whose result is looked for under that id.
     fn find_for_refuser(&self, call: &ToolCallKey) -> Option<(usize, Found)> {
-        let of_id = call.call_id.as_ref().and_then(|id| self.by_id.get(id)?.first());
-        of_id.map(|at| (*at, Found::Whole)).or_else(|| self.find(call))
+        match &call.call_id {
+            Some(id) => Some((*self.by_id.get(id)?.first()?, Found::Whole)),
+            None => self.find(call),
+        }
     }
 }
 
@@ -251,6 +253,18 @@ mod tests {
             desk.tells_recorded(place(&desk, "a"), &said("<output>3</output>", false), &said("3", false))
         };
         assert_eq!((told(AnswerFrom::Tool), told(AnswerFrom::History)), (false, true));
+    }
+
+    #[test]
+    fn what_was_not_recorded_runs_only_in_a_folder_of_the_replays_own() {
+        let asked = |own_folder| {
+            let policies = ToolPolicies::default().in_own_folder(own_folder);
+            let call = RecordedTool { name: "Bash".into(), ..recorded("a", "Bash", "3") };
+            let call = RecordedTool { arguments: json!({ "command": "later" }), ..call };
+            ToolDesk::new(vec![call], policies).take(&message("later", Phase::Ask))
+        };
+        assert!(matches!(asked(false), ToolVerdict::Deny { .. }), "the same arguments under another id");
+        assert_eq!(asked(true), ToolVerdict::Run);
     }
 
     #[test]
