@@ -251,8 +251,9 @@ mod tests {
     #[test]
     fn codex_digests() {
         let command = "\"$LOOPTAPE_AGENT_HOOK\" x codex";
-        insta::assert_snapshot!(codex_digest("pre_tool_use", Some("Bash|apply_patch"), command), @"");
-        insta::assert_snapshot!(codex_digest("session_start", None, command), @"");
+        let of_tools = codex_digest("pre_tool_use", Some("Bash|apply_patch"), command);
+        insta::assert_snapshot!(of_tools, @"sha256:80076603afc8523f4a89d1b1facf7653f4991cd1bfb75332a6b662fe680205d2");
+        insta::assert_snapshot!(codex_digest("session_start", None, command), @"sha256:7765661b4d43315610c6db72e1c76af8f4096fc33e730130195b11dca8c6d070");
     }
 
     #[test]
