@@ -38,23 +38,23 @@ fn words<'a>(first: &[&'a str], command: &'a [String]) -> Vec<&'a str> {
     first.iter().copied().chain(["--"]).chain(command.iter().map(String::as_str)).collect()
 }
 
-/// What the provider does instead of the client's own script.
-enum Provided {
-    AsListed,
-    Script(Script),
-    /// The tool loop, with these faults.
-    Faults(&'static [&'static str]),
+fn record(clients: &Clients, client: &Client, script: Option<Script>) -> Recorded {
+    let provider = async {
+        match script {
+            Some(script) => Provider::playing(script).await,
+            None => Provider::start(client).await,
+        }
+    };
+    record_against(clients, client, provider)
 }
 
-fn record(clients: &Clients, client: &Client, provided: Provided) -> Recorded {
+fn record_against(
+    clients: &Clients,
+    client: &Client,
+    provider: impl Future<Output = (String, Provider)>,
+) -> Recorded {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (url, provider) = runtime.block_on(async {
-        match provided {
-            Provided::AsListed => Provider::start(client).await,
-            Provided::Script(script) => Provider::playing(script).await,
-            Provided::Faults(faults) => Provider::failing(faults).await,
-        }
-    });
+    let (url, provider) = runtime.block_on(provider);
     let env = clients.env(client, &url);
     let command = clients.command(client, &programs());
     // No variable leads to these: the programs ask for the address themselves, or are captured.
@@ -230,7 +230,7 @@ fn every_client_is_recorded_and_replayed() {
         say(&format!("SKIPPED client {}: {why}", client.name));
     }
     for_each(&able, |client| {
-        let recorded = record(&clients, client, Provided::AsListed);
+        let recorded = record(&clients, client, None);
         check_recording(client, &recorded);
         replay(&clients, client, &recorded);
     });
@@ -281,7 +281,7 @@ fn claude_code_is_replayed_as_it_was_told_when_it_was_recorded() {
         const TOLD: &str = "_CLAUDE_CODE_ASSUME_FIRST_PARTY_BASE_URL=1";
         let mut told = client.clone();
         told.tell(TOLD);
-        let recorded = record(&clients, &told, Provided::AsListed);
+        let recorded = record(&clients, &told, None);
         let plain = Recorded { command: clients.command(client, &programs()), ..recorded };
         replay(&clients, client, &plain);
     });
@@ -293,7 +293,7 @@ fn a_429_is_retried_by_the_sdk_and_linked_to_its_step() {
     let names =
         ["python-openai-chat-stream", "python-anthropic-stream", "node-openai-chat", "node-anthropic"];
     for_each(&clients.able(&names), |client| {
-        let recorded = record(&clients, client, Provided::Script(Script::demo()));
+        let recorded = record(&clients, client, Some(Script::demo()));
         assert_eq!(recorded.calls, 4, "three turns and a refusal");
         let trace = load(&recorded);
         let measured = trace.measure();
@@ -317,8 +317,8 @@ fn sdks_get_over_an_overloaded_provider_and_a_lost_connection() {
     let names =
         ["python-openai-chat-stream", "python-anthropic-stream", "node-openai-chat", "node-anthropic"];
     for_each(&clients.able(&names), |client| {
-        let faults = Provided::Faults(&["529 first 1 in step 2", "drop first 1 in step 3"]);
-        let recorded = record(&clients, client, faults);
+        let provider = Provider::failing(&["529 first 1 in step 2", "drop first 1 in step 3"]);
+        let recorded = record_against(&clients, client, provider);
         assert_eq!(recorded.calls, 5, "three turns, a refusal and a lost connection");
         let measured = load(&recorded).measure();
         assert_eq!((measured.metrics.steps, measured.metrics.retries), (3, 2));
@@ -331,7 +331,7 @@ fn a_changed_agent_is_refused_once_and_the_report_shows_the_change() {
     let cases =
         [("python-openai-chat-stream", "python/tools.py"), ("node-anthropic-stream", "node/clients.mjs")];
     for_each(&clients.able(&cases.map(|(name, _)| name)), |client| {
-        let recorded = record(&clients, client, Provided::AsListed);
+        let recorded = record(&clients, client, None);
         let (_, file) = cases.iter().find(|(name, _)| *name == client.name).unwrap();
         let report = diverge(&clients, client, &recorded, file, "2500 kroner", "3500 kroner");
         assert_eq!((&report["code"], &report["step"]), (&"NEVER_RECORDED".into(), &1.into()), "{report:#}");

@@ -2,7 +2,7 @@
 
 use super::installed::{Client, Clients, programs, say};
 use super::upstreams::Provider;
-use super::{NOBODY, Provided, Recorded, for_each, record, words};
+use super::{NOBODY, Recorded, for_each, record, words};
 use crate::env::{Ran, TestEnv};
 use looptape_core::simulated::Script;
 use serde_json::Value;
@@ -58,7 +58,7 @@ fn no_tool_of_a_hooked_framework_runs_in_a_replay() {
     let Some(clients) = Clients::installed("hooked frameworks") else { return };
     for_each(&clients.able(&HOOKED), |client| {
         let watched = Watched::new(client);
-        let recorded = record(&clients, &watched.client, Provided::AsListed);
+        let recorded = record(&clients, &watched.client, None);
         assert_eq!(watched.ran(), client.tools as usize, "the tools ran while recording");
         assert!(!recorded.ran.stderr.contains("tool hooks"), "{}", recorded.ran.stderr);
         let shown = recorded.env.looptape(&["show", &recorded.id, "--json"]);
