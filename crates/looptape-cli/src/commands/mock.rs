@@ -21,7 +21,7 @@ use std::sync::Arc;
 ///
 /// Speaks OpenAI Chat Completions and Responses, Anthropic Messages and Gemini, streamed or not, at any path prefix.
 /// It says made-up text of a given number of tokens and calls the tools that are offered, with arguments by their
-/// schemas, for a number of rounds; or the same text always, or what a script or a recording says. A request can say
+/// schemas, for a number of steps; or the same text always, or what a script or a recording says. A request can say
 /// itself what it wants in its newest message: [[looptape: output_tokens=150, tool_calls=1]].
 ///
 /// How fast it is, what it refuses and what goes wrong is in a TOML file ([twin]), or in --limit and --fault. Headers

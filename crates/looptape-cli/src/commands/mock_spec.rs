@@ -33,12 +33,12 @@ pub(crate) struct SpecArgs {
     /// Play the turns of this TOML file
     #[arg(long, value_name = "FILE", group = "answers")]
     script: Option<PathBuf>,
-    /// How long generated answers are: 150, or { p50 = 150, p95 = 600 }
+    /// How long generated answers are: 150, or { p50 = 150, p95 = 600 } [default: { p50 = 120, p95 = 480 }]
     #[arg(long, value_name = "SPREAD", value_parser = parse_spread, conflicts_with = "answers")]
     output_tokens: Option<Spread>,
-    /// How many times a loop calls tools before it ends, where it generates answers [default: 2]
+    /// How many steps a loop has to which tools are offered: all but the last call tools [default: 3]
     #[arg(long, value_name = "SPREAD", value_parser = parse_spread, conflicts_with = "answers")]
-    tool_rounds: Option<Spread>,
+    steps: Option<Spread>,
     /// How many tools it calls at the same time [default: 1]
     #[arg(long, value_name = "SPREAD", value_parser = parse_spread, conflicts_with = "answers")]
     tool_calls: Option<Spread>,
@@ -92,7 +92,7 @@ impl SpecArgs {
         let usual = Generated::default();
         Generated {
             output_tokens: self.output_tokens.clone().unwrap_or(usual.output_tokens),
-            tool_rounds: self.tool_rounds.clone().unwrap_or(usual.tool_rounds),
+            steps: self.steps.clone().unwrap_or(usual.steps),
             tool_calls: self.tool_calls.clone().unwrap_or(usual.tool_calls),
         }
     }

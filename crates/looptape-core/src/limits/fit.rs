@@ -184,11 +184,12 @@ fn inferred_requests(calls: &[&SeenCall]) -> Option<FittedLimit> {
 /// The most calls that were under way whenever one more was refused: the fewest of those, since some may have
 /// ended unseen.
 fn inferred_concurrency(calls: &[&SeenCall]) -> Option<FittedLimit> {
-    let under_way = |at_us: i64| {
-        let is_running =
-            |call: &&&SeenCall| !call.is_refused() && call.sent_us <= at_us && at_us < call.end_us;
-        calls.iter().filter(is_running).count() as u64
-    };
+    let served = || calls.iter().filter(|call| !call.is_refused());
+    let begun: Vec<i64> = served().map(|call| call.sent_us).collect();
+    let mut ended: Vec<i64> = served().map(|call| call.end_us).collect();
+    ended.sort_unstable();
+    let until = |times: &[i64], at_us: i64| times.partition_point(|time| *time <= at_us);
+    let under_way = |at_us: i64| until(&begun, at_us).saturating_sub(until(&ended, at_us)) as u64;
     let seen: Vec<u64> =
         calls.iter().filter(|call| call.is_crowded).map(|call| under_way(call.sent_us)).collect();
     let limit = *seen.iter().min()?;

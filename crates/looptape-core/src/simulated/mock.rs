@@ -16,7 +16,7 @@ use super::script::Pace;
 use super::{Endpoint, Framing, SimRequest, SimResponse, SimTime, errors, render, served};
 use crate::draws::Draws;
 use crate::limits::{Limited, Standing, Standings};
-use crate::twin::{Ask, Delivery, Refusal, RefusalWhy, ServiceEnding, Twin, TwinSpec, Verdict};
+use crate::twin::{Ask, Delivery, Refusal, RefusalWhy, Service, ServiceEnding, Twin, TwinSpec, Verdict};
 use serde_json::Value;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -165,74 +165,74 @@ impl MockProvider {
         thought: Thought,
         decided: &Decided,
     ) -> MockAnswer {
-        let mut answer = self.written(heard, request, thought, decided);
-        if let (MockClock::Fixed, MockSent::Answer(response)) = (self.clock, &mut answer.sent) {
+        let request = SimRequest {
+            occurrence: thought.placed.occurrence,
+            unix_s: match self.clock {
+                MockClock::Real => request.unix_s,
+                MockClock::Fixed => SEEDED_UNIX_S,
+            },
+            ..*request
+        };
+        let (mut response, kind) = match decided.verdict {
+            Verdict::Served(service) => self.served(heard, &request, thought.said, decided, &service),
+            Verdict::Refused(refusal) => self.refused(heard, &request, decided, &refusal),
+            Verdict::Dropped { .. } => return MockAnswer { sent: MockSent::Closed, kind: MockKind::Dropped },
+        };
+        if self.clock == MockClock::Fixed {
             response.headers.push(("date", SEEDED_DATE.to_owned()));
         }
-        answer
+        MockAnswer { sent: MockSent::Answer(response), kind }
     }
 
-    fn written(
+    fn served(
         &self,
         heard: &Heard,
         request: &SimRequest<'_>,
-        thought: Thought,
+        said: Said,
         decided: &Decided,
-    ) -> MockAnswer {
-        let request = SimRequest { occurrence: thought.placed.occurrence, ..*request };
-        let unix_s = match self.clock {
-            MockClock::Real => request.unix_s,
-            MockClock::Fixed => SEEDED_UNIX_S,
+        service: &Service,
+    ) -> (SimResponse, MockKind) {
+        let reply = Reply {
+            ids: Ids::of(request),
+            unix_s: request.unix_s,
+            calls: reply::calls(&said.turn),
+            text: said.turn.text,
+            finish: said.finish,
+            tokens: Tokens {
+                input: service.input.total(),
+                cache_read: service.input.cache_read,
+                cache_write: service.input.cache_write,
+                output: said.output_tokens,
+                thoughts: 0,
+            },
+            standings: self.stated(decided.standings),
+            pace: Pace { first_us: 0, between_us: 0 },
         };
-        let conversation = &heard.conversation;
-        let standings = self.stated(decided.standings);
-        match decided.verdict {
-            Verdict::Served(service) => {
-                let reply = Reply {
-                    ids: Ids::of(&request),
-                    unix_s,
-                    calls: reply::calls(&thought.said.turn),
-                    text: thought.said.turn.text,
-                    finish: thought.said.finish,
-                    tokens: Tokens {
-                        input: service.input.total(),
-                        cache_read: service.input.cache_read,
-                        cache_write: service.input.cache_write,
-                        output: thought.said.output_tokens,
-                        thoughts: 0,
-                    },
-                    standings,
-                    pace: Pace { first_us: 0, between_us: 0 },
-                };
-                let response = render(&reply, conversation, &heard.body);
-                let response =
-                    served::serve(response, conversation.format, &service, decided.asked_us, self.time);
-                let (input_tokens, cached_tokens) = (service.input.total(), service.input.cache_read);
-                let output_tokens = service.output_tokens;
-                let kind = match service.ending {
-                    ServiceEnding::Complete => {
-                        MockKind::Served { input_tokens, cached_tokens, output_tokens }
-                    }
-                    _ => MockKind::Broken { input_tokens, cached_tokens, output_tokens },
-                };
-                MockAnswer { sent: MockSent::Answer(response), kind }
-            }
-            Verdict::Refused(refusal) => {
-                let refused = errors::Refused {
-                    format: conversation.format,
-                    model: &conversation.model,
-                    ids: Ids::of(&request),
-                    standings,
-                    unix_s,
-                };
-                let mut response = refused.answer(&self.in_real_time(refusal));
-                if let Some(first) = response.chunks.first_mut() {
-                    first.delay_us = self.time.pass(refusal.at_us.saturating_sub(decided.asked_us));
-                }
-                MockAnswer { kind: MockKind::of(&refusal), sent: MockSent::Answer(response) }
-            }
-            Verdict::Dropped { .. } => MockAnswer { sent: MockSent::Closed, kind: MockKind::Dropped },
+        let response = render(&reply, &heard.conversation, &heard.body);
+        let format = heard.conversation.format;
+        let response = served::serve(response, format, service, decided.asked_us, self.time);
+        (response, MockKind::of_service(service))
+    }
+
+    fn refused(
+        &self,
+        heard: &Heard,
+        request: &SimRequest<'_>,
+        decided: &Decided,
+        refusal: &Refusal,
+    ) -> (SimResponse, MockKind) {
+        let refused = errors::Refused {
+            format: heard.conversation.format,
+            model: &heard.conversation.model,
+            ids: Ids::of(request),
+            standings: self.stated(decided.standings),
+            unix_s: request.unix_s,
+        };
+        let mut response = refused.answer(&self.in_real_time(*refusal));
+        if let Some(first) = response.chunks.first_mut() {
+            first.delay_us = self.time.pass(refusal.at_us.saturating_sub(decided.asked_us));
         }
+        (response, MockKind::of_refusal(refusal))
     }
 
     /// Waits as the client's clock has them.
@@ -292,7 +292,16 @@ impl MockDesk {
 }
 
 impl MockKind {
-    fn of(refusal: &Refusal) -> Self {
+    fn of_service(service: &Service) -> Self {
+        let (input_tokens, cached_tokens) = (service.input.total(), service.input.cache_read);
+        let output_tokens = service.output_tokens;
+        match service.ending {
+            ServiceEnding::Complete => Self::Served { input_tokens, cached_tokens, output_tokens },
+            _ => Self::Broken { input_tokens, cached_tokens, output_tokens },
+        }
+    }
+
+    fn of_refusal(refusal: &Refusal) -> Self {
         match refusal.why {
             RefusalWhy::Limit(blocked) => Self::Limited(blocked.which),
             RefusalWhy::Overloaded => Self::Overloaded,

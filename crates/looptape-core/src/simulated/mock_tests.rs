@@ -163,7 +163,7 @@ fn tokens_come_when_the_twin_says() {
 }
 
 #[test]
-fn tools_are_called_for_two_rounds_and_then_there_is_an_end() {
+fn tools_are_called_in_two_steps_and_then_there_is_an_end() {
     let schema =
         json!({ "type": "object", "required": ["city"], "properties": { "city": { "type": "string" } } });
     for (path, body) in asked(&json!([{ "name": "look", "schema": schema }]), None) {

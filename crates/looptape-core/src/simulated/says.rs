@@ -25,8 +25,8 @@ pub enum Says {
 pub struct Generated {
     /// Of each answer.
     pub output_tokens: Spread,
-    /// How many times a loop calls tools before it ends.
-    pub tool_rounds: Spread,
+    /// Of a loop to which tools are offered: all but the last call tools.
+    pub steps: Spread,
     /// How many tools it calls at the same time.
     pub tool_calls: Spread,
 }
@@ -48,7 +48,7 @@ pub(crate) struct SayingPlace {
     pub(crate) step: u32,
 }
 
-const ROUNDS: u64 = 0;
+const STEPS: u64 = 0;
 const TOKENS: u64 = 1;
 const CALLS: u64 = 2;
 const TOOL: u64 = 3;
@@ -58,7 +58,7 @@ impl Default for Generated {
     fn default() -> Self {
         Self {
             output_tokens: Spread::log_normal(120.0, 480.0).expect("both are above 0 and in order"),
-            tool_rounds: Spread::always(2.0),
+            steps: Spread::always(3.0),
             tool_calls: Spread::always(1.0),
         }
     }
@@ -116,8 +116,7 @@ impl Generated {
     ) -> Vec<PlannedCall> {
         let offered: Vec<&Value> =
             tools(conversation.format, body).filter(|tool| tool["name"].is_string()).collect();
-        let rounds = self.tool_rounds.count(place.in_loop.unit(ROUNDS));
-        let is_due = u64::from(place.step) <= rounds;
+        let is_due = u64::from(place.step) < self.steps.count(place.in_loop.unit(STEPS));
         let count = match (&conversation.wants_tools, wished.tool_calls) {
             (WantsTools::Never, _) => 0,
             (_, Some(count)) => count,
