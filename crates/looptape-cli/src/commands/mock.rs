@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// How many times as fast as the twin's time; 0 waits for nothing (limits keep the real time)
-    #[arg(long, value_name = "TIMES", default_value = "1", value_parser = parse_speed)]
+    #[arg(long, value_name = "TIMES", default_value = "1", allow_negative_numbers = true, value_parser = parse_speed)]
     speed: SimTime,
     /// Print one object when it listens, and one at the end
     #[arg(long)]

@@ -177,7 +177,7 @@ fn parse_spread(text: &str) -> Result<Spread, String> {
     }
     let quoted = || toml::from_str::<Written>(&format!("spread = \"{text}\""));
     toml::from_str::<Written>(&format!("spread = {text}"))
-        .or_else(|error| quoted().map_err(|_| error))
+        .or_else(|_| quoted())
         .map(|written| written.spread)
-        .map_err(|error| error.message().to_owned())
+        .map_err(|error| format!("{}, or a spread such as {{ p50 = 150, p95 = 600 }}", error.message()))
 }

@@ -75,7 +75,16 @@ mod tests {
             account("nothing known", vec![]),
             account("anthropic claude", vec![inferred]),
         ]);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        # openai gpt-4o: 80 calls, 12 of them refused with 429
+        [twin.limits]
+        rpm = 60                # named by 80 answers' headers and 0 refusals; 80 of 80 figures fit a bucket that refills all the time
+        tpm = 20000             # named by 80 answers' headers and 12 refusals; 80 of 92 figures fit a bucket that refills all the time
+
+        # anthropic claude: 80 calls, 12 of them refused with 429
+        # [twin.limits]
+        # concurrent = 4        # inferred from 3 refusals: no answer names it
+        "#);
         let read: toml::Table = toml::from_str(&text).unwrap();
         assert_eq!(read["twin"]["limits"]["tpm"].as_integer(), Some(20_000));
     }
