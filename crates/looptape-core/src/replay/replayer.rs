@@ -231,7 +231,7 @@ impl Replayer {
             }
             Search::Mismatched(entry, mismatch) => {
                 let report = classify::mismatched(&self.tape, &self.missing(&live), entry, &mismatch);
-                self.diverge(&live, report)
+                self.diverge(&live, if live.is_a_tools() { report.blocked() } else { report })
             }
             Search::Missed => self.missed(&live),
         }
@@ -408,7 +408,10 @@ impl Replayer {
     /// The one of `candidates` that lineage leaves, or all that it cannot tell apart.
     fn chosen(&self, live: &Live<'_>, rung: Rung, candidates: Vec<EntryId>) -> Search {
         let candidates = self.by_lineage(live, candidates);
-        if self.is_one_request(&candidates) || self.is_one_answer(&candidates) {
+        if self.is_one_request(&candidates)
+            || self.is_one_answer(&candidates)
+            || self.is_told_apart_by_time(live, &candidates)
+        {
             Search::Found { rung, entry: candidates[0] }
         } else {
             Search::Ambiguous(candidates)
@@ -541,6 +544,12 @@ impl Replayer {
     /// Whether the calls are one request, made several times.
     fn is_one_request(&self, ids: &[EntryId]) -> bool {
         ids.iter().all(|&id| self.tape.key(id).canonical == self.tape.key(ids[0]).canonical)
+    }
+
+    /// Whether the calls are one call of a tool's that was made at several times, as its own values say: no history tells
+    /// those apart, so they are as good as equal.
+    fn is_told_apart_by_time(&self, live: &Live<'_>, ids: &[EntryId]) -> bool {
+        live.is_a_tools() && ids.iter().all(|&id| self.is_one_but_for_moments(ids[0], id))
     }
 
     fn is_one_answer(&self, ids: &[EntryId]) -> bool {
