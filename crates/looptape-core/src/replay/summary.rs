@@ -9,7 +9,7 @@ use super::report::{DivergenceCode, Report};
 use super::report_text::{self, push_line};
 use super::tape::CallLabel;
 use crate::mcp::McpReport;
-use crate::tools::{DenyCode, ToolRefusal, ToolsReport};
+use crate::tools::{DenyCode, ToolMask, ToolRefusal, ToolsReport};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
@@ -202,6 +202,9 @@ fn of_refusal(refusal: &ToolRefusal) -> Option<Report> {
     let (code, why) = match code {
         DenyCode::NeverRecorded => (DivergenceCode::NeverRecorded, "which was not recorded"),
         DenyCode::Exhausted => (DivergenceCode::Exhausted, "whose recorded results have all been given"),
+        DenyCode::Ambiguous => {
+            (DivergenceCode::Ambiguous, "which differs from several recorded calls in volatile values only")
+        }
         DenyCode::Denied => return None,
     };
     let message = format!("The agent called the tool {tool} {arguments}, {why}: it did not run.");
@@ -294,6 +297,17 @@ fn push_tools(out: &mut String, tools: &ToolsReport) {
             many => format!("{many} of these were found by their ids alone: their arguments are"),
         };
         push_line(out, 4, &format!("{calls} written otherwise than the model wrote them"));
+    }
+    if tools.masked > 0 {
+        let calls = match tools.masked {
+            1 => "1 call was found only with volatile values in its arguments masked".to_owned(),
+            many => format!("{many} calls were found only with volatile values in their arguments masked"),
+        };
+        push_line(out, 4, &calls);
+    }
+    for ToolMask { step, tool, kind, recorded, live } in tools.masks.iter().take(MASKS_SHOWN) {
+        let step = step.map_or(String::new(), |step| format!(" at step {step}"));
+        push_line(out, 6, &format!("masked {kind} in {tool}{step}: {recorded} | {live}"));
     }
     for (tool, drift) in &tools.drift {
         push_line(out, 4, &format!("{tool}: {}", drift.words()));

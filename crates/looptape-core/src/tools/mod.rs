@@ -15,11 +15,12 @@ mod desk;
 pub mod message;
 mod policy;
 mod report;
+mod search;
 mod verdict;
 
 pub use call::{MeasuredTool, ToolEnd, ToolError, ToolFacts, ToolOutcome, ToolSource};
 pub use desk::{RecordedTool, ToolDesk};
 pub use message::{Phase, ToolCallKey, ToolMessage, UnreadableMessage};
 pub use policy::{ToolEntry, ToolEntryError, ToolPolicies, ToolPolicy};
-pub use report::{ToolDrift, ToolRefusal, ToolsReport};
+pub use report::{ToolDrift, ToolMask, ToolRefusal, ToolsReport};
 pub use verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};

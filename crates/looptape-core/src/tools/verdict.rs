@@ -50,6 +50,8 @@ pub enum DenyCode {
     NeverRecorded,
     /// It was recorded, but not once more.
     Exhausted,
+    /// Several recorded calls may be it, which ended differently.
+    Ambiguous,
     /// The policy says so.
     Denied,
 }
@@ -59,6 +61,7 @@ impl DenyCode {
         match self {
             Self::NeverRecorded => "NEVER_RECORDED",
             Self::Exhausted => "EXHAUSTED",
+            Self::Ambiguous => "AMBIGUOUS",
             Self::Denied => "DENIED",
         }
     }

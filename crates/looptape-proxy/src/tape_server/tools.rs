@@ -5,6 +5,7 @@
 
 use crate::child_trace::ChildTrace;
 use crate::tool_calls;
+use looptape_core::replay::{Masking, Rung};
 use looptape_core::tools::{
     AnswerFrom, Phase, RecordedTool, ToolDesk, ToolEnd, ToolError, ToolMessage, ToolPolicies, ToolSource,
     ToolVerdict, ToolsReport,
@@ -30,15 +31,23 @@ pub enum LiveResults {
 pub struct TapedTools(Mutex<State>);
 
 enum State {
-    Waiting { read: ReadTools, policies: ToolPolicies, live: LiveResults },
+    Waiting(Box<Waiting>),
     Open(Box<ToolDesk>),
     Unreadable(String),
+}
+
+struct Waiting {
+    read: ReadTools,
+    policies: ToolPolicies,
+    live: LiveResults,
+    masking: Masking,
+    loosest: Rung,
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Waiting { .. } => f.write_str("Waiting"),
+            Self::Waiting(_) => f.write_str("Waiting"),
             Self::Open(desk) => f.debug_tuple("Open").field(desk).finish(),
             Self::Unreadable(why) => f.debug_tuple("Unreadable").field(why).finish(),
         }
@@ -46,8 +55,15 @@ impl fmt::Debug for State {
 }
 
 impl TapedTools {
-    pub fn new(read: ReadTools, policies: ToolPolicies, live: LiveResults) -> Self {
-        Self(Mutex::new(State::Waiting { read, policies, live }))
+    /// Arguments are compared with these masks, as loosely as `loosest`.
+    pub fn new(
+        read: ReadTools,
+        policies: ToolPolicies,
+        live: LiveResults,
+        (masking, loosest): (Masking, Rung),
+    ) -> Self {
+        let waiting = Waiting { read, policies, live, masking, loosest };
+        Self(Mutex::new(State::Waiting(Box::new(waiting))))
     }
 
     /// Takes a message; writes down what happened.
@@ -62,7 +78,7 @@ impl TapedTools {
     /// What it came to; why the recorded calls could not be read, if they could not.
     pub(super) fn report(&self) -> Result<ToolsReport, String> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Waiting { .. } => Ok(ToolsReport::default()),
+            State::Waiting(_) => Ok(ToolsReport::default()),
             State::Open(desk) => Ok(desk.report().clone()),
             State::Unreadable(why) => Err(why.clone()),
         }
@@ -71,20 +87,21 @@ impl TapedTools {
 
 impl State {
     fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
-        if let Self::Waiting { .. } = self {
+        if let Self::Waiting(_) = self {
             let waiting = std::mem::replace(self, Self::Unreadable("reading them broke off".to_owned()));
-            let Self::Waiting { read, policies, live } = waiting else { return ToolVerdict::Noted };
+            let Self::Waiting(waiting) = waiting else { return ToolVerdict::Noted };
+            let Waiting { read, policies, live, masking, loosest } = *waiting;
             *self = match read() {
                 Ok(recorded) => {
                     let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
-                    Self::Open(Box::new(desk))
+                    Self::Open(Box::new(desk.masked_by(masking, loosest)))
                 }
                 Err(why) => Self::Unreadable(why),
             };
         }
         match self {
             Self::Open(desk) => desk.take(message),
-            Self::Waiting { .. } | Self::Unreadable(_) => tool_calls::unreadable_recording(),
+            Self::Waiting(_) | Self::Unreadable(_) => tool_calls::unreadable_recording(),
         }
     }
 }
