@@ -273,7 +273,7 @@ impl<M> TapeServer<M> {
             Ok(ToolMessage::parse(&clean.bytes)?)
         });
         match taken {
-            Ok(message) => tool_calls::answer(&tools.take(message, at, self.child.as_ref())),
+            Ok(message) => tool_calls::answer(&tools.take(message, at, self.child.as_ref()).await),
             Err(not_taken) => not_taken.response(),
         }
     }

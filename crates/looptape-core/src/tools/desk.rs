@@ -5,6 +5,7 @@ use super::message::{Phase, ToolCallKey, ToolMessage};
 use super::policy::{ToolPolicies, ToolPolicy};
 use super::report::{FirstDrift, NearestTool, ToolMask, ToolRefusal, ToolsReport};
 use super::search::{How, RecordedTools};
+use super::turn::Turn;
 use super::verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};
 use crate::canonical::digest_of_value;
 use crate::replay::{Difference, Masking, Rung};
@@ -28,6 +29,10 @@ pub struct RecordedTool {
     /// What came of it; `None`: nothing ever did.
     pub end: Option<ToolEnd>,
     pub from: AnswerFrom,
+    /// Its result's place among those that one request told the model of.
+    pub told_at: Option<usize>,
+    /// When it began and ended, where it was measured.
+    pub ran_us: Option<(i64, i64)>,
 }
 
 /// The state of a replay's tools.
@@ -53,7 +58,8 @@ impl RecordedTool {
     /// What a view shows of a tool call; `None` of anything else. What was measured is taken from `measured`.
     pub fn of_entry(entry: &EntryView, measured: &[MeasuredTool]) -> Option<Self> {
         let tool = entry.tool.as_ref()?;
-        let (end, arguments, from) = match tool.measured.and_then(|at| measured.get(at)) {
+        let measured = tool.measured.and_then(|at| measured.get(at));
+        let (end, arguments, from) = match measured {
             Some(known) => (known.end.clone(), known.arguments.clone(), AnswerFrom::Tool),
             None => (tool.told_end(), tool.arguments.clone().unwrap_or_default(), AnswerFrom::History),
         };
@@ -65,6 +71,8 @@ impl RecordedTool {
             arguments,
             end,
             from,
+            told_at: tool.told_at,
+            ran_us: measured.and_then(|known| Some((known.facts.started_us, known.facts.ended_us?))),
         })
     }
 }
@@ -118,7 +126,7 @@ impl ToolDesk {
                 Some(end) => {
                     self.report.fixed += 1;
                     let from = AnswerFrom::Static;
-                    ToolVerdict::Answer(ToolAnswer { end, from, step: None, sub: None })
+                    ToolVerdict::Answer(ToolAnswer { end, from, step: None, sub: None, turn: None })
                 }
                 None => self.deny(DenyCode::Denied, call),
             },
@@ -202,7 +210,13 @@ impl ToolDesk {
                 ..ToolError::default()
             },
         };
-        ToolAnswer { end: end.clone().unwrap_or_else(never_came), from: *from, step: *step, sub: *sub }
+        ToolAnswer {
+            end: end.clone().unwrap_or_else(never_came),
+            from: *from,
+            step: *step,
+            sub: *sub,
+            turn: Some(Turn::of(at, self.recorded.iter())),
+        }
     }
 
     fn deny(&mut self, code: DenyCode, call: &ToolCallKey) -> ToolVerdict {
@@ -299,6 +313,8 @@ mod tests {
             arguments: json!({ "n": n }),
             end,
             from: AnswerFrom::Tool,
+            told_at: None,
+            ran_us: None,
         }
     }
 
@@ -384,6 +400,8 @@ mod tests {
             arguments,
             end: Some(ok(json!(result))),
             from: AnswerFrom::Tool,
+            told_at: None,
+            ran_us: None,
         }
     }
 

@@ -16,6 +16,7 @@ pub mod message;
 mod policy;
 mod report;
 mod search;
+mod turn;
 mod verdict;
 
 pub use call::{MeasuredTool, ToolEnd, ToolError, ToolFacts, ToolOutcome, ToolSource};
@@ -23,4 +24,5 @@ pub use desk::{RecordedTool, ToolDesk};
 pub use message::{Phase, ToolCallKey, ToolMessage, UnreadableMessage};
 pub use policy::{ToolEntry, ToolEntryError, ToolPolicies, ToolPolicy};
 pub use report::{ToolDrift, ToolMask, ToolRefusal, ToolsReport};
+pub use turn::Turn;
 pub use verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};

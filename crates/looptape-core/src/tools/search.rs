@@ -97,7 +97,7 @@ impl RecordedTools {
         &self.calls[at].call
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &RecordedTool> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &RecordedTool> + Clone {
         self.calls.iter().map(|entry| &entry.call)
     }
 

@@ -1,6 +1,7 @@
 //! What a caller is told, as `docs/tools.md` has it.
 
 use super::call::ToolEnd;
+use super::turn::Turn;
 use serde::{Deserialize, Serialize};
 
 /// The answer to a message.
@@ -28,6 +29,9 @@ pub struct ToolAnswer {
     pub step: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<u32>,
+    /// Of a recorded call: when it is given.
+    #[serde(skip)]
+    pub turn: Option<Turn>,
 }
 
 /// Where an answer comes from.

@@ -7,15 +7,23 @@ use crate::child_trace::ChildTrace;
 use crate::tool_calls;
 use looptape_core::replay::{Masking, Rung};
 use looptape_core::tools::{
-    AnswerFrom, Phase, RecordedTool, ToolDesk, ToolEnd, ToolError, ToolMessage, ToolPolicies, ToolSource,
-    ToolVerdict, ToolsReport,
+    AnswerFrom, Phase, RecordedTool, ToolAnswer, ToolDesk, ToolEnd, ToolError, ToolMessage, ToolPolicies,
+    ToolSource, ToolVerdict, ToolsReport, Turn,
 };
 use looptape_store::Moment;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 /// Reads the tool calls of the recording; what is wrong if they cannot be read.
 pub type ReadTools = Box<dyn FnOnce() -> Result<Vec<RecordedTool>, String> + Send>;
+
+/// How long an answer waits for those that were given before it.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const BETWEEN_ANSWERS: Duration = Duration::from_millis(2);
 
 /// What becomes of live results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +36,11 @@ pub enum LiveResults {
 
 /// The tools of one replay.
 #[derive(Debug)]
-pub struct TapedTools(Mutex<State>);
+pub struct TapedTools {
+    state: Mutex<State>,
+    /// The recorded calls whose answers have been given.
+    given: watch::Sender<HashSet<usize>>,
+}
 
 enum State {
     Waiting(Box<Waiting>),
@@ -63,21 +75,45 @@ impl TapedTools {
         (masking, loosest): (Masking, Rung),
     ) -> Self {
         let waiting = Waiting { read, policies, live, masking, loosest };
-        Self(Mutex::new(State::Waiting(Box::new(waiting))))
+        Self { state: Mutex::new(State::Waiting(Box::new(waiting))), given: watch::Sender::default() }
     }
 
-    /// Takes a message; writes down what happened.
-    pub(super) fn take(&self, message: ToolMessage, at: Moment, child: Option<&ChildTrace>) -> ToolVerdict {
-        let verdict = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(&message);
+    /// Takes a message; writes down what happened. What it says is not before its turn; if the client goes away
+    /// meanwhile, nobody is told.
+    pub(super) async fn take(
+        &self,
+        message: ToolMessage,
+        at: Moment,
+        child: Option<&ChildTrace>,
+    ) -> ToolVerdict {
+        let verdict = self.state.lock().unwrap_or_else(PoisonError::into_inner).take(&message);
         if let Some(child) = child {
             write_down(child, message, at, &verdict);
+        }
+        if let ToolVerdict::Answer(ToolAnswer { turn: Some(turn), .. }) = &verdict {
+            self.wait_for(turn).await;
         }
         verdict
     }
 
+    /// Answers to calls at once are given in recorded order. An agent that now makes them one after the other is not kept
+    /// waiting for long.
+    async fn wait_for(&self, turn: &Turn) {
+        let is_next = |given: &HashSet<usize>| turn.after.iter().all(|before| given.contains(before));
+        if !is_next(&self.given.borrow()) {
+            let mut given = self.given.subscribe();
+            let _ = timeout(LONGEST_WAIT, given.wait_for(is_next)).await;
+            // The answer before is on its way, on another connection.
+            sleep(BETWEEN_ANSWERS).await;
+        }
+        self.given.send_modify(|given| {
+            given.insert(turn.own);
+        });
+    }
+
     /// What it came to; why the recorded calls could not be read, if they could not.
     pub(super) fn report(&self) -> Result<ToolsReport, String> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Waiting(_) => Ok(ToolsReport::default()),
             State::Open(desk) => Ok(desk.report().clone()),
             State::Unreadable(why) => Err(why.clone()),
