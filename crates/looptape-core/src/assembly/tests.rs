@@ -142,32 +142,6 @@ fn sub_agents_fan_out_and_a_second_loop() {
     ");
 }
 
-/// Gemini gives its calls no ids, and some clients cannot do without: they make some up.
-#[test]
-fn results_under_ids_that_a_client_made_up() {
-    let asks = |names: &[&str]| {
-        let fact = call(0, 0, 100).history(1).asks(names);
-        let asks = fact.asks.iter().map(|ask| crate::facts::AskedTool { id: None, ..ask.clone() }).collect();
-        CallFacts { asks, ..fact }
-    };
-    let answered = |facts: &[CallFacts]| {
-        let assembly = closed(facts);
-        let tools = assembly.steps[0].tools.iter();
-        tools.map(|tool| tool.answered_by.map(|step| step.0)).collect::<Vec<_>>()
-    };
-    let two = [asks(&["a", "a"]), call(1, 150, 10).after(1, 2).carries(&["made-up-1", "made-up-2"])];
-    assert_eq!(answered(&two), [Some(2), Some(2)]);
-    let one_by_one = [
-        asks(&["a", "b"]),
-        call(1, 150, 10).after(1, 2).carries(&["made-up-1"]),
-        call(2, 170, 10).after(1, 3).carries(&["made-up-1", "made-up-2"]),
-    ];
-    assert_eq!(answered(&one_by_one), [Some(2), Some(3)]);
-    let by_name = [asks(&["a", "b"]), call(1, 150, 10).after(1, 2).carries(&["tool_a", "tool_b"])];
-    assert_eq!(answered(&by_name), [Some(2), Some(2)]);
-    assert_eq!(answered(&[asks(&["a"]), call(1, 150, 10).after(1, 2)]), [None]);
-}
-
 #[test]
 fn an_unanswered_tool_call_keeps_a_loop_open_only_while_the_trace_is() {
     let facts = [call(0, 0, 10).history(1).asks(&["final_result"]), call(1, 50, 10).history(2)];
@@ -237,7 +211,9 @@ fn tools_without_ids_are_matched_by_name_and_count() {
         |facts: &[CallFacts]| closed(facts).steps[0].tools.iter().map(|t| t.answered_by).collect::<Vec<_>>();
     assert_eq!(by(&[asks.clone(), one]), [Some(StepNumber(2)), None]);
     let both = call(1, 20, 10).after(1, 2).carries(&["get_weather", "get_weather"]);
-    assert_eq!(by(&[asks, both]), [Some(StepNumber(2)), Some(StepNumber(2))]);
+    assert_eq!(by(&[asks.clone(), both]), [Some(StepNumber(2)), Some(StepNumber(2))]);
+    let made_up = call(1, 20, 10).after(1, 2).carries(&["get_weather_1795950909913_0"]);
+    assert_eq!(by(&[asks, made_up]), [Some(StepNumber(2)), None], "ids that the client made up");
 }
 
 #[test]

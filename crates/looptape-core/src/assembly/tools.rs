@@ -79,8 +79,8 @@ fn tool_step(
 }
 
 /// The first child of `step` that carries the result of its `nth` tool call: by id, or, where the format has
-/// none, by name, the second call of a name needing a second result. Clients that know calls by ids alone make some up
-/// where the model gave none: then the second such call needs a second result under an id that nobody gave.
+/// none, by name, the second call of a name needing a second result. Where the model gave no ids and the client made some
+/// up, by place.
 fn answering_child(
     facts: &[CallFacts],
     steps: &[Group],
@@ -94,14 +94,9 @@ fn answering_child(
     let needed = if ask.id.is_some() { 1 } else { same_before + 1 };
     let carries = |child: &&StepNumber| {
         let carried = &facts[steps[child.index()].first()].carries;
+        let is_asked = |id: &String| asks.iter().any(|ask| ask.id.as_ref().unwrap_or(&ask.name) == id);
         carried.iter().filter(|id| *id == key).count() >= needed
+            || (ask.id.is_none() && carried.len() > nth && !carried.iter().any(is_asked))
     };
-    let of_no_ask = |id: &&String| asks.iter().all(|ask| ask.id.as_ref() != Some(id) && ask.name != **id);
-    let without_id = asks[..=nth].iter().filter(|ask| ask.id.is_none()).count();
-    let carries_made_up = |child: &&StepNumber| {
-        let carried = &facts[steps[child.index()].first()].carries;
-        ask.id.is_none() && carried.iter().filter(of_no_ask).count() >= without_id
-    };
-    let children = || step.children.iter();
-    children().find(carries).or_else(|| children().find(carries_made_up)).copied()
+    step.children.iter().find(carries).copied()
 }

@@ -288,6 +288,9 @@ pub fn render_text(summary: &Summary) -> String {
 }
 
 fn push_tools(out: &mut String, tools: &ToolsReport) {
+    if !tools.has_calls() {
+        return;
+    }
     push_line(out, 2, &tools.line());
     if tools.by_id_alone > 0 {
         let calls =
@@ -308,6 +311,13 @@ fn push_tools(out: &mut String, tools: &ToolsReport) {
     for ToolMask { step, tool, kind, recorded, live } in tools.masks.iter().take(MASKS_SHOWN) {
         let step = step.map_or(String::new(), |step| format!(" at step {step}"));
         push_line(out, 6, &format!("masked {kind} in {tool}{step}: {recorded} | {live}"));
+    }
+    if tools.not_asked > 0 {
+        let line = format!(
+            "{} of these the agent refused by itself: what earlier calls left is not there",
+            tools.not_asked
+        );
+        push_line(out, 4, &line);
     }
     for (tool, drift) in &tools.drift {
         push_line(out, 4, &format!("{tool}: {}", drift.words()));

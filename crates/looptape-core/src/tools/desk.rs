@@ -1,7 +1,9 @@
 //! A replay's side of the protocol: which recorded result a call gets.
 
+mod stand_ins;
+
 use super::call::{MeasuredTool, ToolEnd, ToolError};
-use super::message::{Phase, ToolCallKey, ToolMessage};
+use super::message::{Hands, Phase, ToolCallKey, ToolMessage};
 use super::policy::{ToolPolicies, ToolPolicy};
 use super::report::{FirstDrift, NearestTool, ToolMask, ToolRefusal, ToolsReport};
 use super::search::{How, RecordedTools};
@@ -12,6 +14,7 @@ use crate::replay::{Difference, Masking, Rung};
 use crate::text_diff::shortened;
 use crate::view::EntryView;
 use serde_json::Value;
+use stand_ins::StandIns;
 
 /// Characters kept of arguments in reports, and of a masked value.
 const ARGUMENTS_CHARS: usize = 200;
@@ -29,7 +32,9 @@ pub struct RecordedTool {
     /// What came of it; `None`: nothing ever did.
     pub end: Option<ToolEnd>,
     pub from: AnswerFrom,
-    /// Its result's place among those that one request told the model of.
+    /// The call, by its `seq`, whose request told the model of it.
+    pub told_by: Option<u32>,
+    /// Its result's place among those that this request told of.
     pub told_at: Option<usize>,
     /// When it began and ended, where it was measured.
     pub ran_us: Option<(i64, i64)>,
@@ -43,6 +48,7 @@ pub struct ToolDesk {
     recorded: RecordedTools,
     /// Calls that were told to run, with the recorded calls that they are.
     running: Vec<Running>,
+    stand_ins: StandIns,
     report: ToolsReport,
 }
 
@@ -71,6 +77,7 @@ impl RecordedTool {
             arguments,
             end,
             from,
+            told_by: tool.told_by,
             told_at: tool.told_at,
             ran_us: measured.and_then(|known| Some((known.facts.started_us, known.facts.ended_us?))),
         })
@@ -85,6 +92,7 @@ impl ToolDesk {
             keeps_live: false,
             recorded: RecordedTools::new(recorded),
             running: Vec::new(),
+            stand_ins: StandIns::default(),
             report: ToolsReport::default(),
         }
     }
@@ -102,7 +110,16 @@ impl ToolDesk {
     /// Takes a message, and says what its sender is to do.
     pub fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
         match &message.phase {
-            Phase::Ask => self.ask(message),
+            Phase::Ready { tools } => {
+                self.stand_ins.is_asked_for(tools);
+                self.report.agents.insert(message.call.name.clone());
+                ToolVerdict::Noted
+            }
+            Phase::Ask => match message.hands {
+                Hands::Give => self.ask(message, self.recorded.find(&message.call)),
+                Hands::GiveMeasured => self.ask_for_measured(message),
+                Hands::Refuse => self.ask_by_refuser(message),
+            },
             Phase::Started => ToolVerdict::Noted,
             Phase::Ended { end, .. } => self.ended(message, end),
         }
@@ -113,16 +130,17 @@ impl ToolDesk {
         &self.report
     }
 
-    fn ask(&mut self, message: &ToolMessage) -> ToolVerdict {
+    fn ask(&mut self, message: &ToolMessage, found: Result<(usize, How), DenyCode>) -> ToolVerdict {
         let ToolMessage { call, .. } = message;
-        match self.policies.policy(&call.name) {
+        // The hooks of agents have names of their own for some tools.
+        let name = found.as_ref().map_or(&call.name, |(at, _)| &self.recorded.call(*at).name).clone();
+        match self.policies.policy(&name) {
             ToolPolicy::Deny => self.deny(DenyCode::Denied, call),
             ToolPolicy::Live => {
-                let recorded = self.recorded.find(call).ok();
-                let recorded = recorded.map(|(at, how)| self.note(at, &how));
+                let recorded = found.ok().map(|(at, how)| self.note(at, &how));
                 self.run(message, recorded)
             }
-            ToolPolicy::Static => match self.policies.answer(&call.name).cloned() {
+            ToolPolicy::Static => match self.policies.answer(&name).cloned() {
                 Some(end) => {
                     self.report.fixed += 1;
                     let from = AnswerFrom::Static;
@@ -130,14 +148,17 @@ impl ToolDesk {
                 }
                 None => self.deny(DenyCode::Denied, call),
             },
-            ToolPolicy::Recorded => match self.recorded.find(call) {
+            ToolPolicy::Recorded => match found {
                 Ok((at, how)) => {
                     self.report.recorded += 1;
                     self.report.by_id_alone += u32::from(how == How::ByIdAlone);
                     let at = self.note(at, &how);
                     ToolVerdict::Answer(self.answer(at))
                 }
-                Err(_) if !self.policies.may_write(&call.name, message.may_write) => self.run(message, None),
+                Err(_) if !self.policies.may_write(&name, message.may_write) => self.run(message, None),
+                Err(_) if message.hands != Hands::Give && self.policies.has_own_folder() => {
+                    self.run(message, None)
+                }
                 Err(code) => self.deny(code, call),
             },
         }
@@ -163,7 +184,15 @@ impl ToolDesk {
 
     fn run(&mut self, message: &ToolMessage, recorded: Option<usize>) -> ToolVerdict {
         self.report.live += 1;
-        let ToolMessage { call, run, .. } = message;
+        let ToolMessage { call, run, hands, .. } = message;
+        let is_compared_when_told = match (hands, recorded) {
+            (Hands::Give, _) | (Hands::GiveMeasured, None) => false,
+            (Hands::GiveMeasured, Some(at)) => self.recorded.call(at).from == AnswerFrom::History,
+            (Hands::Refuse, _) => true,
+        };
+        if is_compared_when_told {
+            return ToolVerdict::Run;
+        }
         let key = (call.name.clone(), call.arguments_digest());
         self.running.push(Running { key, call_id: call.call_id.clone(), run: run.clone(), recorded });
         ToolVerdict::Run
@@ -188,18 +217,13 @@ impl ToolDesk {
 
     fn compare(&mut self, call: &ToolCallKey, recorded: Option<usize>, live: &ToolEnd) {
         let difference = recorded.map(|at| difference(self.recorded.call(at), live));
+        let step = recorded.and_then(|at| self.recorded.call(at).step);
         let drift = self.report.drift.entry(call.name.clone()).or_default();
-        drift.calls += 1;
-        match difference {
-            None => drift.not_recorded += 1,
-            Some(None) => drift.same += 1,
-            Some(Some(difference)) => {
-                drift.different += 1;
-                let step = recorded.and_then(|at| self.recorded.call(at).step);
-                let first = || FirstDrift { step, arguments: shown(&call.arguments), difference };
-                drift.first.get_or_insert_with(first);
-            }
-        }
+        drift.add(difference, |difference| FirstDrift {
+            step,
+            arguments: shown(&call.arguments),
+            difference,
+        });
     }
 
     fn answer(&self, at: usize) -> ToolAnswer {
@@ -313,6 +337,7 @@ mod tests {
             arguments: json!({ "n": n }),
             end,
             from: AnswerFrom::Tool,
+            told_by: None,
             told_at: None,
             ran_us: None,
         }
@@ -321,7 +346,7 @@ mod tests {
     fn message(id: Option<&str>, arguments: Value, phase: Phase) -> ToolMessage {
         let call =
             ToolCallKey { name: "f".into(), arguments, call_id: id.map(str::to_owned), occurrence: None };
-        ToolMessage { call, run: None, via: None, may_write: true, ago_us: 0, phase }
+        ToolMessage { call, run: None, via: None, may_write: true, hands: Hands::Give, ago_us: 0, phase }
     }
 
     fn ask(id: Option<&str>, n: i64) -> ToolMessage {
@@ -400,6 +425,7 @@ mod tests {
             arguments,
             end: Some(ok(json!(result))),
             from: AnswerFrom::Tool,
+            told_by: None,
             told_at: None,
             ran_us: None,
         }

@@ -97,6 +97,29 @@ impl RecordedTools {
         &self.calls[at].call
     }
 
+    pub(super) fn is_left(&self, at: usize) -> bool {
+        self.calls[at].is_left
+    }
+
+    /// The first call with this id.
+    pub(super) fn first_of_id(&self, id: &str) -> Option<usize> {
+        self.by_id.get(id)?.first().copied()
+    }
+
+    /// The call at this place among those of a tool with these arguments.
+    pub(super) fn nth_of(&self, name: &str, arguments_digest: i64, nth: usize) -> Option<usize> {
+        self.by_call.get(&(name.to_owned(), arguments_digest))?.get(nth).copied()
+    }
+
+    /// Why a call is none of those that are left: it was recorded, given or not, or it never was.
+    pub(super) fn why_not(&self, call: &ToolCallKey) -> DenyCode {
+        let digest = Comparable::of(&call.arguments).digest;
+        match self.by_call.contains_key(&(call.name.clone(), digest)) {
+            true => DenyCode::Exhausted,
+            false => DenyCode::NeverRecorded,
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &RecordedTool> + Clone {
         self.calls.iter().map(|entry| &entry.call)
     }

@@ -51,6 +51,7 @@ mod tests {
             arguments: Value::Null,
             end: None,
             from: AnswerFrom::Tool,
+            told_by: None,
             told_at,
             ran_us,
         }

@@ -178,6 +178,7 @@ impl Source<'_> {
                 via: seen.and_then(|seen| seen.facts.via.clone()),
                 measured: tool.measured,
                 told_at,
+                told_by: tool.answered_by.and_then(|by| self.asked_by(by)),
             }),
             ..EntryView::empty(EntryKind::Tool)
         }
@@ -202,6 +203,7 @@ impl Source<'_> {
                 via: seen.and_then(|seen| seen.facts.via.clone()),
                 measured: Some(tool.measured),
                 told_at: None,
+                told_by: None,
             }),
             ..EntryView::empty(EntryKind::Tool)
         }
@@ -219,6 +221,12 @@ impl Source<'_> {
                 results.filter(|(_, result)| result.name.as_ref() == Some(&tool.name)).nth(place)
             }
         }
+    }
+
+    /// The call, by its `seq`, with which a step began.
+    fn asked_by(&self, step: StepNumber) -> Option<u32> {
+        let step = self.measured.assembly.step(step)?;
+        Some(self.facts[step.first_call().0].seq)
     }
 
     /// What model steps and plain calls have in common.
@@ -263,6 +271,7 @@ impl Source<'_> {
             duration_ms: self.duration(fact, fact),
             request_bytes: fact.request_bytes,
             response_bytes: fact.response_bytes,
+            upstream: fact.upstream.as_ref().map(|asked| asked.url.clone()),
         }
     }
 

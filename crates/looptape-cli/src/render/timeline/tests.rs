@@ -62,6 +62,7 @@ fn call(seq: u32, sent_ms: i64, took_ms: i64, history: (Option<i64>, i64)) -> Ca
         asks: Vec::new(),
         carries: Vec::new(),
         loop_hint: None,
+        upstream: None,
     }
 }
 
