@@ -131,6 +131,38 @@ fn captured_calls_go_with_their_cassette() {
     assert_eq!((replayed.code, &replayed.stdout), (Some(0), &recorded.stdout), "{replayed:?}");
 }
 
+const AGENT_WITH_A_TOOL: &str = r#"
+import json, os, sys, urllib.request
+sys.path.insert(0, sys.argv[1])
+import looptape
+@looptape.tool
+def look(city):
+    with urllib.request.urlopen("https://api.weather.test/v1/" + city, timeout=20) as answer:
+        return json.load(answer)
+print(look("oslo"))
+with urllib.request.urlopen("https://api.weather.test/v1/own", timeout=20) as answer:
+    print(json.load(answer))
+"#;
+
+/// A tool that is answered does not run, so what it asked of a host is not missed; what the agent asks itself is.
+#[test]
+fn a_tools_calls_are_not_missed_where_the_tool_does_not_run() {
+    let weather = Weather::start();
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python");
+    let agent = ["python3", "-c", AGENT_WITH_A_TOOL, sdk.to_str().unwrap()];
+    let recorded = weather.record(&agent);
+    let (env, _) = weather.end();
+    let shown = shown(&env);
+    let kinds: Vec<&Value> = shown["steps"].as_array().unwrap().iter().map(|entry| &entry["kind"]).collect();
+    assert_eq!(kinds, [&json!("tool"), &json!("other"), &json!("other")], "one tool, not two: {shown}");
+    let replayed = replay(&env, &[], &agent);
+    assert_eq!((replayed.code, &replayed.stdout), (Some(0), &recorded.stdout), "{replayed:?}");
+    assert!(replayed.stderr.contains("1 captured call was not made"), "{}", replayed.stderr);
+    let run_again = replay(&env, &["--tools", "live"], &agent);
+    assert_eq!((run_again.code, &run_again.stdout), (Some(0), &recorded.stdout), "{run_again:?}");
+    assert_eq!(report(&env)["replay"]["served"]["bytes"], 2);
+}
+
 /// `replay --listen` answers captured calls to clients that have it as their proxy: by their bytes as often as they come,
 /// by the trace that the proxy's user names each once.
 #[test]

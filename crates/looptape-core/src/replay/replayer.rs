@@ -93,6 +93,8 @@ enum Use {
     Served,
     /// A failed attempt that was passed over.
     Collapsed,
+    /// A captured call of a tool that did not run.
+    OfTool,
     /// Matched, but there was nothing to serve.
     Withheld,
 }
@@ -263,6 +265,18 @@ impl Replayer {
         self.open.remove(&entry);
     }
 
+    /// Leaves out what tools asked of hosts that did not run in this replay: nothing asks for that again. `is_of_one`
+    /// says of a time of the recording whether such a tool ran then.
+    pub fn leave_out(&mut self, is_of_one: impl Fn(i64) -> bool) {
+        for id in self.tape.ids() {
+            let call = &self.tape.entry(id).call;
+            let is_a_tools = call.wire.is_none() && captured::is_captured(&call.path);
+            if self.uses[id.0] == Use::Unused && is_a_tools && is_of_one(call.sent_us) {
+                self.uses[id.0] = Use::OfTool;
+            }
+        }
+    }
+
     /// Ends the replay.
     pub fn finish(mut self) -> Summary {
         let mut reports = cause::by_recording(std::mem::take(&mut self.diverged));
@@ -285,6 +299,7 @@ impl Replayer {
             recorded_calls: self.tape.len(),
             served: self.served,
             collapsed_attempts: self.uses.iter().filter(|&&used| used == Use::Collapsed).count(),
+            calls_of_tools: self.uses.iter().filter(|&&used| used == Use::OfTool).count(),
             side_calls: self.side_calls,
             billing_differences: self.billing,
             masks: mask_uses(self.masks),

@@ -108,6 +108,9 @@ pub struct Summary {
     /// Places in the recording of the calls whose answers were served.
     #[serde(skip)]
     pub served_calls: Vec<u32>,
+    /// Captured calls of tools that were answered and did not run.
+    #[serde(default)]
+    pub calls_of_tools: usize,
     /// Optional calls that got a neutral answer.
     pub side_calls: u32,
     pub billing_differences: Vec<BillingDifference>,
@@ -239,6 +242,13 @@ pub fn render_text(summary: &Summary) -> String {
             2,
             &format!("billing differs at {}: {}", difference.label, difference.pointers.join(", ")),
         );
+    }
+    if summary.calls_of_tools > 0 {
+        let calls = match summary.calls_of_tools {
+            1 => "1 captured call was not made: the tool that made it did not run".to_owned(),
+            many => format!("{many} captured calls were not made: the tools that made them did not run"),
+        };
+        push_line(&mut out, 2, &calls);
     }
     if summary.side_calls > 0 {
         push_line(

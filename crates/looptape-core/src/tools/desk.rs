@@ -19,6 +19,8 @@ use stand_ins::StandIns;
 /// Characters kept of arguments in reports, and of a masked value.
 const ARGUMENTS_CHARS: usize = 200;
 const VALUE_CHARS: usize = 80;
+/// By how much the times may be off at which a tool is said to begin and to end.
+const REPORTED_LATE_US: i64 = 5_000;
 
 /// A tool call that was recorded, whether it was measured or is known from the model traffic alone.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +51,8 @@ pub struct ToolDesk {
     /// Calls that were told to run, with the recorded calls that they are.
     running: Vec<Running>,
     stand_ins: StandIns,
+    /// When the recorded calls ran in whose place the tool did not run now.
+    not_run_us: Vec<(i64, i64)>,
     report: ToolsReport,
 }
 
@@ -93,6 +97,7 @@ impl ToolDesk {
             recorded: RecordedTools::new(recorded),
             running: Vec::new(),
             stand_ins: StandIns::default(),
+            not_run_us: Vec::new(),
             report: ToolsReport::default(),
         }
     }
@@ -116,13 +121,27 @@ impl ToolDesk {
                 ToolVerdict::Noted
             }
             Phase::Ask => match message.hands {
-                Hands::Give => self.ask(message, self.recorded.find(&message.call)),
+                Hands::Give => {
+                    let found = self.recorded.find(&message.call);
+                    let ran_us = found.as_ref().ok().and_then(|(at, _)| self.recorded.call(*at).ran_us);
+                    let verdict = self.ask(message, found);
+                    self.not_run_us.extend(ran_us.filter(|_| verdict != ToolVerdict::Run));
+                    verdict
+                }
                 Hands::GiveMeasured => self.ask_for_measured(message),
-                Hands::Refuse => self.ask_by_refuser(message),
+                // It gives what it has when it likes.
+                Hands::Refuse => self.ask_by_refuser(message).at_once(),
             },
             Phase::Started => ToolVerdict::Noted,
             Phase::Ended { end, .. } => self.ended(message, end),
         }
+    }
+
+    /// Whether a tool ran at this time of the recording that was answered, or refused, in this replay.
+    pub fn is_of_answered(&self, at_us: i64) -> bool {
+        self.not_run_us
+            .iter()
+            .any(|(start, end)| start - REPORTED_LATE_US <= at_us && at_us <= end + REPORTED_LATE_US)
     }
 
     /// What it came to so far.

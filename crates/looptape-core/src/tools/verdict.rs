@@ -18,6 +18,16 @@ pub enum ToolVerdict {
     Noted,
 }
 
+impl ToolVerdict {
+    /// The same, given without waiting for others.
+    pub(super) fn at_once(self) -> Self {
+        match self {
+            Self::Answer(answer) => Self::Answer(ToolAnswer { turn: None, ..answer }),
+            other => other,
+        }
+    }
+}
+
 /// What a tool is said to give.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ToolAnswer {

@@ -7,7 +7,7 @@ use super::Recordings;
 use crate::child_trace::ChildTrace;
 use crate::tool_calls;
 use bytes::Bytes;
-use looptape_core::replay::{Masking, Rung};
+use looptape_core::replay::{Masking, Replayer, Rung};
 use looptape_core::tools::told::{self, CallKey};
 use looptape_core::tools::{
     AnswerFrom, Phase, RecordedTool, ToolAnswer, ToolDesk, ToolEnd, ToolError, ToolMessage, ToolPolicies,
@@ -123,6 +123,13 @@ impl TapedTools {
                 None => body,
             },
             _ => body,
+        }
+    }
+
+    /// What tools asked of hosts that did not run is not to come.
+    pub(super) fn leave_out_of(&self, replayer: &mut Replayer) {
+        if let State::Open { desk, .. } = &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            replayer.leave_out(|at_us| desk.is_of_answered(at_us));
         }
     }
 

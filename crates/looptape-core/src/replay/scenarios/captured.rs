@@ -208,6 +208,21 @@ fn blocked_code(decision: Decision) -> DivergenceCode {
 }
 
 #[test]
+fn what_a_tool_asked_that_did_not_run_is_not_missed() {
+    let calls = || vec![tool(0, "GET", WEATHER, "", "rain"), tool(100, "GET", "https://h.test/", "", "x")];
+    let mut replayer = replayer_of(calls(), Options::default());
+    assert_eq!(seq(ask_of(&mut replayer, None, ("GET", WEATHER, ""))), 0);
+    replayer.leave_out(|at_us| at_us >= 100);
+    let summary = replayer.finish();
+    assert_eq!((summary.verdict, summary.calls_of_tools), (Verdict::Replayed, 1));
+    assert!(render_text(&summary).contains("1 captured call was not made"));
+    let mut replayer = replayer_of(calls(), Options::default());
+    assert_eq!(seq(ask_of(&mut replayer, None, ("GET", WEATHER, ""))), 0);
+    replayer.leave_out(|_| false);
+    assert_eq!(replayer.finish().verdict, Verdict::Unused);
+}
+
+#[test]
 fn a_refused_url_names_the_nearest_one() {
     let calls = vec![tool(0, "GET", WEATHER, "", "rain")];
     let mut replayer = replayer_of(calls, Options::default());
