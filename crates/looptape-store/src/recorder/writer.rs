@@ -192,10 +192,11 @@ impl Writer {
         }
         let waiting = self.state.uncompressed_bytes();
         let is_long = now.duration_since(self.last_batch) >= LONG_QUIET_TIME;
-        let done = match waiting {
-            0 if is_long => gc::give_back_some_pages(&self.connection),
-            _ if waiting >= WORTH_COMPRESSING_BYTES || is_long => self.compress_some(),
-            _ => Ok(()),
+        let done = match is_long {
+            _ if waiting >= WORTH_COMPRESSING_BYTES => self.tidy_some(),
+            true if !self.state.is_tidy() => self.tidy_some(),
+            true => gc::give_back_some_pages(&self.connection),
+            false => Ok(()),
         };
         if let Err(error) = done {
             tracing::warn!(%error, "recordings could not be made smaller: they stay as they are for now");
@@ -208,19 +209,19 @@ impl Writer {
         // It is not worth waiting for others.
         let mut outcome = self.connection.busy_timeout(LOCK_WAIT_AT_END);
         for _ in 0..MOST_STEPS_AT_END {
-            if outcome.is_err() || self.state.uncompressed_bytes() == 0 {
+            if outcome.is_err() || self.state.is_tidy() {
                 break;
             }
-            outcome = self.compress_some();
+            outcome = self.tidy_some();
         }
         if let Err(error) = outcome.and_then(|()| gc::give_back_free_pages(&self.connection)) {
             tracing::warn!(%error, "recordings could not be made smaller: they stay as they are for now");
         }
     }
 
-    fn compress_some(&mut self) -> rusqlite::Result<()> {
+    fn tidy_some(&mut self) -> rusqlite::Result<()> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        self.state.compress_some(&tx)?;
+        self.state.tidy_some(&tx)?;
         tx.commit()
     }
 
