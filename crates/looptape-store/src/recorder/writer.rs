@@ -24,10 +24,11 @@ use std::time::{Duration, Instant};
 
 /// What comes within this time of a batch's first event comes with it. Meanwhile nobody who hands an event
 /// over has to wake the writer, which costs more than handing it over, and each commit writes some pages whatever it
-/// holds. With strict durability somebody waits; with much in the queue there is nothing to wait for.
-const GATHER_TIME: Duration = Duration::from_millis(8);
+/// holds; and calls that begin or end together are through before the writer wants a core too. With strict durability
+/// somebody waits; with much in the queue there is nothing to wait for.
+const GATHER_TIME: Duration = Duration::from_millis(16);
 /// A batch is committed when it has this many events …
-const BATCH_EVENTS: usize = 512;
+const BATCH_EVENTS: usize = 1024;
 /// … or this long after its first event, whichever is first; at once if the queue is empty.
 const BATCH_TIME: Duration = Duration::from_millis(5);
 /// How often idle traces are looked for.
@@ -80,13 +81,13 @@ impl Writer {
     }
 
     pub(super) fn run(mut self, events: &Receiver<(Event, usize)>) -> RecorderReport {
-        let mut finishing = false;
+        let (mut finishing, mut is_behind) = (false, false);
         while !finishing {
             let mut batch = Vec::new();
             match events.recv_timeout(self.patience()) {
                 Ok(first) => {
-                    if self.options.durability == Durability::Relaxed && !self.shared.is_much_waiting() {
-                        std::thread::sleep(GATHER_TIME);
+                    if self.options.durability == Durability::Relaxed && !is_behind {
+                        self.shared.gather(GATHER_TIME);
                     }
                     self.collect(first, events, &mut batch);
                     self.take_overflow(&mut batch);
@@ -96,6 +97,7 @@ impl Writer {
             }
             self.take_spent();
             finishing |= batch.iter().any(|e| matches!(e, Event::Finish));
+            is_behind = batch.len() >= BATCH_EVENTS || self.shared.is_much_waiting();
             match batch.is_empty() {
                 true => self.tidy(),
                 false => self.process(batch),
