@@ -3,6 +3,7 @@
 use crate::commands::AlertsConfig;
 use crate::place::nearest_project;
 use crate::test_entry::{self, Test, TestEntry};
+use crate::upstream_entry::{FailoverConfig, UpstreamEntries};
 use anyhow::Context;
 use looptape_core::budget::Limits;
 use looptape_core::cost::{PriceBook, PriceEntry, Usd};
@@ -21,8 +22,10 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// Provider name to base URL.
-    pub(crate) upstreams: BTreeMap<String, String>,
+    /// Provider name to base URL, or to several.
+    pub(crate) upstreams: BTreeMap<String, UpstreamEntries>,
+    /// `[failover]`: when the next of several upstreams is asked.
+    pub(crate) failover: FailoverConfig,
     pub(crate) redact: RedactConfig,
     pub(crate) retention: RetentionConfig,
     pub(crate) masks: MasksConfig,

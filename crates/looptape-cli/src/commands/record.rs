@@ -267,15 +267,14 @@ pub(super) fn upstreams(config: &Config, flags: &[String]) -> anyhow::Result<Ups
     }
     environment::upstreams(&mut upstreams, &|name| std::env::var(name).ok())
         .map_err(|(variable, e)| UsageError(format!("{variable} in the environment: {e}")))?;
-    for (name, url) in &config.upstreams {
-        let mut file = Upstreams::default();
-        file.add_stated(&format!("{name}={url}")).context("[upstreams] in looptape.toml")?;
-        for provider in file.stated_providers() {
-            if let (None, Some(upstream)) = (upstreams.stated(&provider), file.stated(&provider)) {
-                upstreams.set(provider, upstream.clone());
-            }
+    for (name, entries) in &config.upstreams {
+        let in_file = entries.upstreams(name, &|name| std::env::var(name).ok());
+        let (provider, in_order) = in_file.context("[upstreams] in looptape.toml")?;
+        if upstreams.stated(&provider).is_none() {
+            in_order.into_iter().for_each(|upstream| upstreams.add(provider.clone(), upstream));
         }
     }
+    upstreams.failover = config.failover.failover()?;
     Ok(upstreams)
 }
 

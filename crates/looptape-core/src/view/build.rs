@@ -261,6 +261,7 @@ impl Source<'_> {
             duration_ms: self.duration(fact, fact),
             request_bytes: fact.request_bytes,
             response_bytes: fact.response_bytes,
+            upstream: fact.upstream.as_ref().map(|asked| asked.url.clone()),
         }
     }
 
