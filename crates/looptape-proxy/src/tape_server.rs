@@ -249,12 +249,17 @@ impl<M: Model> TapeServer<M> {
         if let (Some(desk), Some(server)) = (&self.mcp, ServerName::of(&provider)) {
             return mcp::streamable::answer(desk, &server, &head.method, &head.headers, &body).await;
         }
+        let wire = route::identify(&provider, head.method.as_str(), path);
+        let body = match &self.tools {
+            Some(tools) => tools.told(wire, body, &*self.recordings),
+            None => body,
+        };
         let live = Live {
             method: &head.method,
             path,
             headers: &head.headers,
             body,
-            wire: route::identify(&provider, head.method.as_str(), path),
+            wire,
             provider,
             arrived: Instant::now(),
             at: Moment::now(),

@@ -229,6 +229,7 @@ async fn run_child(
     let origin = format!("http://{}", server.address());
     told.extend(capture.iter().flat_map(|capture| capture.variables(&origin)));
     let child = child_run::run(Mode::Record, &origin, id.as_str(), Stage::Here(program), told).await?;
+    let child = child.map(|ran| ran.ended);
     // What a grandchild still has under way may end; the child itself is gone.
     server.drain(LINGER).await;
     Ok((child, tally))

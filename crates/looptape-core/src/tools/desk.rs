@@ -1,7 +1,9 @@
 //! A replay's side of the protocol: which recorded result a call gets.
 
+mod stand_ins;
+
 use super::call::{MeasuredTool, ToolEnd, ToolError};
-use super::message::{Phase, ToolCallKey, ToolMessage, arguments_digest};
+use super::message::{Hands, Phase, ToolCallKey, ToolMessage, arguments_digest};
 use super::policy::{ToolPolicies, ToolPolicy};
 use super::report::{FirstDrift, NearestTool, ToolRefusal, ToolsReport};
 use super::verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};
@@ -10,6 +12,7 @@ use crate::replay::Difference;
 use crate::text_diff::shortened;
 use crate::view::EntryView;
 use serde_json::Value;
+use stand_ins::StandIns;
 use std::collections::HashMap;
 
 /// Characters kept of arguments in reports.
@@ -27,6 +30,8 @@ pub struct RecordedTool {
     /// What came of it; `None`: nothing ever did.
     pub end: Option<ToolEnd>,
     pub from: AnswerFrom,
+    /// The call, by its `seq`, whose request told the model of it.
+    pub told_by: Option<u32>,
 }
 
 /// The state of a replay's tools.
@@ -40,6 +45,7 @@ pub struct ToolDesk {
     by_call: HashMap<(String, i64), Vec<usize>>,
     /// Calls that were told to run, with the recorded calls that they are.
     running: Vec<Running>,
+    stand_ins: StandIns,
     report: ToolsReport,
 }
 
@@ -67,6 +73,7 @@ impl RecordedTool {
             arguments,
             end,
             from,
+            told_by: tool.told_by,
         })
     }
 }
@@ -90,6 +97,7 @@ impl ToolDesk {
             by_id,
             by_call,
             running: Vec::new(),
+            stand_ins: StandIns::default(),
             report: ToolsReport::default(),
         }
     }
@@ -102,7 +110,16 @@ impl ToolDesk {
     /// Takes a message, and says what its sender is to do.
     pub fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
         match &message.phase {
-            Phase::Ask => self.ask(message),
+            Phase::Ready { tools } => {
+                self.stand_ins.is_asked_for(tools);
+                self.report.agents.insert(message.call.name.clone());
+                ToolVerdict::Noted
+            }
+            Phase::Ask => match message.hands {
+                Hands::Give => self.ask(message, self.find(&message.call)),
+                Hands::GiveMeasured => self.ask_for_measured(message),
+                Hands::Refuse => self.ask_by_refuser(message),
+            },
             Phase::Started => ToolVerdict::Noted,
             Phase::Ended { end, .. } => self.ended(message, end),
         }
@@ -113,15 +130,14 @@ impl ToolDesk {
         &self.report
     }
 
-    fn ask(&mut self, message: &ToolMessage) -> ToolVerdict {
+    fn ask(&mut self, message: &ToolMessage, found: Option<(usize, Found)>) -> ToolVerdict {
         let ToolMessage { call, .. } = message;
-        match self.policies.policy(&call.name) {
+        // The hooks of agents have names of their own for some tools.
+        let name = found.map_or(&call.name, |(at, _)| &self.recorded[at].name).clone();
+        match self.policies.policy(&name) {
             ToolPolicy::Deny => self.deny(DenyCode::Denied, call),
-            ToolPolicy::Live => {
-                let recorded = self.find(call).map(|(at, _)| at);
-                self.run(message, recorded)
-            }
-            ToolPolicy::Static => match self.policies.answer(&call.name).cloned() {
+            ToolPolicy::Live => self.run(message, found.map(|(at, _)| at)),
+            ToolPolicy::Static => match self.policies.answer(&name).cloned() {
                 Some(end) => {
                     self.report.fixed += 1;
                     let from = AnswerFrom::Static;
@@ -129,14 +145,17 @@ impl ToolDesk {
                 }
                 None => self.deny(DenyCode::Denied, call),
             },
-            ToolPolicy::Recorded => match self.find(call) {
+            ToolPolicy::Recorded => match found {
                 Some((at, how)) => {
                     self.is_left[at] = false;
                     self.report.recorded += 1;
                     self.report.by_id_alone += u32::from(how == Found::ByIdAlone);
                     ToolVerdict::Answer(self.answer(at))
                 }
-                None if !self.policies.may_write(&call.name, message.may_write) => self.run(message, None),
+                None if !self.policies.may_write(&name, message.may_write) => self.run(message, None),
+                None if message.hands != Hands::Give && self.policies.has_own_folder() => {
+                    self.run(message, None)
+                }
                 None => {
                     let was_recorded = self.candidates(call).next().is_some();
                     let code = if was_recorded { DenyCode::Exhausted } else { DenyCode::NeverRecorded };
@@ -151,7 +170,15 @@ impl ToolDesk {
             self.is_left[at] = false;
         }
         self.report.live += 1;
-        let ToolMessage { call, run, .. } = message;
+        let ToolMessage { call, run, hands, .. } = message;
+        let is_compared_when_told = match (hands, recorded) {
+            (Hands::Give, _) | (Hands::GiveMeasured, None) => false,
+            (Hands::GiveMeasured, Some(at)) => self.recorded[at].from == AnswerFrom::History,
+            (Hands::Refuse, _) => true,
+        };
+        if is_compared_when_told {
+            return ToolVerdict::Run;
+        }
         let key = (call.name.clone(), call.arguments_digest());
         self.running.push(Running { key, call_id: call.call_id.clone(), run: run.clone(), recorded });
         ToolVerdict::Run
@@ -176,18 +203,13 @@ impl ToolDesk {
 
     fn compare(&mut self, call: &ToolCallKey, recorded: Option<usize>, live: &ToolEnd) {
         let difference = recorded.map(|at| difference(&self.recorded[at], live));
+        let step = recorded.and_then(|at| self.recorded[at].step);
         let drift = self.report.drift.entry(call.name.clone()).or_default();
-        drift.calls += 1;
-        match difference {
-            None => drift.not_recorded += 1,
-            Some(None) => drift.same += 1,
-            Some(Some(difference)) => {
-                drift.different += 1;
-                let step = recorded.and_then(|at| self.recorded[at].step);
-                let first = || FirstDrift { step, arguments: shown(&call.arguments), difference };
-                drift.first.get_or_insert_with(first);
-            }
-        }
+        drift.add(difference, |difference| FirstDrift {
+            step,
+            arguments: shown(&call.arguments),
+            difference,
+        });
     }
 
     fn answer(&self, at: usize) -> ToolAnswer {
@@ -330,13 +352,14 @@ mod tests {
             arguments: json!({ "n": n }),
             end,
             from: AnswerFrom::Tool,
+            told_by: None,
         }
     }
 
     fn message(id: Option<&str>, arguments: Value, phase: Phase) -> ToolMessage {
         let call =
             ToolCallKey { name: "f".into(), arguments, call_id: id.map(str::to_owned), occurrence: None };
-        ToolMessage { call, run: None, via: None, may_write: true, ago_us: 0, phase }
+        ToolMessage { call, run: None, via: None, may_write: true, hands: Hands::Give, ago_us: 0, phase }
     }
 
     fn ask(id: Option<&str>, n: i64) -> ToolMessage {

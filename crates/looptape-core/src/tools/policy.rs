@@ -59,6 +59,8 @@ pub struct ToolPolicies {
     others: Rule,
     /// What `--tools` says, for all tools that no entry names.
     all: Option<ToolPolicy>,
+    /// Whether what an agent's own tools do stays in a folder of the replay's.
+    own_folder: bool,
 }
 
 /// The name of the entry for all tools that have none.
@@ -82,6 +84,16 @@ impl ToolPolicies {
     /// The same, with one policy for all tools that no entry gives another.
     pub fn with_all(self, policy: Option<ToolPolicy>) -> Self {
         Self { all: policy, ..self }
+    }
+
+    /// The same, where the agent works in a folder that is this replay's alone: its own tools may do there what was not
+    /// recorded.
+    pub fn in_own_folder(self, own_folder: bool) -> Self {
+        Self { own_folder, ..self }
+    }
+
+    pub(super) fn has_own_folder(&self) -> bool {
+        self.own_folder
     }
 
     pub(super) fn policy(&self, name: &str) -> ToolPolicy {

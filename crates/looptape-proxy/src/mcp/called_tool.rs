@@ -5,7 +5,7 @@ use super::recording::Book;
 use looptape_core::labels::Labels;
 use looptape_core::mcp::Message;
 use looptape_core::mcp::session::End;
-use looptape_core::tools::{Phase, ToolCallKey, ToolEnd, ToolError, ToolMessage, ToolSource};
+use looptape_core::tools::{Hands, Phase, ToolCallKey, ToolEnd, ToolError, ToolMessage, ToolSource};
 use looptape_store::{Moment, ToolReport};
 use serde_json::Value;
 
@@ -52,6 +52,7 @@ impl CalledTool {
             run: None,
             via: Some(format!("mcp:{}", book.server)),
             may_write: true,
+            hands: Hands::Give,
             ago_us: 0,
             phase: Phase::Ended { end, duration_us: u64::try_from(end_us - self.began_us).ok() },
         };
