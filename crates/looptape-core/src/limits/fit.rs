@@ -132,8 +132,7 @@ fn stated_limit(which: Limited, calls: &[&SeenCall]) -> Option<FittedLimit> {
         counts.iter().max_by_key(|(_, count)| **count).map(|(limit, count)| (*limit, *count))?;
     let all: u64 = counts.values().map(|(count, _)| count).sum();
     let names = |stated: &&Stated| stated.limit == limit;
-    let fits: Vec<bool> =
-        in_headers().chain(in_refusals()).filter(names).filter_map(|stated| is_of_bucket(stated)).collect();
+    let fits: Vec<bool> = in_headers().chain(in_refusals()).filter(names).filter_map(is_of_bucket).collect();
     Some(FittedLimit {
         which,
         limit,
