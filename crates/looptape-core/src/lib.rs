@@ -36,6 +36,7 @@ pub mod provider;
 pub mod provider_host;
 pub mod redact;
 pub mod replay;
+pub mod retry;
 pub mod simulated;
 pub mod spread;
 pub mod text_diff;
