@@ -87,8 +87,10 @@ pub enum CapacityError {
     Short(u64),
 }
 
-/// Goodput may lack so much of the offered load.
-const LACKING: f64 = 0.05;
+/// Goodput may lack so much of the offered load: a provider that always fails some calls is not overloaded.
+const FAILING: f64 = 0.05;
+/// Loops that ended may lack so much of it: more is a queue that grows.
+const WAITING: f64 = 0.02;
 /// Beyond this many runs a search ends with what it knows.
 const MOST_PROBES: usize = 40;
 
@@ -141,11 +143,13 @@ fn probe(search: Search<'_>, options: &SearchOptions, per_min: f64) -> Result<Pr
     }];
     let nobody = &mut |_: Progress| ControlFlow::Continue(());
     let report = simulate(&scenario, search.material, search.book, search.at_unix_us, nobody)?;
-    let (offered, succeeded) = second_half(&report, options.step_us);
+    let SecondHalf { offered, completed, succeeded } = SecondHalf::of(&report, options.step_us);
     let minutes = options.step_us as f64 / 2.0 / 60e6;
     // Without a queue that grows, more loops come than end only as far as more run in the end than in the middle.
     let at_once = report.total.stats.concurrency.map_or(0.0, |one| one.loops_mean);
-    let follows = offered - succeeded <= offered * LACKING + 3.0 * (at_once + 1.0).sqrt();
+    let chance = 3.0 * (at_once + 1.0).sqrt();
+    let follows = offered - succeeded <= offered * FAILING + chance
+        && offered - completed <= offered * WAITING + chance;
     let gates = options.slo.judge(&Observations::of(report.total.stats.clone()));
     Ok(Probe {
         offered_per_min: per_min,
@@ -157,16 +161,28 @@ fn probe(search: Search<'_>, options: &SearchOptions, per_min: f64) -> Result<Pr
     })
 }
 
-/// Loops that were due and that succeeded between the middle of the step and its end.
-fn second_half(report: &LoadReport, step_us: u64) -> (f64, f64) {
-    let series = &report.series;
-    let bucket_us = series.bucket_s * 1_000_000;
-    let within = |at: &usize| {
-        let middle_us = (*at as u64 * bucket_us) + bucket_us / 2;
-        (step_us / 2..step_us).contains(&middle_us)
-    };
-    let sum = |counts: &[u32]| -> f64 {
-        counts.iter().enumerate().filter(|(at, _)| within(at)).map(|(_, n)| f64::from(*n)).sum()
-    };
-    (sum(&series.offered), sum(&series.succeeded))
+/// Loops that were due, that ended, and that succeeded between the middle of the step and its end.
+struct SecondHalf {
+    offered: f64,
+    completed: f64,
+    succeeded: f64,
+}
+
+impl SecondHalf {
+    fn of(report: &LoadReport, step_us: u64) -> Self {
+        let series = &report.series;
+        let bucket_us = series.bucket_s * 1_000_000;
+        let within = |at: &usize| {
+            let middle_us = *at as u64 * bucket_us + bucket_us / 2;
+            (step_us / 2..step_us).contains(&middle_us)
+        };
+        let sum = |counts: &[u32]| -> f64 {
+            counts.iter().enumerate().filter(|(at, _)| within(at)).map(|(_, n)| f64::from(*n)).sum()
+        };
+        Self {
+            offered: sum(&series.offered),
+            completed: sum(&series.completed),
+            succeeded: sum(&series.succeeded),
+        }
+    }
 }
