@@ -7,19 +7,27 @@ use super::Recordings;
 use crate::child_trace::ChildTrace;
 use crate::tool_calls;
 use bytes::Bytes;
+use looptape_core::replay::{Masking, Replayer, Rung};
 use looptape_core::tools::told::{self, CallKey};
 use looptape_core::tools::{
-    AnswerFrom, Phase, RecordedTool, ToolDesk, ToolEnd, ToolError, ToolMessage, ToolPolicies, ToolSource,
-    ToolVerdict, ToolsReport,
+    AnswerFrom, Phase, RecordedTool, ToolAnswer, ToolDesk, ToolEnd, ToolError, ToolMessage, ToolPolicies,
+    ToolSource, ToolVerdict, ToolsReport, Turn,
 };
 use looptape_core::wire::Wire;
 use looptape_store::Moment;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 /// Reads the tool calls of the recording; what is wrong if they cannot be read.
 pub type ReadTools = Box<dyn FnOnce() -> Result<Vec<RecordedTool>, String> + Send>;
+
+/// How long an answer waits for those that were given before it.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const BETWEEN_ANSWERS: Duration = Duration::from_millis(2);
 
 /// What becomes of live results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +40,30 @@ pub enum LiveResults {
 
 /// The tools of one replay.
 #[derive(Debug)]
-pub struct TapedTools(Mutex<State>);
+pub struct TapedTools {
+    state: Mutex<State>,
+    /// The recorded calls whose answers have been given.
+    given: watch::Sender<HashSet<usize>>,
+}
 
 enum State {
-    Waiting { read: ReadTools, policies: ToolPolicies, live: LiveResults },
+    Waiting(Box<Waiting>),
     Open { desk: Box<ToolDesk>, told: RecordedResults },
     Unreadable(String),
+}
+
+struct Waiting {
+    read: ReadTools,
+    policies: ToolPolicies,
+    live: LiveResults,
+    masking: Masking,
+    loosest: Rung,
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Waiting { .. } => f.write_str("Waiting"),
+            Self::Waiting(_) => f.write_str("Waiting"),
             Self::Open { desk, .. } => f.debug_tuple("Open").field(desk).finish(),
             Self::Unreadable(why) => f.debug_tuple("Unreadable").field(why).finish(),
         }
@@ -51,22 +71,53 @@ impl fmt::Debug for State {
 }
 
 impl TapedTools {
-    pub fn new(read: ReadTools, policies: ToolPolicies, live: LiveResults) -> Self {
-        Self(Mutex::new(State::Waiting { read, policies, live }))
+    /// Arguments are compared with these masks, as loosely as `loosest`.
+    pub fn new(
+        read: ReadTools,
+        policies: ToolPolicies,
+        live: LiveResults,
+        (masking, loosest): (Masking, Rung),
+    ) -> Self {
+        let waiting = Waiting { read, policies, live, masking, loosest };
+        Self { state: Mutex::new(State::Waiting(Box::new(waiting))), given: watch::Sender::default() }
     }
 
-    /// Takes a message; writes down what happened.
-    pub(super) fn take(&self, message: ToolMessage, at: Moment, child: Option<&ChildTrace>) -> ToolVerdict {
-        let verdict = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(&message);
+    /// Takes a message; writes down what happened. What it says is not before its turn; if the client goes away
+    /// meanwhile, nobody is told.
+    pub(super) async fn take(
+        &self,
+        message: ToolMessage,
+        at: Moment,
+        child: Option<&ChildTrace>,
+    ) -> ToolVerdict {
+        let verdict = self.state.lock().unwrap_or_else(PoisonError::into_inner).take(&message);
         if let Some(child) = child {
             write_down(child, message, at, &verdict);
+        }
+        if let ToolVerdict::Answer(ToolAnswer { turn: Some(turn), .. }) = &verdict {
+            self.wait_for(turn).await;
         }
         verdict
     }
 
+    /// Answers to calls at once are given in recorded order. An agent that now makes them one after the other is not kept
+    /// waiting for long.
+    async fn wait_for(&self, turn: &Turn) {
+        let is_next = |given: &HashSet<usize>| turn.after.iter().all(|before| given.contains(before));
+        if !is_next(&self.given.borrow()) {
+            let mut given = self.given.subscribe();
+            let _ = timeout(LONGEST_WAIT, given.wait_for(is_next)).await;
+            // The answer before is on its way, on another connection.
+            sleep(BETWEEN_ANSWERS).await;
+        }
+        self.given.send_modify(|given| {
+            given.insert(turn.own);
+        });
+    }
+
     /// The body of a request, with recorded results where the agent could only refuse a tool.
     pub(super) fn told(&self, wire: Option<Wire>, body: Bytes, recordings: &dyn Recordings) -> Bytes {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Open { desk, told } if desk.has_stand_ins() => match wire {
                 Some(wire) => told.put_into(wire, body, desk, recordings),
                 None => body,
@@ -75,10 +126,17 @@ impl TapedTools {
         }
     }
 
+    /// What tools asked of hosts that did not run is not to come.
+    pub(super) fn leave_out_of(&self, replayer: &mut Replayer) {
+        if let State::Open { desk, .. } = &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            replayer.leave_out(|at_us| desk.is_of_answered(at_us));
+        }
+    }
+
     /// What it came to; why the recorded calls could not be read, if they could not.
     pub(super) fn report(&self) -> Result<ToolsReport, String> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Waiting { .. } => Ok(ToolsReport::default()),
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Waiting(_) => Ok(ToolsReport::default()),
             State::Open { desk, .. } => Ok(desk.report().clone()),
             State::Unreadable(why) => Err(why.clone()),
         }
@@ -87,12 +145,14 @@ impl TapedTools {
 
 impl State {
     fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
-        if let Self::Waiting { .. } = self {
+        if let Self::Waiting(_) = self {
             let waiting = std::mem::replace(self, Self::Unreadable("reading them broke off".to_owned()));
-            let Self::Waiting { read, policies, live } = waiting else { return ToolVerdict::Noted };
+            let Self::Waiting(waiting) = waiting else { return ToolVerdict::Noted };
+            let Waiting { read, policies, live, masking, loosest } = *waiting;
             *self = match read() {
                 Ok(recorded) => {
                     let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
+                    let desk = desk.masked_by(masking, loosest);
                     Self::Open { desk: Box::new(desk), told: RecordedResults::default() }
                 }
                 Err(why) => Self::Unreadable(why),
@@ -100,7 +160,7 @@ impl State {
         }
         match self {
             Self::Open { desk, .. } => desk.take(message),
-            Self::Waiting { .. } | Self::Unreadable(_) => tool_calls::unreadable_recording(),
+            Self::Waiting(_) | Self::Unreadable(_) => tool_calls::unreadable_recording(),
         }
     }
 }
