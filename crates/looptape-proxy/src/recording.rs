@@ -15,6 +15,7 @@ use crate::files_at_calls::FilesAtCalls;
 use crate::flush::Flushes;
 use crate::forward_proxy::Target;
 use crate::guard::{Guard, Refusal};
+use crate::mcp::called_tool::{CalledTool, Notebook};
 use crate::mcp::{self, recording::Book};
 use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop};
 use crate::reply::{self, Abort, Body};
@@ -37,6 +38,7 @@ use looptape_core::headers::RedactedHeaders;
 use looptape_core::mcp::ServerName;
 use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
+use looptape_core::tools::ToolSource;
 use looptape_core::wire::route;
 use looptape_store::workspace::Snapshots;
 use looptape_store::{BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, TraceHint};
@@ -290,6 +292,7 @@ impl RecordingProxy {
             .as_ref()
             .filter(|_| route::identify(&provider, head.method.as_str(), &address.path).is_some());
         let begin = self.begin(&head, stated, address, provider, kept, Moment::now());
+        let tool = self.called_tool(&begin);
         let candidate = self.options.budget.as_ref().map(|budget| {
             Candidate::new(budget, &head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
         });
@@ -324,7 +327,7 @@ impl RecordingProxy {
                     // What the agent does with the answer changes them: it gets it when they have been looked at.
                     Box::pin(files.seen()).await;
                 }
-                Ok(self.answer(response, ticket, held, flushes).await)
+                Ok(self.answer(response, ticket, (held, tool), flushes).await)
             }
             Err(error) => {
                 if let Some(held) = held {
@@ -362,6 +365,19 @@ impl RecordingProxy {
         }
     }
 
+    /// What an MCP server's tool is to do, if the call asks that. (In a box: most calls do not.)
+    fn called_tool(&self, begin: &BeginCall) -> Option<Box<CalledTool>> {
+        let server = ServerName::of(&begin.provider)?;
+        let TraceHint::Named(trace) = &begin.hint else { return None };
+        let notebook = || Notebook {
+            recorder: self.recorder.clone(),
+            trace: trace.clone(),
+            server,
+            known: begin.credentials.clone(),
+        };
+        CalledTool::of(&begin.body, begin.at.mono_us, ToolSource::Measured, notebook).map(Box::new)
+    }
+
     /// Takes what is said of a tool call.
     async fn tool(&self, request: Request<Incoming>, in_path: Option<TraceId>) -> Response<Body> {
         let at = Moment::now();
@@ -396,14 +412,15 @@ impl RecordingProxy {
         &self,
         response: Response<connections::Answer>,
         ticket: CallTicket,
-        held: Option<HeldCall>,
+        (held, tool): (Option<HeldCall>, Option<Box<CalledTool>>),
         flushes: Option<Flushes>,
     ) -> Response<Body> {
         let head_mono_us = Moment::mono_us_now();
         let (mut parts, body) = response.into_parts();
         let headers = parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
         let recorded = RedactedHeaders::redact(headers.filter(|(name, _)| !is_hop_by_hop(name)));
-        let capture = Capture::new(ticket, held, parts.status.as_u16(), recorded, head_mono_us);
+        let capture =
+            Capture::new(ticket, held, parts.status.as_u16(), recorded, head_mono_us).of_tool(tool);
         remove_hop_by_hop(&mut parts.headers);
         parts.extensions = http::Extensions::new();
         // The connection to the client has its own version.

@@ -9,12 +9,13 @@ use crate::connections::Answer;
 use crate::flush::{BeforeBreak, Flushes};
 use crate::hold::{self, Hold, Released};
 use crate::recording::{CAPTURE_LIMIT_BYTES, InFlight};
+use crate::mcp::called_tool::CalledTool;
 use crate::reply::BodyError;
 use crate::terminal;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use looptape_core::derive;
-use looptape_core::exchange::{Chunk, Ending};
+use looptape_core::exchange::{self, Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_store::{CallEnd, CallTicket, Moment};
 use std::pin::Pin;
@@ -25,6 +26,8 @@ pub(crate) struct Capture {
     ticket: CallTicket,
     /// What a budget holds back for the call.
     held: Option<Box<HeldCall>>,
+    /// The tool of an MCP server that it calls.
+    tool: Option<Box<CalledTool>>,
     status: u16,
     headers: RedactedHeaders,
     head_mono_us: i64,
@@ -45,6 +48,7 @@ impl Capture {
         Self {
             ticket,
             held: held.map(Box::new),
+            tool: None,
             status,
             headers,
             head_mono_us,
@@ -53,6 +57,11 @@ impl Capture {
             kept_bytes: 0,
             cut: None,
         }
+    }
+
+    /// The same of a call of this tool.
+    pub(crate) fn of_tool(self, tool: Option<Box<CalledTool>>) -> Self {
+        Self { tool, ..self }
     }
 
     fn piece(&mut self, data: &Bytes) {
@@ -95,11 +104,18 @@ impl Capture {
             let (status, headers) = (self.status, self.headers.clone());
             held.answered(Seen { status, headers, body, ending: ending.clone() });
         }
+        let end_us = Moment::mono_us_now();
+        if let Some(tool) = self.tool {
+            let (status, headers) = (self.status, self.headers.clone());
+            let (body, chunks) = (Bytes::from(self.pieces.concat()), self.chunks.clone());
+            let (head_us, ending) = (self.head_mono_us, ending.clone());
+            tool.answered(&exchange::Answer { status, headers, body, chunks, head_us, end_us, ending });
+        }
         let end = CallEnd::Answered {
             status: self.status,
             headers: self.headers,
             head_mono_us: self.head_mono_us,
-            end_mono_us: Moment::mono_us_now(),
+            end_mono_us: end_us,
             body: own(self.pieces, self.kept_bytes),
             chunks: self.chunks,
             ending,

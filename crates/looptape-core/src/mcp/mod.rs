@@ -6,6 +6,7 @@
 //! - `session`: a conversation with a stdio server, taken apart into calls as it goes on.
 //! - `recorded`: recorded calls as conversations again.
 //! - `tape`, `reply`: which recorded answer a live message gets, and how it is written for its asker.
+//! - `tool_call`: what a message asks of a tool, and what came of it.
 //! - `report`: what a replay came to.
 //! - `drift`: how a server's tools differ from those that were recorded.
 //!
@@ -25,13 +26,16 @@ mod report;
 mod server;
 pub mod session;
 mod tape;
+mod tool_call;
 
 pub use lines::Lines;
 pub use message::{Message, Unanswered};
 pub use recorded::{
-    Conversation, LINES, RecordedCall, SERVER_END_HEADER, SESSION_HEADER, Said, conversations,
+    Conversation, LINES, RecordedCall, SERVER_END_HEADER, SESSION_HEADER, Said, conversations, said,
 };
 pub use reply::{Part, What};
 pub use report::{McpReport, ServerReport, Wanted};
+pub(crate) use server::is_via;
 pub use server::{ServerName, is_mcp};
 pub use tape::{LiveSession, McpTape, Reaction};
+pub use tool_call::{McpToolCall, tool_end};

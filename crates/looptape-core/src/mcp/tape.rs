@@ -14,6 +14,7 @@ use super::reply::{self, Part, What};
 use super::report::{McpReport, ServerReport, Wanted};
 use super::server::ServerName;
 use super::session::ServerEnd;
+use super::tool_call::TOOL_CALL;
 use crate::canonical::{Encoder, Json, Place, Renaming, Rules, Treatment};
 use crate::digest::Digest;
 use crate::headers::RedactedHeaders;
@@ -218,8 +219,6 @@ impl Entry {
         matches!(&self.key, Key::Asks { method, .. } if method == TOOL_CALL)
     }
 }
-
-const TOOL_CALL: &str = "tools/call";
 
 impl ServerTape {
     /// Places of entries, those of the `nth` conversation first, then in recorded order.

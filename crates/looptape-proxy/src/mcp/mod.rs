@@ -2,7 +2,7 @@
 //!
 //! - `frame`: how a shim and looptape speak to each other over one request.
 //! - `recording`: a stdio conversation, written down while it goes on.
-//! - `called_tool`: what a recorded server's tools did, as measured tool calls of the trace.
+//! - `called_tool`: what a server's tools did, as measured tool calls of the trace.
 //! - `desk`: the recorded servers of a replay, behind a lock.
 //! - `pipe`, `streamable`: how a client of a stdio server, and one of an HTTP server, get their answers from there.
 //! - `link`: a shim's end of the connection.
@@ -11,7 +11,7 @@
 //! recording it sends what passes between client and server; in a replay it sends what the client says, and gets what
 //! the server would say. HTTP servers need no shim: their messages pass through the proxy as all calls do.
 
-mod called_tool;
+pub(crate) mod called_tool;
 mod desk;
 pub mod frame;
 pub mod link;

@@ -3,7 +3,7 @@
 //! Each message becomes a call of its trace as soon as it is seen; see [`looptape_core::mcp`] for the form. Whoever
 //! passes the messages on may vanish at any time: then the conversation ends there, and says so.
 
-use super::called_tool::CalledTool;
+use super::called_tool::{CalledTool, Notebook};
 use super::frame::{Frame, Frames, NotAFrame};
 use crate::reply::{self, Body};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use looptape_core::labels::Labels;
 use looptape_core::mcp::session::{Calls, End, Opening, Over, ServerEnd, Session};
 use looptape_core::mcp::{LINES, SERVER_END_HEADER, SESSION_HEADER, ServerName};
 use looptape_core::redact::Credentials;
+use looptape_core::tools::ToolSource;
 use looptape_store::{BeginCall, CallEnd, CallTicket, Moment, Recorder, TraceHint};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -28,6 +29,13 @@ pub struct Book {
     pub server: ServerName,
     /// Secrets that the agent or the server may know.
     pub known: Credentials,
+}
+
+impl Book {
+    fn notebook(&self) -> Notebook {
+        let Self { recorder, trace, server, known } = self.clone();
+        Notebook { recorder, trace, server, known }
+    }
 }
 
 /// A conversation that is being written down.
@@ -106,7 +114,9 @@ impl Calls for Writer {
 
     fn begin(&mut self, opening: Opening, at_us: i64) -> OpenCall {
         let tool = match &opening {
-            Opening::Message(line) => CalledTool::of(line, at_us),
+            Opening::Message(line) => {
+                CalledTool::of(line, at_us, ToolSource::Measured, || self.book.notebook())
+            }
             Opening::Stream => None,
         };
         let (method, body) = match opening {
@@ -133,7 +143,7 @@ impl Calls for Writer {
 
     fn end(&mut self, OpenCall { ticket: call, tool }: OpenCall, end: End) {
         if let Some(tool) = tool {
-            tool.report(&self.book, &end);
+            tool.ended(&end);
         }
         let answered = |status, headers: Vec<(&str, &[u8])>, head_mono_us, end_mono_us| CallEnd::Answered {
             status,
