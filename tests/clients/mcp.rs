@@ -4,8 +4,10 @@ use super::installed::{Clients, programs, say};
 use super::upstreams::Provider;
 use crate::env::{Ran, TestEnv};
 use looptape_core::simulated::{PlannedCall, Script, Turn};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 const SERVER: &str = "mcp/node_modules/@modelcontextprotocol/server-everything/dist/index.js";
 
@@ -121,4 +123,89 @@ fn agents_need_no_change() {
 
 fn served_without_a_start(replayed: &Ran) -> bool {
     replayed.stderr.contains("MCP server everything, not started: ")
+}
+
+/// Frameworks whose hooks measure the same calls as the shim and the proxy do.
+#[test]
+fn what_a_frameworks_hook_and_its_server_measure_is_one_call() {
+    let Some(clients) = Clients::installed("frameworks with MCP servers") else { return };
+    for client in clients.able(&["openai-agents"]) {
+        for (framework, group) in [("openai-agents", "venv"), ("langchain", "langchain-mcp")] {
+            let python = |group: &str| clients.folder().join(group).join("bin/python").display().to_string();
+            if !clients.folder().join(group).exists() {
+                say(&format!("SKIPPED {framework} with an MCP server: {group} is not installed"));
+                continue;
+            }
+            let program = |name: &str| programs().join("python").join(name).display().to_string();
+            let http = HttpServer::start(&python("venv"), &program("mcp_weather_server.py"));
+            let upstream = format!("mcp-weather={}", http.url);
+            for transport in ["stdio", "http"] {
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all();
+                let runtime = { runtime }.build().unwrap();
+                let (url, provider) = runtime.block_on(Provider::playing(Script::tool_loop()));
+                let env = clients.env(&client, &url);
+                let mut command = vec![python(group), program("mcp_agent.py"), framework.to_owned()];
+                match transport {
+                    "http" => command.push("http".to_owned()),
+                    _ => {
+                        let shim = [env!("CARGO_BIN_EXE_looptape"), "mcp", "--name", "weather", "--"];
+                        command.extend(shim.map(str::to_owned));
+                        command.extend([python("venv"), program("mcp_weather_server.py"), "stdio".to_owned()]);
+                    }
+                }
+                let recorded = env.looptape(&over(&["record", "--upstream", &upstream], &command));
+                runtime.block_on(provider.stop());
+                let what = format!("{framework} over {transport}");
+                assert_eq!(recorded.code, Some(0), "{what}: {recorded:?}");
+                assert_eq!(measured(&env, recorded.trace()), ["1.1 ok", "1.2 ok", "2.1 ok"], "{what}");
+                for options in [&[][..], &["--no-tool-hooks"], &["--tools", "live", "--upstream", &upstream]] {
+                    let verb = [&["replay", recorded.trace()], options].concat();
+                    let replayed = env.looptape(&over(&verb, &command));
+                    assert_eq!(replayed.code, Some(0), "{what} {options:?}: {replayed:?}");
+                    assert_eq!(replayed.stdout, recorded.stdout, "{what} {options:?}");
+                    let is_live = options.contains(&"live");
+                    assert_eq!(replayed.stderr.contains("get_weather: 2 of 2 as recorded"), is_live, "{what}: {replayed:?}");
+                    let shown = measured(&env, "last-replay");
+                    assert_eq!(shown, ["1.1 ok", "1.2 ok", "2.1 ok"], "{what} {options:?}");
+                }
+            }
+            say(&format!("{framework}: each tool call of its MCP server is one entry, and was compared"));
+        }
+    }
+}
+
+/// The tool calls of a trace, by step, with their outcomes.
+fn measured(env: &TestEnv, trace: &str) -> Vec<String> {
+    let shown = env.looptape(&["show", trace, "--json"]).stdout;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let tools = shown["steps"].as_array().unwrap().iter().filter(|step| step["kind"] == "tool");
+    let mut tools: Vec<String> = tools
+        .map(|tool| {
+            format!("{}.{} {}", tool["step"], tool["sub"], tool["tool"]["outcome"].as_str().unwrap_or("none"))
+        })
+        .collect();
+    tools.sort();
+    tools
+}
+
+/// The server of `mcp_weather_server.py` over HTTP, ended when this is dropped.
+struct HttpServer {
+    child: Child,
+    url: String,
+}
+
+impl HttpServer {
+    fn start(python: &str, program: &str) -> Self {
+        let mut child = Command::new(python).args([program, "http"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        Self { child, url: url.trim().to_owned() }
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -15,7 +15,8 @@ use crate::files_at_calls::FilesAtCalls;
 use crate::flush::Flushes;
 use crate::forward_proxy::Target;
 use crate::guard::{Guard, Refusal};
-use crate::mcp::called_tool::{CalledTool, Notebook};
+use crate::mcp::called_tool::Notebook;
+use crate::mcp::passing::Passing;
 use crate::mcp::{self, recording::Book};
 use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop};
 use crate::reply::{self, Abort, Body};
@@ -292,7 +293,7 @@ impl RecordingProxy {
             .as_ref()
             .filter(|_| route::identify(&provider, head.method.as_str(), &address.path).is_some());
         let begin = self.begin(&head, stated, address, provider, kept, Moment::now());
-        let tool = self.called_tool(&begin);
+        let passing = self.passing(&begin);
         let candidate = self.options.budget.as_ref().map(|budget| {
             Candidate::new(budget, &head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
         });
@@ -327,7 +328,7 @@ impl RecordingProxy {
                     // What the agent does with the answer changes them: it gets it when they have been looked at.
                     Box::pin(files.seen()).await;
                 }
-                Ok(self.answer(response, ticket, (held, tool), flushes).await)
+                Ok(self.answer(response, ticket, (held, passing), flushes).await)
             }
             Err(error) => {
                 if let Some(held) = held {
@@ -365,17 +366,16 @@ impl RecordingProxy {
         }
     }
 
-    /// What an MCP server's tool is to do, if the call asks that. (In a box: most calls do not.)
-    fn called_tool(&self, begin: &BeginCall) -> Option<Box<CalledTool>> {
+    /// What is watched of a message to an MCP server. (In a box: most calls are none.)
+    fn passing(&self, begin: &BeginCall) -> Option<Box<Passing>> {
         let server = ServerName::of(&begin.provider)?;
-        let TraceHint::Named(trace) = &begin.hint else { return None };
-        let notebook = || Notebook {
-            recorder: self.recorder.clone(),
-            trace: trace.clone(),
-            server,
-            known: begin.credentials.clone(),
+        let notebook = || {
+            let TraceHint::Named(trace) = &begin.hint else { return None };
+            let (recorder, trace, known) = (self.recorder.clone(), trace.clone(), begin.credentials.clone());
+            Some(Notebook { recorder, trace, server, known })
         };
-        CalledTool::of(&begin.body, begin.at.mono_us, ToolSource::Measured, notebook).map(Box::new)
+        let message = (begin.method.as_str(), begin.body.as_ref());
+        Passing::of(message, begin.at.mono_us, ToolSource::Measured, notebook).map(Box::new)
     }
 
     /// Takes what is said of a tool call.
@@ -412,7 +412,7 @@ impl RecordingProxy {
         &self,
         response: Response<connections::Answer>,
         ticket: CallTicket,
-        (held, tool): (Option<HeldCall>, Option<Box<CalledTool>>),
+        (held, passing): (Option<HeldCall>, Option<Box<Passing>>),
         flushes: Option<Flushes>,
     ) -> Response<Body> {
         let head_mono_us = Moment::mono_us_now();
@@ -420,7 +420,7 @@ impl RecordingProxy {
         let headers = parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
         let recorded = RedactedHeaders::redact(headers.filter(|(name, _)| !is_hop_by_hop(name)));
         let capture =
-            Capture::new(ticket, held, parts.status.as_u16(), recorded, head_mono_us).of_tool(tool);
+            Capture::new(ticket, held, parts.status.as_u16(), recorded, head_mono_us).of_mcp(passing);
         remove_hop_by_hop(&mut parts.headers);
         parts.extensions = http::Extensions::new();
         // The connection to the client has its own version.
@@ -477,7 +477,7 @@ fn unknown_path(address: &Address) -> Response<Body> {
 }
 
 /// The most specific message of an error's chain.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut at = error;
     while let Some(source) = at.source() {
         at = source;

@@ -8,8 +8,8 @@ use crate::budgets::Seen;
 use crate::connections::Answer;
 use crate::flush::{BeforeBreak, Flushes};
 use crate::hold::{self, Hold, Released};
+use crate::mcp::passing::Passing;
 use crate::recording::{CAPTURE_LIMIT_BYTES, InFlight};
-use crate::mcp::called_tool::CalledTool;
 use crate::reply::BodyError;
 use crate::terminal;
 use bytes::Bytes;
@@ -26,8 +26,8 @@ pub(crate) struct Capture {
     ticket: CallTicket,
     /// What a budget holds back for the call.
     held: Option<Box<HeldCall>>,
-    /// The tool of an MCP server that it calls.
-    tool: Option<Box<CalledTool>>,
+    /// What is watched of a message to an MCP server.
+    mcp: Option<Box<Passing>>,
     status: u16,
     headers: RedactedHeaders,
     head_mono_us: i64,
@@ -48,7 +48,7 @@ impl Capture {
         Self {
             ticket,
             held: held.map(Box::new),
-            tool: None,
+            mcp: None,
             status,
             headers,
             head_mono_us,
@@ -59,9 +59,9 @@ impl Capture {
         }
     }
 
-    /// The same of a call of this tool.
-    pub(crate) fn of_tool(self, tool: Option<Box<CalledTool>>) -> Self {
-        Self { tool, ..self }
+    /// The same of a message to an MCP server.
+    pub(crate) fn of_mcp(self, mcp: Option<Box<Passing>>) -> Self {
+        Self { mcp, ..self }
     }
 
     fn piece(&mut self, data: &Bytes) {
@@ -105,12 +105,14 @@ impl Capture {
             held.answered(Seen { status, headers, body, ending: ending.clone() });
         }
         let end_us = Moment::mono_us_now();
-        if let Some(tool) = self.tool {
-            let (status, headers) = (self.status, self.headers.clone());
-            let (body, chunks) = (Bytes::from(self.pieces.concat()), self.chunks.clone());
-            let (head_us, ending) = (self.head_mono_us, ending.clone());
-            tool.answered(&exchange::Answer { status, headers, body, chunks, head_us, end_us, ending });
-        }
+        let ending = match self.mcp {
+            None => ending,
+            Some(passing) => {
+                let (status, headers, head_us) = (self.status, self.headers.clone(), self.head_mono_us);
+                let (body, chunks) = (Bytes::from(self.pieces.concat()), self.chunks.clone());
+                passing.ended(&exchange::Answer { status, headers, body, chunks, head_us, end_us, ending })
+            }
+        };
         let end = CallEnd::Answered {
             status: self.status,
             headers: self.headers,

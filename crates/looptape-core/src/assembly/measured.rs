@@ -7,7 +7,7 @@
 use super::{Assembly, LooseTool, Step, StepNumber};
 use crate::facts::CallFacts;
 use crate::mcp;
-use crate::tools::ToolFacts;
+use crate::tools::{ToolFacts, is_name_of};
 
 /// A tool call that a step asks for.
 struct Ask {
@@ -162,16 +162,6 @@ fn place<'a>(steps: &[Step], asks: &'a [Ask], measured: &[ToolFacts], tool: &Too
         true => Place::Again,
         false => Place::Nowhere,
     }
-}
-
-/// Whether a tool that a model knows as `asked` is `own`: gateways of tools put a name of their own before it
-/// (`mcp__server__search`), and write what providers do not take otherwise (`get_sum` for `get-sum`).
-fn is_name_of(asked: &str, own: &str) -> bool {
-    let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
-    let Some(before) = asked.len().checked_sub(own.len()) else { return false };
-    let (prefix, end) = asked.as_bytes().split_at(before);
-    end.iter().map(|byte| plain(*byte)).eq(own.bytes().map(plain))
-        && prefix.last().is_none_or(|last| matches!(last, b'_' | b'.' | b'/' | b':' | b'-'))
 }
 
 fn loose(steps: &[Step], facts: &[CallFacts], tool: &ToolFacts, measured: usize) -> LooseTool {

@@ -1,9 +1,13 @@
 //! A replay's side of the protocol: which recorded result a call gets.
 
+mod at_server;
+
+pub use at_server::{LiveResult, ServerCall, ServerVerdict};
+
 use super::call::{MeasuredTool, ToolEnd, ToolError};
 use super::message::{Phase, ToolCallKey, ToolMessage, arguments_digest};
 use super::policy::{ToolPolicies, ToolPolicy};
-use super::report::{FirstDrift, NearestTool, ToolRefusal, ToolsReport};
+use super::report::{FirstDrift, NearestTool, ToolDrift, ToolRefusal, ToolsReport};
 use super::verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};
 use crate::canonical::digest_of_value;
 use crate::replay::Difference;
@@ -40,6 +44,8 @@ pub struct ToolDesk {
     by_call: HashMap<(String, i64), Vec<usize>>,
     /// Calls that were told to run, with the recorded calls that they are.
     running: Vec<Running>,
+    /// Calls that were asked about and did not run.
+    settled: Vec<ToolCallKey>,
     report: ToolsReport,
 }
 
@@ -49,6 +55,8 @@ struct Running {
     call_id: Option<String>,
     run: Option<String>,
     recorded: Option<usize>,
+    /// It reached a tool server, whose result was compared.
+    is_compared_at_server: bool,
 }
 
 impl RecordedTool {
@@ -90,6 +98,7 @@ impl ToolDesk {
             by_id,
             by_call,
             running: Vec::new(),
+            settled: Vec::new(),
             report: ToolsReport::default(),
         }
     }
@@ -102,7 +111,13 @@ impl ToolDesk {
     /// Takes a message, and says what its sender is to do.
     pub fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
         match &message.phase {
-            Phase::Ask => self.ask(message),
+            Phase::Ask => {
+                let verdict = self.ask(message);
+                if verdict != ToolVerdict::Run {
+                    self.settled.push(message.call.clone());
+                }
+                verdict
+            }
             Phase::Started => ToolVerdict::Noted,
             Phase::Ended { end, .. } => self.ended(message, end),
         }
@@ -111,6 +126,11 @@ impl ToolDesk {
     /// What it came to so far.
     pub fn report(&self) -> &ToolsReport {
         &self.report
+    }
+
+    /// The calls that were asked about and did not run: whatever they would have called was not called.
+    pub fn settled(&self) -> &[ToolCallKey] {
+        &self.settled
     }
 
     fn ask(&mut self, message: &ToolMessage) -> ToolVerdict {
@@ -153,7 +173,8 @@ impl ToolDesk {
         self.report.live += 1;
         let ToolMessage { call, run, .. } = message;
         let key = (call.name.clone(), call.arguments_digest());
-        self.running.push(Running { key, call_id: call.call_id.clone(), run: run.clone(), recorded });
+        let (call_id, run) = (call.call_id.clone(), run.clone());
+        self.running.push(Running { key, call_id, run, recorded, is_compared_at_server: false });
         ToolVerdict::Run
     }
 
@@ -166,8 +187,10 @@ impl ToolDesk {
             _ => running.key == key && running.call_id == call.call_id,
         };
         let Some(place) = self.running.iter().position(is_it) else { return ToolVerdict::Noted };
-        let recorded = self.running.remove(place).recorded;
-        self.compare(call, recorded, live);
+        let Running { recorded, is_compared_at_server, .. } = self.running.remove(place);
+        if !is_compared_at_server {
+            self.compare(call, recorded, live);
+        }
         match recorded {
             Some(at) if !self.keeps_live => ToolVerdict::Answer(self.answer(at)),
             _ => ToolVerdict::Noted,
@@ -175,19 +198,8 @@ impl ToolDesk {
     }
 
     fn compare(&mut self, call: &ToolCallKey, recorded: Option<usize>, live: &ToolEnd) {
-        let difference = recorded.map(|at| difference(&self.recorded[at], live));
-        let drift = self.report.drift.entry(call.name.clone()).or_default();
-        drift.calls += 1;
-        match difference {
-            None => drift.not_recorded += 1,
-            Some(None) => drift.same += 1,
-            Some(Some(difference)) => {
-                drift.different += 1;
-                let step = recorded.and_then(|at| self.recorded[at].step);
-                let first = || FirstDrift { step, arguments: shown(&call.arguments), difference };
-                drift.first.get_or_insert_with(first);
-            }
-        }
+        let recorded = recorded.map(|at| &self.recorded[at]);
+        self.report.drift.entry(call.name.clone()).or_default().add(call, recorded, live);
     }
 
     fn answer(&self, at: usize) -> ToolAnswer {
@@ -256,6 +268,22 @@ impl ToolDesk {
             let difference = Difference::of_json(&recorded.arguments, &call.arguments)?;
             Some(NearestTool { step: recorded.step, difference })
         })
+    }
+}
+
+impl ToolDrift {
+    /// One more call.
+    fn add(&mut self, call: &ToolCallKey, recorded: Option<&RecordedTool>, live: &ToolEnd) {
+        self.calls += 1;
+        match recorded.map(|recorded| (recorded.step, difference(recorded, live))) {
+            None => self.not_recorded += 1,
+            Some((_, None)) => self.same += 1,
+            Some((step, Some(difference))) => {
+                self.different += 1;
+                let first = || FirstDrift { step, arguments: shown(&call.arguments), difference };
+                self.first.get_or_insert_with(first);
+            }
+        }
     }
 }
 

@@ -18,8 +18,8 @@ mod report;
 mod verdict;
 
 pub use call::{MeasuredTool, ToolEnd, ToolError, ToolFacts, ToolOutcome, ToolSource};
-pub use desk::{RecordedTool, ToolDesk};
-pub use message::{Phase, ToolCallKey, ToolMessage, UnreadableMessage};
+pub use desk::{LiveResult, RecordedTool, ServerCall, ServerVerdict, ToolDesk};
+pub use message::{Phase, ToolCallKey, ToolMessage, UnreadableMessage, is_name_of};
 pub use policy::{ToolEntry, ToolEntryError, ToolPolicies, ToolPolicy};
 pub use report::{ToolDrift, ToolRefusal, ToolsReport};
 pub use verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};

@@ -32,15 +32,15 @@ pub(crate) struct CalledTool {
 }
 
 impl CalledTool {
-    /// `None` if the message is no call of a tool.
+    /// `None` if the message is no call of a tool, or nobody writes it down.
     pub(crate) fn of(
         message: &[u8],
         at_us: i64,
         source: ToolSource,
-        notebook: impl FnOnce() -> Notebook,
+        notebook: impl FnOnce() -> Option<Notebook>,
     ) -> Option<Self> {
         let call = McpToolCall::of(message)?;
-        Some(Self { open: Some((call, notebook())), began_us: at_us, source })
+        Some(Self { open: Some((call, notebook()?)), began_us: at_us, source })
     }
 
     /// It is over: a line of the server's says what came of it.
@@ -56,9 +56,8 @@ impl CalledTool {
     pub(crate) fn answered(mut self, answer: &Answer) {
         let messages = said(answer);
         let is_it = |call: &McpToolCall, message: &[u8]| call.is_answered_by(message);
-        let found = self.open.as_ref().and_then(|(call, _)| {
-            messages.iter().find(|said| is_it(call, &said.message))
-        });
+        let found =
+            self.open.as_ref().and_then(|(call, _)| messages.iter().find(|said| is_it(call, &said.message)));
         let (end, at_us) = match found {
             Some(said) => (tool_end(Some(&said.message)), said.at_us),
             None => (tool_end(None), answer.end_us),

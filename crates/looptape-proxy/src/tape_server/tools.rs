@@ -4,14 +4,13 @@
 //! Decisions are [`ToolDesk`]'s; here they are put into HTTP, and into the trace that the replay leaves.
 
 use crate::child_trace::ChildTrace;
-use crate::tool_calls;
 use looptape_core::tools::{
-    AnswerFrom, Phase, RecordedTool, ToolDesk, ToolEnd, ToolError, ToolMessage, ToolPolicies, ToolSource,
-    ToolVerdict, ToolsReport,
+    AnswerFrom, DenyCode, Phase, RecordedTool, ServerCall, ServerVerdict, ToolCallKey, ToolDesk, ToolEnd,
+    ToolError, ToolMessage, ToolPolicies, ToolSource, ToolVerdict, ToolsReport,
 };
 use looptape_store::Moment;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Reads the tool calls of the recording; what is wrong if they cannot be read.
 pub type ReadTools = Box<dyn FnOnce() -> Result<Vec<RecordedTool>, String> + Send>;
@@ -27,7 +26,10 @@ pub enum LiveResults {
 
 /// The tools of one replay.
 #[derive(Debug)]
-pub struct TapedTools(Mutex<State>);
+pub struct TapedTools {
+    state: Mutex<State>,
+    policies: ToolPolicies,
+}
 
 enum State {
     Waiting { read: ReadTools, policies: ToolPolicies, live: LiveResults },
@@ -47,12 +49,52 @@ impl fmt::Debug for State {
 
 impl TapedTools {
     pub fn new(read: ReadTools, policies: ToolPolicies, live: LiveResults) -> Self {
-        Self(Mutex::new(State::Waiting { read, policies, live }))
+        let state = State::Waiting { read, policies: policies.clone(), live };
+        Self { state: Mutex::new(state), policies }
+    }
+
+    /// What is said of tools.
+    pub(crate) fn policies(&self) -> &ToolPolicies {
+        &self.policies
+    }
+
+    /// A tool server would get a call: who answers it.
+    pub(crate) fn at_server(&self, call: &ServerCall<'_>) -> ServerVerdict {
+        let mut state = self.lock();
+        let is_plain = self.policies.are_default() && !call.reads_only;
+        match &mut *state {
+            // Nothing of it matters here.
+            State::Waiting { .. } if is_plain => ServerVerdict::Recorded,
+            state => match state.open() {
+                Ok(desk) => desk.at_server(call),
+                Err(_) => ServerVerdict::Deny(UNREADABLE.to_owned()),
+            },
+        }
+    }
+
+    /// A call that ran at a tool server has ended.
+    pub(crate) fn ended_at_server(&self, call: &ToolCallKey, recorded: Option<ToolEnd>, live: &ToolEnd) {
+        if let Ok(desk) = self.lock().open() {
+            desk.ended_at_server(call, recorded, live);
+        }
+    }
+
+    /// The calls that hooks asked about and that did not run.
+    pub(crate) fn settled(&self) -> Vec<ToolCallKey> {
+        match &*self.lock() {
+            State::Open(desk) => desk.settled().to_vec(),
+            State::Waiting { .. } | State::Unreadable(_) => Vec::new(),
+        }
+    }
+
+    /// A panic inside one decision must not take the others with it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a message; writes down what happened.
     pub(super) fn take(&self, message: ToolMessage, at: Moment, child: Option<&ChildTrace>) -> ToolVerdict {
-        let verdict = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(&message);
+        let verdict = self.lock().take(&message);
         if let Some(child) = child {
             write_down(child, message, at, &verdict);
         }
@@ -61,7 +103,7 @@ impl TapedTools {
 
     /// What it came to; why the recorded calls could not be read, if they could not.
     pub(super) fn report(&self) -> Result<ToolsReport, String> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.lock() {
             State::Waiting { .. } => Ok(ToolsReport::default()),
             State::Open(desk) => Ok(desk.report().clone()),
             State::Unreadable(why) => Err(why.clone()),
@@ -70,24 +112,37 @@ impl TapedTools {
 }
 
 impl State {
-    fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
+    /// The recorded tools, read if they were not yet; why they cannot be, if they cannot.
+    fn open(&mut self) -> Result<&mut ToolDesk, &str> {
         if let Self::Waiting { .. } = self {
             let waiting = std::mem::replace(self, Self::Unreadable("reading them broke off".to_owned()));
-            let Self::Waiting { read, policies, live } = waiting else { return ToolVerdict::Noted };
-            *self = match read() {
-                Ok(recorded) => {
-                    let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
-                    Self::Open(Box::new(desk))
-                }
-                Err(why) => Self::Unreadable(why),
-            };
+            if let Self::Waiting { read, policies, live } = waiting {
+                *self = match read() {
+                    Ok(recorded) => {
+                        let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
+                        Self::Open(Box::new(desk))
+                    }
+                    Err(why) => Self::Unreadable(why),
+                };
+            }
         }
         match self {
-            Self::Open(desk) => desk.take(message),
-            Self::Waiting { .. } | Self::Unreadable(_) => tool_calls::unreadable_recording(),
+            Self::Open(desk) => Ok(desk),
+            Self::Unreadable(why) => Err(why),
+            Self::Waiting { .. } => Err("they were not read"),
+        }
+    }
+
+    fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
+        match self.open() {
+            Ok(desk) => desk.take(message),
+            Err(_) => ToolVerdict::Deny { code: DenyCode::Denied, message: UNREADABLE.to_owned() },
         }
     }
 }
+
+/// The answer where it is not known what was recorded.
+const UNREADABLE: &str = "looptape: the recorded tool calls cannot be read, so no tool runs in this replay";
 
 fn write_down(child: &ChildTrace, mut message: ToolMessage, at: Moment, verdict: &ToolVerdict) {
     let (source, end) = match (verdict, &message.phase) {
