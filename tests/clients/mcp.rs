@@ -75,8 +75,7 @@ fn agents_need_no_change() {
     let entry = json!({ "command": "node", "args": [server, "stdio"] });
     for name in ["claude-code", "codex", "gemini-cli"] {
         for client in clients.able(&[name]) {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let runtime = runtime();
             let (url, provider) = runtime.block_on(Provider::playing(script()));
             let env = clients.env(&client, &url);
             let mut command = clients.command(&client, &programs());
@@ -140,8 +139,7 @@ fn what_a_frameworks_hook_and_its_server_measure_is_one_call() {
             let http = HttpServer::start(&python("venv"), &program("mcp_weather_server.py"));
             let upstream = format!("mcp-weather={}", http.url);
             for transport in ["stdio", "http"] {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all();
-                let runtime = { runtime }.build().unwrap();
+                let runtime = runtime();
                 let (url, provider) = runtime.block_on(Provider::playing(Script::tool_loop()));
                 let env = clients.env(&client, &url);
                 let mut command = vec![python(group), program("mcp_agent.py"), framework.to_owned()];
@@ -150,7 +148,11 @@ fn what_a_frameworks_hook_and_its_server_measure_is_one_call() {
                     _ => {
                         let shim = [env!("CARGO_BIN_EXE_looptape"), "mcp", "--name", "weather", "--"];
                         command.extend(shim.map(str::to_owned));
-                        command.extend([python("venv"), program("mcp_weather_server.py"), "stdio".to_owned()]);
+                        command.extend([
+                            python("venv"),
+                            program("mcp_weather_server.py"),
+                            "stdio".to_owned(),
+                        ]);
                     }
                 }
                 let recorded = env.looptape(&over(&["record", "--upstream", &upstream], &command));
@@ -158,13 +160,18 @@ fn what_a_frameworks_hook_and_its_server_measure_is_one_call() {
                 let what = format!("{framework} over {transport}");
                 assert_eq!(recorded.code, Some(0), "{what}: {recorded:?}");
                 assert_eq!(measured(&env, recorded.trace()), ["1.1 ok", "1.2 ok", "2.1 ok"], "{what}");
-                for options in [&[][..], &["--no-tool-hooks"], &["--tools", "live", "--upstream", &upstream]] {
+                for options in [&[][..], &["--no-tool-hooks"], &["--tools", "live", "--upstream", &upstream]]
+                {
                     let verb = [&["replay", recorded.trace()], options].concat();
                     let replayed = env.looptape(&over(&verb, &command));
                     assert_eq!(replayed.code, Some(0), "{what} {options:?}: {replayed:?}");
                     assert_eq!(replayed.stdout, recorded.stdout, "{what} {options:?}");
                     let is_live = options.contains(&"live");
-                    assert_eq!(replayed.stderr.contains("get_weather: 2 of 2 as recorded"), is_live, "{what}: {replayed:?}");
+                    assert_eq!(
+                        replayed.stderr.contains("get_weather: 2 of 2 as recorded"),
+                        is_live,
+                        "{what}: {replayed:?}"
+                    );
                     let shown = measured(&env, "last-replay");
                     assert_eq!(shown, ["1.1 ok", "1.2 ok", "2.1 ok"], "{what} {options:?}");
                 }
@@ -172,6 +179,10 @@ fn what_a_frameworks_hook_and_its_server_measure_is_one_call() {
             say(&format!("{framework}: each tool call of its MCP server is one entry, and was compared"));
         }
     }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
 /// The tool calls of a trace, by step, with their outcomes.

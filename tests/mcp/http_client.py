@@ -32,4 +32,7 @@ for line in open(sys.argv[1]):
         how = "broken"
     connection.close()
     text = body.decode() if len(body) < 2000 else f"{len(body)} bytes"
+    if how == "broken":
+        # What came before a reset may be lost on the way.
+        text = ""
     print(status, how, text.strip().replace("\n", "|"), flush=True)

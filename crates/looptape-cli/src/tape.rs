@@ -110,7 +110,7 @@ pub(crate) fn server_at(
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
         .masked_by(masking.clone());
     let tape = if conversations.is_empty() { tape } else { tape.beside_tool_servers() };
-    let mcp = McpTape::new(conversations, masking, options.max_rung);
+    let mcp = McpTape::new(conversations, masking, options.max_rung).beside(model_asked_us(trace));
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
         CannotReplay::HasHoles(holes) => {
             anyhow::anyhow!("{holes}. Record the run again, or replay what there is with --allow-incomplete")
@@ -217,6 +217,14 @@ pub(crate) fn conversations(reader: &Reader, trace: &RecordedTrace) -> anyhow::R
     let of_mcp = trace.facts.iter().filter(|facts| is_mcp(&facts.provider));
     let exchanges = of_mcp.map(|facts| reader.exchange(trace.row.key, facts.seq));
     Ok(mcp::conversations(exchanges.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// When the agent asked its model, in order.
+fn model_asked_us(trace: &RecordedTrace) -> Arc<[i64]> {
+    let calls = trace.facts.iter().filter(|facts| matches!(facts.kind, CallKind::Llm(_)));
+    let mut asked_us: Vec<i64> = calls.map(|facts| facts.sent_us).collect();
+    asked_us.sort_unstable();
+    asked_us.into()
 }
 
 /// A free loopback port.

@@ -286,6 +286,9 @@ impl<M: Model> TapeServer<M> {
             arrived: Instant::now(),
             at: Moment::now(),
         };
+        if let (Some(mcp), Some(_)) = (&self.mcp, live.wire) {
+            mcp.desk.model_is_asked();
+        }
         self.answer(&live, head.extensions.get::<Flushes>().cloned()).await
     }
 }

@@ -14,7 +14,7 @@ use super::drift::{Hints, Tools};
 use super::message::{Message, Unanswered};
 use super::own_answer;
 use super::recorded::{Conversation, RecordedCall, Said};
-use super::reply::{self, Part, What};
+use super::reply::{self, Meanwhile, Part, What};
 use super::report::{McpReport, ServerReport, Wanted};
 use super::server::ServerName;
 use super::session::ServerEnd;
@@ -26,6 +26,7 @@ use crate::tools::{ToolCallKey, is_name_of};
 use bytes::Bytes;
 use matching::{How, Key, Match};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The recorded conversations of a trace.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ struct Taped {
     /// What the server said before the client had said anything.
     opening: Vec<Said>,
     entries: Vec<Entry>,
+    /// When the agent asked its model, in order.
+    model_asked_us: Arc<[i64]>,
 }
 
 #[derive(Debug)]
@@ -89,7 +92,7 @@ impl Reaction {
     pub fn answer(&self) -> Option<&Bytes> {
         let answers = self.parts.iter().filter_map(|part| match &part.what {
             What::Answer(text) => Some(text),
-            What::Stream(_) | What::AwaitClient { .. } => None,
+            What::Stream(_) | What::AwaitClient { .. } | What::AwaitModel { .. } => None,
         });
         answers.filter(|text| matches!(Message::read(text), Message::Response { .. })).last()
     }
@@ -123,6 +126,14 @@ impl McpTape {
         Self { servers, masking, loosest }
     }
 
+    /// The same beside the agent's calls to its model, which were sent at these times, in order.
+    pub fn beside(mut self, model_asked_us: Arc<[i64]>) -> Self {
+        for taped in self.servers.values_mut().flat_map(|server| &mut server.conversations) {
+            taped.model_asked_us = model_asked_us.clone();
+        }
+        self
+    }
+
     /// Whether the recording holds nothing of any server.
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty()
@@ -135,7 +146,7 @@ impl McpTape {
         taped.report.sessions += 1;
         let opening = taped.conversations.get(nth).map(|conversation| {
             let since_us = conversation.opening.first().map_or(0, |said| said.at_us);
-            reply::merge(Vec::new(), &conversation.opening, since_us, |_| None)
+            reply::merge(Vec::new(), &conversation.opening, since_us, &conversation.meanwhile())
         });
         (LiveSession { server: server.clone(), nth }, opening.unwrap_or_default())
     }
@@ -257,7 +268,11 @@ impl Taped {
         {
             entries[place].end = Some(end);
         }
-        Self { opening, entries }
+        Self { opening, entries, model_asked_us: Arc::default() }
+    }
+
+    fn meanwhile(&self) -> Meanwhile<'_, impl Fn(&str) -> Option<i64>> {
+        Meanwhile { replied: |id: &str| self.replied_us(id), model_asked_us: &self.model_asked_us }
     }
 
     /// When the client answered the server's request of this id, by its place in this conversation.
@@ -304,7 +319,7 @@ impl ServerTape {
             }
             live => {
                 let answer = reply::answer(call, live);
-                reply::merge(answer, stream, call.at_us, |id| conversation.replied_us(id))
+                reply::merge(answer, stream, call.at_us, &conversation.meanwhile())
             }
         };
         Reaction {

@@ -19,6 +19,7 @@ use looptape_core::redact::{
 use looptape_core::replay::Provenance;
 use looptape_core::tools::{DenyCode, LiveResult, ServerCall, ServerVerdict, ToolEnd, ToolError, ToolSource};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// Recorded servers, for any number of clients. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct McpDesk {
     beyond: Beyond,
     /// How HTTP servers are reached, if they may be.
     pub(super) http: Option<Arc<RealHttp>>,
+    /// How often the agent has asked its model.
+    model_asked: watch::Sender<usize>,
 }
 
 /// What becomes of a tool call that the recording does not hold.
@@ -114,7 +117,19 @@ impl McpDesk {
             tools: None,
             beyond: Beyond::default(),
             http: None,
+            model_asked: watch::Sender::new(0),
         }
+    }
+
+    /// The agent asks its model.
+    pub(crate) fn model_is_asked(&self) {
+        self.model_asked.send_modify(|calls| *calls += 1);
+    }
+
+    /// Waits until the agent has asked its model so often.
+    pub(super) async fn until_model_is_asked(&self, calls: usize) {
+        // It fails only if the desk is gone, and with it the replay.
+        let _ = self.model_asked.subscribe().wait_for(|asked| *asked >= calls).await;
     }
 
     /// The same, with recorded time passing at `speed`.
@@ -280,6 +295,6 @@ fn gone(why: &str) -> ToolEnd {
 pub(super) fn stream(part: Part) -> Option<Bytes> {
     match part.what {
         What::Stream(text) => Some(text),
-        What::Answer(_) | What::AwaitClient { .. } => None,
+        What::Answer(_) | What::AwaitClient { .. } | What::AwaitModel { .. } => None,
     }
 }

@@ -182,7 +182,7 @@ impl Pipe {
     async fn react(&self, reaction: Reaction) {
         let arrived = Instant::now();
         let waits = |part: &Part| {
-            matches!(part.what, What::AwaitClient { .. })
+            matches!(part.what, What::AwaitClient { .. } | What::AwaitModel { .. })
                 || self.desk.speed.scaled(part.after_us) > Duration::ZERO
         };
         let (has_to_wait, end) = (reaction.parts.iter().any(waits), reaction.end);
@@ -226,6 +226,14 @@ impl Pipe {
                     self.notes.server_says(&text);
                     if self.say.send(Said::Text(text)).await.is_err() {
                         return;
+                    }
+                }
+                What::AwaitModel { calls } => {
+                    let mut replied = self.replied.subscribe();
+                    tokio::select! {
+                        () = self.desk.until_model_is_asked(calls) => {}
+                        // Nobody is there any more.
+                        _ = replied.wait_for(|replies| replies.over) => return,
                     }
                 }
                 What::AwaitClient { id } => {

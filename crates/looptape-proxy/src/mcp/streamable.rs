@@ -289,7 +289,7 @@ fn over() -> Response<Body> {
 fn whole(answers: Vec<Part>) -> Body {
     let texts = answers.into_iter().filter_map(|part| match part.what {
         What::Answer(text) => Some(text),
-        What::Stream(_) | What::AwaitClient { .. } => None,
+        What::Stream(_) | What::AwaitClient { .. } | What::AwaitModel { .. } => None,
     });
     http_body_util::Full::new(Bytes::from(texts.collect::<Vec<_>>().concat()))
         .map_err(|never| match never {})

@@ -76,6 +76,7 @@ fn told(reaction: &Reaction) -> String {
         What::Answer(text) => format!("< {}", String::from_utf8_lossy(text).trim_end()),
         What::Stream(text) => format!("* {}", String::from_utf8_lossy(text).trim_end()),
         What::AwaitClient { id } => format!("? {id}"),
+        What::AwaitModel { calls } => format!("? model {calls}"),
     };
     let end = reaction.end.map(|end| format!("! {end}"));
     reaction.parts.iter().map(line).chain(end).collect::<Vec<_>>().join("\n")
@@ -221,4 +222,26 @@ fn an_unknown_server_refuses_and_asks_nothing() {
         assert_eq!(told(&tape.react(&session, silent.as_bytes())), "");
     }
     assert_eq!(tape.finish(&[]).divergences().len(), 1);
+}
+
+#[test]
+fn a_changed_list_is_told_when_the_model_was_asked_as_often_as_then() {
+    let script = r#"
+        > {"id":1,"method":"tools/list"}
+        < {"id":1,"result":{"tools":[]}}
+        * {"method":"notifications/tools/list_changed"}
+        * {"method":"notifications/message"}
+    "#;
+    let mut told_of = |asked_us: &[i64]| {
+        let mut tape = tape(recorded("s", "1", script)).beside(asked_us.into());
+        let (session, _) = tape.open(&ServerName::parse("s").unwrap());
+        told(&tape.react(&session, br#"{"id":1,"method":"tools/list"}"#))
+    };
+    insta::assert_snapshot!(told_of(&[5, 15, 90]), @r#"
+    < {"id":1,"result":{"tools":[]}}
+    ? model 2
+    * {"method":"notifications/tools/list_changed"}
+    * {"method":"notifications/message"}
+    "#);
+    assert!(!told_of(&[50]).contains('?'), "the model was asked later");
 }
