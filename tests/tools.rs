@@ -115,6 +115,21 @@ async fn node_tools_are_measured_and_then_answered() {
     are_measured_and_then_answered(&["node", NODE], "node").await;
 }
 
+/// The example of the Rust library, which a build of all targets leaves beside the tests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rust_tools_are_measured_and_then_answered() {
+    let targets = std::env::current_exe().unwrap();
+    let example = targets.parent().and_then(Path::parent).unwrap().join("examples/hooks");
+    if !example.exists() {
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "SKIPPED hooks in Rust: build the example `hooks` of looptape"
+        );
+        return;
+    }
+    are_measured_and_then_answered(&[example.to_str().unwrap()], "rust").await;
+}
+
 /// A test's own policies stand in for those of all tests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_test_can_have_policies_of_its_own() {

@@ -54,6 +54,7 @@ export function isActive() {
 export function tool(name, execute, { writes = true } = {}) {
   if (!isActive()) return async (...given) => execute(...given);
   return async (...given) => {
+    if (isHooked(name)) return execute(...given);
     const call = {
       name,
       arguments: given.length === 1 ? given[0] : given,
@@ -81,6 +82,12 @@ export function tool(name, execute, { writes = true } = {}) {
     const verdict = await end(encoded(result));
     return verdict ? obey(verdict, name) : result;
   };
+}
+
+/** Whether this runs inside a framework's tool of the same name, for which looptape's hooks speak already. */
+function isHooked(name) {
+  const calls = globalThis[Symbol.for("looptape.within")]?.();
+  return calls?.at(-1)?.name === name;
 }
 
 /** Runs `inside` as the tool call with this id of the model: tells calls with the same arguments apart. */

@@ -82,6 +82,11 @@ impl Client {
         Self { command, ..self.clone() }
     }
 
+    /// Puts words behind its command line.
+    pub(super) fn add(&mut self, words: &[&str]) {
+        self.command.extend(words.iter().map(|word| (*word).to_owned()));
+    }
+
     /// Sets a variable, `NAME=VALUE`, for this client alone.
     pub(super) fn tell(&mut self, variable: &str) {
         self.command.splice(0..0, ["env".to_owned(), variable.to_owned()]);

@@ -82,13 +82,46 @@ fn no_tool_of_a_hooked_framework_runs_in_a_replay() {
     });
 }
 
+/// A function that a framework's tool runs may be said to looptape by its module as well.
+#[test]
+fn a_function_that_is_hooked_and_decorated_is_one_call() {
+    let Some(clients) = Clients::installed("decorated functions") else { return };
+    let names = [
+        "langgraph-chat",
+        "openai-agents",
+        "pydantic-ai-chat",
+        "smolagents-openai",
+        "vercel-ai-responses",
+        "openai-agents-node",
+    ];
+    for_each(&clients.able(&names), |client| {
+        let mut decorated = client.clone();
+        decorated.tell("TOOLS_DECORATED=1");
+        let watched = Watched::new(&decorated);
+        let recorded = record_with(&clients, &watched.client, Script::tool_loop(), &[]);
+        let ran = watched.ran();
+        let shown = recorded.env.looptape(&["show", &recorded.id, "--json"]);
+        let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+        let steps = shown["steps"].as_array().unwrap();
+        let tools = steps.iter().filter(|step| step["tool"]["source"] == "measured").count();
+        assert_eq!((ran, tools), (client.tools as usize, client.tools as usize), "{steps:#?}");
+
+        let (ran, report) = replayed(&recorded, &[]);
+        assert_eq!((ran.code, watched.ran()), (Some(0), 0), "{ran:?}");
+        assert_eq!(report["replay"]["tools"]["recorded"], client.tools);
+        let (ran, report) = replayed(&recorded, &["--tools", "live"]);
+        assert_eq!((ran.code, watched.ran()), (Some(0), client.tools as usize), "{ran:?}");
+        assert_eq!(report["replay"]["tools"]["live"], client.tools);
+    });
+}
+
 #[test]
 fn what_the_proxy_alone_recorded_answers_hooked_tools() {
     let Some(clients) = Clients::installed("recordings without hooks") else { return };
     let names = ["langgraph-responses", "openai-agents", "pydantic-ai-anthropic", "vercel-ai-anthropic"];
     for_each(&clients.able(&names), |client| {
         let watched = Watched::new(client);
-        let recorded = record_with(&clients, &watched.client, &["--no-tool-hooks"]);
+        let recorded = record_with(&clients, &watched.client, Script::tool_loop(), &["--no-tool-hooks"]);
         assert_eq!(watched.ran(), client.tools as usize);
         let (ran, _) = replayed(&recorded, &[]);
         assert_eq!((ran.code, watched.ran()), (Some(0), 0), "no tool ran: {ran:?}");
@@ -101,7 +134,7 @@ fn values_and_errors_come_back_as_they_were() {
     let Some(clients) = Clients::installed("kinds of results") else { return };
     for_each(&clients.able(&["langgraph-chat"]), |client| {
         let watched = Watched::new(&client.running("{tests}/python/tool_results.py"));
-        let recorded = record_with(&clients, &watched.client, &[]);
+        let recorded = record_with(&clients, &watched.client, Script::tool_loop(), &[]);
         let first = &recorded.ran.stdout;
         assert_eq!(watched.ran(), 9, "{first}");
         insta::assert_snapshot!(first, @r#"
@@ -130,7 +163,7 @@ fn nobody_to_speak_to_harms_no_recorded_agent_and_lets_no_replayed_tool_run() {
         let watched = Watched::new(client);
         let mut alone = watched.client.clone();
         alone.tell(&format!("LOOPTAPE_URL={NOBODY}"));
-        let recorded = record_with(&clients, &alone, &[]);
+        let recorded = record_with(&clients, &alone, Script::tool_loop(), &[]);
         assert_eq!(watched.ran(), client.tools as usize);
         assert!(recorded.ran.stdout.contains(&client.says));
         let (ran, _) = replayed(&recorded, &[]);
@@ -139,9 +172,9 @@ fn nobody_to_speak_to_harms_no_recorded_agent_and_lets_no_replayed_tool_run() {
     });
 }
 
-fn record_with(clients: &Clients, client: &Client, options: &[&str]) -> Recorded {
+pub(super) fn record_with(clients: &Clients, client: &Client, script: Script, options: &[&str]) -> Recorded {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (url, provider) = runtime.block_on(Provider::playing(Script::tool_loop()));
+    let (url, provider) = runtime.block_on(Provider::playing(script));
     let env = clients.env(client, &url);
     let command = clients.command(client, &programs());
     let ran = env.looptape(&words(&[&["record"], options].concat(), &command));

@@ -3,6 +3,7 @@
 
 mod access;
 pub(crate) mod agent;
+mod failover;
 pub(crate) mod process;
 mod retention;
 mod stopping;

@@ -3,6 +3,7 @@
 use crate::commands::AlertsConfig;
 use crate::place::nearest_project;
 use crate::test_entry::{self, Test, TestEntry};
+use crate::upstream_entry::{FailoverConfig, UpstreamEntries};
 use anyhow::Context;
 use looptape_core::budget::Limits;
 use looptape_core::cost::{PriceBook, PriceEntry, Usd};
@@ -21,8 +22,10 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// Provider name to base URL.
-    pub(crate) upstreams: BTreeMap<String, String>,
+    /// Provider name to base URL, or to several.
+    pub(crate) upstreams: BTreeMap<String, UpstreamEntries>,
+    /// `[failover]`: when the next of several upstreams is asked.
+    pub(crate) failover: FailoverConfig,
     pub(crate) redact: RedactConfig,
     pub(crate) retention: RetentionConfig,
     pub(crate) masks: MasksConfig,
@@ -47,6 +50,9 @@ pub(crate) struct Config {
     /// What a replay does with all tools that have no policy of their own.
     #[serde(skip)]
     pub(crate) all_tools: Option<ToolPolicy>,
+    /// Whether the agent of a replay works in a folder that is this replay's alone.
+    #[serde(skip)]
+    own_folder: bool,
     #[serde(skip)]
     pub(crate) path: Option<PathBuf>,
     /// What `redact` comes to, once it was asked for.
@@ -191,10 +197,15 @@ impl Config {
         config
     }
 
+    /// This, for an agent that works in a folder that is its replay's alone, or in one that is not.
+    pub(crate) fn in_own_folder(&self, own_folder: bool) -> Self {
+        Self { own_folder, ..self.clone() }
+    }
+
     /// What a replay does with each tool, checked.
     pub(crate) fn tool_policies(&self) -> anyhow::Result<ToolPolicies> {
         let policies = ToolPolicies::new(&self.tools).with_context(|| self.is_not_valid())?;
-        Ok(policies.with_all(self.all_tools))
+        Ok(policies.with_all(self.all_tools).in_own_folder(self.own_folder))
     }
 
     /// The masks of `[[mask]]`, checked.

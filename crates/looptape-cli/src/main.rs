@@ -19,6 +19,7 @@ mod tape;
 mod test_entry;
 mod test_report;
 mod trace_view;
+mod upstream_entry;
 mod usage_gap;
 
 use mimalloc::MiMalloc;

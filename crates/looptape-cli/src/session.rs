@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::place;
+use crate::render::ascii::ascii;
 use crate::render::style::{Color, Style};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,6 +10,7 @@ use looptape_core::TraceId;
 use looptape_store::{
     Durability, Moment, Reader, Recorder, RecorderOptions, RecorderThread, Selector, TraceRow,
 };
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -124,8 +126,23 @@ pub(crate) fn find(reader: &Reader, name: &str) -> anyhow::Result<TraceRow> {
 
 /// Writes to stdout; a closed pipe becomes an error that means success (see `exit`).
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let is_ascii_only = std::io::stdout().is_terminal() && shows_ascii_only(|name| std::env::var(name).ok());
+    let text = if is_ascii_only { Cow::Owned(ascii(text)) } else { Cow::Borrowed(text) };
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("writing to stdout")
+}
+
+/// Whether the environment says that the terminal shows ASCII only: by the kind of terminal, or by a locale of another
+/// character set than UTF-8. One that says nothing, as in most containers, shows what everybody's does.
+fn shows_ascii_only(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let is_dumb = set("TERM").is_some_and(|term| term == "dumb");
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
+    is_dumb
+        || locale.is_some_and(|locale| {
+            let locale = locale.to_ascii_lowercase();
+            !locale.contains("utf-8") && !locale.contains("utf8")
+        })
 }
 
 /// Writes recorded bytes to stdout as they are. (`print` would take escape sequences out of them.)
@@ -151,4 +168,27 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("the runtime cannot be started")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_shows() {
+        for (environment, expected) in [
+            (&[][..], false),
+            (&[("LANG", "en_GB.UTF-8")], false),
+            (&[("LANG", "C.utf8"), ("TERM", "xterm")], false),
+            (&[("LANG", "en_GB.UTF-8"), ("LC_ALL", "C")], true),
+            (&[("LANG", "de_DE.ISO-8859-1")], true),
+            (&[("LANG", "en_GB.UTF-8"), ("LC_ALL", "")], false),
+            (&[("LANG", "en_GB.UTF-8"), ("TERM", "dumb")], true),
+        ] {
+            let variable = |name: &str| {
+                environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            assert_eq!(shows_ascii_only(variable), expected, "{environment:?}");
+        }
+    }
 }

@@ -161,6 +161,7 @@ fn blank(request: &RequestFacts) -> CallFacts {
         asks: Vec::new(),
         carries: request.conversation.as_ref().map(|c| c.carried().to_vec()).unwrap_or_default(),
         loop_hint: request.loop_hint.clone(),
+        upstream: None,
     }
 }
 
@@ -226,7 +227,7 @@ fn state_of(ending: &Ending) -> AttemptState {
 }
 
 /// `retry-after-ms`, else `retry-after` in seconds. (A date would need a clock; no provider sends one.)
-fn retry_after_ms(headers: &RedactedHeaders) -> Option<u64> {
+pub fn retry_after_ms(headers: &RedactedHeaders) -> Option<u64> {
     let number = |name| headers.get(name)?.trim().parse::<f64>().ok().filter(|n| (0.0..1e9).contains(n));
     number("retry-after-ms").or_else(|| Some(number("retry-after")? * 1000.0)).map(|ms| ms.round() as u64)
 }

@@ -59,6 +59,26 @@ pub struct CallFacts {
     pub carries: Vec<String>,
     /// An explicit loop name (`x-looptape-loop`).
     pub loop_hint: Option<String>,
+    /// Which of several upstreams was asked; `None` where there is one.
+    pub upstream: Option<AskedUpstream>,
+}
+
+/// One of a provider's ordered upstreams, and what became of its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedUpstream {
+    /// Its base URL.
+    pub url: String,
+    pub fate: AnswerFate,
+}
+
+/// Whether the client saw an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerFate {
+    #[default]
+    PassedOn,
+    /// It was a failure, and the next upstream was asked instead.
+    Superseded,
 }
 
 /// Whether an exchange is a step of a loop.
@@ -128,5 +148,10 @@ impl CallFacts {
     /// Whether the call brought a usable answer: a 2xx that came whole.
     pub fn succeeded(&self) -> bool {
         self.state == AttemptState::Complete && self.status.is_some_and(|s| (200..300).contains(&s))
+    }
+
+    /// Whether the client never saw this answer, because another upstream was asked instead.
+    pub fn is_superseded(&self) -> bool {
+        self.upstream.as_ref().is_some_and(|asked| asked.fate == AnswerFate::Superseded)
     }
 }

@@ -5,13 +5,15 @@
 //! to the upstream is dropped with it and recorded as that.
 
 mod captured;
+mod in_order;
 
+use self::in_order::Conditions;
 use crate::address::{self, Address};
 use crate::admission::{Candidate, HeldCall};
 use crate::budgets::SharedBudget;
 use crate::connections::{self, NoAnswer};
 use crate::control;
-use crate::files_at_calls::FilesAtCalls;
+use crate::files_at_calls::{FilesAtCalls, Look};
 use crate::flush::Flushes;
 use crate::forward_proxy::Target;
 use crate::guard::{Guard, Refusal};
@@ -79,6 +81,8 @@ pub struct RecordingProxy {
     database: Option<PathBuf>,
     /// What is kept of the agent's files, if that is.
     files: Option<FilesAtCalls>,
+    /// How well the upstreams are of which another can stand in.
+    conditions: Arc<Conditions>,
 }
 
 /// What has happened so far, for summaries and health checks.
@@ -109,10 +113,13 @@ impl Tally {
 }
 
 impl RecordingProxy {
-    pub fn new(options: RecordingOptions, recorder: Recorder) -> Result<Self, SetupError> {
+    pub fn new(mut options: RecordingOptions, recorder: Recorder) -> Result<Self, SetupError> {
+        options.upstreams.secrets().for_each(|secret| options.known.add(secret));
         let providers = options.upstreams.stated_providers().into();
+        let conditions = Arc::new(Conditions::of(&options));
         let (options, client) = (Arc::new(options), UpstreamClient::new()?);
-        Ok(Self { options, providers, client, recorder, tally: Arc::default(), database: None, files: None })
+        let (tally, database, files) = (Arc::default(), None, None);
+        Ok(Self { options, providers, client, recorder, tally, database, files, conditions })
     }
 
     /// The same, handing out recorded traces from this database to whoever may talk to it.
@@ -135,6 +142,7 @@ impl RecordingProxy {
             tally: self.tally.clone(),
             database: self.database.clone(),
             files: self.files.clone(),
+            conditions: self.conditions.clone(),
         }
     }
 
@@ -213,6 +221,10 @@ impl Handler for RecordingProxy {
         let Some(provider) = address.provider.clone() else {
             return Ok(unknown_path(&address));
         };
+        if let Some(condition) = self.conditions.of_provider(&provider) {
+            // Most providers have one upstream: in a box it does not make the future of their calls larger.
+            return Box::pin(self.forward_in_order(request, address, provider, condition)).await;
+        }
         let Some(upstream) = self.options.upstreams.get(&provider) else {
             let message = format!(
                 "no upstream is known for `{provider}`: start looptape with --upstream {provider}=URL"
@@ -278,42 +290,12 @@ impl RecordingProxy {
     ) -> Result<Response<Body>, Abort> {
         let _in_flight = InFlight::enter(&self.tally);
         let (mut head, body) = request.into_parts();
-        let (kept, outgoing): (_, Outgoing) = match Upload::read(body).await {
-            Upload::Whole(bytes) => (Some(bytes.clone()), Either::Left(Full::new(bytes))),
-            Upload::TooLarge(body) => (None, Either::Right(body)),
-            // The client broke off while sending: nothing went upstream, and nobody is there to answer.
-            Upload::Broken => return Err(Abort { why: "the client went away while sending".into() }),
-        };
-        let is_kept = kept.is_some();
-        let kept = kept.unwrap_or_default();
-        let stated = Stated::by(&head.headers);
-        let outcome = stated.outcome();
-        let files = self
-            .files
-            .as_ref()
-            .filter(|_| route::identify(&provider, head.method.as_str(), &address.path).is_some());
-        let begin = self.begin(&head, stated, address, provider, kept, Moment::now());
-        let passing = self.passing(&begin);
-        let candidate = self.options.budget.as_ref().map(|budget| {
-            Candidate::new(budget, &head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
-        });
-        let mut ticket = self.recorder.begin(begin);
-        let files = files.map(|files| files.look(&ticket));
-        if let Some(outcome) = outcome {
-            ticket.state_outcome(outcome);
-        }
-        self.tally.calls.fetch_add(1, Ordering::Relaxed);
-        if !is_kept {
-            ticket.lacks("a request was larger than looptape keeps (256 MiB): its body is missing");
-        }
-        let mut held = None;
-        if let Some(candidate) = candidate {
-            // Most gateways have no budget: in a box it does not make the future of their calls larger.
-            match Box::pin(candidate.admit(ticket)).await {
-                Ok((admitted, its_ticket)) => (held, ticket) = (Some(admitted), its_ticket),
+        let (kept, outgoing) = received(body).await?;
+        let Opened { ticket, held, passing, files } =
+            match self.open(&head, address, provider, None, kept).await {
+                Ok(opened) => opened,
                 Err(refusal) => return Ok(refusal),
-            }
-        }
+            };
         let flushes = head.extensions.remove();
         let mut request = Request::new(outgoing);
         *request.method_mut() = head.method;
@@ -334,9 +316,52 @@ impl RecordingProxy {
                 if let Some(held) = held {
                     held.unanswered(!error.is_connect());
                 }
-                Err(self.no_response(&error, ticket, &reached))
+                Err(self.no_response(&error, ticket, &reached.origin()))
             }
         }
+    }
+
+    /// Tells the recorder that a call begins, and asks the budget; a call that is over it is refused.
+    async fn open(
+        &self,
+        head: &http::request::Parts,
+        address: Address,
+        provider: Provider,
+        one_of: Option<&Upstream>,
+        kept: Option<Bytes>,
+    ) -> Result<Opened, Response<Body>> {
+        let is_kept = kept.is_some();
+        let kept = kept.unwrap_or_default();
+        let stated = Stated::by(&head.headers);
+        let outcome = stated.outcome();
+        let files = self
+            .files
+            .as_ref()
+            .filter(|_| route::identify(&provider, head.method.as_str(), &address.path).is_some());
+        let begin = self.begin(head, stated, address, provider, kept, Moment::now());
+        let passing = self.passing(&begin);
+        let candidate = self.options.budget.as_ref().map(|budget| {
+            Candidate::new(budget, head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
+        });
+        let mut ticket = self.recorder.begin(begin);
+        if let Some(upstream) = one_of {
+            ticket = ticket.at(upstream.url());
+        }
+        let files = files.map(|files| files.look(&ticket));
+        if let Some(outcome) = outcome {
+            ticket.state_outcome(outcome);
+        }
+        self.tally.calls.fetch_add(1, Ordering::Relaxed);
+        if !is_kept {
+            ticket.lacks("a request was larger than looptape keeps (256 MiB): its body is missing");
+        }
+        let mut held = None;
+        if let Some(candidate) = candidate {
+            // Most gateways have no budget: in a box it does not make the future of their calls larger.
+            let (admitted, its_ticket) = Box::pin(candidate.admit(ticket)).await?;
+            (held, ticket) = (Some(admitted), its_ticket);
+        }
+        Ok(Opened { ticket, held, passing, files })
     }
 
     fn begin(
@@ -437,17 +462,45 @@ impl RecordingProxy {
         Response::from_parts(parts, tee.boxed())
     }
 
-    fn no_response(&self, error: &NoAnswer, ticket: CallTicket, reached: &Reached<'_>) -> Abort {
-        let cause = innermost(error);
-        let (ending, what) = if error.is_connect() {
-            (Ending::UpstreamUnreachable { error: cause.clone() }, "cannot be reached")
-        } else {
-            (Ending::UpstreamReset { error: cause.clone() }, "broke the connection before answering")
-        };
-        let why = format!("{} {what}: {cause}", reached.origin());
+    fn no_response(&self, error: &NoAnswer, ticket: CallTicket, origin: &str) -> Abort {
+        let (ending, what) = ending_of(error);
+        let why = format!("{origin} {what}");
         self.tally.remark(&why);
         ticket.finish(CallEnd::NoResponse { at_mono_us: Moment::mono_us_now(), ending });
         Abort { why }
+    }
+}
+
+/// A call that the recorder knows of and the budget lets through.
+struct Opened {
+    ticket: CallTicket,
+    held: Option<HeldCall>,
+    passing: Option<Box<Passing>>,
+    files: Option<Look>,
+}
+
+/// A request's body: what is kept of it, and what goes on.
+async fn received(body: Incoming) -> Result<(Option<Bytes>, Outgoing), Abort> {
+    match Upload::read(body).await {
+        Upload::Whole(bytes) => Ok((Some(bytes.clone()), Either::Left(Full::new(bytes)))),
+        Upload::TooLarge(body) => Ok((None, Either::Right(body))),
+        // The client broke off while sending: nothing went upstream, and nobody is there to answer.
+        Upload::Broken => Err(Abort { why: "the client went away while sending".into() }),
+    }
+}
+
+/// How a call ended that has no answer, also for people.
+fn ending_of(error: &NoAnswer) -> (Ending, String) {
+    let cause = innermost(error);
+    match error.is_connect() {
+        true => {
+            let what = format!("cannot be reached: {cause}");
+            (Ending::UpstreamUnreachable { error: cause }, what)
+        }
+        false => {
+            let what = format!("broke the connection before answering: {cause}");
+            (Ending::UpstreamReset { error: cause }, what)
+        }
     }
 }
 

@@ -276,12 +276,17 @@ impl<M: Model> TapeServer<M> {
             let posted = Posted { server: &server, method, path, headers, body };
             return Box::pin(mcp.http.written_down(posted, self.child.as_ref())).await;
         }
+        let wire = route::identify(&provider, head.method.as_str(), path);
+        let body = match &self.tools {
+            Some(tools) => tools.told(wire, body, &*self.recordings),
+            None => body,
+        };
         let live = Live {
             method: &head.method,
             path,
             headers: &head.headers,
             body,
-            wire: route::identify(&provider, head.method.as_str(), path),
+            wire,
             provider,
             arrived: Instant::now(),
             at: Moment::now(),

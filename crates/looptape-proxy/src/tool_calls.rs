@@ -95,8 +95,10 @@ pub(crate) struct Of {
 pub(crate) fn record(recorder: &Recorder, body: &[u8], of: Of) -> Result<Response<Body>, NotTaken> {
     let message = ToolMessage::parse(body)?;
     let Some(trace) = of.trace else { return Err(NotTaken::NoTrace) };
-    if message.phase == Phase::Ask {
-        return Ok(answer(&ToolVerdict::Run));
+    match message.phase {
+        Phase::Ask => return Ok(answer(&ToolVerdict::Run)),
+        Phase::Ready { .. } => return Ok(answer(&ToolVerdict::Noted)),
+        Phase::Started | Phase::Ended { .. } => {}
     }
     let Of { labels, known, at, .. } = of;
     recorder.tool(ToolReport { trace, at, message, source: ToolSource::Measured, labels, known });

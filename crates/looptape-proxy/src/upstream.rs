@@ -1,10 +1,14 @@
 //! Where a provider's calls go, and how the client's path joins the upstream's.
 
+use crate::upstream_keys::OwnKey;
 use http::Uri;
 use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
+use looptape_core::failover::FailoverRules;
 use looptape_core::provider::{DEFAULT_UPSTREAMS, Provider};
+use looptape_core::provider_host;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 use url::Url;
 
 /// One provider's upstream.
@@ -16,6 +20,10 @@ pub struct Upstream {
     base: String,
     from: From,
     on_this_machine: bool,
+    /// Put in the place of the client's key: that is for another upstream.
+    key: Option<OwnKey>,
+    /// Whose it is, if not the provider's for whose calls it stands.
+    of: Option<Provider>,
 }
 
 /// Who named the base URL: it decides what becomes of the version segment (`/v1`) that the client's path
@@ -78,7 +86,24 @@ impl Upstream {
             base,
             from,
             on_this_machine: parsed.host_str().is_some_and(is_loopback),
+            key: None,
+            of: parsed.host_str().and_then(provider_host::known),
         })
+    }
+
+    /// The same with a key of its own.
+    #[must_use]
+    pub fn with_key(self, key: OwnKey) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    pub(crate) fn key(&self) -> Option<&OwnKey> {
+        self.key.as_ref()
+    }
+
+    /// Whose calls these are, if they are made for `provider`: a host that is known to be another one's says so.
+    pub(crate) fn provider_of(&self, provider: &Provider) -> Provider {
+        self.of.clone().unwrap_or_else(|| provider.clone())
     }
 
     /// The URL for a client's path and query, which stay as they are but for their version.
@@ -181,26 +206,48 @@ static PUBLIC: LazyLock<BTreeMap<Provider, Upstream>> = LazyLock::new(|| {
 /// All upstreams of a proxy: what was stated, else the provider's public origin.
 #[derive(Clone, Debug, Default)]
 pub struct Upstreams {
-    stated: BTreeMap<Provider, Upstream>,
+    /// In the order in which they are to be asked; none is empty.
+    stated: BTreeMap<Provider, Vec<Upstream>>,
+    pub failover: Failover,
+}
+
+/// When another of a provider's upstreams is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failover {
+    pub rules: FailoverRules,
+    /// An upstream that has not begun to answer within this time has failed; the last one may take as long as it
+    /// likes, and so may all of them if this is not set.
+    pub answer_within: Option<Duration>,
 }
 
 impl Upstreams {
+    /// The provider's only upstream.
     pub fn set(&mut self, provider: Provider, upstream: Upstream) {
-        self.stated.insert(provider, upstream);
+        self.stated.insert(provider, vec![upstream]);
     }
 
-    /// Adds a `NAME=URL`.
+    /// One more of the provider's, to be asked where those before it fail.
+    pub fn add(&mut self, provider: Provider, upstream: Upstream) {
+        self.stated.entry(provider).or_default().push(upstream);
+    }
+
+    /// Adds a `NAME=URL`; a further one of the same name is asked where those before it fail.
     pub fn add_stated(&mut self, text: &str) -> Result<(), UpstreamError> {
         let (name, url) =
             text.split_once('=').ok_or_else(|| UpstreamError::NotAPair { text: text.to_owned() })?;
         let provider = Provider::parse(name).ok_or_else(|| UpstreamError::Name { name: name.to_owned() })?;
-        self.set(provider, Upstream::stated(url)?);
+        self.add(provider, Upstream::stated(url)?);
         Ok(())
     }
 
-    /// Where `provider`'s calls go; `None` if nobody said and it has no public origin.
+    /// Where `provider`'s calls go first; `None` if nobody said and it has no public origin.
     pub fn get(&self, provider: &Provider) -> Option<&Upstream> {
-        self.stated.get(provider).or_else(|| PUBLIC.get(provider))
+        self.stated(provider).or_else(|| PUBLIC.get(provider))
+    }
+
+    /// The provider's stated upstreams, in the order in which they are to be asked.
+    pub fn in_order(&self, provider: &Provider) -> &[Upstream] {
+        self.stated.get(provider).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Where captured calls to a provider's own host go instead, if a flag or the configuration says so. A variable
@@ -209,9 +256,14 @@ impl Upstreams {
         self.stated(provider).filter(|upstream| upstream.from == From::Flag)
     }
 
-    /// The stated one only.
+    /// Keys that upstreams have of their own.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        self.stated.values().flatten().filter_map(Upstream::key).map(OwnKey::secret)
+    }
+
+    /// The first stated one only.
     pub fn stated(&self, provider: &Provider) -> Option<&Upstream> {
-        self.stated.get(provider)
+        self.in_order(provider).first()
     }
 
     pub fn stated_providers(&self) -> Vec<Provider> {

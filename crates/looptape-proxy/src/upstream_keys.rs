@@ -111,6 +111,44 @@ impl UpstreamKeys {
     }
 }
 
+/// The key of one upstream among several: it takes the place of the one that a client sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnKey {
+    plain: HeaderValue,
+    bearer: HeaderValue,
+}
+
+impl OwnKey {
+    /// `None` if no header can hold it.
+    pub fn new(key: &str) -> Option<Self> {
+        let sensitive = |text: &str| {
+            let mut value = HeaderValue::from_str(text).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        let key = key.trim();
+        (!key.is_empty()).then_some(())?;
+        Some(Self { plain: sensitive(key)?, bearer: sensitive(&format!("Bearer {key}"))? })
+    }
+
+    pub(crate) fn secret(&self) -> &[u8] {
+        self.plain.as_bytes()
+    }
+
+    /// Where the client's key stands; a client without one gets it as a bearer token.
+    pub(crate) fn put_into(&self, headers: &mut HeaderMap) {
+        let has_other = KEY_HEADERS[1..].iter().any(|name| headers.contains_key(name));
+        for name in &KEY_HEADERS[1..] {
+            if headers.contains_key(name) {
+                headers.insert(name, self.plain.clone());
+            }
+        }
+        if headers.contains_key(header::AUTHORIZATION) || !has_other {
+            headers.insert(header::AUTHORIZATION, self.bearer.clone());
+        }
+    }
+}
+
 /// The variables that may hold a provider's key.
 fn variables(provider: &Provider) -> Vec<(String, Manner)> {
     let known = VARIABLES.iter().find(|(name, _)| *name == provider.as_str());

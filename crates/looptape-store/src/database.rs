@@ -29,6 +29,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0012_bundles.sql")),
     M::up(include_str!("../../../migrations/0013_workspace_snapshots.sql")),
     M::up(include_str!("../../../migrations/0014_tool_calls.sql")),
+    M::up(include_str!("../../../migrations/0015_upstreams.sql")),
 ];
 
 /// How long a connection waits for another process's transaction.

@@ -1,6 +1,8 @@
 //! Facts as rows.
 
-use looptape_core::facts::{AttemptState, CallFacts, CallKind, DERIVATION, Lineage};
+use looptape_core::facts::{
+    AnswerFate, AskedUpstream, AttemptState, CallFacts, CallKind, DERIVATION, Lineage,
+};
 use looptape_core::provider::Provider;
 use looptape_core::usage::TokenUsage;
 use looptape_core::wire::Wire;
@@ -77,10 +79,10 @@ pub(crate) const COLUMNS: &str = "seq, sent_us, provider, method, path, request_
      retry_count, retry_after_ms, response_bytes, uncached_input, cache_read, cache_write_5m, \
      cache_write_1h, output_visible, reasoning, input_total, output_total, usage_raw, \
      stated_cost_usd, request_digest, history, echo, last_turn, answer_history, answer_turn, \
-     turns, response_id, previous_response_id, asks, carries";
+     turns, response_id, previous_response_id, asks, carries, upstream, superseded";
 
 /// How many those are; the derivation comes after them.
-pub(crate) const COUNT: usize = 46;
+pub(crate) const COUNT: usize = 48;
 
 /// The facts of a row of [`COLUMNS`] and the derivation, if this version derived them.
 pub(crate) fn read_current(row: &Row<'_>) -> rusqlite::Result<Option<CallFacts>> {
@@ -154,7 +156,14 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<CallFacts> {
         previous_response_id: next.take()?,
         asks: next.json()?.unwrap_or_default(),
         carries: next.json()?.unwrap_or_default(),
+        upstream: asked_upstream(next.take()?, next.take()?),
     })
+}
+
+/// Of the columns `upstream` and `superseded`.
+pub(crate) fn asked_upstream(url: Option<String>, superseded: Option<bool>) -> Option<AskedUpstream> {
+    let fate = if superseded == Some(true) { AnswerFate::Superseded } else { AnswerFate::PassedOn };
+    Some(AskedUpstream { url: url?, fate })
 }
 
 fn state(word: &str) -> AttemptState {

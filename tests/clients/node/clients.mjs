@@ -19,10 +19,19 @@ const TOOLS = {
     `${amount} ${source} = ${Math.round(amount * 0.086)} ${target}`,
 };
 
-export const run = (name, args) => {
+const plain = (name, args) => {
   if (process.env.TOOLS_RAN) appendFileSync(process.env.TOOLS_RAN, `${name}\n`);
   return TOOLS[name](args);
 };
+
+// With TOOLS_DECORATED the same functions, said to looptape by its module too.
+const decorated = async () => {
+  const { tool } = await import("../../../sdk/node/looptape.mjs");
+  const tools = Object.fromEntries(Object.keys(TOOLS).map((name) => [name, tool(name, (args) => plain(name, args))]));
+  return (name, args) => tools[name](args);
+};
+
+export const run = process.env.TOOLS_DECORATED ? await decorated() : plain;
 
 // [name, description, JSON schema]
 export const SCHEMAS = [

@@ -27,6 +27,17 @@ def convert_currency(amount: float, source: str, target: str) -> str:
     return f"{amount:g} {source} = {amount * 0.086:g} {target}"
 
 
+if os.environ.get("TOOLS_DECORATED"):
+    # The same functions, said to looptape by its module too.
+    import pathlib
+    import sys
+
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "sdk/python"))
+    import looptape
+
+    get_weather, convert_currency = looptape.tool(get_weather), looptape.tool(convert_currency)
+
+
 def run(name: str, arguments: dict) -> str:
     return {"get_weather": get_weather, "convert_currency": convert_currency}[name](**arguments)
 

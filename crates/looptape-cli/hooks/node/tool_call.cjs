@@ -12,6 +12,8 @@ const forms = require("./forms.cjs");
 const replays = process.env.LOOPTAPE_MODE === "replay";
 // Calls in whose tools this code runs, the outermost first.
 const within = new AsyncLocalStorage();
+// For whoever else speaks of tools: a function that is hooked and decorated is one call.
+globalThis[Symbol.for("looptape.within")] = () => within.getStore() ?? [];
 
 // What `tool()` gives, or what the recording holds in its place. `call` has name, arguments, callId and via.
 function run(call, tool) {

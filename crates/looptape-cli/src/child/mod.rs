@@ -1,5 +1,6 @@
 //! The program that is recorded or replayed: its environment and its process.
 
+pub(crate) mod agent_hooks;
 pub(crate) mod capture;
 pub(crate) mod claude_code;
 pub(crate) mod environment;

@@ -5,7 +5,9 @@
 //! has to find it where the recording had it. It stands under the user's cache folder, because agents
 //! refuse to trust configuration under a folder that others may write to.
 
+use super::agent_hooks::{self, Agent};
 use super::mcp_config::{self, Redirect, Servers};
+use super::tool_hooks::AgentPlugins;
 use looptape_core::Digest;
 use looptape_core::mcp::ServerName;
 use std::ffi::{OsStr, OsString};
@@ -29,15 +31,19 @@ pub(crate) struct Run<'a> {
     pub(crate) trace: &'a str,
     /// Where its MCP servers are led.
     pub(crate) mcp: &'a Redirect<'a>,
+    /// What it is given so that it asks before its own tools run; `None` if it is to ask nobody.
+    pub(crate) asks: Option<&'a AgentPlugins>,
 }
 
 /// What the run's agent gets beyond base-URL variables. The files go when it is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Overlay {
     /// Variables that point to the files.
     pub(crate) variables: Vec<(String, String)>,
-    /// Its command line, where that names files which others take the place of.
+    /// Its command line, where that names files which others take the place of, or a plugin is added.
     pub(crate) command: Option<Vec<OsString>>,
+    /// Coding agents on the command line that were given hooks.
+    pub(crate) hooked: Vec<Agent>,
     _folder: Option<RunFolder>,
 }
 
@@ -48,10 +54,12 @@ impl Overlay {
         let codex = codex_own_home(run.command, home.as_deref(), parent);
         let gemini = uses_gemini(run.command, home.as_deref());
         let claude = ClaudeServers::of(run.command, home.as_deref());
-        let mut variables = Vec::new();
+        let mut overlay = Self::default();
+        overlay.give_plugins(&run, home.as_deref(), parent);
         if codex.is_none() && !gemini && claude.is_none() {
-            return Ok(Self { variables, command: None, _folder: None });
+            return Ok(overlay);
         }
+        let variables = &mut overlay.variables;
         let folder = RunFolder::create(&cache(home.as_deref(), parent), run.trace)?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         if let Some(codex) = codex {
@@ -61,12 +69,41 @@ impl Overlay {
             let own = gemini_system_settings(parent);
             let servers =
                 home.as_deref().map(|home| mcp_config::gemini_servers(home, &working_folder(), &own));
-            let file = gemini_settings(folder.path(), own, &run.mcp.servers(&servers.unwrap_or_default()))?;
+            let file = gemini_settings(folder.path(), own, &servers.unwrap_or_default(), &run)?;
             variables.push(("GEMINI_CLI_SYSTEM_SETTINGS_PATH".into(), text(&file)));
         }
-        let command = claude.map(|claude| claude.led(folder.path(), &run)).transpose()?;
-        Ok(Self { variables, command, _folder: Some(folder) })
+        if let Some(claude) = claude {
+            let command = overlay.command.as_deref().unwrap_or(run.command);
+            overlay.command = Some(claude.led(folder.path(), &Run { command, ..run })?);
+        }
+        overlay._folder = Some(folder);
+        Ok(overlay)
     }
+
+    /// Hooks that need no folder of the run, and what all of them need.
+    fn give_plugins(&mut self, run: &Run<'_>, home: Option<&Path>, parent: &dyn Fn(&str) -> Option<String>) {
+        const OPENCODE: &str = "OPENCODE_CONFIG_CONTENT";
+        let Some(plugins) = run.asks else { return };
+        let this = run.mcp.looptape.to_string_lossy().into_owned();
+        self.variables.push((agent_hooks::VARIABLE.into(), this));
+        if let Some(config) = agent_hooks::opencode_config(parent(OPENCODE).as_deref(), &plugins.opencode)
+            && uses_opencode(run.command, home)
+        {
+            self.variables.push((OPENCODE.into(), config));
+        }
+        let named = [("codex", Agent::Codex), ("gemini", Agent::GeminiCli), ("opencode", Agent::OpenCode)];
+        let on_it = named.iter().filter(|(word, _)| names(run.command, word));
+        self.hooked.extend(on_it.map(|(_, agent)| *agent));
+        if let Some(at) = mcp_config::claude_at(run.command) {
+            self.command = Some(agent_hooks::claude_command(run.command, at, &plugins.claude_code));
+            self.hooked.push(Agent::ClaudeCode);
+        }
+    }
+}
+
+fn uses_opencode(command: &[OsString], home: Option<&Path>) -> bool {
+    let has = |folder: &str| home.is_some_and(|home| home.join(folder).join("opencode").exists());
+    has(".config") || has(".local/share") || names(command, "opencode")
 }
 
 /// Where the MCP servers are that agents reach over HTTP: a recording forwards to them.
@@ -176,7 +213,11 @@ fn codex_home(folder: &Path, own_home: &Path, run: &Run<'_>) -> io::Result<PathB
     {
         config.insert(CODEX_SERVERS.into(), led);
     }
-    fs::write(home.join("config.toml"), config.to_string())?;
+    let file = home.join("config.toml");
+    if run.asks.is_some() {
+        agent_hooks::add_to_codex(&mut config, &file);
+    }
+    fs::write(file, config.to_string())?;
     Ok(home)
 }
 
@@ -201,7 +242,12 @@ fn gemini_system_settings(parent: &dyn Fn(&str) -> Option<String>) -> serde_json
 
 /// gemini-cli honours its base URL only with key authentication. Settings that are there already stay, if
 /// they are plain JSON.
-fn gemini_settings(folder: &Path, mut settings: serde_json::Value, servers: &Servers) -> io::Result<PathBuf> {
+fn gemini_settings(
+    folder: &Path,
+    mut settings: serde_json::Value,
+    servers: &Servers,
+    run: &Run<'_>,
+) -> io::Result<PathBuf> {
     let file = folder.join("gemini-settings.json");
     if !settings["security"]["auth"].is_object() {
         let kept = settings["security"].take();
@@ -212,7 +258,10 @@ fn gemini_settings(folder: &Path, mut settings: serde_json::Value, servers: &Ser
     }
     settings["security"]["auth"]["selectedType"] = "gemini-api-key".into();
     if !servers.is_empty() {
-        settings["mcpServers"] = servers.clone().into();
+        settings["mcpServers"] = run.mcp.servers(servers).into();
+    }
+    if run.asks.is_some() {
+        agent_hooks::add_to_gemini(&mut settings);
     }
     fs::write(&file, settings.to_string())?;
     Ok(file)
@@ -288,8 +337,11 @@ mod tests {
     fn prepare(home: &Path, command: &[&str], trace: &str) -> Overlay {
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
         let parent = |name: &str| (name == "HOME").then(|| home.to_string_lossy().into_owned());
-        Overlay::prepare(Run { command: &command, base: "http://p/t/1", trace, mcp: &redirect() }, &parent)
-            .unwrap()
+        Overlay::prepare(
+            Run { command: &command, base: "http://p/t/1", trace, mcp: &redirect(), asks: None },
+            &parent,
+        )
+        .unwrap()
     }
 
     fn variable(overlay: &Overlay, name: &str) -> Option<PathBuf> {
@@ -347,7 +399,7 @@ mod tests {
         };
         let command = [OsString::from("gemini")];
         let redirect = redirect();
-        let run = Run { command: &command, base: "http://p", trace: "1", mcp: &redirect };
+        let run = Run { command: &command, base: "http://p", trace: "1", mcp: &redirect, asks: None };
         let overlay = Overlay::prepare(run, &parent).unwrap();
         let file = variable(&overlay, "GEMINI_CLI_SYSTEM_SETTINGS_PATH").unwrap();
         let settings: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();

@@ -1,7 +1,8 @@
-//! Hooks into the tools of agent frameworks, in the child and in its own children: no code of the agent changes.
+//! Hooks into the tools of agent frameworks and coding agents, in the child and in its own children: no code of the agent
+//! changes.
 //!
-//! A `sitecustomize` on `PYTHONPATH` and a module that `NODE_OPTIONS` preloads; which frameworks they know, and how they
-//! speak to looptape (`docs/tools.md`), is theirs. They are files (`hooks/`), which the binary carries and writes to a
+//! A `sitecustomize` on `PYTHONPATH`, a module that `NODE_OPTIONS` preloads, and plugins of agents that load such
+//! ([`super::agent_hooks`]); which frameworks they know, and how they speak to looptape (`docs/tools.md`), is theirs. They are files (`hooks/`), which the binary carries and writes to a
 //! folder under the user's cache that is named after what is in it: the same path in a recording and in its replay, shared
 //! by runs, and made anew if anything in it is not as it should be.
 
@@ -20,6 +21,8 @@ macro_rules! files {
 }
 
 const FILES: &[(&str, &str)] = files![
+    "claude-code/.claude-plugin/plugin.json",
+    "claude-code/hooks/hooks.json",
     "node/endpoint.cjs",
     "node/forms.cjs",
     "node/frameworks.cjs",
@@ -27,11 +30,15 @@ const FILES: &[(&str, &str)] = files![
     "node/loader.mjs",
     "node/sources.cjs",
     "node/tool_call.cjs",
+    "opencode/looptape.js",
     "python/looptape_hooks/__init__.py",
+    "python/looptape_hooks/aider.py",
     "python/looptape_hooks/asking.py",
+    "python/looptape_hooks/claude_agent_sdk.py",
     "python/looptape_hooks/endpoint.py",
     "python/looptape_hooks/forms.py",
     "python/looptape_hooks/langchain.py",
+    "python/looptape_hooks/mini_swe_agent.py",
     "python/looptape_hooks/openai_agents.py",
     "python/looptape_hooks/pydantic_ai.py",
     "python/looptape_hooks/smolagents.py",
@@ -51,9 +58,10 @@ pub(crate) enum FrameworkTools {
 /// The same as an option.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct ToolHooksArgs {
-    /// Leave the tools of agent frameworks alone. Without this, function tools of LangChain, LangGraph, OpenAI
-    /// Agents, pydantic-ai, smolagents and the Vercel AI SDK are measured in a recording, and in a replay their
-    /// results come from it instead of from the functions
+    /// Leave the tools of agent frameworks and coding agents alone. Without this, function tools of LangChain, LangGraph,
+    /// OpenAI Agents, pydantic-ai, smolagents and the Vercel AI SDK are measured in a recording, and in a replay their
+    /// results come from it instead of from the functions; and so do those of the shells and edits of claude-code, codex,
+    /// opencode, gemini-cli and mini-swe-agent
     #[arg(long, requires = "command")]
     no_tool_hooks: bool,
 }
@@ -70,7 +78,16 @@ impl ToolHooksArgs {
 pub(crate) struct ToolHooks {
     /// For the child.
     pub(crate) variables: Variables,
-    _folder: Option<TempDir>,
+    /// Where they are.
+    folder: Option<PathBuf>,
+    _own: Option<TempDir>,
+}
+
+/// Plugins of coding agents.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentPlugins {
+    pub(crate) claude_code: PathBuf,
+    pub(crate) opencode: PathBuf,
 }
 
 impl ToolHooks {
@@ -109,8 +126,17 @@ impl ToolHooks {
                 (own.path().to_owned(), Some(own))
             }
         };
-        let folder = folder.to_str().context("the cache folder's path is no text: set XDG_CACHE_HOME")?;
-        Ok(Self { variables: variables(folder, parent), _folder: own })
+        let text = folder.to_str().context("the cache folder's path is no text: set XDG_CACHE_HOME")?;
+        Ok(Self { variables: variables(text, parent), folder: Some(folder), _own: own })
+    }
+
+    /// What coding agents are given, if their tools are not left alone.
+    pub(crate) fn for_agents(&self) -> Option<AgentPlugins> {
+        let folder = self.folder.as_deref()?;
+        Some(AgentPlugins {
+            claude_code: folder.join("claude-code"),
+            opencode: folder.join("opencode/looptape.js"),
+        })
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! What came of a run is a value. Nothing here tells anybody of it, and nothing judges it beyond its exit code.
 
+use super::child_run::{self, ChildRan};
+use super::record;
 use super::sources::{AskedModel, ModelPlan};
-use super::{child_run, record};
+use crate::child::agent_hooks::Agent;
 use crate::child::environment::{Mode, Variables};
 use crate::child::process::{Ended, NotStarted, Program};
 use crate::child::stage::Stage;
@@ -40,6 +42,8 @@ pub(super) struct Replayed {
     pub(super) summary: Summary,
     /// Requests that reached the tape server.
     pub(super) requests: u64,
+    /// Coding agents that were given hooks.
+    hooked: Vec<Agent>,
 }
 
 /// Runs an agent against a server that answers from the trace `id`.
@@ -60,15 +64,15 @@ pub(super) fn replay<M: Model>(
         running.drain(LINGER).await;
         ended
     })?;
-    let child = match ended {
-        Ok(ended) => ended,
+    let ChildRan { ended: child, hooked } = match ended {
+        Ok(ran) => ran,
         Err(not_started) => return Ok(Err(not_started)),
     };
     let summary = server.finish().context("the replay was ended twice: this is a bug")?;
     if let Some(trouble) = server.trouble() {
         anyhow::bail!(trouble);
     }
-    Ok(Ok(Replayed { child, summary, requests: server.requests() }))
+    Ok(Ok(Replayed { child, summary, requests: server.requests(), hooked }))
 }
 
 /// Serves the tape, and what is asked of other hosts if that is to come here.
@@ -225,11 +229,12 @@ impl AgentReplay<'_> {
         if let Books::Elsewhere(store) = books {
             store.finish();
         }
-        let Replayed { child, summary, requests } = match replayed? {
+        let Replayed { child, summary, requests, hooked } = match replayed? {
             Ok(replayed) => replayed,
             Err(not_started) => return Ok(Err(not_started)),
         };
         let (summary, guarantees) = surroundings.finish(summary);
+        let unasked = unasked(trace, &summary, &hooked);
         let is_priced = asked.is_some() || self.prices == Prices::Wanted;
         let money = if is_priced { Money::of(trace, &summary, asked) } else { Money::default() };
         Ok(Ok(AgentRan {
@@ -241,9 +246,32 @@ impl AgentReplay<'_> {
             guarantees,
             guarantee: format!("{guarantee}; {}", guarantees.sentence()),
             money,
-            remarks: asked.map(AskedModel::remarks).unwrap_or_default(),
+            remarks: asked.map(AskedModel::remarks).unwrap_or_default().into_iter().chain(unasked).collect(),
         }))
     }
+}
+
+/// Agents that have tools of their own in the recording, and did not ask before those ran.
+fn unasked(trace: &RecordedTrace, summary: &Summary, hooked: &[Agent]) -> Vec<(String, u64)> {
+    let asked =
+        |agent: &Agent| summary.tools.as_ref().is_some_and(|tools| tools.agents.contains(agent.as_str()));
+    let has_tools = |agent: &Agent| {
+        let own = agent.asks_for();
+        let mut calls = trace.facts.iter().flat_map(|facts| &facts.asks);
+        calls.any(|call| own.contains(&call.name.as_str()))
+    };
+    let silent =
+        hooked.iter().filter(|agent| summary.served.total() > 0 && !asked(agent) && has_tools(agent));
+    let remark = |agent: &Agent| {
+        let agent = agent.as_str();
+        (
+            format!(
+                "{agent} did not ask before its tools ran: its hooks are off, or it is a version with others"
+            ),
+            1,
+        )
+    };
+    silent.map(remark).collect()
 }
 
 /// The figures by which a run of an agent is judged; `own` is the trace that it left.

@@ -1,5 +1,6 @@
 //! Running a child between a server's start and its end: what `record` and `replay` share.
 
+use crate::child::agent_hooks::Agent;
 use crate::child::environment::{self, Mode, Variables};
 use crate::child::mcp_config::Redirect;
 use crate::child::overlay::{Overlay, Run};
@@ -9,6 +10,13 @@ use crate::child::tool_hooks::ToolHooks;
 use anyhow::Context;
 use std::collections::HashMap;
 
+/// A child that ran.
+pub(super) struct ChildRan {
+    pub(super) ended: Ended,
+    /// Coding agents that were given hooks.
+    pub(super) hooked: Vec<Agent>,
+}
+
 /// Runs the program of `stage` with its SDKs pointed at `origin`, and waits for it. `told` are variables of this run
 /// alone.
 pub(super) async fn run(
@@ -17,20 +25,22 @@ pub(super) async fn run(
     trace: &str,
     stage: Stage<'_>,
     told: Variables,
-) -> anyhow::Result<Result<Ended, NotStarted>> {
+) -> anyhow::Result<Result<ChildRan, NotStarted>> {
     let parent = |name: &str| std::env::var(name).ok();
     let mut variables = environment::variables(mode, origin, trace, &parent);
     variables.extend(told);
     let base = format!("{origin}/t/{trace}");
     let looptape = std::env::current_exe().context("this program does not know where it is")?;
     let mcp = Redirect { mode, origin, trace, looptape };
-    let run = Run { command: stage.command(), base: &base, trace, mcp: &mcp };
-    let overlay = Overlay::prepare(run, &parent).context("the agent's configuration cannot be written")?;
-    variables.extend(overlay.variables.iter().cloned());
     let so_far: HashMap<&str, &str> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
     let own = |name: &str| so_far.get(name).map(|value| (*value).to_owned()).or_else(|| parent(name));
     let hooks = ToolHooks::prepare(stage.tools(), mode, &own)?;
     variables.extend(hooks.variables.iter().cloned());
+    // A recording needs none: the model traffic holds what an agent's own tools gave.
+    let plugins = hooks.for_agents().filter(|_| mode == Mode::Replay);
+    let run = Run { command: stage.command(), base: &base, trace, mcp: &mcp, asks: plugins.as_ref() };
+    let overlay = Overlay::prepare(run, &parent).context("the agent's configuration cannot be written")?;
+    variables.extend(overlay.variables.iter().cloned());
     let stage = match &overlay.command {
         Some(command) => stage.with(command),
         None => stage,
@@ -44,5 +54,6 @@ pub(super) async fn run(
         Mode::Record => SecondCtrlC::IsPassedOn,
         Mode::Replay => SecondCtrlC::Kills,
     };
-    Ok(Ok(process::wait(running, signals, second).await?))
+    let ended = process::wait(running, signals, second).await?;
+    Ok(Ok(ChildRan { ended, hooked: overlay.hooked }))
 }

@@ -1,5 +1,6 @@
 //! The verbs. One file each: arguments, whose doc comment is the help text, then the command.
 
+mod agent_hook;
 mod agent_replay;
 mod alerting;
 mod audit;
@@ -37,6 +38,7 @@ mod test;
 mod verify;
 mod workspace;
 
+pub(crate) use agent_hook::VERB as AGENT_HOOK;
 pub(crate) use alerting::AlertsConfig;
 pub(crate) use audit::Audited;
 pub(crate) use budget::lines as spending_lines;
@@ -97,6 +99,8 @@ enum Verb {
     Demo(demo::Args),
     #[command(name = crate::child::sandbox::VERB, hide = true)]
     Sandboxed(sandboxed::Args),
+    #[command(name = agent_hook::VERB, hide = true)]
+    AgentHook(agent_hook::Args),
 }
 
 /// Parses the command line and runs the verb.
@@ -124,5 +128,6 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Doctor(args) => doctor::run(global, &args),
         Verb::Demo(args) => demo::run(global, &args),
         Verb::Sandboxed(args) => sandboxed::run(&args),
+        Verb::AgentHook(args) => agent_hook::run(&args),
     }
 }

@@ -229,6 +229,7 @@ async fn run_child(
     let origin = format!("http://{}", server.address());
     told.extend(capture.iter().flat_map(|capture| capture.variables(&origin)));
     let child = child_run::run(Mode::Record, &origin, id.as_str(), Stage::Here(program), told).await?;
+    let child = child.map(|ran| ran.ended);
     // What a grandchild still has under way may end; the child itself is gone.
     server.drain(LINGER).await;
     Ok((child, tally))
@@ -267,15 +268,14 @@ pub(super) fn upstreams(config: &Config, flags: &[String]) -> anyhow::Result<Ups
     }
     environment::upstreams(&mut upstreams, &|name| std::env::var(name).ok())
         .map_err(|(variable, e)| UsageError(format!("{variable} in the environment: {e}")))?;
-    for (name, url) in &config.upstreams {
-        let mut file = Upstreams::default();
-        file.add_stated(&format!("{name}={url}")).context("[upstreams] in looptape.toml")?;
-        for provider in file.stated_providers() {
-            if let (None, Some(upstream)) = (upstreams.stated(&provider), file.stated(&provider)) {
-                upstreams.set(provider, upstream.clone());
-            }
+    for (name, entries) in &config.upstreams {
+        let in_file = entries.upstreams(name, &|name| std::env::var(name).ok());
+        let (provider, in_order) = in_file.context("[upstreams] in looptape.toml")?;
+        if upstreams.stated(&provider).is_none() {
+            in_order.into_iter().for_each(|upstream| upstreams.add(provider.clone(), upstream));
         }
     }
+    upstreams.failover = config.failover.failover()?;
     Ok(upstreams)
 }
 

@@ -92,8 +92,8 @@ pub(crate) struct Args {
     /// How fast recorded time passes: 0 nothing waits, 1 as recorded, chunk by chunk, 10 ten times as fast
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true, value_parser = speed)]
     speed: Speed,
-    /// What becomes of tool calls that hooks or shims ask about, where `[tools.NAME]` says nothing: `live` runs the
-    /// tools and compares what they give with what was recorded
+    /// What becomes of tool calls that hooks or shims ask about, those of coding agents too, where `[tools.NAME]` says
+    /// nothing: `live` runs the tools and compares what they give with what was recorded
     #[arg(long, value_enum)]
     tools: Option<ToolsArg>,
     #[command(flatten)]
@@ -419,6 +419,8 @@ impl ReplayWithAgent<'_> {
     fn run(&self, plan: Option<&ModelPlan<'_>>) -> anyhow::Result<Told> {
         let Self { global, args, config, reader, trace, .. } = *self;
         let restored = args.restored(reader, trace)?;
+        let folder = restored.as_ref().and_then(RestoredWorkspace::working_folder);
+        let config = &config.in_own_folder(folder.is_some());
         let replay = AgentReplay {
             config,
             reader,
@@ -432,7 +434,6 @@ impl ReplayWithAgent<'_> {
         };
         let why = plan.map_or_else(|| args.sources.why(), ModelPlan::why);
         let record = Record { store: args.store(global, config)?, why, books: Books::WithTheReplay };
-        let folder = restored.as_ref().and_then(RestoredWorkspace::working_folder);
         let tools = args.tool_hooks.tools();
         let program = Program { folder, tools, ..Program::new(&args.command, ChildOutput::Inherited) };
         let told = restored.as_ref().map(RestoredWorkspace::variables).unwrap_or_default();

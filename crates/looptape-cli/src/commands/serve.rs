@@ -16,7 +16,7 @@ use looptape_proxy::guard::Guard;
 use looptape_proxy::lanes::Lanes;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::telemetry::{Telemetry, TelemetryRules};
-use looptape_proxy::upstream::Upstreams;
+use looptape_proxy::upstream::{Upstream, Upstreams};
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
 use looptape_store::{Moment, Recorder, RecorderReport, Retention};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,6 +44,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 Examples:
   looptape serve
   looptape serve --listen 127.0.0.1:0 --upstream openai=http://127.0.0.1:8000/v1
+  looptape serve --upstream openai=https://api.openai.com --upstream openai=https://backup.example/v1
   looptape serve --max-age 30d --max-size 2GB
   looptape serve --max-usd-per-trace 2 --max-usd-per-day 50
   LOOPTAPE_TOKEN=… looptape serve --listen 0.0.0.0:4100
@@ -54,7 +55,8 @@ pub(crate) struct Args {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4100", value_parser = parse_listen)]
     listen: SocketAddr,
-    /// Where a provider's calls go; repeatable [default: the provider's public address]
+    /// Where a provider's calls go; of several of one name the next is asked where one fails; repeatable [default: the
+    /// provider's public address]
     #[arg(long = "upstream", value_name = "NAME=URL")]
     upstreams: Vec<String>,
     /// What clients must put into their base URL as /k/TOKEN; required beyond loopback, 16 characters or more
@@ -261,9 +263,8 @@ fn welcome(
     let origin = format!("http://{host}{token}");
     let mut lines = vec![format!("database:  {}", database.display())];
     for provider in upstreams.stated_providers() {
-        if let Some(upstream) = upstreams.stated(&provider) {
-            lines.push(format!("upstream:  {provider} {}", upstream.url()));
-        }
+        let in_order: Vec<String> = upstreams.in_order(&provider).iter().map(Upstream::url).collect();
+        lines.push(format!("upstream:  {provider} {}", in_order.join(", then ")));
     }
     if let Some(limits) = limits {
         lines.push(format!("budget:    {}", budget::words(limits)));
@@ -283,10 +284,11 @@ fn not_itself(upstreams: &Upstreams, address: SocketAddr) -> anyhow::Result<()> 
         own.push(format!("http://127.0.0.1:{port}"));
     }
     for provider in upstreams.stated_providers() {
-        let url = upstreams.stated(&provider).map(|u| u.url()).unwrap_or_default();
-        let is_own =
-            |own: &String| url.strip_prefix(own.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('/'));
-        if own.iter().any(is_own) {
+        let is_own = |url: &String| {
+            let rests = own.iter().filter_map(|own| url.strip_prefix(own.as_str()));
+            rests.into_iter().any(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(url) = upstreams.in_order(&provider).iter().map(Upstream::url).find(is_own) {
             let message = format!(
                 "the upstream of {provider}, {url}, is this gateway itself: unset its base-URL variable here, or name another with --upstream {provider}=URL"
             );

@@ -49,7 +49,8 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Sent<ResentCalls>> {
     let items = items(recording, sending);
     let unanswered = recording.facts.iter().filter(|call| call.end_us.is_none()).count();
-    let not_sent = recording.facts.len() - unanswered - items.len();
+    let superseded = recording.facts.iter().filter(|call| call.is_superseded()).count();
+    let not_sent = recording.facts.len().saturating_sub(unanswered + superseded + items.len());
     let spans: Vec<RecordedSpan> = items.iter().map(|item| item.span).collect();
     let mut under_way: HashMap<usize, JoinHandle<anyhow::Result<Done>>> = HashMap::new();
     let mut sent: Vec<(usize, Done)> = Vec::new();
@@ -91,7 +92,10 @@ fn items(recording: &Recording, sending: Sending) -> Vec<Item> {
         Some(Item { at: last, span })
     };
     match sending {
-        Sending::EveryCall => (0..facts.len()).filter_map(|at| item(at, at)).collect(),
+        Sending::EveryCall => {
+            let of_client = (0..facts.len()).filter(|at| !facts[*at].is_superseded());
+            of_client.filter_map(|at| item(at, at)).collect()
+        }
         Sending::EveryStep => {
             let steps = recording.assembly.steps.iter();
             steps.filter_map(|step| item(step.first_call().0, step.final_call().0)).collect()

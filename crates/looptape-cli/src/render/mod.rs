@@ -6,6 +6,7 @@
 //! What this does not do: compute. Every figure comes from the core's views.
 
 pub(crate) mod annotations;
+pub(crate) mod ascii;
 pub(crate) mod audit;
 pub(crate) mod demo;
 pub(crate) mod diff;

@@ -239,6 +239,7 @@ fn attempt_line(attempt: &AttemptView) -> String {
         after,
         layer,
         attempt.backoff_ms.map(|wait| format!("after waiting {}", duration(wait))),
+        attempt.upstream.as_ref().map(|url| format!("at {}", escape(url))),
     ];
     parts.into_iter().flatten().collect::<Vec<String>>().join(" · ")
 }

@@ -1,12 +1,15 @@
 //! A trace as a timeline: one line for each step, tool call and failed attempt, with a bar that shows where in
-//! the trace its time went.
+//! the trace its time went, and with lanes where something was under way beside something else.
 //!
 //! ```text
-//! █ model   ░ tool, at most   ▓ failed attempt   · waiting to try again   ▪ other call
+//! █ model   ▒ tool   ░ tool, at most   ▓ failed attempt   · waiting to try again   ▪ other call
 //! ```
 
 mod bar;
+mod cells;
 mod column;
+mod gutter;
+mod layout;
 #[cfg(test)]
 mod tests;
 mod wording;
@@ -14,19 +17,13 @@ mod wording;
 use super::figures::{duration, percent, plural};
 use super::prices::why_unpriced;
 use super::style::{Style, Tone};
-use super::terminal_text::{escape, fit, fit_right};
+use super::terminal_text::escape;
 use crate::trace_view::Shown;
-use bar::Bar;
-use column::{Column, NARROW_FIGURES, WIDE_FIGURES};
+use layout::Layout;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cost::Usd;
 use looptape_core::metrics::{Ms, TimeSplit};
-use looptape_core::view::{AttemptView, EntryKind, EntryView, ToolKnown, TraceStatus, TraceView};
-use wording::{ending, indented, mark, number, what};
-
-/// Below this many columns the table loses its cache and TTFT columns.
-const WIDE: usize = 96;
-const MIN_WIDTH: usize = 64;
+use looptape_core::view::{TraceStatus, TraceView};
 
 /// The timeline as text, ending with a line break.
 pub(crate) fn timeline(view: &TraceView, style: Style) -> String {
@@ -34,10 +31,11 @@ pub(crate) fn timeline(view: &TraceView, style: Style) -> String {
     let mut lines = header(view, style);
     lines.push(String::new());
     lines.push(layout.heading());
-    for entry in &view.steps {
-        lines.extend(layout.entry(entry));
+    for (at, entry) in view.steps.iter().enumerate() {
+        lines.extend(layout.entry(at, entry));
     }
     lines.push(String::new());
+    lines.extend(layout.legend());
     lines.extend(footer(view, style));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
@@ -161,88 +159,4 @@ fn split_line(time: &TimeSplit) -> Option<String> {
     .flatten()
     .collect();
     Some(format!("time: {}", parts.join(" · ")))
-}
-
-struct Layout {
-    style: Style,
-    figures: &'static [Column],
-    what_columns: usize,
-    bar: Bar,
-}
-
-impl Layout {
-    fn new(view: &TraceView, style: Style) -> Self {
-        let width = style.width.max(MIN_WIDTH);
-        let figures = if width >= WIDE { WIDE_FIGURES } else { NARROW_FIGURES };
-        let mark_and_number = 2 + 6;
-        let fixed = mark_and_number + figures.iter().map(|column| column.width() + 1).sum::<usize>() + 1;
-        let free = width.saturating_sub(fixed);
-        let bar = Bar::new(view, free * 2 / 5);
-        Self { style, figures, what_columns: free - bar.columns, bar }
-    }
-
-    fn heading(&self) -> String {
-        let titles: String =
-            self.figures.iter().map(|c| format!(" {}", fit_right(c.title(), c.width()))).collect();
-        let text = format!("  {}{}{titles} {}", fit("step", 6), fit("", self.what_columns), self.bar.scale());
-        self.style.paint(Tone::Quiet, &text)
-    }
-
-    /// Failed attempts that were tried again come first, each on a line of its own.
-    fn entry(&self, entry: &EntryView) -> Vec<String> {
-        let retried = entry.attempts.len().saturating_sub(1);
-        let failed = entry.attempts.iter().take(retried).map(|attempt| self.failed_attempt(entry, attempt));
-        failed.chain([self.line(entry)]).collect()
-    }
-
-    fn failed_attempt(&self, entry: &EntryView, attempt: &AttemptView) -> String {
-        let next = entry.attempts.get(attempt.attempt as usize);
-        let layer =
-            next.and_then(|next| next.retry_layer).map(|layer| format!(" → {} retry", layer.as_str()));
-        let wait = next.and_then(|next| next.backoff_ms).map(|wait| format!(" +{}", duration(wait)));
-        let what = format!("{}{}{}", ending(attempt), layer.unwrap_or_default(), wait.unwrap_or_default());
-        let figures: String = self
-            .figures
-            .iter()
-            .map(|column| match column {
-                Column::Time => attempt.duration_ms.map(duration).unwrap_or_default(),
-                _ => String::new(),
-            })
-            .zip(self.figures)
-            .map(|(figure, column)| format!(" {}", fit_right(&figure, column.width())))
-            .collect();
-        let number = format!("{}#{}", number(entry), attempt.attempt);
-        let head =
-            format!("↻ {}{}{figures}", fit(&number, 6), fit(&indented(entry, &what), self.what_columns));
-        let mut cells = self.bar.cells();
-        self.bar.attempt(&mut cells, attempt, '▓', Tone::Bad);
-        if let Some(next) = next {
-            self.bar.between(&mut cells, attempt, next);
-        }
-        format!("{} {}", self.style.paint(Tone::Warning, &head), self.bar.paint(self.style, &cells))
-    }
-
-    fn line(&self, entry: &EntryView) -> String {
-        let (mark, tone) = mark(entry);
-        let figures: String =
-            self.figures.iter().map(|c| format!(" {}", fit_right(&c.figure(entry), c.width()))).collect();
-        let what = fit(&indented(entry, &what(entry)), self.what_columns);
-        let mut cells = self.bar.cells();
-        match (entry.kind, entry.attempts.last()) {
-            (EntryKind::Tool, _) => {
-                let is_measured = entry.tool.as_ref().is_some_and(|tool| tool.source != ToolKnown::Inferred);
-                let cell = if is_measured { '▒' } else { '░' };
-                self.bar.fill(&mut cells, entry.started_ms, entry.duration_ms, cell, Tone::Tool)
-            }
-            (EntryKind::Llm, Some(attempt)) => self.bar.attempt(&mut cells, attempt, '█', Tone::Model),
-            (EntryKind::Other, Some(attempt)) => self.bar.attempt(&mut cells, attempt, '▪', Tone::Quiet),
-            (EntryKind::Llm | EntryKind::Other, None) => {}
-        }
-        format!(
-            "{} {}{what}{figures} {}",
-            self.style.paint(tone, mark),
-            fit(&number(entry), 6),
-            self.bar.paint(self.style, &cells)
-        )
-    }
 }

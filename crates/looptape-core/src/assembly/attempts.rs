@@ -4,6 +4,8 @@
 //! again after a failed one is a retry by the layer above. A request that starts while the identical one
 //! before it is still in flight is no retry: it is a second call. Two identical requests that fail at the
 //! same time cannot be told apart, so their retries are handed out in the order of the failures.
+//!
+//! A gateway that asks another upstream says so: the client sees one call, and the attempts are the gateway's.
 
 use super::{Attempt, CallIndex, Clock, Retry, RetryLayer, StepNumber};
 use crate::facts::{AttemptState, CallFacts};
@@ -51,7 +53,7 @@ pub(super) fn group(facts: &[CallFacts], clock: &Clock) -> Vec<Group> {
         let call = CallIndex(index);
         let candidates = by_request.entry(fact.request_digest).or_default();
         let earlier = find(facts, clock, &groups, candidates, call);
-        let retry = retry(fact, clock, earlier.map(|g| groups[g].last_call()), call);
+        let retry = retry(facts, clock, earlier.map(|g| groups[g].last_call()), call);
         let group = match earlier {
             Some(group) => group,
             None => {
@@ -119,12 +121,13 @@ fn rank(last: &CallFacts, call: &CallFacts, over: bool) -> Option<u8> {
     }
 }
 
-fn retry(fact: &CallFacts, clock: &Clock, before: Option<CallIndex>, call: CallIndex) -> Option<Retry> {
-    let counted = fact.retry_count.is_some_and(|count| count > 0);
-    let layer = match (counted, before) {
-        (true, _) => RetryLayer::Sdk,
-        (false, Some(_)) => RetryLayer::Framework,
-        (false, None) => return None,
+fn retry(facts: &[CallFacts], clock: &Clock, before: Option<CallIndex>, call: CallIndex) -> Option<Retry> {
+    let counted = facts[call.0].retry_count.is_some_and(|count| count > 0);
+    let layer = match before {
+        Some(before) if facts[before.0].is_superseded() => RetryLayer::Gateway,
+        _ if counted => RetryLayer::Sdk,
+        Some(_) => RetryLayer::Framework,
+        None => return None,
     };
     let backoff_us = before
         .and_then(|before| clock.end(before))

@@ -40,6 +40,7 @@ pub(crate) fn call(seq: u32, sent_ms: i64, took_ms: i64) -> CallFacts {
         asks: Vec::new(),
         carries: Vec::new(),
         loop_hint: None,
+        upstream: None,
     }
 }
 

@@ -241,6 +241,8 @@ pub enum RetryLayer {
     Sdk,
     /// Whatever calls the SDK: the same request again with a count of 0, or with none.
     Framework,
+    /// The gateway asked another upstream; the client saw nothing of it.
+    Gateway,
 }
 
 /// A tool call that a step's answer asks for. If it was not measured its times are inferred: from the answer's end to
@@ -381,6 +383,7 @@ impl RetryLayer {
         match self {
             Self::Sdk => "sdk",
             Self::Framework => "framework",
+            Self::Gateway => "gateway",
         }
     }
 }

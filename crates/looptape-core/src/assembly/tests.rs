@@ -211,7 +211,9 @@ fn tools_without_ids_are_matched_by_name_and_count() {
         |facts: &[CallFacts]| closed(facts).steps[0].tools.iter().map(|t| t.answered_by).collect::<Vec<_>>();
     assert_eq!(by(&[asks.clone(), one]), [Some(StepNumber(2)), None]);
     let both = call(1, 20, 10).after(1, 2).carries(&["get_weather", "get_weather"]);
-    assert_eq!(by(&[asks, both]), [Some(StepNumber(2)), Some(StepNumber(2))]);
+    assert_eq!(by(&[asks.clone(), both]), [Some(StepNumber(2)), Some(StepNumber(2))]);
+    let made_up = call(1, 20, 10).after(1, 2).carries(&["get_weather_1795950909913_0"]);
+    assert_eq!(by(&[asks, made_up]), [Some(StepNumber(2)), None], "ids that the client made up");
 }
 
 #[test]

@@ -79,7 +79,8 @@ fn tool_step(
 }
 
 /// The first child of `step` that carries the result of its `nth` tool call: by id, or, where the format has
-/// none, by name, the second call of a name needing a second result.
+/// none, by name, the second call of a name needing a second result. Where the model gave no ids and the client made some
+/// up, by place.
 fn answering_child(
     facts: &[CallFacts],
     steps: &[Group],
@@ -93,7 +94,9 @@ fn answering_child(
     let needed = if ask.id.is_some() { 1 } else { same_before + 1 };
     let carries = |child: &&StepNumber| {
         let carried = &facts[steps[child.index()].first()].carries;
+        let is_asked = |id: &String| asks.iter().any(|ask| ask.id.as_ref().unwrap_or(&ask.name) == id);
         carried.iter().filter(|id| *id == key).count() >= needed
+            || (ask.id.is_none() && carried.len() > nth && !carried.iter().any(is_asked))
     };
     step.children.iter().find(carries).copied()
 }

@@ -7,6 +7,7 @@ use super::recording::TapedCall;
 use super::timings::CallTimes;
 use super::values::{Collector, Named, Part, fill};
 use crate::exchange::{Answer, Ending, Exchange, Outcome};
+use crate::facts::{AnswerFate, AskedUpstream};
 use crate::headers::{RedactedHeaders, latin1_to_string, string_to_latin1};
 use crate::provider::Provider;
 use crate::replay::{Provenance, Rung};
@@ -27,6 +28,9 @@ pub(super) struct CallFile {
     request: RequestFile,
     /// Null while the call had not ended.
     response: Option<ResponseFile>,
+    /// Which of several upstreams was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upstream: Option<UpstreamFile>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,6 +64,12 @@ enum HeaderFile {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+struct UpstreamFile {
+    fate: AnswerFate,
+    url: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct ReplayedFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -90,6 +100,7 @@ impl CallFile {
             replayed: call.provenance.as_ref().map(replayed),
             request,
             response: response(*seq, outcome, bodies, found),
+            upstream: call.upstream.clone().map(|AskedUpstream { url, fate }| UpstreamFile { fate, url }),
         }
     }
 
@@ -119,6 +130,7 @@ impl CallFile {
             loop_hint: self.loop_hint,
             import_index: self.import_index,
             provenance: provenance.transpose()?,
+            upstream: self.upstream.map(|UpstreamFile { fate, url }| AskedUpstream { url, fate }),
             exchange: Exchange {
                 seq,
                 sent_us: times.sent_us,

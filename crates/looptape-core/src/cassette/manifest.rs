@@ -20,12 +20,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The newest version that is read. 1 knows no tool calls that were measured: what has none is written as it.
-pub const VERSION: u64 = 2;
+/// The newest version that is read. 1 knows no tool calls that were measured, 2 no upstreams of which one stands in for
+/// another: what has none is written as they are.
+pub const VERSION: u64 = 3;
 
 /// The oldest version that says all that is in these files.
 fn version_of(files: &Files) -> u64 {
-    if files.contains_key(&FileName::top(TOOLS)) { VERSION } else { 1 }
+    let says_upstream = |(_, name): (u32, &FileName)| {
+        // A member of the file itself: no other line is indented so, and no text has an end of line in it.
+        files.get(name).is_some_and(|text| memchr::memmem::find(text, b"\n  \"upstream\": {").is_some())
+    };
+    match calls(files).any(says_upstream) {
+        true => VERSION,
+        false if files.contains_key(&FileName::top(TOOLS)) => 2,
+        false => 1,
+    }
 }
 
 /// What the member `format` says.

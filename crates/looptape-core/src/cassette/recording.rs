@@ -3,6 +3,7 @@
 use crate::TraceId;
 use crate::assembly::{LoopOutcome, Timing};
 use crate::exchange::Exchange;
+use crate::facts::AskedUpstream;
 use crate::labels::Labels;
 use crate::replay::{Environment, Provenance};
 use std::collections::BTreeMap;
@@ -62,4 +63,6 @@ pub struct TapedCall {
     pub import_index: Option<u32>,
     /// For replays: where its answer came from.
     pub provenance: Option<Provenance>,
+    /// Which of several upstreams was asked.
+    pub upstream: Option<AskedUpstream>,
 }

@@ -285,6 +285,9 @@ pub fn render_text(summary: &Summary) -> String {
 }
 
 fn push_tools(out: &mut String, tools: &ToolsReport) {
+    if !tools.has_calls() {
+        return;
+    }
     push_line(out, 2, &tools.line());
     if tools.by_id_alone > 0 {
         let calls =
@@ -294,6 +297,13 @@ fn push_tools(out: &mut String, tools: &ToolsReport) {
             many => format!("{many} of these were found by their ids alone: their arguments are"),
         };
         push_line(out, 4, &format!("{calls} written otherwise than the model wrote them"));
+    }
+    if tools.not_asked > 0 {
+        let line = format!(
+            "{} of these the agent refused by itself: what earlier calls left is not there",
+            tools.not_asked
+        );
+        push_line(out, 4, &line);
     }
     for (tool, drift) in &tools.drift {
         push_line(out, 4, &format!("{tool}: {}", drift.words()));

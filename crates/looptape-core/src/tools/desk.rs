@@ -1,19 +1,21 @@
 //! A replay's side of the protocol: which recorded result a call gets.
 
 mod at_server;
+mod stand_ins;
 
 pub use at_server::{LiveResult, ServerCall, ServerVerdict};
 
 use super::call::{MeasuredTool, ToolEnd, ToolError};
-use super::message::{Phase, ToolCallKey, ToolMessage, arguments_digest};
+use super::message::{Hands, Phase, ToolCallKey, ToolMessage, arguments_digest};
 use super::policy::{ToolPolicies, ToolPolicy};
-use super::report::{FirstDrift, NearestTool, ToolDrift, ToolRefusal, ToolsReport};
+use super::report::{FirstDrift, NearestTool, ToolRefusal, ToolsReport};
 use super::verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};
 use crate::canonical::digest_of_value;
 use crate::replay::Difference;
 use crate::text_diff::shortened;
 use crate::view::EntryView;
 use serde_json::Value;
+use stand_ins::StandIns;
 use std::collections::HashMap;
 
 /// Characters kept of arguments in reports.
@@ -31,6 +33,8 @@ pub struct RecordedTool {
     /// What came of it; `None`: nothing ever did.
     pub end: Option<ToolEnd>,
     pub from: AnswerFrom,
+    /// The call, by its `seq`, whose request told the model of it.
+    pub told_by: Option<u32>,
 }
 
 /// The state of a replay's tools.
@@ -46,6 +50,7 @@ pub struct ToolDesk {
     running: Vec<Running>,
     /// Calls that were asked about and did not run.
     settled: Vec<ToolCallKey>,
+    stand_ins: StandIns,
     report: ToolsReport,
 }
 
@@ -75,6 +80,7 @@ impl RecordedTool {
             arguments,
             end,
             from,
+            told_by: tool.told_by,
         })
     }
 }
@@ -99,6 +105,7 @@ impl ToolDesk {
             by_call,
             running: Vec::new(),
             settled: Vec::new(),
+            stand_ins: StandIns::default(),
             report: ToolsReport::default(),
         }
     }
@@ -111,8 +118,17 @@ impl ToolDesk {
     /// Takes a message, and says what its sender is to do.
     pub fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
         match &message.phase {
+            Phase::Ready { tools } => {
+                self.stand_ins.is_asked_for(tools);
+                self.report.agents.insert(message.call.name.clone());
+                ToolVerdict::Noted
+            }
             Phase::Ask => {
-                let verdict = self.ask(message);
+                let verdict = match message.hands {
+                    Hands::Give => self.ask(message, self.find(&message.call)),
+                    Hands::GiveMeasured => self.ask_for_measured(message),
+                    Hands::Refuse => self.ask_by_refuser(message),
+                };
                 if verdict != ToolVerdict::Run {
                     self.settled.push(message.call.clone());
                 }
@@ -133,15 +149,14 @@ impl ToolDesk {
         &self.settled
     }
 
-    fn ask(&mut self, message: &ToolMessage) -> ToolVerdict {
+    fn ask(&mut self, message: &ToolMessage, found: Option<(usize, Found)>) -> ToolVerdict {
         let ToolMessage { call, .. } = message;
-        match self.policies.policy(&call.name) {
+        // The hooks of agents have names of their own for some tools.
+        let name = found.map_or(&call.name, |(at, _)| &self.recorded[at].name).clone();
+        match self.policies.policy(&name) {
             ToolPolicy::Deny => self.deny(DenyCode::Denied, call),
-            ToolPolicy::Live => {
-                let recorded = self.find(call).map(|(at, _)| at);
-                self.run(message, recorded)
-            }
-            ToolPolicy::Static => match self.policies.answer(&call.name).cloned() {
+            ToolPolicy::Live => self.run(message, found.map(|(at, _)| at)),
+            ToolPolicy::Static => match self.policies.answer(&name).cloned() {
                 Some(end) => {
                     self.report.fixed += 1;
                     let from = AnswerFrom::Static;
@@ -149,14 +164,17 @@ impl ToolDesk {
                 }
                 None => self.deny(DenyCode::Denied, call),
             },
-            ToolPolicy::Recorded => match self.find(call) {
+            ToolPolicy::Recorded => match found {
                 Some((at, how)) => {
                     self.is_left[at] = false;
                     self.report.recorded += 1;
                     self.report.by_id_alone += u32::from(how == Found::ByIdAlone);
                     ToolVerdict::Answer(self.answer(at))
                 }
-                None if !self.policies.may_write(&call.name, message.may_write) => self.run(message, None),
+                None if !self.policies.may_write(&name, message.may_write) => self.run(message, None),
+                None if message.hands != Hands::Give && self.policies.has_own_folder() => {
+                    self.run(message, None)
+                }
                 None => {
                     let was_recorded = self.candidates(call).next().is_some();
                     let code = if was_recorded { DenyCode::Exhausted } else { DenyCode::NeverRecorded };
@@ -171,7 +189,15 @@ impl ToolDesk {
             self.is_left[at] = false;
         }
         self.report.live += 1;
-        let ToolMessage { call, run, .. } = message;
+        let ToolMessage { call, run, hands, .. } = message;
+        let is_compared_when_told = match (hands, recorded) {
+            (Hands::Give, _) | (Hands::GiveMeasured, None) => false,
+            (Hands::GiveMeasured, Some(at)) => self.recorded[at].from == AnswerFrom::History,
+            (Hands::Refuse, _) => true,
+        };
+        if is_compared_when_told {
+            return ToolVerdict::Run;
+        }
         let key = (call.name.clone(), call.arguments_digest());
         let (call_id, run) = (call.call_id.clone(), run.clone());
         self.running.push(Running { key, call_id, run, recorded, is_compared_at_server: false });
@@ -198,8 +224,14 @@ impl ToolDesk {
     }
 
     fn compare(&mut self, call: &ToolCallKey, recorded: Option<usize>, live: &ToolEnd) {
-        let recorded = recorded.map(|at| &self.recorded[at]);
-        self.report.drift.entry(call.name.clone()).or_default().add(call, recorded, live);
+        let difference = recorded.map(|at| difference(&self.recorded[at], live));
+        let step = recorded.and_then(|at| self.recorded[at].step);
+        let drift = self.report.drift.entry(call.name.clone()).or_default();
+        drift.add(difference, |difference| FirstDrift {
+            step,
+            arguments: shown(&call.arguments),
+            difference,
+        });
     }
 
     fn answer(&self, at: usize) -> ToolAnswer {
@@ -268,22 +300,6 @@ impl ToolDesk {
             let difference = Difference::of_json(&recorded.arguments, &call.arguments)?;
             Some(NearestTool { step: recorded.step, difference })
         })
-    }
-}
-
-impl ToolDrift {
-    /// One more call.
-    fn add(&mut self, call: &ToolCallKey, recorded: Option<&RecordedTool>, live: &ToolEnd) {
-        self.calls += 1;
-        match recorded.map(|recorded| (recorded.step, difference(recorded, live))) {
-            None => self.not_recorded += 1,
-            Some((_, None)) => self.same += 1,
-            Some((step, Some(difference))) => {
-                self.different += 1;
-                let first = || FirstDrift { step, arguments: shown(&call.arguments), difference };
-                self.first.get_or_insert_with(first);
-            }
-        }
     }
 }
 
@@ -358,13 +374,14 @@ mod tests {
             arguments: json!({ "n": n }),
             end,
             from: AnswerFrom::Tool,
+            told_by: None,
         }
     }
 
     fn message(id: Option<&str>, arguments: Value, phase: Phase) -> ToolMessage {
         let call =
             ToolCallKey { name: "f".into(), arguments, call_id: id.map(str::to_owned), occurrence: None };
-        ToolMessage { call, run: None, via: None, may_write: true, ago_us: 0, phase }
+        ToolMessage { call, run: None, via: None, may_write: true, hands: Hands::Give, ago_us: 0, phase }
     }
 
     fn ask(id: Option<&str>, n: i64) -> ToolMessage {

@@ -16,6 +16,8 @@ pub struct ToolMessage {
     pub via: Option<String>,
     /// `false` only if the caller says that the tool only reads.
     pub may_write: bool,
+    /// What the caller can do with a recorded result.
+    pub hands: Hands,
     /// How long ago it was when this was sent.
     pub ago_us: u64,
     pub phase: Phase,
@@ -32,12 +34,30 @@ pub struct ToolCallKey {
     pub occurrence: Option<u32>,
 }
 
+/// What a caller can do with a recorded result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hands {
+    /// Give it to the agent, as the tool would have.
+    Give,
+    /// The same for what it reported itself. Of the model traffic's results the replay tells the model.
+    GiveMeasured,
+    /// Keep the tool from running, and no more: the replay tells the model the result.
+    Refuse,
+}
+
 /// What is said of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Phase {
+    /// The caller is there, and asks before each run of these tools.
+    Ready {
+        tools: Vec<String>,
+    },
     Ask,
     Started,
-    Ended { end: ToolEnd, duration_us: Option<u64> },
+    Ended {
+        end: ToolEnd,
+        duration_us: Option<u64>,
+    },
 }
 
 /// Why a message was not read.
@@ -61,6 +81,9 @@ struct Written {
     arguments: Value,
     call_id: Option<String>,
     occurrence: Option<u32>,
+    #[serde(default)]
+    tools: Vec<String>,
+    gives: Option<WrittenHands>,
     run: Option<String>,
     via: Option<String>,
     writes: Option<bool>,
@@ -76,9 +99,18 @@ struct Written {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WrittenPhase {
+    Ready,
     Ask,
     Started,
     Ended,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenHands {
+    Any,
+    Measured,
+    Nothing,
 }
 
 impl ToolMessage {
@@ -98,6 +130,7 @@ impl ToolMessage {
             occurrence: written.occurrence,
         };
         let phase = match written.phase {
+            WrittenPhase::Ready => Phase::Ready { tools: written.tools },
             WrittenPhase::Ask => Phase::Ask,
             WrittenPhase::Started => Phase::Started,
             WrittenPhase::Ended => {
@@ -111,6 +144,11 @@ impl ToolMessage {
             run: written.run,
             via: written.via,
             may_write: written.writes.unwrap_or(true),
+            hands: match written.gives {
+                None | Some(WrittenHands::Any) => Hands::Give,
+                Some(WrittenHands::Measured) => Hands::GiveMeasured,
+                Some(WrittenHands::Nothing) => Hands::Refuse,
+            },
             ago_us: written.ago_us.unwrap_or(0),
             phase,
         })
@@ -170,6 +208,14 @@ mod tests {
         let same = parse(r#"{"phase":"ask","name":"f","arguments":"{\"a\":2.0,\"b\":1}"}"#).unwrap();
         assert_eq!(same.call.arguments_digest(), message.call.arguments_digest(), "equal as JSON");
         assert_eq!((same.call.call_id, same.may_write), (None, true));
+    }
+
+    #[test]
+    fn a_caller_that_can_only_refuse() {
+        let ready = parse(r#"{"phase":"ready","name":"claude-code","tools":["Bash"]}"#).unwrap();
+        assert_eq!(ready.phase, Phase::Ready { tools: vec!["Bash".to_owned()] });
+        let ask = parse(r#"{"phase":"ask","name":"Bash","gives":"nothing"}"#).unwrap();
+        assert_eq!((ask.phase, ask.hands), (Phase::Ask, Hands::Refuse));
     }
 
     #[test]

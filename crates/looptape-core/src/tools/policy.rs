@@ -60,6 +60,8 @@ pub struct ToolPolicies {
     others: Rule,
     /// What `--tools` says, for all tools that no entry names.
     all: Option<ToolPolicy>,
+    /// Whether what an agent's own tools do stays in a folder of the replay's.
+    own_folder: bool,
 }
 
 /// The name of the entry for all tools that have none.
@@ -107,6 +109,16 @@ impl ToolPolicies {
     pub(super) fn name_at<'a>(&'a self, server: &str, tool: &'a str) -> &'a str {
         let is_qualified = |name: &&String| *name != tool && is_name_of(name, tool) && name.contains(server);
         self.by_name.keys().find(is_qualified).map_or(tool, String::as_str)
+    }
+
+    /// The same, where the agent works in a folder that is this replay's alone: its own tools may do there what was not
+    /// recorded.
+    pub fn in_own_folder(self, own_folder: bool) -> Self {
+        Self { own_folder, ..self }
+    }
+
+    pub(super) fn has_own_folder(&self) -> bool {
+        self.own_folder
     }
 
     pub(super) fn policy(&self, name: &str) -> ToolPolicy {

@@ -3,7 +3,7 @@
 use super::verdict::DenyCode;
 use crate::replay::Difference;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// How each call was answered, and how live results compare.
@@ -22,6 +22,17 @@ pub struct ToolsReport {
     pub denied: Vec<ToolRefusal>,
     /// By tool: what ran, compared with what was recorded.
     pub drift: BTreeMap<String, ToolDrift>,
+    /// Calls answered from the recording that nobody asked about: the agent refused them by itself, because what
+    /// earlier calls would have left behind is not there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_asked: u32,
+    /// Agents whose hooks said that they ask before their tools run.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub agents: BTreeSet<String>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A call that was refused.
@@ -67,9 +78,14 @@ pub struct FirstDrift {
 }
 
 impl ToolsReport {
-    /// Whether any tool was called.
+    /// Whether nobody spoke of tools.
     pub fn is_empty(&self) -> bool {
-        self.recorded + self.fixed + self.live == 0 && self.denied.is_empty()
+        !self.has_calls() && self.agents.is_empty()
+    }
+
+    /// Whether any tool was called.
+    pub fn has_calls(&self) -> bool {
+        self.recorded + self.fixed + self.live > 0 || !self.denied.is_empty()
     }
 
     /// Whether a call was refused that the recording lacks: the run is another one.
@@ -100,6 +116,23 @@ impl ToolsReport {
 }
 
 impl ToolDrift {
+    /// Counts a call that ran; `difference` is `None` where nothing was recorded, `Some(None)` where it gave the same.
+    pub(super) fn add(
+        &mut self,
+        difference: Option<Option<Difference>>,
+        first: impl FnOnce(Difference) -> FirstDrift,
+    ) {
+        self.calls += 1;
+        match difference {
+            None => self.not_recorded += 1,
+            Some(None) => self.same += 1,
+            Some(Some(difference)) => {
+                self.different += 1;
+                self.first.get_or_insert_with(|| first(difference));
+            }
+        }
+    }
+
     /// The same in words, without the difference itself.
     pub fn words(&self) -> String {
         let mut words = match self.different {

@@ -177,6 +177,7 @@ impl Source<'_> {
                 source: seen.map_or(ToolKnown::Inferred, |seen| ToolKnown::Seen(seen.facts.source)),
                 via: seen.and_then(|seen| seen.facts.via.clone()),
                 measured: tool.measured,
+                told_by: tool.answered_by.and_then(|by| self.asked_by(by)),
             }),
             ..EntryView::empty(EntryKind::Tool)
         }
@@ -200,6 +201,7 @@ impl Source<'_> {
                 source: seen.map_or(ToolKnown::Inferred, |seen| ToolKnown::Seen(seen.facts.source)),
                 via: seen.and_then(|seen| seen.facts.via.clone()),
                 measured: Some(tool.measured),
+                told_by: None,
             }),
             ..EntryView::empty(EntryKind::Tool)
         }
@@ -217,6 +219,12 @@ impl Source<'_> {
                 results.iter().filter(|result| result.name.as_ref() == Some(&tool.name)).nth(place)
             }
         }
+    }
+
+    /// The call, by its `seq`, with which a step began.
+    fn asked_by(&self, step: StepNumber) -> Option<u32> {
+        let step = self.measured.assembly.step(step)?;
+        Some(self.facts[step.first_call().0].seq)
     }
 
     /// What model steps and plain calls have in common.
@@ -261,6 +269,7 @@ impl Source<'_> {
             duration_ms: self.duration(fact, fact),
             request_bytes: fact.request_bytes,
             response_bytes: fact.response_bytes,
+            upstream: fact.upstream.as_ref().map(|asked| asked.url.clone()),
         }
     }
 

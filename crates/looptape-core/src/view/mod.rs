@@ -10,6 +10,7 @@
 mod build;
 #[cfg(test)]
 mod tests;
+pub mod tracks;
 
 use crate::assembly::{Lane, LoopNumber, StepNumber};
 use crate::composition::Composition;
@@ -204,6 +205,9 @@ pub struct ToolView {
     /// Its place among the measured calls of the trace.
     #[serde(skip)]
     pub measured: Option<usize>,
+    /// The call, by its `seq`, whose request first told the model of the result.
+    #[serde(skip)]
+    pub told_by: Option<u32>,
 }
 
 impl ToolView {
@@ -251,6 +255,9 @@ pub struct AttemptView {
     pub status: Option<u16>,
     pub state: AttemptState,
     pub retry_layer: Option<crate::assembly::RetryLayer>,
+    /// Of a provider with several upstreams, the one that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
     pub retry_after_ms: Option<u64>,
     /// Time lost between the attempt before and this one.
     pub backoff_ms: Option<Ms>,

@@ -8,7 +8,7 @@ use looptape_core::labels::Labels;
 use looptape_core::mcp::session::End;
 use looptape_core::mcp::{McpToolCall, ServerName, said, tool_end};
 use looptape_core::redact::Credentials;
-use looptape_core::tools::{Phase, ToolEnd, ToolMessage, ToolSource};
+use looptape_core::tools::{Hands, Phase, ToolEnd, ToolMessage, ToolSource};
 use looptape_store::{Moment, Recorder, ToolReport};
 
 /// Where tool calls are written down.
@@ -78,6 +78,7 @@ impl CalledTool {
             run: None,
             via: Some(server.via()),
             may_write: true,
+            hands: Hands::Give,
             ago_us: 0,
             phase: Phase::Ended { end, duration_us: u64::try_from(end_us - self.began_us).ok() },
         };

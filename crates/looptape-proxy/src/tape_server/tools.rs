@@ -3,12 +3,17 @@
 //! What was recorded is read when the first tool is called, so that a replay whose tools are not asked for pays nothing.
 //! Decisions are [`ToolDesk`]'s; here they are put into HTTP, and into the trace that the replay leaves.
 
+use super::Recordings;
 use crate::child_trace::ChildTrace;
+use bytes::Bytes;
+use looptape_core::tools::told::{self, CallKey};
 use looptape_core::tools::{
     AnswerFrom, DenyCode, Phase, RecordedTool, ServerCall, ServerVerdict, ToolCallKey, ToolDesk, ToolEnd,
     ToolError, ToolMessage, ToolPolicies, ToolSource, ToolVerdict, ToolsReport,
 };
+use looptape_core::wire::Wire;
 use looptape_store::Moment;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,7 +38,7 @@ pub struct TapedTools {
 
 enum State {
     Waiting { read: ReadTools, policies: ToolPolicies, live: LiveResults },
-    Open(Box<ToolDesk>),
+    Open { desk: Box<ToolDesk>, told: RecordedResults },
     Unreadable(String),
 }
 
@@ -41,7 +46,7 @@ impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Waiting { .. } => f.write_str("Waiting"),
-            Self::Open(desk) => f.debug_tuple("Open").field(desk).finish(),
+            Self::Open { desk, .. } => f.debug_tuple("Open").field(desk).finish(),
             Self::Unreadable(why) => f.debug_tuple("Unreadable").field(why).finish(),
         }
     }
@@ -82,7 +87,7 @@ impl TapedTools {
     /// The calls that hooks asked about and that did not run.
     pub(crate) fn settled(&self) -> Vec<ToolCallKey> {
         match &*self.lock() {
-            State::Open(desk) => desk.settled().to_vec(),
+            State::Open { desk, .. } => desk.settled().to_vec(),
             State::Waiting { .. } | State::Unreadable(_) => Vec::new(),
         }
     }
@@ -101,11 +106,22 @@ impl TapedTools {
         verdict
     }
 
+    /// The body of a request, with recorded results where the agent could only refuse a tool.
+    pub(super) fn told(&self, wire: Option<Wire>, body: Bytes, recordings: &dyn Recordings) -> Bytes {
+        match &mut *self.lock() {
+            State::Open { desk, told } if desk.has_stand_ins() => match wire {
+                Some(wire) => told.put_into(wire, body, desk, recordings),
+                None => body,
+            },
+            _ => body,
+        }
+    }
+
     /// What it came to; why the recorded calls could not be read, if they could not.
     pub(super) fn report(&self) -> Result<ToolsReport, String> {
         match &*self.lock() {
             State::Waiting { .. } => Ok(ToolsReport::default()),
-            State::Open(desk) => Ok(desk.report().clone()),
+            State::Open { desk, .. } => Ok(desk.report().clone()),
             State::Unreadable(why) => Err(why.clone()),
         }
     }
@@ -120,14 +136,14 @@ impl State {
                 *self = match read() {
                     Ok(recorded) => {
                         let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
-                        Self::Open(Box::new(desk))
+                        Self::Open { desk: Box::new(desk), told: RecordedResults::default() }
                     }
                     Err(why) => Self::Unreadable(why),
                 };
             }
         }
         match self {
-            Self::Open(desk) => Ok(desk),
+            Self::Open { desk, .. } => Ok(desk),
             Self::Unreadable(why) => Err(why),
             Self::Waiting { .. } => Err("they were not read"),
         }
@@ -143,6 +159,47 @@ impl State {
 
 /// The answer where it is not known what was recorded.
 const UNREADABLE: &str = "looptape: the recorded tool calls cannot be read, so no tool runs in this replay";
+/// Recorded results as they were written, by the place of their call.
+#[derive(Debug, Default)]
+struct RecordedResults(HashMap<usize, Option<String>>);
+
+impl RecordedResults {
+    fn put_into(
+        &mut self,
+        wire: Wire,
+        body: Bytes,
+        desk: &mut ToolDesk,
+        recordings: &dyn Recordings,
+    ) -> Bytes {
+        let results = told::results(wire, &body);
+        let mut instead = Vec::new();
+        for result in &results {
+            let Some((at, told_by)) = desk.recorded_result(&result.key) else { continue };
+            let Some(recorded) = self.written(at, wire, &result.key, told_by, recordings) else { continue };
+            if desk.tells_recorded(at, &result.said(), &told::said(wire, recorded)) {
+                instead.push((result, result.with(recorded)));
+            }
+        }
+        if instead.is_empty() { body } else { Bytes::from(told::replaced(&body, &instead)) }
+    }
+
+    /// `None` where the recorded request holds it no more.
+    fn written(
+        &mut self,
+        at: usize,
+        wire: Wire,
+        key: &CallKey,
+        told_by: u32,
+        recordings: &dyn Recordings,
+    ) -> Option<&str> {
+        let read = || {
+            let recorded = recordings.request_body(told_by);
+            let results = told::results(wire, &recorded);
+            results.iter().find(|result| result.key == *key).map(|result| result.written().to_owned())
+        };
+        self.0.entry(at).or_insert_with(read).as_deref()
+    }
+}
 
 fn write_down(child: &ChildTrace, mut message: ToolMessage, at: Moment, verdict: &ToolVerdict) {
     let (source, end) = match (verdict, &message.phase) {
@@ -157,7 +214,7 @@ fn write_down(child: &ChildTrace, mut message: ToolMessage, at: Moment, verdict:
             let error = ToolError { message: Some(message.clone()), ..ToolError::default() };
             (ToolSource::Denied, ToolEnd::Error { error })
         }
-        (_, Phase::Ask) => return,
+        (_, Phase::Ready { .. } | Phase::Ask) => return,
         (_, Phase::Started | Phase::Ended { .. }) => return child.tool(message, ToolSource::Measured, at),
     };
     message.phase = Phase::Ended { end, duration_us: Some(0) };

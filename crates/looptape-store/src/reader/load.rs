@@ -8,7 +8,7 @@ use looptape_core::composition::{Mark, RequestParts};
 use looptape_core::cost::PriceBook;
 use looptape_core::derive;
 use looptape_core::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
-use looptape_core::facts::CallFacts;
+use looptape_core::facts::{AskedUpstream, CallFacts};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::provider::Provider;
 use looptape_core::replay::Provenance;
@@ -211,7 +211,20 @@ impl Reader {
         facts.seq = exchange.seq;
         facts.sent_us = exchange.sent_us;
         facts.loop_hint = loop_hint;
-        Ok(derive::call(&facts, &exchange.outcome))
+        let upstream = self.asked_upstream(trace, seq)?;
+        Ok(CallFacts { upstream, ..derive::call(&facts, &exchange.outcome) })
+    }
+
+    /// Which of several upstreams a call was sent to.
+    pub(super) fn asked_upstream(
+        &self,
+        trace: TraceKey,
+        seq: u32,
+    ) -> Result<Option<AskedUpstream>, ReadError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT upstream, superseded FROM calls WHERE trace = ?1 AND seq = ?2")?
+            .query_row((trace.0, seq), |row| Ok(facts_row::asked_upstream(row.get(0)?, row.get(1)?)))?)
     }
 
     fn materialise(&self, row: ExchangeRow) -> Result<Exchange, ReadError> {

@@ -34,11 +34,12 @@ pub struct OutlineEnd {
 }
 
 impl Reader {
-    /// The outlines of a trace's calls, in start order.
+    /// The outlines of a trace's calls, in start order, without those of which no client saw an answer because another
+    /// upstream was asked instead.
     pub fn outlines(&self, trace: TraceKey) -> Result<Vec<CallOutline>, ReadError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, sent_us, provider, method, path, request_blake3, request_size, ending, error, status, body \
-             FROM calls WHERE trace = ?1 ORDER BY seq",
+             FROM calls WHERE trace = ?1 AND superseded IS NULL ORDER BY seq",
         )?;
         let mut rows = statement.query([trace.0])?;
         let mut outlines = Vec::new();

@@ -99,7 +99,9 @@ impl Reader {
     ) -> Result<TapedCall, ReadError> {
         let (exchange, loop_hint) = self.exchange_and_hint(trace, seq)?;
         let import_index = self.import_index(trace, seq)?;
-        Ok(TapedCall { exchange, loop_hint, import_index, provenance: provenance.get(&seq).copied() })
+        let upstream = self.asked_upstream(trace, seq)?;
+        let provenance = provenance.get(&seq).copied();
+        Ok(TapedCall { exchange, loop_hint, import_index, provenance, upstream })
     }
 
     fn import_index(&self, trace: TraceKey, seq: u32) -> Result<Option<u32>, ReadError> {

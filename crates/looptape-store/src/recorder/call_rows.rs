@@ -11,7 +11,7 @@ use crate::facts_row;
 use crate::ids::{BlobId, TraceKey};
 use foldhash::HashMap;
 use looptape_core::exchange::{Chunk, Ending};
-use looptape_core::facts::CallFacts;
+use looptape_core::facts::{AnswerFate, AskedUpstream, CallFacts};
 use looptape_core::provider::Provider;
 use looptape_core::varint;
 use rusqlite::types::ToSql;
@@ -48,6 +48,8 @@ pub(super) struct EndRow {
     pub(super) answered: Option<AnsweredRow>,
     /// `None`: they are made when somebody reads the call.
     pub(super) facts: Option<CallFacts>,
+    /// Which of several upstreams was asked.
+    pub(super) upstream: Option<AskedUpstream>,
 }
 
 /// What there is if a response head came.
@@ -61,7 +63,8 @@ pub(super) struct AnsweredRow {
 
 const REQUEST_COLUMNS: &str = "trace, seq, sent_us, sent_unix_us, provider, method, path, loop_hint, import_index, \
      request_headers, request_skeleton, request_heads, request_blake3, request_size";
-const END_COLUMNS: &str = "end_us, ending, error, status, head_us, headers, body, chunks";
+const END_COLUMNS: &str = "end_us, ending, error, status, head_us, headers, body, chunks, \
+     upstream, superseded";
 
 impl CallRows {
     pub(super) fn begin(&mut self, call: CallId, row: RequestRow) {
@@ -191,6 +194,9 @@ impl<'a, 'c> Binder<'a, 'c> {
         self.bind(answered.map(|a| a.headers.0))?;
         self.bind(answered.map(|a| a.body.0))?;
         self.bind(answered.map(|a| &a.chunks[..]))?;
+        self.bind(row.upstream.as_ref().map(|asked| &asked.url))?;
+        let is_superseded = row.upstream.as_ref().is_some_and(|asked| asked.fate == AnswerFate::Superseded);
+        self.bind(is_superseded.then_some(true))?;
         match &row.facts {
             Some(facts) => facts_row::bind(facts, &mut |value| self.bind(value)),
             None => facts_row::WRITTEN.split(',').try_for_each(|_| self.bind(None::<i64>)),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::cassette::Cassette;
 use looptape_core::exchange::{Chunk, Ending};
+use looptape_core::facts::AskedUpstream;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
@@ -278,6 +279,8 @@ pub(super) enum Event {
     End {
         call: CallId,
         end: Box<CallEnd>,
+        /// Which of several upstreams was asked.
+        upstream: Option<AskedUpstream>,
         committed: Option<Committed>,
     },
     /// A call that repeats a recorded one.

@@ -17,6 +17,7 @@ use looptape_core::assembly::LoopOutcome;
 use looptape_core::budget::{Change, Counted};
 use looptape_core::cassette::{Cassette, CassetteError};
 use looptape_core::exchange::Ending;
+use looptape_core::facts::{AnswerFate, AskedUpstream};
 use looptape_core::replay::{Environment, Provenance};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -160,7 +161,7 @@ impl Recorder {
             let reason = "the recording queue was full: a call is missing".to_owned();
             self.shared.gap(Gap { call, hint: hint.clone(), of: GapOf::Part, reason });
         }
-        CallTicket { shared: self.shared.clone(), call, hint, lost, open: true }
+        CallTicket { shared: self.shared.clone(), call, hint, lost, open: true, upstream: None }
     }
 
     /// A call of a replay starts that repeats a recorded one. Never blocks, as [`Recorder::begin`].
@@ -174,7 +175,7 @@ impl Recorder {
             let reason = "the recording queue was full: a call is missing".to_owned();
             self.shared.gap(Gap { call, hint: hint.clone(), of: GapOf::Part, reason });
         }
-        RepeatTicket(CallTicket { shared: self.shared.clone(), call, hint, lost, open: true })
+        RepeatTicket(CallTicket { shared: self.shared.clone(), call, hint, lost, open: true, upstream: None })
     }
 
     /// Somebody says what becomes of a tool call. Never blocks; if the queue is full it will be missing from its trace.
@@ -313,6 +314,7 @@ pub struct CallTicket {
     hint: TraceHint,
     lost: Arc<AtomicBool>,
     open: bool,
+    upstream: Option<AskedUpstream>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -347,8 +349,22 @@ impl CallTicket {
         self.shared.try_send(event, 0);
     }
 
+    /// Of several upstreams, this one is asked.
+    pub fn at(mut self, url: String) -> Self {
+        self.upstream = Some(AskedUpstream { url, fate: AnswerFate::PassedOn });
+        self
+    }
+
     /// The call ended. Never blocks.
     pub fn finish(mut self, end: CallEnd) {
+        self.send(end, None);
+    }
+
+    /// The call ended as a failure that the client does not see: another upstream is asked instead. Never blocks.
+    pub fn finish_superseded(mut self, end: CallEnd) {
+        if let Some(asked) = &mut self.upstream {
+            asked.fate = AnswerFate::Superseded;
+        }
         self.send(end, None);
     }
 
@@ -381,7 +397,8 @@ impl CallTicket {
         }
         let size = end.size_bytes() + 256;
         // A callback that is dropped with its event means: not committed. Its owner sees a closed channel.
-        if !self.shared.try_send(Event::End { call: self.call, end: Box::new(end), committed }, size) {
+        let (end, upstream) = (Box::new(end), self.upstream.take());
+        if !self.shared.try_send(Event::End { call: self.call, end, upstream, committed }, size) {
             self.gap(GapOf::End, "the recording queue was full: an answer is missing");
         }
     }

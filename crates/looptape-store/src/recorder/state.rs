@@ -32,7 +32,7 @@ use bytes::Bytes;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cost::PriceBook;
 use looptape_core::exchange::{Answer, Chunk, Outcome};
-use looptape_core::facts::CallFacts;
+use looptape_core::facts::{AskedUpstream, CallFacts};
 use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use looptape_core::replay::Environment;
@@ -197,9 +197,9 @@ impl State {
                 }
             }
             Event::Environment { id, environment } => self.describe(connection, &id, &environment)?,
-            Event::End { call, end, committed } => {
+            Event::End { call, end, upstream, committed } => {
                 waiting.committed.extend(committed);
-                self.end(connection, call, *end)?;
+                self.end(connection, call, *end, upstream)?;
             }
             Event::Repeat { call, repeat, lost } => {
                 if let Err(error) = self.begin_repeat(connection, call, *repeat) {
@@ -461,7 +461,13 @@ impl State {
         (number, origin)
     }
 
-    fn end(&mut self, connection: &Connection, call: CallId, end: CallEnd) -> rusqlite::Result<()> {
+    fn end(
+        &mut self,
+        connection: &Connection,
+        call: CallId,
+        end: CallEnd,
+        upstream: Option<AskedUpstream>,
+    ) -> rusqlite::Result<()> {
         let Some(open) = self.calls.remove(&call) else { return Ok(()) };
         let Some(trace) = self.traces.get_mut(open.trace) else { return Ok(()) };
         self.batch.touched.insert(open.trace);
@@ -508,14 +514,14 @@ impl State {
             Outcome::InFlight => return Ok(()),
         };
         let place = (key, open.seq);
-        let row = |facts| EndRow { end_us, ending, answered, facts };
+        let row = |facts, upstream| EndRow { end_us, ending, answered, facts, upstream };
         self.batch.ended += 1;
         // The facts of a repeated call whose answer was not the recorded one are made when it is read.
         let OpenRequest::Read { facts: request, live, .. } = &open.request else {
-            self.batch.rows.end(call, place, row(None));
+            self.batch.rows.end(call, place, row(None, upstream));
             return Ok(());
         };
-        let facts = derive::call(request, &outcome);
+        let facts = CallFacts { upstream: upstream.clone(), ..derive::call(request, &outcome) };
         self.watch_call(open.trace, &facts);
         let echo = match live {
             Some(live) => derive::answer_echo(live, &outcome),
@@ -527,7 +533,7 @@ impl State {
             Origin::Named => {}
         }
         let facts = self.kept_facts.add(open.trace, facts);
-        self.batch.rows.end(call, place, row(Some(facts)));
+        self.batch.rows.end(call, place, row(Some(facts), upstream));
         Ok(())
     }
 

@@ -38,7 +38,7 @@ impl ToolReport {
     pub(super) fn size_bytes(&self) -> usize {
         let end = match &self.message.phase {
             Phase::Ended { end, .. } => end.shown().map_or(0, |shown| shown.to_string().len()),
-            Phase::Ask | Phase::Started => 0,
+            Phase::Ready { .. } | Phase::Ask | Phase::Started => 0,
         };
         self.message.call.arguments.to_string().len() + end + 256
     }
@@ -97,7 +97,7 @@ pub(super) fn clean(
     let ToolMessage { call, via, phase, .. } = report.message;
     let end = match phase {
         Phase::Ended { end, .. } => Some(end),
-        Phase::Ask | Phase::Started => None,
+        Phase::Ready { .. } | Phase::Ask | Phase::Started => None,
     };
     let texts =
         Texts { name: call.name, call_id: call.call_id, via, said: Said { arguments: call.arguments, end } };

@@ -247,7 +247,7 @@ fn taped_call(seq: u32, body: &[u8], outcome: Outcome) -> TapedCall {
         request_body: Bytes::copy_from_slice(body),
         outcome,
     };
-    TapedCall { exchange, loop_hint: None, import_index: None, provenance: None }
+    TapedCall { exchange, loop_hint: None, import_index: None, provenance: None, upstream: None }
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {

@@ -13,6 +13,11 @@ FRAMEWORKS = {
     "agents.tool": "openai_agents",
     "pydantic_ai.toolsets.function": "pydantic_ai",
     "smolagents.agents": "smolagents",
+    "minisweagent.environments.local": "mini_swe_agent",
+    "minisweagent.environments.docker": "mini_swe_agent",
+    "minisweagent.environments.singularity": "mini_swe_agent",
+    "aider.run_cmd": "aider",
+    "claude_agent_sdk._internal.transport.subprocess_cli": "claude_agent_sdk",
 }
 # HTTP clients that SDKs ask models with.
 CLIENTS = {
@@ -87,7 +92,8 @@ def _hook(hook, module):
 def _version(module):
     """The framework with its version, as the user installed it."""
     top = module.__name__.partition(".")[0]
-    name = {"agents": "openai-agents"}.get(top, top.replace("_", "-"))
+    names = {"agents": "openai-agents", "aider": "aider-chat", "minisweagent": "mini-swe-agent"}
+    name = names.get(top, top.replace("_", "-"))
     try:
         from importlib.metadata import version
 

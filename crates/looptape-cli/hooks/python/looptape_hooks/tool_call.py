@@ -31,14 +31,16 @@ class ToolError(Exception):
 class ToolCall:
     """What is known of a call before the tool runs."""
 
-    __slots__ = ("name", "arguments", "call_id", "via", "shape", "puts_off", "told", "asks_models", "is_compared", "_said")
+    __slots__ = ("name", "arguments", "call_id", "via", "shape", "puts_off", "told", "gives", "asks_models", "is_compared", "_said")
 
-    def __init__(self, name, arguments, call_id, via, shape, puts_off=(), told=None):
+    def __init__(self, name, arguments, call_id, via, shape, puts_off=(), told=None, gives=None):
         self.name, self.arguments, self.call_id, self.via, self.shape = name, arguments, call_id, via, shape
         # Exceptions by which a framework puts the run off: a human is asked first, for example.
         self.puts_off = puts_off
         # Makes the value of an error that is known only by what the model was told of it.
         self.told = told
+        # "measured": what the model was told of a result cannot be made a value of; the replay tells the model again.
+        self.gives = gives
         self.asks_models = False
         # Whether a replay is told what the tool gave, where it let the tool run.
         self.is_compared = True
@@ -49,6 +51,8 @@ class ToolCall:
             self._said = {"name": self.name, "arguments": forms.arguments(self.arguments), "via": self.via}
             if self.call_id:
                 self._said["call_id"] = self.call_id
+            if self.gives:
+                self._said["gives"] = self.gives
         return {"phase": phase, **self._said}
 
 

@@ -58,10 +58,11 @@ pub(super) fn upstreams(config: &Config) -> Vec<Finding> {
     providers.dedup();
     let (mut stated, mut public) = (Vec::new(), Vec::new());
     for provider in providers {
-        match (upstreams.stated(&provider), upstreams.get(&provider)) {
-            (Some(upstream), _) => stated.push(format!("{provider} → {}", upstream.url())),
-            (None, Some(_)) => public.push(provider.to_string()),
-            (None, None) => {}
+        let in_order: Vec<String> = upstreams.in_order(&provider).iter().map(Upstream::url).collect();
+        match (in_order.is_empty(), upstreams.get(&provider)) {
+            (false, _) => stated.push(format!("{provider} → {}", in_order.join(", then "))),
+            (true, Some(_)) => public.push(provider.to_string()),
+            (true, None) => {}
         }
     }
     let mut findings = Vec::new();

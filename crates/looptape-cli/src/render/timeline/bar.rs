@@ -1,7 +1,8 @@
 //! The bar that shows where in the trace the time went.
 
+use super::cells::{Cell, blank};
 use crate::render::figures::duration;
-use crate::render::style::{Style, Tone};
+use crate::render::style::Tone;
 use crate::render::terminal_text::fit_right;
 use looptape_core::metrics::Ms;
 use looptape_core::view::{AttemptView, TraceView};
@@ -11,8 +12,6 @@ pub(super) struct Bar {
     pub(super) columns: usize,
     whole_us: i64,
 }
-
-pub(super) type Cell = (char, Tone);
 
 impl Bar {
     pub(super) fn new(view: &TraceView, columns: usize) -> Self {
@@ -29,7 +28,7 @@ impl Bar {
     }
 
     pub(super) fn cells(&self) -> Vec<Cell> {
-        vec![(' ', Tone::Plain); self.columns]
+        blank(self.columns)
     }
 
     pub(super) fn attempt(&self, cells: &mut [Cell], attempt: &AttemptView, cell: char, tone: Tone) {
@@ -67,12 +66,5 @@ impl Bar {
         let first = (place(start.us()).floor() as usize).min(self.columns - 1);
         let last = (place(end_us).ceil() as usize).clamp(first + 1, self.columns);
         cells[first..last].fill((cell, tone));
-    }
-
-    pub(super) fn paint(&self, style: Style, cells: &[Cell]) -> String {
-        cells
-            .chunk_by(|a, b| a.1 == b.1)
-            .map(|run| style.paint(run[0].1, &run.iter().map(|c| c.0).collect::<String>()))
-            .collect()
     }
 }

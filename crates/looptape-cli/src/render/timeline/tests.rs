@@ -2,11 +2,12 @@ use super::super::style::Color;
 use super::super::terminal_text::width;
 use super::*;
 use looptape_core::TraceId;
-use looptape_core::assembly::TraceSpan;
+use looptape_core::assembly::{Recording, TraceSpan};
 use looptape_core::cost::PriceBook;
 use looptape_core::facts::{AskedTool, AttemptState, CallFacts, CallKind, Lineage};
 use looptape_core::metrics::Measured;
 use looptape_core::provider::Provider;
+use looptape_core::tools::{MeasuredTool, ToolFacts, ToolOutcome, ToolSource};
 use looptape_core::usage::TokenUsage;
 use looptape_core::view::{CallContent, ToolResult, TraceMeta, trace_view};
 use looptape_core::wire::{ToolCall, Wire};
@@ -61,6 +62,7 @@ fn call(seq: u32, sent_ms: i64, took_ms: i64, history: (Option<i64>, i64)) -> Ca
         asks: Vec::new(),
         carries: Vec::new(),
         loop_hint: None,
+        upstream: None,
     }
 }
 
@@ -111,6 +113,15 @@ fn content(seq: u32) -> CallContent {
 }
 
 fn view(facts: &[CallFacts], span: TraceSpan) -> TraceView {
+    with_tools(facts, &[], span, content)
+}
+
+fn with_tools(
+    facts: &[CallFacts],
+    tools: &[MeasuredTool],
+    span: TraceSpan,
+    content: impl Fn(u32) -> CallContent,
+) -> TraceView {
     let started_unix_us = Some(1_793_491_200_000_000);
     let meta = TraceMeta {
         id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
@@ -123,7 +134,10 @@ fn view(facts: &[CallFacts], span: TraceSpan) -> TraceView {
         status_reasons: Vec::new(),
         parent: None,
     };
-    trace_view(meta, (facts, &[]), &Measured::of(facts, span, started_unix_us, &PriceBook::listed()), content)
+    let tool_facts: Vec<ToolFacts> = tools.iter().map(|tool| tool.facts.clone()).collect();
+    let recording = Recording { facts, tools: &tool_facts };
+    let measured = Measured::of(recording, span, started_unix_us, &PriceBook::listed());
+    trace_view(meta, (facts, tools), &measured, content)
 }
 
 #[test]
@@ -134,14 +148,16 @@ fn a_loop_with_tools_and_a_retry() {
     weather\u{1b}]0;x\u{7} 1.4\u{1b} · complete, success · 1.70 s · $0.000366 · 2 steps · 2 tool calls · 1 retry (50 %)
     started 2026-11-01T00:00:00Z · #demo
 
-      step                                       in cached    out       cost    TTFT     time 0             1.70 s
-    ✓ 1     gpt-4o-mini → get_weather, get_…   1200   50 %     80  $0.000183  100 ms   200 ms ███
-    ✓ 1.1     get_weather {"city":"東京"}                                              ≤60 ms   ░░
-    ✗ 1.2     get_weather {"city":"Zürich"}                                            ≤60 ms   ░░
-    ↻ 2#1   429 → sdk retry +1.00 s                                                     20 ms    ▓············
-    ✓ 2     gpt-4o-mini "It is sunny.\n\u{1…   1200   50 %     80  $0.000183  150 ms   1.32 s                ████
-    ✓ -     GET /v1/models                                                              10 ms                   ▪
+      step                                         in cached    out       cost    TTFT     time 0           1.70 s
+    ✓ 1     ●     gpt-4o-mini → get_weather, …   1200   50 %     80  $0.000183  100 ms   200 ms ███
+    ✓ 1.1   ├─○   get_weather {"city":"東京"}                                            ≤60 ms   ░
+    ✗ 1.2   ├─│─○ get_weather {"city":"Zürich…                                           ≤60 ms   ░
+    ↻ 2#1   ×─┴─╯ 429 → sdk retry +1.00 s                                                 20 ms   ▓···········
+    ✓ 2     ●     gpt-4o-mini "It is sunny.\n…   1200   50 %     80  $0.000183  150 ms   1.32 s              ████
+    ✓ -     ▪     GET /v1/models                                                          10 ms                 ▪▪
 
+    lanes ran at the same time: ├─ begins one, ─╯ goes on with what came of it
+    ● █ model  ○ ▒ tool (░ at most)  ▪ other call  × ▓ failed attempt
     time: model 520 ms (31 %) · tools or overhead 1.18 s (69 %), of it in tools at most 60 ms
     lost to retries: 1.02 s
     "#);
@@ -153,23 +169,25 @@ fn narrow_and_cut_off_and_unpriced() {
     facts[2].state = AttemptState::UpstreamReset;
     facts[2].model = Some("house-model".to_owned());
     let text = timeline(&view(&facts, TraceSpan::closed(1_700_000)), Style { color: Color::Off, width: 70 });
-    insta::assert_snapshot!(text, @r#"
+    insta::assert_snapshot!(text, @r"
     trace 4bf92f3577b34da6a3ce929d0e0e4736
     weather\u{1b}]0;x\u{7} 1.4\u{1b} · complete, failure · 1.70 s · at least $0.000183 · 2 steps · 2 tool calls · 1 retry (50 %)
     started 2026-11-01T00:00:00Z · #demo
 
-      step                        in    out       cost     time
-    ✓ 1     gpt-4o-mini → ge…   1200     80  $0.000183   200 ms ██
-    ✓ 1.1     get_weather {"…                            ≤60 ms  ░
-    ✗ 1.2     get_weather {"…                            ≤60 ms  ░
-    ↻ 2#1   429 → sdk retry …                             20 ms  ▓······
-    ✗ 2     house-model upst…   1200     80              1.32 s        ███
-    ✓ -     GET /v1/models                                10 ms          ▪
+      step                          in    out       cost     time
+    ✓ 1     ●     gpt-4o-mini …   1200     80  $0.000183   200 ms █
+    ✓ 1.1   ├─○   get_weather …                            ≤60 ms ░░
+    ✗ 1.2   ├─│─○ get_weather …                            ≤60 ms ░░
+    ↻ 2#1   ×─┴─╯ 429 → sdk re…                             20 ms  ▓·····
+    ✗ 2     ●     house-model …   1200     80              1.32 s       ██
+    ✓ -     ▪     GET /v1/mode…                             10 ms        ▪
 
+    lanes ran at the same time: ├─ begins one, ─╯ goes on with what came of it
+    ● █ model  ○ ▒ tool (░ at most)  ▪ other call  × ▓ failed attempt
     time: model 520 ms (31 %) · tools or overhead 1.18 s (69 %), of it in tools at most 60 ms
     lost to retries: 1.02 s
     cost unknown: step 2 (house-model): the price list does not have this model
-    "#);
+    ");
 }
 
 #[test]
@@ -210,4 +228,238 @@ fn lines_keep_to_the_width() {
 fn an_empty_trace() {
     let text = timeline(&view(&[], TraceSpan::closed(0)), WIDE_PLAIN);
     assert!(text.contains("0 steps"), "{text}");
+}
+
+/// A call that asks for tools by `asks`, and carries the results of `carries`.
+fn turn(fact: CallFacts, asks: &[&str], carries: &[&str]) -> CallFacts {
+    let ask = |id: &&str| {
+        let name = id.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        AskedTool { id: Some((*id).to_owned()), name, arguments: None }
+    };
+    let carries = carries.iter().map(|id| (*id).to_owned()).collect();
+    CallFacts { asks: asks.iter().map(ask).collect(), carries, ..fact }
+}
+
+fn measured(id: &str, (start_ms, end_ms): (i64, i64)) -> MeasuredTool {
+    let facts = ToolFacts {
+        seq: 0,
+        name: id.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned(),
+        call_id: Some(id.to_owned()),
+        arguments_digest: 7,
+        via: None,
+        source: ToolSource::Measured,
+        started_us: start_ms * 1000,
+        ended_us: Some(end_ms * 1000),
+        outcome: Some(ToolOutcome::Ok),
+    };
+    MeasuredTool { facts, arguments: json!({"of": id}), end: None }
+}
+
+/// The lines of the table and what is said about its lanes.
+fn table(facts: &[CallFacts], tools: &[MeasuredTool], end_ms: i64, columns: usize) -> String {
+    let shown = with_tools(facts, tools, TraceSpan::closed(end_ms * 1000), |_| CallContent::default());
+    let text = timeline(&shown, Style { color: Color::Off, width: columns });
+    let lines: Vec<&str> = text.lines().skip(4).filter(|line| !line.starts_with("time:")).collect();
+    for line in lines.iter().take_while(|line| !line.is_empty()) {
+        assert!(width(line) <= columns, "{columns}: {line}");
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn tools_at_once() {
+    let facts = [
+        turn(call(0, 0, 200, (None, 1)), &["search1", "search2", "fetch1"], &[]),
+        turn(call(1, 900, 300, (Some(1), 2)), &["fetch2"], &["search1", "search2", "fetch1"]),
+        turn(call(2, 1300, 300, (Some(2), 3)), &[], &["fetch2"]),
+    ];
+    let tools = [
+        measured("search1", (210, 500)),
+        measured("search2", (215, 880)),
+        measured("fetch1", (400, 600)),
+        measured("fetch2", (1210, 1290)),
+    ];
+    insta::assert_snapshot!(table(&facts, &tools, 1600, 100), @r#"
+      step                                             in    out       cost     time 0            1.60 s
+    ✓ 1     ●       gpt-4o-mini                      1200     80  $0.000183   200 ms ███
+    ✓ 1.1   ├─○     search {"of":"search1"}                                   290 ms   ▒▒▒▒
+    ✓ 1.2   ├─│─○   search {"of":"search2"}                                   665 ms   ▒▒▒▒▒▒▒▒▒
+    ✓ 1.3   ├─│─│─○ fetch {"of":"fetch1"}                                     200 ms     ▒▒▒▒
+    ✓ 2     ●─┴─┴─╯ gpt-4o-mini                      1200     80  $0.000183   300 ms           █████
+    ✓ 2.1   ○       fetch {"of":"fetch2"}                                      80 ms               ▒▒
+    ✓ 3     ●       gpt-4o-mini                      1200     80  $0.000183   300 ms                ████
+
+    lanes ran at the same time: ├─ begins one, ─╯ goes on with what came of it
+    ● █ model  ○ ▒ tool (░ at most)  ▪ other call  × ▓ failed attempt
+    "#);
+    insta::assert_snapshot!(table(&facts, &tools, 1600, 80), @r#"
+      step                                 in    out       cost     time
+    ✓ 1     ●       gpt-4o-mini          1200     80  $0.000183   200 ms ██
+    ✓ 1.1   ├─○     search {"of":"sea…                            290 ms  ▒▒▒
+    ✓ 1.2   ├─│─○   search {"of":"sea…                            665 ms  ▒▒▒▒▒▒
+    ✓ 1.3   ├─│─│─○ fetch {"of":"fetc…                            200 ms   ▒▒▒
+    ✓ 2     ●─┴─┴─╯ gpt-4o-mini          1200     80  $0.000183   300 ms       ███
+    ✓ 2.1   ○       fetch {"of":"fetc…                             80 ms         ▒
+    ✓ 3     ●       gpt-4o-mini          1200     80  $0.000183   300 ms         ███
+
+    lanes ran at the same time: ├─ begins one, ─╯ goes on with what came of it
+    ● █ model  ○ ▒ tool (░ at most)  ▪ other call  × ▓ failed attempt
+    "#);
+}
+
+/// One or two tools that are agents themselves; those call tools of their own, and one is refused first.
+fn agents_in_tools(agents: usize) -> (Vec<CallFacts>, Vec<MeasuredTool>) {
+    let asks = &["research1", "research2"][..agents];
+    let mut refused = call(0, 700, 50, (Some(20), 21));
+    (refused.status, refused.lineage.answer_history) = (Some(429), None);
+    refused.usage = TokenUsage::default();
+    let mut again = call(0, 1000, 300, (Some(20), 21));
+    again.retry_count = Some(1);
+    let first = vec![
+        turn(call(0, 220, 300, (None, 20)), &["search1"], &[]),
+        turn(refused, &[], &["search1"]),
+        turn(again, &[], &["search1"]),
+    ];
+    let second = vec![
+        turn(call(0, 230, 350, (None, 30)), &["search2"], &[]),
+        turn(call(0, 800, 700, (Some(30), 31)), &[], &["search2"]),
+    ];
+    let own =
+        [turn(call(0, 0, 200, (None, 1)), asks, &[]), turn(call(0, 1700, 300, (Some(1), 2)), &[], asks)];
+    let mut facts: Vec<CallFacts> =
+        own.into_iter().chain([first, second].into_iter().take(agents).flatten()).collect();
+    facts.sort_by_key(|fact| fact.sent_us);
+    (0..).zip(&mut facts).for_each(|(seq, fact)| fact.seq = seq);
+    let tools = [
+        [measured("research1", (205, 1350)), measured("search1", (530, 690))],
+        [measured("research2", (210, 1600)), measured("search2", (590, 640))],
+    ];
+    (facts, tools.into_iter().take(agents).flatten().collect())
+}
+
+#[test]
+fn an_agent_inside_a_tool_with_a_retry() {
+    let (facts, tools) = agents_in_tools(1);
+    insta::assert_snapshot!(table(&facts, &tools, 2000, 100), @r#"
+      step                                  in cached    out       cost    TTFT     time 0        2.00 s
+    ✓ 1     ●   gpt-4o-mini               1200   50 %     80  $0.000183  100 ms   200 ms ██
+    ✓ 1.1   ├─○ research {"of":"resear…                                           1.15 s  ▒▒▒▒▒▒▒▒▒▒
+    ✓ 2     │ ● gpt-4o-mini               1200   50 %     80  $0.000183  150 ms   300 ms  ███
+    ✓ 2.1   │ ○ search {"of":"search1"}                                           160 ms    ▒▒▒
+    ↻ 3#1   │ × 429 → sdk retry +250 ms                                            50 ms      ▓··
+    ✓ 3     │ ● gpt-4o-mini               1200   50 %     80  $0.000183  150 ms   600 ms        ███
+    ✓ 4     ●─╯ gpt-4o-mini               1200   50 %     80  $0.000183  150 ms   300 ms             ███
+
+    lanes ran at the same time: ├─ begins one, ─╯ goes on with what came of it
+    ● █ model  ○ ▒ tool (░ at most)  ▪ other call  × ▓ failed attempt
+    lost to retries: 300 ms
+    "#);
+}
+
+#[test]
+fn two_agents_at_once() {
+    let (facts, tools) = agents_in_tools(2);
+    insta::assert_snapshot!(table(&facts, &tools, 2000, 100), @r#"
+      step                                            in    out       cost     time 0             2.00 s
+    ✓ 1     ●     gpt-4o-mini                       1200     80  $0.000183   200 ms ██
+    ✓ 1.1   ├─○   research {"of":"research1"}                                1.15 s   ▒▒▒▒▒▒▒▒▒▒▒▒
+    ✓ 1.2   ├─│─○ research {"of":"research2"}                                1.39 s   ▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+    ✓ 2     │ ● │ gpt-4o-mini                       1200     80  $0.000183   300 ms   ████
+    ✓ 3     │ │ ● gpt-4o-mini                       1200     80  $0.000183   350 ms   ████
+    ✓ 2.1   │ ○ │ search {"of":"search1"}                                    160 ms      ▒▒
+    ✓ 3.1   │ │ ○ search {"of":"search2"}                                     50 ms      ▒▒
+    ↻ 4#1   │ × │ 429 → sdk retry +250 ms                                     50 ms        ▓··
+    ✓ 4     │ ● │ gpt-4o-mini                       1200     80  $0.000183   600 ms           ███
+    ✓ 5     │ │ ● gpt-4o-mini                       1200     80  $0.000183   700 ms         ███████
+    ✓ 6     ●─┴─╯ gpt-4o-mini                       1200     80  $0.000183   300 ms                  ███
+
+    lanes ran at the same time: ├─ begins one, ─╯ goes on with what came of it
+    ● █ model  ○ ▒ tool (░ at most)  ▪ other call  × ▓ failed attempt
+    lost to retries: 300 ms
+    "#);
+    insta::assert_snapshot!(table(&facts, &tools, 2000, 80), @r#"
+      step                                in    out       cost     time 0     2.00 s
+    ✓ 1     ●     gpt-4o-mini           1200     80  $0.000183   200 ms ██
+    ✓ 1.1   ├─○   research {"of":"re…                            1.15 s  ▒▒▒▒▒▒▒▒
+    ✓ 1.2   ├─│─○ research {"of":"re…                            1.39 s  ▒▒▒▒▒▒▒▒▒
+    ✓ 2     │ ● │ gpt-4o-mini           1200     80  $0.000183   300 ms  ███
+    ✓ 3     │ │ ● gpt-4o-mini           1200     80  $0.000183   350 ms  ███
+    ✓ 2.1   │ ○ │ search {"of":"sear…                            160 ms    ▒▒
+    ✓ 3.1   │ │ ○ search {"of":"sear…                             50 ms    ▒
+    ↻ 4#1   │ × │ 429 → sdk retry +2…                             50 ms     ▓·
+    ✓ 4     │ ● │ gpt-4o-mini           1200     80  $0.000183   600 ms       ██
+    ✓ 5     │ │ ● gpt-4o-mini           1200     80  $0.000183   700 ms     █████
+    ✓ 6     ●─┴─╯ gpt-4o-mini           1200     80  $0.000183   300 ms           ██
+
+    lanes ran at the same time: ├─ begins one, ─╯ goes on with what came of it
+    ● █ model  ○ ▒ tool (░ at most)  ▪ other call  × ▓ failed attempt
+    lost to retries: 300 ms
+    "#);
+    insta::assert_snapshot!(crate::render::ascii::ascii(&table(&facts, &tools, 2000, 80)), @r#"
+      step                                in    out       cost     time 0     2.00 s
+    + 1     *     gpt-4o-mini           1200     80  $0.000183   200 ms ##
+    + 1.1   |-o   research {"of":"re~                            1.15 s  ========
+    + 1.2   |-|-o research {"of":"re~                            1.39 s  =========
+    + 2     | * | gpt-4o-mini           1200     80  $0.000183   300 ms  ###
+    + 3     | | * gpt-4o-mini           1200     80  $0.000183   350 ms  ###
+    + 2.1   | o | search {"of":"sear~                            160 ms    ==
+    + 3.1   | | o search {"of":"sear~                             50 ms    =
+    ~ 4#1   | x | 429 - sdk retry +2~                             50 ms     !.
+    + 4     | * | gpt-4o-mini           1200     80  $0.000183   600 ms       ##
+    + 5     | | * gpt-4o-mini           1200     80  $0.000183   700 ms     #####
+    + 6     *---' gpt-4o-mini           1200     80  $0.000183   300 ms           ##
+
+    lanes ran at the same time: |- begins one, -' goes on with what came of it
+    * # model  o = tool (: at most)  . other call  x ! failed attempt
+    lost to retries: 300 ms
+    "#);
+}
+
+#[test]
+fn thirty_at_once_share_the_last_column() {
+    let ids: Vec<String> = (1..=30).map(|nth| format!("fetch{nth}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let facts =
+        [turn(call(0, 0, 200, (None, 1)), &ids, &[]), turn(call(1, 900, 300, (Some(1), 2)), &[], &ids)];
+    let tools: Vec<MeasuredTool> =
+        ids.iter().zip(0..).map(|(id, nth)| measured(id, (205 + nth, 600 + 10 * nth))).collect();
+    insta::assert_snapshot!(table(&facts, &tools, 1200, 100), @r#"
+      step                                                 in    out       cost     time 0        1.20 s
+    ✓ 1     ●                 gpt-4o-mini                1200     80  $0.000183   200 ms ███
+    ✓ 1.1   ├─○               fetch {"of":"fetch1"}                               395 ms   ▒▒▒▒▒▒
+    ✓ 1.2   ├─│─○             fetch {"of":"fetch2"}                               404 ms   ▒▒▒▒▒▒
+    ✓ 1.3   ├─│─│─○           fetch {"of":"fetch3"}                               413 ms   ▒▒▒▒▒▒
+    ✓ 1.4   ├─│─│─│─○         fetch {"of":"fetch4"}                               422 ms   ▒▒▒▒▒▒
+    ✓ 1.5   ├─│─│─│─│─○       fetch {"of":"fetch5"}                               431 ms   ▒▒▒▒▒▒
+    ✓ 1.6   ├─│─│─│─│─│─○     fetch {"of":"fetch6"}                               440 ms   ▒▒▒▒▒▒▒
+    ✓ 1.7   ├─│─│─│─│─│─│─○   fetch {"of":"fetch7"}                               449 ms   ▒▒▒▒▒▒▒
+    ✓ 1.8   ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch8"}                               458 ms   ▒▒▒▒▒▒▒
+    ✓ 1.9   ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch9"}                               467 ms   ▒▒▒▒▒▒▒
+    ✓ 1.10  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch10"}                              476 ms   ▒▒▒▒▒▒▒
+    ✓ 1.11  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch11"}                              485 ms   ▒▒▒▒▒▒▒
+    ✓ 1.12  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch12"}                              494 ms   ▒▒▒▒▒▒▒
+    ✓ 1.13  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch13"}                              503 ms   ▒▒▒▒▒▒▒
+    ✓ 1.14  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch14"}                              512 ms   ▒▒▒▒▒▒▒▒
+    ✓ 1.15  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch15"}                              521 ms   ▒▒▒▒▒▒▒▒
+    ✓ 1.16  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch16"}                              530 ms   ▒▒▒▒▒▒▒▒
+    ✓ 1.17  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch17"}                              539 ms   ▒▒▒▒▒▒▒▒
+    ✓ 1.18  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch18"}                              548 ms   ▒▒▒▒▒▒▒▒
+    ✓ 1.19  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch19"}                              557 ms   ▒▒▒▒▒▒▒▒
+    ✓ 1.20  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch20"}                              566 ms   ▒▒▒▒▒▒▒▒
+    ✓ 1.21  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch21"}                              575 ms   ▒▒▒▒▒▒▒▒
+    ✓ 1.22  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch22"}                              584 ms   ▒▒▒▒▒▒▒▒▒
+    ✓ 1.23  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch23"}                              593 ms   ▒▒▒▒▒▒▒▒▒
+    ✓ 1.24  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch24"}                              602 ms   ▒▒▒▒▒▒▒▒▒
+    ✓ 1.25  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch25"}                              611 ms   ▒▒▒▒▒▒▒▒▒
+    ✓ 1.26  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch26"}                              620 ms   ▒▒▒▒▒▒▒▒▒
+    ✓ 1.27  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch27"}                              629 ms   ▒▒▒▒▒▒▒▒▒
+    ✓ 1.28  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch28"}                              638 ms   ▒▒▒▒▒▒▒▒▒
+    ✓ 1.29  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch29"}                              647 ms   ▒▒▒▒▒▒▒▒▒
+    ✓ 1.30  ├─│─│─│─│─│─│─│─○ fetch {"of":"fetch30"}                              656 ms   ▒▒▒▒▒▒▒▒▒▒
+    ✓ 2     ●─┴─┴─┴─┴─┴─┴─┴─╯ gpt-4o-mini                1200     80  $0.000183   300 ms            ████
+
+    lanes ran at the same time: ├─ begins one, ─╯ goes on with what came of it
+    ● █ model  ○ ▒ tool (░ at most)  ▪ other call  × ▓ failed attempt
+    the last column holds 23 lanes: there is no room to draw them apart
+    "#);
 }

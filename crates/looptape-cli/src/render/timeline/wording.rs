@@ -2,14 +2,11 @@
 
 use crate::render::style::Tone;
 use crate::render::terminal_text::{cut, escape};
-use looptape_core::assembly::Lane;
 use looptape_core::facts::AttemptState;
 use looptape_core::replay::AnswerSource;
 use looptape_core::tools::ToolSource;
 use looptape_core::view::{AttemptView, EntryKind, EntryView, ToolKnown, ToolOutcome, ToolView};
 
-/// The widest indentation that lanes get, in lanes.
-const MAX_INDENT: u32 = 4;
 pub(super) fn number(entry: &EntryView) -> String {
     match (entry.step, entry.sub) {
         (Some(step), Some(sub)) => format!("{}.{sub}", step.0),
@@ -18,15 +15,15 @@ pub(super) fn number(entry: &EntryView) -> String {
     }
 }
 
+/// Below the step that it belongs to, where no lanes show that.
 pub(super) fn indented(entry: &EntryView, what: &str) -> String {
-    let lane = entry.lane.unwrap_or(Lane(0)).0.min(MAX_INDENT);
     let below = match entry.kind {
         EntryKind::Llm => 0,
         EntryKind::Tool => 1,
         // What a tool did.
-        EntryKind::Other => 2 * u32::from(entry.parent_step.is_some()),
+        EntryKind::Other => 2 * usize::from(entry.parent_step.is_some()),
     };
-    format!("{}{what}", "  ".repeat((lane + below) as usize))
+    format!("{}{what}", "  ".repeat(below))
 }
 
 /// What a line is about; recorded text in it is escaped here.

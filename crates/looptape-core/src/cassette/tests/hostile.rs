@@ -56,8 +56,8 @@ fn the_root_covers_the_manifest_and_the_list() {
 
 #[test]
 fn versions() {
-    let said = refusal(changed("manifest.json", |text| text.replace("\"version\": 1", "\"version\": 3")));
-    insta::assert_snapshot!(said, @"it was written by a newer looptape (cassette version 3, this one reads up to 2): update looptape");
+    let said = refusal(changed("manifest.json", |text| text.replace("\"version\": 1", "\"version\": 4")));
+    insta::assert_snapshot!(said, @"it was written by a newer looptape (cassette version 4, this one reads up to 3): update looptape");
     let said = refusal(changed("manifest.json", |text| text.replace("looptape cassette", "k7")));
     insta::assert_snapshot!(said, @r#"it is no looptape cassette: its manifest.json does not say `"format": "looptape cassette"`"#);
     assert!(refusal(Files::new()).contains("it has no manifest.json"));

@@ -84,6 +84,7 @@ fn call(seq: u32, body: &Value, events: &[String]) -> TapedCall {
         loop_hint: None,
         import_index: None,
         provenance: None,
+        upstream: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every recording is read back bit for bit.
 
 use super::*;
+use crate::facts::{AnswerFate, AskedUpstream};
 use crate::replay::{DivergenceCode, GitState, LocalDate, ModelKind, Provenance, Rung, WhyAsked, WhyRefused};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -135,12 +136,17 @@ fn provenance() -> impl Strategy<Value = Provenance> {
     ]
 }
 
+fn asked_upstream() -> impl Strategy<Value = AskedUpstream> {
+    let fate = prop_oneof![Just(AnswerFate::PassedOn), Just(AnswerFate::Superseded)];
+    (text(), fate).prop_map(|(url, fate)| AskedUpstream { url, fate })
+}
+
 fn one_call() -> impl Strategy<Value = TapedCall> {
     let request = (any::<prop::sample::Index>(), "[A-Z]{1,6}", text(), header_list(), body());
     let rest =
         (any::<i32>(), any::<i32>(), option::of(text()), option::of(any::<u32>()), option::of(provenance()));
-    (request, outcome(), rest).prop_map(
-        |((provider, method, path, request_headers, request_body), outcome, rest)| {
+    (request, outcome(), rest, option::of(asked_upstream())).prop_map(
+        |((provider, method, path, request_headers, request_body), outcome, rest, upstream)| {
             let (sent_us, drift_us, loop_hint, import_index, provenance) = rest;
             let providers = [Provider::OPENAI, Provider::ANTHROPIC, Provider::parse("a-b_9").unwrap()];
             TapedCall {
@@ -158,6 +164,7 @@ fn one_call() -> impl Strategy<Value = TapedCall> {
                 loop_hint,
                 import_index,
                 provenance,
+                upstream,
             }
         },
     )

@@ -3,7 +3,10 @@
 //! What was recorded of them is known where the server's messages are; here it is decided who answers.
 
 use super::super::message::is_name_of;
-use super::{DenyCode, RecordedTool, Running, ToolCallKey, ToolDesk, ToolEnd, ToolPolicy, ToolVerdict};
+use super::{
+    DenyCode, FirstDrift, RecordedTool, Running, ToolCallKey, ToolDesk, ToolEnd, ToolPolicy, ToolVerdict,
+    difference, shown,
+};
 use crate::tools::AnswerFrom;
 
 /// A call that a server would get.
@@ -86,17 +89,24 @@ impl ToolDesk {
         let is_it = |known: &&RecordedTool| {
             is_name_of(&known.name, &call.name) && super::arguments_digest(&known.arguments) == digest
         };
-        let known = self.recorded.iter().find(is_it);
+        let step = self.recorded.iter().find(is_it).and_then(|known| known.step);
         let recorded = recorded.map(|end| RecordedTool {
-            step: known.and_then(|known| known.step),
-            sub: known.and_then(|known| known.sub),
+            step,
+            sub: None,
             name: call.name.clone(),
             call_id: call.call_id.clone(),
             arguments: call.arguments.clone(),
             end: Some(end),
             from: AnswerFrom::Tool,
+            told_by: None,
         });
-        self.report.drift.entry(call.name.clone()).or_default().add(call, recorded.as_ref(), live);
+        let difference = recorded.map(|recorded| difference(&recorded, live));
+        let drift = self.report.drift.entry(call.name.clone()).or_default();
+        drift.add(difference, |difference| FirstDrift {
+            step,
+            arguments: shown(&call.arguments),
+            difference,
+        });
     }
 }
 
@@ -110,7 +120,7 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::{Phase, ToolEntry, ToolMessage, ToolPolicies};
+    use crate::tools::{Hands, Phase, ToolEntry, ToolMessage, ToolPolicies};
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
 
@@ -163,6 +173,7 @@ mod tests {
             run: None,
             via: None,
             may_write: true,
+            hands: Hands::Give,
             ago_us: 0,
             phase,
         };

@@ -73,7 +73,7 @@ impl State {
         id: CallId,
         call: TapedCall,
     ) -> rusqlite::Result<()> {
-        let TapedCall { exchange, loop_hint, import_index, provenance } = call;
+        let TapedCall { exchange, loop_hint, import_index, provenance, upstream } = call;
         let Exchange { seq, sent_us, sent_unix_us, provider, method, path, .. } = exchange;
         if let Some(trace) = self.traces.get_mut(number) {
             trace.next_seq = seq;
@@ -96,7 +96,7 @@ impl State {
             self.provenance(connection, id, provenance)?;
         }
         match end(exchange.outcome) {
-            Some(end) => self.end(connection, id, end),
+            Some(end) => self.end(connection, id, end, upstream),
             None => Ok(()),
         }
     }

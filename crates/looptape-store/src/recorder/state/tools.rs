@@ -21,7 +21,7 @@ impl State {
         let run = report.message.run.clone();
         let known = run.as_deref().and_then(|run| self.tools.end(number, run));
         let (started, ended_us) = match (&report.message.phase, known) {
-            (Phase::Ask, _) => return Ok(()),
+            (Phase::Ready { .. } | Phase::Ask, _) => return Ok(()),
             (Phase::Started, _) => (Started { seq: next(&mut trace.next_tool_seq), at_us }, None),
             (Phase::Ended { duration_us, .. }, known) => {
                 let took_us = duration_us.map(|us| i64::try_from(us).unwrap_or(i64::MAX));
