@@ -15,6 +15,10 @@ use looptape_store::{BeginCall, CallEnd, Moment, Recorder, RecorderOptions, Trac
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// As in looptape's binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Calls of a growing loop, and how much each adds.
 const CALLS: usize = 50;
 const NEW_BYTES: usize = 2048;

@@ -5,7 +5,7 @@
 //! Ids of recently used content are remembered between transactions. They are void after a rollback and
 //! after pruning; [`ContentCache::forget`] drops them.
 
-use crate::bundles::{self, Form, NewContent, OpenBundle, RecentBundles, uncompressed_bytes};
+use crate::bundles::{self, Form, NewContent, OpenBundle, RecentBundles, Recurring, uncompressed_bytes};
 use crate::codec::Encoder;
 use crate::ids::{BlobId, NodeId};
 use crate::old_content;
@@ -29,6 +29,7 @@ const MOST_UNCOMPRESSED_BYTES: usize = 128 << 20;
 pub(crate) struct ContentCache {
     encoder: Encoder,
     bundle: OpenBundle,
+    recurring: Recurring,
     /// What waits to be compressed, as far as this recorder knows.
     uncompressed_bytes: usize,
     /// Whether there is content of an older looptape.
@@ -57,6 +58,8 @@ pub(crate) enum Recurrence {
     Soon,
     /// What providers answer, with an id in it: it is stored.
     Never,
+    /// What is referred to by its digest alone, and has been looked for: it is stored, and will be found.
+    Referred,
 }
 
 /// What one row of `settings` each says, as far as content goes.
@@ -130,6 +133,7 @@ impl ContentCache {
         Ok(Self {
             encoder: Encoder::new()?,
             bundle: OpenBundle::default(),
+            recurring: Recurring::default(),
             uncompressed_bytes: 0,
             has_old_content: false,
             last: LastId::default(),
@@ -143,6 +147,7 @@ impl ContentCache {
     /// Forgets every id.
     pub(crate) fn forget(&mut self) {
         self.bundle.forget();
+        self.recurring.forget();
         self.blobs.clear();
         self.nodes.clear();
         self.objects = Objects::default();
@@ -154,6 +159,7 @@ impl ContentCache {
         let now = settings.generation;
         self.last = settings.last_id;
         if self.blobs.len() + self.nodes.len() > MOST_IDS {
+            self.recurring.write(connection)?;
             self.forget();
         }
         if now == self.generation {
@@ -169,6 +175,7 @@ impl ContentCache {
     /// Writes what is gathered, and which ids were given out.
     pub(crate) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.write_bundle(connection)?;
+        self.recurring.write_due(connection)?;
         self.last.store(connection)
     }
 
@@ -184,8 +191,14 @@ impl ContentCache {
         self.uncompressed_bytes
     }
 
-    /// Compresses some of what waits. To be called in a transaction of its own.
-    pub(crate) fn compress_some(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Whether nothing waits until there is time for it.
+    pub(crate) fn is_tidy(&self) -> bool {
+        self.uncompressed_bytes == 0 && self.recurring.is_empty()
+    }
+
+    /// Does a little of what waits: compresses some content. To be called in a transaction of its own.
+    pub(crate) fn tidy_some(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.recurring.write(connection)?;
         bundles::compress_some(connection, &mut self.encoder)?;
         self.uncompressed_bytes = uncompressed_bytes(connection)?;
         Ok(())
@@ -216,7 +229,7 @@ impl ContentCache {
             found = old_content::find(connection, digest)?.map(|(id, depth)| Blob { id, depth });
         }
         if found.is_none() {
-            self.add(connection, None, (content, digest), None, Recurrence::Likely)?;
+            self.add(connection, None, (content, digest), None, Recurrence::Referred)?;
         }
         self.objects.known.insert(digest);
         Ok(())
@@ -283,8 +296,10 @@ impl ContentCache {
         let new = NewContent { digest, size: content.len(), form, stored };
         let id = self.bundle.add(&mut self.last, parent, new);
         let blob = Blob { id, depth: splice.map_or(0, |(base, _)| base.depth + 1) };
-        if recurrence == Recurrence::Likely {
-            self.bundle.will_recur(digest, id);
+        match recurrence {
+            Recurrence::Likely => self.recurring.add(digest, id),
+            Recurrence::Referred => self.recurring.add_now(digest, id),
+            Recurrence::Soon | Recurrence::Never => {}
         }
         if recurrence != Recurrence::Never {
             self.blobs.insert(digest, blob);

@@ -32,6 +32,14 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0015_upstreams.sql")),
 ];
 
+/// Of a database that is made. A transaction writes many pages that follow each other, and each is a system call of its
+/// own, twice. One that exists keeps what it has.
+const PAGE_BYTES: i64 = 16 << 10;
+
+/// When the log has so much, it is copied to its place: seldom, since a page that is written many times is copied
+/// once.
+const LOG_BYTES: i64 = 16 << 20;
+
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -181,16 +189,18 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
 }
 
 fn set_up(connection: &Connection, synchronous: &str) -> rusqlite::Result<()> {
-    // Lets pruning give pages back. It takes effect on an empty file only, but the write lock on any.
+    // Both take effect on an empty file only, but the write lock on any.
     if !has_tables(connection)? {
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+        // Lets pruning give pages back.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    // 16 MiB: a page that is written many times is copied to its place less often.
-    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    let page_bytes: i64 = connection.query_row("PRAGMA page_size", [], |r| r.get(0))?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_BYTES / page_bytes.max(1))?;
     connection.pragma_update(None, "cache_size", -8_192)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
 }

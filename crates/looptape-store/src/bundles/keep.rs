@@ -147,6 +147,7 @@ mod tests {
             ids.push(cache.put_blob(&connection, &text(n), Recurrence::Likely).unwrap());
         }
         cache.seal(&connection).unwrap();
+        cache.tidy_some(&connection).unwrap();
         (folder, connection, ids)
     }
 

@@ -12,12 +12,14 @@ mod entry;
 mod keep;
 mod open;
 mod recent;
+mod recurring;
 
 pub(crate) use compress::{compress_some, uncompressed_bytes};
 pub(crate) use entry::{Content, Entry, Form};
 pub(crate) use keep::{Live, keep_only};
 pub(crate) use open::{NewContent, OpenBundle};
 pub(crate) use recent::RecentBundles;
+pub(crate) use recurring::Recurring;
 
 use crate::codec;
 use bytes::Bytes;

@@ -16,8 +16,6 @@ pub(crate) struct OpenBundle {
     first: Option<i64>,
     entries: Vec<u8>,
     data: Vec<u8>,
-    /// Short digests of contents that are likely to come again.
-    recurring: Vec<(i64, BlobId)>,
 }
 
 /// A content to be added.
@@ -52,11 +50,6 @@ impl OpenBundle {
         NodeId(id)
     }
 
-    /// Somebody may look for this content by its digest.
-    pub(crate) fn will_recur(&mut self, digest: Digest, id: BlobId) {
-        self.recurring.push((digest.short(), id));
-    }
-
     fn next(&mut self, last: &mut LastId) -> i64 {
         let id = last.take();
         self.first.get_or_insert(id);
@@ -72,7 +65,6 @@ impl OpenBundle {
         self.first = None;
         self.entries.clear();
         self.data.clear();
-        self.recurring.clear();
     }
 
     /// Writes it, compressed if `encoder` is given, and is empty again. Returns how many bytes were left
@@ -93,12 +85,6 @@ impl OpenBundle {
                 "INSERT INTO bundles (id, entries, codec, size, data) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![first, self.entries, codec, self.data.len() as i64, data])?;
-        self.recurring.sort_unstable_by_key(|(digest, _)| *digest);
-        let mut recurring =
-            connection.prepare_cached("INSERT INTO recurring (digest, id) VALUES (?1, ?2)")?;
-        for (digest, id) in &self.recurring {
-            recurring.execute([*digest, id.0])?;
-        }
         let uncompressed = if compressed.is_some() { 0 } else { self.data.len() };
         self.forget();
         Ok(uncompressed)

@@ -21,8 +21,9 @@ use looptape_core::facts::{AnswerFate, AskedUpstream};
 use looptape_core::replay::{Environment, Provenance};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 /// Events that may wait, whatever their size.
 const QUEUE_EVENTS: usize = 16_384;
@@ -43,6 +44,10 @@ pub(super) struct Shared {
     limit_bytes: usize,
     next_call: AtomicU64,
     durability: Durability,
+    /// Set when somebody waits for what was handed over.
+    is_urgent: AtomicBool,
+    /// The writer's, once it runs.
+    writer: OnceLock<Thread>,
     /// Gaps that could not even be queued; the writer collects them.
     pub(super) overflow: Mutex<Vec<Gap>>,
     /// What was spent since the writer looked the last time.
@@ -110,6 +115,8 @@ impl Recorder {
             limit_bytes: options.queue_bytes,
             next_call: AtomicU64::new(1),
             durability: options.durability,
+            is_urgent: AtomicBool::new(false),
+            writer: OnceLock::new(),
             overflow: Mutex::default(),
             spent: Mutex::default(),
             files: Generation::default(),
@@ -119,6 +126,7 @@ impl Recorder {
             .name("looptape-writer".into())
             .spawn(move || writer.run(&events))
             .expect("the system can start a thread");
+        shared.writer.get_or_init(|| thread.thread().clone());
         Ok((Self { shared: shared.clone() }, RecorderThread { shared, thread }))
     }
 
@@ -229,6 +237,7 @@ impl Recorder {
         told: impl FnOnce(EndOfTrace) + Send + 'static,
     ) {
         self.shared.try_send(Event::EndTrace { id, at, outcome, told: Box::new(told) }, 0);
+        self.shared.hurry();
     }
 
     /// Writes a cassette's trace down as it is, and waits until it is on disk: all of it or nothing.
@@ -292,6 +301,27 @@ impl Shared {
     /// For rare events whose sender may wait. A writer that is gone is no reason to fail.
     fn send_waiting(&self, event: Event) {
         let _ = self.queue.send((event, 0));
+        self.hurry();
+    }
+
+    /// Somebody waits for what was handed over: the writer gathers no more.
+    fn hurry(&self) {
+        self.is_urgent.store(true, Ordering::Release);
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// For the writer's thread: waits so long for more to come, unless somebody waits for what is there.
+    pub(super) fn gather(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.is_urgent.swap(false, Ordering::Acquire) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::park_timeout(left);
+        }
     }
 
     fn gap(&self, gap: Gap) {
@@ -333,6 +363,7 @@ impl CallTicket {
     /// full. Never blocks.
     pub fn tell_trace(&self, told: impl FnOnce(Option<TraceId>) + Send + 'static) {
         self.shared.try_send(Event::TellTrace { call: self.call, told: Box::new(told) }, 0);
+        self.shared.hurry();
     }
 
     /// Where the answer comes from, in a replay. Never blocks.

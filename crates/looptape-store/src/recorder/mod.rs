@@ -20,6 +20,7 @@ mod scrub;
 mod spending;
 mod state;
 mod tools;
+mod unnamed_ids;
 mod watch;
 mod writer;
 

@@ -23,6 +23,7 @@ use super::rows::{insert_end, insert_gaps, insert_trace, relabel, store_environm
 use super::scrub::Scrubber;
 use super::spending::{Spent, UnwrittenSpending};
 use super::tools::OpenTools;
+use super::unnamed_ids::UnnamedIds;
 use super::watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
 use crate::content::{ContentCache, Freshness};
 use crate::ids::TraceKey;
@@ -58,6 +59,7 @@ pub(super) struct State {
     /// This recorder's row, once committed.
     recorder: Option<i64>,
     traces: OpenTraces,
+    unnamed_ids: UnnamedIds,
     /// Those that take no more calls and have no closing row.
     closing: BTreeSet<TraceNumber>,
     calls: OpenCalls,
@@ -125,6 +127,7 @@ impl State {
             process: Process::current(),
             recorder: None,
             traces: OpenTraces::default(),
+            unnamed_ids: UnnamedIds::default(),
             closing: BTreeSet::new(),
             calls: OpenCalls::default(),
             ended_early: HashSet::new(),
@@ -451,7 +454,7 @@ impl State {
             },
             TraceHint::Lineage => match self.known.place(live, |number| self.traces.takes_calls(number)) {
                 Some((number, placed)) => return (number, Origin::Unnamed(Some(placed))),
-                None => (random_id(), Origin::Unnamed(None)),
+                None => (self.unnamed_ids.next(begin.at), Origin::Unnamed(None)),
             },
         };
         let number = self.add_trace(self.spec_of_call(id, begin), true);
@@ -605,9 +608,14 @@ impl State {
         self.cache.uncompressed_bytes()
     }
 
-    /// Compresses some of it, in a transaction of its own.
-    pub(super) fn compress_some(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.cache.compress_some(connection)
+    /// Whether nothing waits until there is time for it.
+    pub(super) fn is_tidy(&self) -> bool {
+        self.cache.is_tidy()
+    }
+
+    /// Does a little of what waits, in a transaction of its own.
+    pub(super) fn tidy_some(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.cache.tidy_some(connection)
     }
 
     /// Writes the closing rows of traces that take no more calls.
@@ -772,13 +780,6 @@ fn join(pieces: Vec<Bytes>) -> Bytes {
         Ok([only]) => only,
         Err(pieces) => pieces.concat().into(),
     }
-}
-
-/// A new id for a trace that nobody named.
-fn random_id() -> TraceId {
-    let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).expect("the system has randomness");
-    TraceId::from_random(bytes)
 }
 
 /// Why a transaction failed, in words that stay the same, so that gaps of one cause are one row.

@@ -24,10 +24,11 @@ use std::time::{Duration, Instant};
 
 /// What comes within this time of a batch's first event comes with it. Meanwhile nobody who hands an event
 /// over has to wake the writer, which costs more than handing it over, and each commit writes some pages whatever it
-/// holds. With strict durability somebody waits; with much in the queue there is nothing to wait for.
-const GATHER_TIME: Duration = Duration::from_millis(8);
+/// holds; and calls that begin or end together are through before the writer wants a core too. With strict durability
+/// somebody waits; with much in the queue there is nothing to wait for.
+const GATHER_TIME: Duration = Duration::from_millis(16);
 /// A batch is committed when it has this many events …
-const BATCH_EVENTS: usize = 512;
+const BATCH_EVENTS: usize = 1024;
 /// … or this long after its first event, whichever is first; at once if the queue is empty.
 const BATCH_TIME: Duration = Duration::from_millis(5);
 /// How often idle traces are looked for.
@@ -80,13 +81,13 @@ impl Writer {
     }
 
     pub(super) fn run(mut self, events: &Receiver<(Event, usize)>) -> RecorderReport {
-        let mut finishing = false;
+        let (mut finishing, mut is_behind) = (false, false);
         while !finishing {
             let mut batch = Vec::new();
             match events.recv_timeout(self.patience()) {
                 Ok(first) => {
-                    if self.options.durability == Durability::Relaxed && !self.shared.is_much_waiting() {
-                        std::thread::sleep(GATHER_TIME);
+                    if self.options.durability == Durability::Relaxed && !is_behind {
+                        self.shared.gather(GATHER_TIME);
                     }
                     self.collect(first, events, &mut batch);
                     self.take_overflow(&mut batch);
@@ -96,6 +97,7 @@ impl Writer {
             }
             self.take_spent();
             finishing |= batch.iter().any(|e| matches!(e, Event::Finish));
+            is_behind = batch.len() >= BATCH_EVENTS || self.shared.is_much_waiting();
             match batch.is_empty() {
                 true => self.tidy(),
                 false => self.process(batch),
@@ -192,10 +194,11 @@ impl Writer {
         }
         let waiting = self.state.uncompressed_bytes();
         let is_long = now.duration_since(self.last_batch) >= LONG_QUIET_TIME;
-        let done = match waiting {
-            0 if is_long => gc::give_back_some_pages(&self.connection),
-            _ if waiting >= WORTH_COMPRESSING_BYTES || is_long => self.compress_some(),
-            _ => Ok(()),
+        let done = match is_long {
+            _ if waiting >= WORTH_COMPRESSING_BYTES => self.tidy_some(),
+            true if !self.state.is_tidy() => self.tidy_some(),
+            true => gc::give_back_some_pages(&self.connection),
+            false => Ok(()),
         };
         if let Err(error) = done {
             tracing::warn!(%error, "recordings could not be made smaller: they stay as they are for now");
@@ -208,19 +211,19 @@ impl Writer {
         // It is not worth waiting for others.
         let mut outcome = self.connection.busy_timeout(LOCK_WAIT_AT_END);
         for _ in 0..MOST_STEPS_AT_END {
-            if outcome.is_err() || self.state.uncompressed_bytes() == 0 {
+            if outcome.is_err() || self.state.is_tidy() {
                 break;
             }
-            outcome = self.compress_some();
+            outcome = self.tidy_some();
         }
         if let Err(error) = outcome.and_then(|()| gc::give_back_free_pages(&self.connection)) {
             tracing::warn!(%error, "recordings could not be made smaller: they stay as they are for now");
         }
     }
 
-    fn compress_some(&mut self) -> rusqlite::Result<()> {
+    fn tidy_some(&mut self) -> rusqlite::Result<()> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        self.state.compress_some(&tx)?;
+        self.state.tidy_some(&tx)?;
         tx.commit()
     }
 
