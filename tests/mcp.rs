@@ -11,17 +11,15 @@ struct Place {
     env: TestEnv,
 }
 
-/// A server over HTTP, ended when this is dropped.
-struct HttpServer {
+/// A server over HTTP that prints its address, ended when this is dropped.
+pub(crate) struct HttpServer {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl HttpServer {
-    fn start(calls: &Path) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/mcp/http_server.py");
-        let mut child =
-            Command::new("python3").arg(script).arg(calls).stdout(Stdio::piped()).spawn().unwrap();
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
         Self { child, url: url.trim().to_owned() }
@@ -105,7 +103,8 @@ impl Place {
     }
 
     fn http_server(&self) -> HttpServer {
-        HttpServer::start(&self.env.home().join("http-calls"))
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/mcp/http_server.py");
+        HttpServer::start(Command::new("python3").arg(script).arg(self.env.home().join("http-calls")))
     }
 
     /// An agent under `record` or `replay` that says all of this to the server over HTTP.

@@ -3,11 +3,11 @@
 use super::installed::{Clients, programs, say};
 use super::upstreams::Provider;
 use crate::env::{Ran, TestEnv};
+use crate::mcp::HttpServer;
 use looptape_core::simulated::{PlannedCall, Script, Turn};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 const SERVER: &str = "mcp/node_modules/@modelcontextprotocol/server-everything/dist/index.js";
 
@@ -136,7 +136,8 @@ fn what_a_frameworks_hook_and_its_server_measure_is_one_call() {
                 continue;
             }
             let program = |name: &str| programs().join("python").join(name).display().to_string();
-            let http = HttpServer::start(&python("venv"), &program("mcp_weather_server.py"));
+            let mut server = Command::new(python("venv"));
+            let http = HttpServer::start(server.args([&program("mcp_weather_server.py"), "http"]));
             let upstream = format!("mcp-weather={}", http.url);
             for transport in ["stdio", "http"] {
                 let runtime = runtime();
@@ -197,26 +198,4 @@ fn measured(env: &TestEnv, trace: &str) -> Vec<String> {
         .collect();
     tools.sort();
     tools
-}
-
-/// The server of `mcp_weather_server.py` over HTTP, ended when this is dropped.
-struct HttpServer {
-    child: Child,
-    url: String,
-}
-
-impl HttpServer {
-    fn start(python: &str, program: &str) -> Self {
-        let mut child = Command::new(python).args([program, "http"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut url = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
-        Self { child, url: url.trim().to_owned() }
-    }
-}
-
-impl Drop for HttpServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
