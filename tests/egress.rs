@@ -1,9 +1,11 @@
 //! Calls to hosts to which no base URL leads: captured, answered again with the host gone, and kept in.
 
 use crate::env::{Ran, TestEnv};
+use crate::gateway::process::Gateway;
 use bytes::Bytes;
 use http_body_util::Full;
 use looptape_testkit::tls_upstream::{TlsAnswer, TlsRequest, TlsUpstream};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
@@ -127,6 +129,72 @@ fn captured_calls_go_with_their_cassette() {
     let replay = ["replay", "weather", "--no-record", "--", "python3", "-c", AGENT, "umbrella"];
     let replayed = env.looptape(&replay);
     assert_eq!((replayed.code, &replayed.stdout), (Some(0), &recorded.stdout), "{replayed:?}");
+}
+
+const AGENT_WITH_A_TOOL: &str = r#"
+import json, os, sys, urllib.request
+sys.path.insert(0, sys.argv[1])
+import looptape
+@looptape.tool
+def look(city):
+    with urllib.request.urlopen("https://api.weather.test/v1/" + city, timeout=20) as answer:
+        return json.load(answer)
+print(look("oslo"))
+with urllib.request.urlopen("https://api.weather.test/v1/own", timeout=20) as answer:
+    print(json.load(answer))
+"#;
+
+/// A tool that is answered does not run, so what it asked of a host is not missed; what the agent asks itself is.
+#[test]
+fn a_tools_calls_are_not_missed_where_the_tool_does_not_run() {
+    let weather = Weather::start();
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python");
+    let agent = ["python3", "-c", AGENT_WITH_A_TOOL, sdk.to_str().unwrap()];
+    let recorded = weather.record(&agent);
+    let (env, _) = weather.end();
+    let shown = shown(&env);
+    let kinds: Vec<&Value> = shown["steps"].as_array().unwrap().iter().map(|entry| &entry["kind"]).collect();
+    assert_eq!(kinds, [&json!("tool"), &json!("other"), &json!("other")], "one tool, not two: {shown}");
+    let replayed = replay(&env, &[], &agent);
+    assert_eq!((replayed.code, &replayed.stdout), (Some(0), &recorded.stdout), "{replayed:?}");
+    assert!(replayed.stderr.contains("1 captured call was not made"), "{}", replayed.stderr);
+    let run_again = replay(&env, &["--tools", "live"], &agent);
+    assert_eq!((run_again.code, &run_again.stdout), (Some(0), &recorded.stdout), "{run_again:?}");
+    assert_eq!(report(&env)["replay"]["served"]["bytes"], 2);
+}
+
+/// `replay --listen` answers captured calls to clients that have it as their proxy: by their bytes as often as they come,
+/// by the trace that the proxy's user names each once.
+#[test]
+fn a_standing_server_answers_captured_calls() {
+    let weather = Weather::start();
+    let recorded = weather.record(&["python3", "-c", AGENT, "umbrella"]);
+    let (env, _) = weather.end();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let said = runtime.block_on(async {
+        let serve = env.command(&["replay", "last", "--listen", "127.0.0.1:0", "--report", "r.json"]);
+        let mut server = Gateway::spawn(&env, serve).await;
+        let certificates = server.line("  SSL_CERT_FILE=").await;
+        let certificates = certificates.split_once('=').unwrap().1.to_owned();
+        let ask = async |proxy: &str, note: &str| {
+            let mut python = std::process::Command::new("python3");
+            python.args(["-c", AGENT, note]).env("SSL_CERT_FILE", &certificates).env("HTTPS_PROXY", proxy);
+            let ran = tokio::task::spawn_blocking(move || python.output().unwrap()).await.unwrap();
+            String::from_utf8(ran.stdout).unwrap()
+        };
+        for _ in 0..2 {
+            assert_eq!(ask(&server.url, "umbrella").await, recorded.stdout);
+        }
+        let other = ask(&server.url, "sunscreen").await;
+        assert!(other.ends_with("422 LIVE_EGRESS_BLOCKED\n"), "{other}");
+        let by_name = server.url.replacen("://", &format!("://{}:x@", recorded.trace()), 1);
+        assert_eq!(ask(&by_name, "umbrella").await, recorded.stdout);
+        let again = ask(&by_name, "umbrella").await;
+        assert_eq!(again, "422 EXHAUSTED\n422 EXHAUSTED\n");
+        server.signal(Signal::TERM);
+        server.ended().await.1
+    });
+    assert!(said.contains("POST https://api.weather.test/v1/notes"), "{said}");
 }
 
 fn programs() -> PathBuf {

@@ -36,6 +36,7 @@ mod telemetry;
 mod test_verb;
 mod tools;
 mod traces;
+mod unknown_frameworks;
 mod views;
 mod volatile;
 mod workspace;

@@ -266,3 +266,55 @@ urllib.request.urlopen(urllib.request.Request(os.environ["OPENAI_BASE_URL"] + "/
     let (denied, _) = bench.replay(&["--tools", "deny"], &["python3", &agent]).await;
     assert!(denied.stdout.contains("Denied looptape: a replay does not call fails"), "{denied:?}");
 }
+
+/// Some agents tell the model of results as they come: in a replay, where no tool takes any time, they come as they came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_of_tools_at_once_come_in_recorded_order() {
+    let bench = Bench::new().await;
+    let sdk = Path::new(PYTHON).parent().unwrap().join("../../sdk/python");
+    let text = format!(
+        r#"
+import json, os, sys, threading, urllib.request
+sys.path.insert(0, {sdk:?})
+import looptape
+told = {{city: threading.Event() for city in ("Oslo", "Lisbon")}}
+@looptape.tool
+def get_weather(city):
+    print("ran", city, file=sys.stderr)
+    # Lisbon is asked for last and known first.
+    if city == "Oslo": told["Lisbon"].wait(60)
+    return city
+@looptape.tool
+def convert_currency(**_): return "much"
+FUNCTIONS = {{"get_weather": get_weather, "convert_currency": convert_currency}}
+def complete(history):
+    body = json.dumps({{"model": "gpt-4o-mini", "messages": history, "tools": TOOLS}}).encode()
+    request = urllib.request.Request(os.environ["OPENAI_BASE_URL"] + "/chat/completions", body, {{"content-type": "application/json"}})
+    return json.load(urllib.request.urlopen(request))["choices"][0]["message"]
+TOOLS = [{{"type": "function", "function": {{"name": name, "parameters": {{"type": "object"}}}}}} for name in FUNCTIONS]
+history, lock = [{{"role": "user", "content": "Oslo or Lisbon?"}}], threading.Lock()
+def run(call):
+    arguments = json.loads(call["function"]["arguments"])
+    with looptape.call_id(call["id"]):
+        result = FUNCTIONS[call["function"]["name"]](**arguments)
+    with lock:
+        history.append({{"role": "tool", "tool_call_id": call["id"], "content": result}})
+    if "city" in arguments: told[arguments["city"]].set()
+while True:
+    answer = complete(history)
+    history.append(answer)
+    if not answer.get("tool_calls"): break
+    threads = [threading.Thread(target=run, args=(call,)) for call in answer["tool_calls"]]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+print([message["content"] for message in history if message["role"] == "tool"])
+"#
+    );
+    let agent = bench.script("as_they_come.py", &text);
+    let recorded = bench.run(&["record", "--", "python3", &agent]).await;
+    assert_eq!(recorded.stdout, "['Lisbon', 'Oslo', 'much']\n", "{recorded:?}");
+    let (replayed, report) = bench.replay(&[], &["python3", &agent]).await;
+    assert_eq!((replayed.code, &replayed.stdout), (Some(0), &recorded.stdout), "{replayed:?}");
+    assert!(!replayed.stderr.contains("ran"), "{replayed:?}");
+    assert_eq!(report["replay"]["served"]["bytes"], 3, "{report}");
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const HOOKED: [&str; 10] = [
+const HOOKED: [&str; 14] = [
     "langgraph-chat",
     "langchain-anthropic",
     "openai-agents-stream",
@@ -18,6 +18,10 @@ const HOOKED: [&str; 10] = [
     "vercel-ai-responses",
     "vercel-ai-chat-stream",
     "vercel-ai-imported",
+    "vercel-ai-4",
+    "vercel-ai-4-stream-imported",
+    "vercel-ai-5",
+    "vercel-ai-5-stream-imported",
     "openai-agents-node",
     "openai-agents-node-imported",
 ];
@@ -118,7 +122,13 @@ fn a_function_that_is_hooked_and_decorated_is_one_call() {
 #[test]
 fn what_the_proxy_alone_recorded_answers_hooked_tools() {
     let Some(clients) = Clients::installed("recordings without hooks") else { return };
-    let names = ["langgraph-responses", "openai-agents", "pydantic-ai-anthropic", "vercel-ai-anthropic"];
+    let names = [
+        "langgraph-responses",
+        "openai-agents",
+        "pydantic-ai-anthropic",
+        "pydantic-ai-google",
+        "vercel-ai-anthropic",
+    ];
     for_each(&clients.able(&names), |client| {
         let watched = Watched::new(client);
         let recorded = record_with(&clients, &watched.client, Script::tool_loop(), &["--no-tool-hooks"]);

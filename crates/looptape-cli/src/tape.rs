@@ -110,7 +110,7 @@ pub(crate) fn server_at(
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
         .masked_by(masking.clone());
     let tape = if conversations.is_empty() { tape } else { tape.beside_tool_servers() };
-    let mcp = McpTape::new(conversations, masking, options.max_rung).beside(model_asked_us(trace));
+    let mcp = McpTape::new(conversations, masking.clone(), options.max_rung).beside(model_asked_us(trace));
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
         CannotReplay::HasHoles(holes) => {
             anyhow::anyhow!("{holes}. Record the run again, or replay what there is with --allow-incomplete")
@@ -131,7 +131,7 @@ pub(crate) fn server_at(
     told.extend(environment::dummy_keys(captured.into_iter().map(|call| &call.provider)));
     let providers = outlines.into_iter().map(|call| call.provider).collect();
     let server = TapeServer::reading(replayer, bytes, providers, config.patterns()?, guard, key);
-    let tools = Arc::new(tools(reader, trace, options, config)?);
+    let tools = Arc::new(tools(reader, trace, (options, masking), config)?);
     let desk = McpDesk::new(mcp, config.patterns()?, key).consulting(tools.clone(), beyond(options));
     let server = server.with_tools(tools).with_mcp(desk);
     Ok(Ready { server, told, environment: live.environment, egress })
@@ -161,7 +161,7 @@ pub(crate) fn real_servers(
 fn tools(
     reader: &Reader,
     trace: &RecordedTrace,
-    options: Options,
+    (options, masking): (Options, Masking),
     config: &Config,
 ) -> anyhow::Result<TapedTools> {
     let (another, row) = (reader.another(), trace.row.clone());
@@ -174,7 +174,7 @@ fn tools(
         Rebind::Off => LiveResults::Compared,
         Rebind::On => LiveResults::Kept,
     };
-    Ok(TapedTools::new(Box::new(read), config.tool_policies()?, live))
+    Ok(TapedTools::new(Box::new(read), config.tool_policies()?, live, (masking, options.max_rung)))
 }
 
 /// A recorded trace, to be compared with another.

@@ -9,9 +9,11 @@
 //!
 //! It has no client of its own. It does not see what clients send that do not heed the variables.
 
+mod proxy_user;
 mod target;
 mod tunnel;
 
+pub use proxy_user::ProxyUser;
 pub use target::Target;
 pub use tunnel::Opaque;
 
@@ -30,7 +32,8 @@ use tunnel::Tunnel;
 
 /// A handler that knows what to do with calls that were captured on their way to a host.
 pub trait Captures: Handler {
-    /// A call to `target`; only path and query of the request's own URI count.
+    /// A call to `target`; only path and query of the request's own URI count. Who asked for it through the proxy, if
+    /// that was said, is in its extensions ([`ProxyUser`]).
     fn captured(
         &self,
         request: Request<Incoming>,
@@ -69,7 +72,7 @@ impl<H> ForwardProxy<H> {
 }
 
 impl<H: Captures> Handler for ForwardProxy<H> {
-    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
+    async fn handle(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Abort> {
         // Most requests are for this listener: in a box the others do not make their future larger.
         if request.method() == Method::CONNECT {
             return Ok(self.tunnel(request));
@@ -77,7 +80,12 @@ impl<H: Captures> Handler for ForwardProxy<H> {
         match Target::of_url(request.uri()) {
             Some(target) if !target.is(self.own) => match &self.beyond {
                 Beyond::Refused(block) => Ok(block.refuse(&request)),
-                Beyond::Captured(_) => Box::pin(self.inner.captured(request, &target)).await,
+                Beyond::Captured(_) => {
+                    if let Some(user) = ProxyUser::of(request.headers()) {
+                        request.extensions_mut().insert(user);
+                    }
+                    Box::pin(self.inner.captured(request, &target)).await
+                }
             },
             Some(_) | None => self.inner.handle(request).await,
         }
@@ -104,7 +112,8 @@ impl<H: Captures> ForwardProxy<H> {
         match &self.beyond {
             Beyond::Refused(block) => block.refuse(&request),
             Beyond::Captured(authority) => {
-                let tunnel = Tunnel { inner, authority: authority.clone(), target, draining };
+                let user = ProxyUser::of(request.headers());
+                let tunnel = Tunnel { inner, authority: authority.clone(), target, user, draining };
                 spawn(&mut request, move |connection| tunnel.serve(connection));
                 Response::new(reply::empty())
             }

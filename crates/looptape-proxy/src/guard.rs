@@ -56,6 +56,11 @@ impl Guard {
     /// Whether a request may go on. `given` is the token in its path.
     pub fn check(&self, headers: &HeaderMap, given: Option<&str>) -> Result<(), Refusal> {
         self.check_sender(headers)?;
+        self.check_token(given)
+    }
+
+    /// The token only: of a captured call, whose Host and Origin are those of another place.
+    pub fn check_token(&self, given: Option<&str>) -> Result<(), Refusal> {
         match &self.token {
             Some(token) if !given.is_some_and(|g| same(g.as_bytes(), token.as_bytes())) => {
                 Err(Refusal::Token)

@@ -391,8 +391,8 @@ impl RecordingProxy {
         }
     }
 
-    /// What is watched of a message to an MCP server. (In a box: most calls are none.)
-    fn passing(&self, begin: &BeginCall) -> Option<Box<Passing>> {
+    /// What is watched of a message to an MCP server.
+    fn passing(&self, begin: &BeginCall) -> Option<Passing> {
         let server = ServerName::of(&begin.provider)?;
         let notebook = || {
             let TraceHint::Named(trace) = &begin.hint else { return None };
@@ -400,7 +400,7 @@ impl RecordingProxy {
             Some(Notebook { recorder, trace, server, known })
         };
         let message = (begin.method.as_str(), begin.body.as_ref());
-        Passing::of(message, begin.at.mono_us, ToolSource::Measured, notebook).map(Box::new)
+        Passing::of(message, begin.at.mono_us, ToolSource::Measured, notebook)
     }
 
     /// Takes what is said of a tool call.
@@ -437,7 +437,7 @@ impl RecordingProxy {
         &self,
         response: Response<connections::Answer>,
         ticket: CallTicket,
-        (held, passing): (Option<HeldCall>, Option<Box<Passing>>),
+        (held, passing): (Option<HeldCall>, Option<Passing>),
         flushes: Option<Flushes>,
     ) -> Response<Body> {
         let head_mono_us = Moment::mono_us_now();
@@ -475,7 +475,7 @@ impl RecordingProxy {
 struct Opened {
     ticket: CallTicket,
     held: Option<HeldCall>,
-    passing: Option<Box<Passing>>,
+    passing: Option<Passing>,
     files: Option<Look>,
 }
 

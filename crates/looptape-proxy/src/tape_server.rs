@@ -202,7 +202,11 @@ impl<M> TapeServer<M> {
 
     /// Ends the replay and sums it up; `None` if that was done before.
     pub fn finish(&self) -> Option<Summary> {
-        let summary = self.lock().replayer.take().map(Replayer::finish)?;
+        let mut replayer = self.lock().replayer.take()?;
+        if let Some(tools) = &self.tools {
+            tools.leave_out_of(&mut replayer);
+        }
+        let summary = replayer.finish();
         let summary = match self.mcp.as_ref().and_then(|mcp| mcp.desk.finish()) {
             Some(mcp) => summary.with_mcp(mcp),
             None => summary,
@@ -308,7 +312,7 @@ impl<M> TapeServer<M> {
             Ok(ToolMessage::parse(&clean.bytes)?)
         });
         match taken {
-            Ok(message) => tool_calls::answer(&tools.take(message, at, self.child.as_ref())),
+            Ok(message) => tool_calls::answer(&tools.take(message, at, self.child.as_ref()).await),
             Err(not_taken) => not_taken.response(),
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct Capture {
     /// What a budget holds back for the call.
     held: Option<Box<HeldCall>>,
     /// What is watched of a message to an MCP server.
-    mcp: Option<Box<Passing>>,
+    mcp: Option<Passing>,
     status: u16,
     headers: RedactedHeaders,
     head_mono_us: i64,
@@ -60,7 +60,7 @@ impl Capture {
     }
 
     /// The same of a message to an MCP server.
-    pub(crate) fn of_mcp(self, mcp: Option<Box<Passing>>) -> Self {
+    pub(crate) fn of_mcp(self, mcp: Option<Passing>) -> Self {
         Self { mcp, ..self }
     }
 

@@ -2,17 +2,20 @@
 
 use super::resend::Resending;
 use super::serve::{StopSignals, parse_listen, parse_token};
+use crate::child::capture::Capture;
 use crate::child::environment;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::session::{Global, find, runtime};
 use crate::tape::{self, Ready};
 use anyhow::Context;
+use looptape_core::captured;
 use looptape_core::replay::{Options, Verdict, render_text};
+use looptape_proxy::forward_proxy::ForwardProxy;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::server::{Server, bind};
 use looptape_proxy::tape_server::library::{LibraryOptions, LibraryReport, OpenTape, TapeLibrary};
-use looptape_store::{CallBytes, Reader, TraceKey};
+use looptape_store::{CallBytes, CallOutline, Reader, TraceKey};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -62,8 +65,15 @@ pub(super) fn run(
         vault_key,
         open: opener(reader, config, resending.options, rows.iter().map(|row| row.key).collect())?,
     };
+    let is_captured = |(_, calls): &(TraceKey, Vec<CallOutline>)| {
+        calls.iter().any(|call| captured::is_captured(&call.path))
+    };
+    let capture = match traces.iter().any(is_captured) {
+        true => Some(Capture::prepare(&|name| std::env::var(name).ok())?),
+        false => None,
+    };
     let library = Arc::new(TapeLibrary::new(traces, Arc::new(CallBytes::new(reader)?), options));
-    runtime()?.block_on(serve(global, listen, rows.len(), library.clone()))?;
+    runtime()?.block_on(serve(global, listen, (rows.len(), capture), library.clone()))?;
     let report = library.finish();
     if let Some(trouble) = report.trouble {
         anyhow::bail!(trouble);
@@ -103,19 +113,37 @@ fn opener(
 async fn serve(
     global: &Global,
     listen: SocketAddr,
-    traces: usize,
+    (traces, capture): (usize, Option<Capture>),
     library: Arc<TapeLibrary>,
 ) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
     let listener = bind(listen).await?;
     let calls = library.calls();
-    let running = Server::start(listener, library).context("the server cannot be started")?;
+    let running = match &capture {
+        Some(capture) => {
+            let own = listener.local_addr()?;
+            Server::start(listener, Arc::new(ForwardProxy::new(library, own, capture.beyond())))
+        }
+        None => Server::start(listener, library),
+    };
+    let running = running.context("the server cannot be started")?;
     let origin = format!("http://{}", running.address());
     // Scripts rely on this line: it is printed even with --quiet.
     anstream::eprintln!("listening: {origin}");
     global.say(&format!("looptape: {calls} recorded calls of {traces} traces; Ctrl-C ends it"));
     for (name, url) in environment::base_urls(&origin) {
         global.say(&format!("  {name}={url}"));
+    }
+    if let Some(capture) = &capture {
+        global
+            .say("looptape: captured calls of tools are answered to whoever has this address as proxy, and:");
+        for (name, value) in capture.variables(&origin) {
+            global.say(&format!("  {name}={value}"));
+        }
+        let named = origin.replacen("://", "://TRACE:x@", 1);
+        global.say(&format!(
+            "looptape: with {named} as proxy they are answered from one trace, each answer once"
+        ));
     }
     stop.next().await;
     running.drain(DRAIN).await;

@@ -293,7 +293,7 @@ impl Entry {
         let is_same = |call: &&ToolCallKey| is_name_of(&call.name, &key.name);
         let digest = key.arguments_digest();
         let exact = elsewhere.iter().position(|call| is_same(call) && call.arguments_digest() == digest);
-        let found = exact.or_else(|| elsewhere.iter().position(|call| is_same(call)));
+        let found = exact.or_else(|| elsewhere.iter().position(is_same));
         found.map(|at| elsewhere.swap_remove(at)).is_some()
     }
 }

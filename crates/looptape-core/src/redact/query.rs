@@ -1,8 +1,9 @@
 //! Redaction of paths and query strings.
 //!
 //! Values of parameters that are credentials by name become [`REDACTED`]; in the rest, patterns and known
-//! credentials run over the percent-decoded text. Everything else stays as it was written. There are no
-//! numbers here: paths are compared without their credentials.
+//! credentials run over the percent-decoded text. Everything else stays as it was written. Of several secrets that are
+//! found so, the second and later ones have numbers, by first occurrence in this path: two stay two, whatever they are. A
+//! path that is cleaned already stays as it is.
 
 use super::credentials::Credentials;
 use super::decoded::DecodedText;
@@ -53,7 +54,8 @@ const SECRET_NAMES: &[&str] = &[
 /// A path with its query (or a whole URL), fit to be stored.
 pub fn redact_path(patterns: &Patterns, known: &Credentials, path_and_query: &str) -> String {
     let (path, query) = split_query(path_and_query);
-    let mut out = redact_text(patterns, known, path).into_owned();
+    let mut marks = Marks::default();
+    let mut out = redact_text(patterns, known, &mut marks, path).into_owned();
     for (place, parameter) in query.into_iter().flat_map(|q| q.split('&')).enumerate() {
         out.push(if place == 0 { '?' } else { '&' });
         match parameter.split_once('=') {
@@ -62,7 +64,7 @@ pub fn redact_path(patterns: &Patterns, known: &Credentials, path_and_query: &st
                 out.push('=');
                 out.push_str(REDACTED);
             }
-            _ => out.push_str(&redact_text(patterns, known, parameter)),
+            _ => out.push_str(&redact_text(patterns, known, &mut marks, parameter)),
         }
     }
     out
@@ -90,7 +92,41 @@ fn is_secret_parameter(name: &str) -> bool {
     SECRET_NAMES.contains(&name.as_str())
 }
 
-fn redact_text<'a>(patterns: &Patterns, known: &Credentials, raw: &'a str) -> Cow<'a, str> {
+/// What stands for the secrets of one path that were found by what they look like.
+#[derive(Default)]
+struct Marks {
+    secrets: Vec<Vec<u8>>,
+}
+
+impl Marks {
+    /// `[redacted]` for the first, `[redacted:2]` for the second.
+    fn of(&mut self, secret: &[u8]) -> Cow<'static, str> {
+        if let Some(mark) = std::str::from_utf8(secret).ok().filter(|text| is_mark(text)) {
+            return Cow::Owned(mark.to_owned());
+        }
+        let known = self.secrets.iter().position(|known| known == secret);
+        let at = known.unwrap_or_else(|| {
+            self.secrets.push(secret.to_owned());
+            self.secrets.len() - 1
+        });
+        match at {
+            0 => Cow::Borrowed(REDACTED),
+            at => Cow::Owned(format!("[redacted:{}]", at + 1)),
+        }
+    }
+}
+
+fn is_mark(text: &str) -> bool {
+    let number = text.strip_prefix("[redacted:").and_then(|rest| rest.strip_suffix(']'));
+    text == REDACTED || number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+fn redact_text<'a>(
+    patterns: &Patterns,
+    known: &Credentials,
+    marks: &mut Marks,
+    raw: &'a str,
+) -> Cow<'a, str> {
     let decoded = DecodedText::percent(raw.as_bytes());
     let found =
         search(patterns, known, decoded.bytes()).into_iter().map(|range| vec![decoded.raw_range(range)]);
@@ -103,7 +139,7 @@ fn redact_text<'a>(patterns: &Patterns, known: &Credentials, raw: &'a str) -> Co
     for piece in found.into_iter().flatten() {
         let (start, end) = (raw.floor_char_boundary(piece.start), raw.ceil_char_boundary(piece.end));
         out.push_str(&raw[copied..start.max(copied)]);
-        out.push_str(REDACTED);
+        out.push_str(&marks.of(DecodedText::percent(&raw.as_bytes()[start..end]).bytes()));
         copied = end;
     }
     out.push_str(&raw[copied..]);
@@ -147,6 +183,16 @@ mod tests {
             redacted(&redacted(&format!("/{key}?y={key}&key=1"))),
             "/[redacted]?y=[redacted]&key=[redacted]"
         );
+    }
+
+    #[test]
+    fn two_secrets_stay_two_whatever_they_are() {
+        let key = |last: char| format!("ghp_0123456789abcdefghijABCDEFGHIJ01234{last}");
+        let moved = |from, to| redacted(&format!("/move?from={}&to={}&token=x", key(from), key(to)));
+        assert_eq!(moved('a', 'b'), "/move?from=[redacted]&to=[redacted:2]&token=[redacted]");
+        assert_eq!(moved('c', 'd'), moved('a', 'b'), "keys rotate");
+        assert_eq!(moved('a', 'a'), "/move?from=[redacted]&to=[redacted]&token=[redacted]");
+        assert_eq!(redacted(&moved('a', 'b')), moved('a', 'b'));
     }
 
     #[test]

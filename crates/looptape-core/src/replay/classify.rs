@@ -103,6 +103,7 @@ fn proposal(tape: &Tape, missed: &Missed<'_>, nearest: EntryId) -> Option<String
 pub(super) fn mismatched(tape: &Tape, missed: &Missed<'_>, nearest: EntryId, mismatch: &Mismatch) -> Report {
     let Mismatch { pointer, recorded, live } = mismatch;
     let code = match message_at(missed, pointer) {
+        None if missed.wire.is_none() => DivergenceCode::NeverRecorded,
         None => DivergenceCode::SystemDrift,
         Some(MessageKind::ToolResult) => DivergenceCode::VolatileToolResult,
         Some(MessageKind::Other) => DivergenceCode::HistoryRewrite,
@@ -170,7 +171,9 @@ fn judge(
 ) -> (DivergenceCode, Option<Component>) {
     let (recorded, live) = (&tape.key_at(missed.loosest, nearest).components, &missed.key.components);
     if live.history.is_empty() && recorded.history.is_empty() && missed.wire.is_none() {
-        return (DivergenceCode::NeverRecorded, Some(Component::Parameters));
+        let first =
+            [Component::Endpoint, Component::Model].into_iter().find(|c| live.get(*c) != recorded.get(*c));
+        return (DivergenceCode::NeverRecorded, Some(first.unwrap_or(Component::Parameters)));
     }
     let is_root = missed.lineage.echo.is_none();
     let says_nothing = live.history.is_empty() && recorded.history.is_empty();
@@ -237,13 +240,17 @@ fn locate(
         let (recorded, live) = (entry.endpoint.model(), missed.endpoint.model());
         return Some(Difference::of_texts(String::new(), recorded, live));
     }
+    if component == Component::Endpoint {
+        let (recorded, live) = (entry.endpoint.to_string(), missed.endpoint.to_string());
+        return Some(Difference::of_texts(String::new(), Some(&recorded), Some(&live)));
+    }
     let recorded_body = tape.body_at(missed.loosest, nearest);
     match (Json::parse(&recorded_body), Json::parse(&missed.body)) {
         (Some(recorded), Some(live)) => difference::find(
             component,
             common,
-            &Split::new(missed.wire, &recorded),
-            &Split::new(missed.wire, &live),
+            &Split::of(missed.wire, missed.endpoint, &recorded),
+            &Split::of(missed.wire, missed.endpoint, &live),
         ),
         _ => {
             let (recorded, live) =

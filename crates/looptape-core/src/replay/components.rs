@@ -61,13 +61,23 @@ pub struct Endpoint {
     /// The text with `{id}` in the place of ids, and the ids.
     shape: String,
     ids: Vec<String>,
+    whose: Whose,
+}
+
+/// To whom a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    Provider,
+    /// A host that no provider is known by, to which it was captured.
+    Outside,
 }
 
 impl Endpoint {
     pub fn new(method: &str, path_and_query: &str) -> Self {
-        let path_and_query = match CapturedUrl::parse(path_and_query) {
-            Some(url) if url.is_of_a_provider() => url.path(),
-            _ => path_and_query,
+        let (path_and_query, whose) = match CapturedUrl::parse(path_and_query) {
+            Some(url) if url.is_of_a_provider() => (url.path(), Whose::Provider),
+            Some(_) => (path_and_query, Whose::Outside),
+            None => (path_and_query, Whose::Provider),
         };
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let (path, model) = take_model(path);
@@ -78,14 +88,39 @@ impl Endpoint {
             .collect();
         parameters.sort_by_key(|p| p.split('=').next());
         let mark = if parameters.is_empty() { "" } else { "?" };
-        let (shape, ids) = references::take_ids(&path);
+        // What the ids of other services look like is not known: theirs count as they are.
+        let (shape, ids) = match whose {
+            Whose::Provider => references::take_ids(&path),
+            Whose::Outside => (path.clone(), Vec::new()),
+        };
         let text = |path: &str| format!("{method} {path}{mark}{}", parameters.join("&"));
-        Self { text: text(&path), model, shape: text(&shape), ids }
+        Self { text: text(&path), model, shape: text(&shape), ids, whose }
     }
 
-    /// With `{id}` in the place of ids.
-    pub(super) fn shape(&self) -> &str {
-        &self.shape
+    /// Whether a request of this format that goes here is a tool's, and no model's or provider's business.
+    pub(super) fn is_a_tools(&self, wire: Option<Wire>) -> bool {
+        wire.is_none() && self.whose == Whose::Outside
+    }
+
+    /// Method and host of a tool's call, its path and its query; `None` for a provider's.
+    pub(super) fn parts(&self) -> Option<(&str, &str, Option<&str>)> {
+        let (method, target) = self.text.split_once(' ').filter(|_| self.whose == Whose::Outside)?;
+        let url = CapturedUrl::parse(target)?;
+        let (path, query) = match url.path().split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (url.path(), None),
+        };
+        Some((&self.text[..method.len() + 1 + target.len() - url.path().len()], path, query))
+    }
+
+    /// The same with another text.
+    pub(super) fn with_text(&self, text: String) -> Self {
+        Self { shape: text.clone(), text, ..self.clone() }
+    }
+
+    /// What requests have in common that can match, however loosely: of a tool's calls, method and host.
+    pub(super) fn shelf(&self) -> &str {
+        self.parts().map_or(&self.shape, |(origin, ..)| origin)
     }
 
     /// The ids that the path names.
@@ -201,14 +236,14 @@ impl RequestKey {
 
     /// The key of a parsed body.
     pub(super) fn of_json(wire: Option<Wire>, endpoint: &Endpoint, json: &Json<'_>) -> Self {
-        let split = Split::new(wire, json);
+        let split = Split::of(wire, endpoint, json);
         let (canonical, billing) = split.digests(endpoint, Renaming::Off);
         let (components, _) = split.digests(endpoint, Renaming::On);
         Self { canonical: canonical.all(), renamed: components.all(), components, billing }
     }
 
     /// What is not JSON has one parameter: its bytes. The boundary of an upload is renamed.
-    fn of_bytes(endpoint: &Endpoint, body: &[u8]) -> Self {
+    pub(super) fn of_bytes(endpoint: &Endpoint, body: &[u8]) -> Self {
         let canonical = Self::components_of_bytes(endpoint, &endpoint.text, body);
         let upload = references::without_boundary(body);
         let renamed = Self::components_of_bytes(endpoint, &endpoint.shape, upload.as_deref().unwrap_or(body));
@@ -248,9 +283,22 @@ pub(super) struct Split<'j> {
     pub(super) history: Vec<Piece<'j>>,
 }
 
+/// How the fields of a body count that goes there.
+pub(super) fn rules(wire: Option<Wire>, endpoint: &Endpoint) -> &'static Rules {
+    if endpoint.is_a_tools(wire) { Rules::everything_counts() } else { fields::rules(wire) }
+}
+
 impl<'j> Split<'j> {
     pub(super) fn new(wire: Option<Wire>, json: &'j Json<'j>) -> Self {
-        let rules = fields::rules(wire);
+        Self::by_rules(wire, fields::rules(wire), json)
+    }
+
+    /// The same of a body that goes there.
+    pub(super) fn of(wire: Option<Wire>, endpoint: &Endpoint, json: &'j Json<'j>) -> Self {
+        Self::by_rules(wire, rules(wire, endpoint), json)
+    }
+
+    fn by_rules(wire: Option<Wire>, rules: &'static Rules, json: &'j Json<'j>) -> Self {
         let mut split = Self {
             rules,
             model: Vec::new(),

@@ -72,10 +72,7 @@ impl<'a> Live<'a> {
 
     /// The ids that it names.
     pub(super) fn references(&self) -> &[String] {
-        self.references.get_or_init(|| {
-            let in_body = references::named_in(&self.body);
-            self.endpoint.ids().iter().cloned().chain(in_body).collect()
-        })
+        self.references.get_or_init(|| references::named(self.request.wire, &self.endpoint, || &self.body))
     }
 
     /// Whether it was captured on its way to a host and asks no model: a tool's call, with which nobody but the
@@ -86,7 +83,7 @@ impl<'a> Live<'a> {
 
     /// What it has in common with all recorded calls that it can match.
     pub(super) fn shape(&self) -> Shape {
-        Shape { endpoint: self.endpoint.shape().to_owned(), turns: self.lineage().turns }
+        Shape { endpoint: self.endpoint.shelf().to_owned(), turns: self.lineage().turns }
     }
 
     pub(super) fn key(&self) -> &RequestKey {
@@ -98,7 +95,7 @@ impl<'a> Live<'a> {
         if rung < Rung::Masked {
             Cow::Borrowed(&self.body)
         } else {
-            self.masking.readable(self.request.wire, &self.body)
+            self.masking.readable(self.request.wire, &self.endpoint, &self.body)
         }
     }
 

@@ -64,6 +64,7 @@ pub use environment::{Environment, GitState, LocalDate};
 pub use fork_point::NoSuchStep;
 pub use forked_request::{ForkedRequest, Forking, KnownCall, NotForkable};
 pub use live::LiveRequest;
+pub(crate) use masks::Pair;
 pub use masks::{ConfiguredMask, MaskEntry, MaskEntryError, MaskKind, Masking, Run, UnknownMaskKind};
 pub use options::{Ambiguous, Attempts, EditBudget, ForkAt, Holes, OnMiss, Options, Rebind, Rung};
 pub use provenance::{AnswerSource, ModelKind, Provenance, WhyAsked, WhyRefused};

@@ -8,7 +8,9 @@
 //! Uploads are the other thing that differs from run to run without meaning anything: the boundary between the
 //! parts of a `multipart/form-data` body is random ([`without_boundary`]).
 
+use super::components::Endpoint;
 use crate::canonical::Json;
+use crate::wire::Wire;
 use memchr::memmem;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -76,8 +78,20 @@ fn looks_like_an_id(segment: &str) -> bool {
         && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:%".contains(&b))
 }
 
+/// The ids that a request names, in its path and in its body; a tool's call names none.
+pub(super) fn named<B: AsRef<[u8]>>(
+    wire: Option<Wire>,
+    endpoint: &Endpoint,
+    body: impl FnOnce() -> B,
+) -> Vec<String> {
+    match endpoint.is_a_tools(wire) {
+        true => Vec::new(),
+        false => endpoint.ids().iter().cloned().chain(named_in(body().as_ref())).collect(),
+    }
+}
+
 /// The ids that a body names, in the order of the table; empty where a field is not there.
-pub(super) fn named_in(body: &[u8]) -> Vec<String> {
+fn named_in(body: &[u8]) -> Vec<String> {
     if !FIELDS.iter().any(|field| memmem::find(body, field.as_bytes()).is_some()) {
         return Vec::new();
     }

@@ -93,6 +93,8 @@ enum Use {
     Served,
     /// A failed attempt that was passed over.
     Collapsed,
+    /// A captured call of a tool that did not run.
+    OfTool,
     /// Matched, but there was nothing to serve.
     Withheld,
 }
@@ -231,7 +233,7 @@ impl Replayer {
             }
             Search::Mismatched(entry, mismatch) => {
                 let report = classify::mismatched(&self.tape, &self.missing(&live), entry, &mismatch);
-                self.diverge(&live, report)
+                self.diverge(&live, if live.is_a_tools() { report.blocked() } else { report })
             }
             Search::Missed => self.missed(&live),
         }
@@ -263,6 +265,18 @@ impl Replayer {
         self.open.remove(&entry);
     }
 
+    /// Leaves out what tools asked of hosts that did not run in this replay: nothing asks for that again. `is_of_one`
+    /// says of a time of the recording whether such a tool ran then.
+    pub fn leave_out(&mut self, is_of_one: impl Fn(i64) -> bool) {
+        for id in self.tape.ids() {
+            let call = &self.tape.entry(id).call;
+            let is_a_tools = call.wire.is_none() && captured::is_captured(&call.path);
+            if self.uses[id.0] == Use::Unused && is_a_tools && is_of_one(call.sent_us) {
+                self.uses[id.0] = Use::OfTool;
+            }
+        }
+    }
+
     /// Ends the replay.
     pub fn finish(mut self) -> Summary {
         let mut reports = cause::by_recording(std::mem::take(&mut self.diverged));
@@ -285,6 +299,7 @@ impl Replayer {
             recorded_calls: self.tape.len(),
             served: self.served,
             collapsed_attempts: self.uses.iter().filter(|&&used| used == Use::Collapsed).count(),
+            calls_of_tools: self.uses.iter().filter(|&&used| used == Use::OfTool).count(),
             side_calls: self.side_calls,
             billing_differences: self.billing,
             masks: mask_uses(self.masks),
@@ -408,7 +423,10 @@ impl Replayer {
     /// The one of `candidates` that lineage leaves, or all that it cannot tell apart.
     fn chosen(&self, live: &Live<'_>, rung: Rung, candidates: Vec<EntryId>) -> Search {
         let candidates = self.by_lineage(live, candidates);
-        if self.is_one_request(&candidates) || self.is_one_answer(&candidates) {
+        if self.is_one_request(&candidates)
+            || self.is_one_answer(&candidates)
+            || self.is_told_apart_by_time(live, &candidates)
+        {
             Search::Found { rung, entry: candidates[0] }
         } else {
             Search::Ambiguous(candidates)
@@ -541,6 +559,12 @@ impl Replayer {
     /// Whether the calls are one request, made several times.
     fn is_one_request(&self, ids: &[EntryId]) -> bool {
         ids.iter().all(|&id| self.tape.key(id).canonical == self.tape.key(ids[0]).canonical)
+    }
+
+    /// Whether the calls are one call of a tool's that was made at several times, as its own values say: no history tells
+    /// those apart, so they are as good as equal.
+    fn is_told_apart_by_time(&self, live: &Live<'_>, ids: &[EntryId]) -> bool {
+        live.is_a_tools() && ids.iter().all(|&id| self.is_one_but_for_moments(ids[0], id))
     }
 
     fn is_one_answer(&self, ids: &[EntryId]) -> bool {

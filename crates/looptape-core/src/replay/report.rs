@@ -8,6 +8,7 @@
 use super::components::Component;
 use super::difference::Difference;
 use super::tape::CallLabel;
+use crate::captured;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -140,11 +141,17 @@ pub struct Nearest {
 impl Report {
     /// The report for a request that none of `recordings` holds as it is. Only its bytes were looked at.
     pub fn not_among(recordings: usize, endpoint: String) -> Self {
+        let is_captured = endpoint.split_once(' ').is_some_and(|(_, path)| captured::is_captured(path));
+        let where_to_name_it = match is_captured {
+            true => "Name one as the user of the proxy's URL (http://TRACE:x@…)",
+            false => "Put /t/TRACE in front of the base URL's provider",
+        };
         let message = format!(
-            "None of the {recordings} recorded calls is this request, byte for byte. Put /t/TRACE in front of \
-             the base URL's provider to have it compared with one trace."
+            "None of the {recordings} recorded calls is this request, byte for byte. {where_to_name_it} to have it \
+             compared with one trace."
         );
-        Self { endpoint, ..Self::new(DivergenceCode::NeverRecorded, None, message) }
+        let report = Self { endpoint, ..Self::new(DivergenceCode::NeverRecorded, None, message) };
+        if is_captured { report.blocked() } else { report }
     }
 
     /// A report without a difference to show.

@@ -9,7 +9,7 @@ use super::report::{DivergenceCode, Report};
 use super::report_text::{self, push_line};
 use super::tape::CallLabel;
 use crate::mcp::McpReport;
-use crate::tools::{DenyCode, ToolRefusal, ToolsReport};
+use crate::tools::{DenyCode, ToolMask, ToolRefusal, ToolsReport};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
@@ -108,6 +108,9 @@ pub struct Summary {
     /// Places in the recording of the calls whose answers were served.
     #[serde(skip)]
     pub served_calls: Vec<u32>,
+    /// Captured calls of tools that were answered and did not run.
+    #[serde(default)]
+    pub calls_of_tools: usize,
     /// Optional calls that got a neutral answer.
     pub side_calls: u32,
     pub billing_differences: Vec<BillingDifference>,
@@ -202,6 +205,9 @@ fn of_refusal(refusal: &ToolRefusal) -> Option<Report> {
     let (code, why) = match code {
         DenyCode::NeverRecorded => (DivergenceCode::NeverRecorded, "which was not recorded"),
         DenyCode::Exhausted => (DivergenceCode::Exhausted, "whose recorded results have all been given"),
+        DenyCode::Ambiguous => {
+            (DivergenceCode::Ambiguous, "which differs from several recorded calls in volatile values only")
+        }
         DenyCode::Denied => return None,
     };
     let message = format!("The agent called the tool {tool} {arguments}, {why}: it did not run.");
@@ -236,6 +242,13 @@ pub fn render_text(summary: &Summary) -> String {
             2,
             &format!("billing differs at {}: {}", difference.label, difference.pointers.join(", ")),
         );
+    }
+    if summary.calls_of_tools > 0 {
+        let calls = match summary.calls_of_tools {
+            1 => "1 captured call was not made: the tool that made it did not run".to_owned(),
+            many => format!("{many} captured calls were not made: the tools that made them did not run"),
+        };
+        push_line(&mut out, 2, &calls);
     }
     if summary.side_calls > 0 {
         push_line(
@@ -297,6 +310,17 @@ fn push_tools(out: &mut String, tools: &ToolsReport) {
             many => format!("{many} of these were found by their ids alone: their arguments are"),
         };
         push_line(out, 4, &format!("{calls} written otherwise than the model wrote them"));
+    }
+    if tools.masked > 0 {
+        let calls = match tools.masked {
+            1 => "1 call was found only with volatile values in its arguments masked".to_owned(),
+            many => format!("{many} calls were found only with volatile values in their arguments masked"),
+        };
+        push_line(out, 4, &calls);
+    }
+    for ToolMask { step, tool, kind, recorded, live } in tools.masks.iter().take(MASKS_SHOWN) {
+        let step = step.map_or(String::new(), |step| format!(" at step {step}"));
+        push_line(out, 6, &format!("masked {kind} in {tool}{step}: {recorded} | {live}"));
     }
     if tools.not_asked > 0 {
         let line = format!(

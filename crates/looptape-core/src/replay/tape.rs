@@ -294,10 +294,9 @@ impl Tape {
     /// The ids that a call's request names.
     pub(super) fn references(&self, id: EntryId) -> &[String] {
         let entry = self.entry(id);
-        entry.references.get_or_init(|| {
-            let in_body = references::named_in(&entry.call.body.read());
-            entry.endpoint.ids().iter().cloned().chain(in_body).collect()
-        })
+        entry
+            .references
+            .get_or_init(|| references::named(entry.call.wire, &entry.endpoint, || entry.call.body.read()))
     }
 
     pub(super) fn key(&self, id: EntryId) -> &RequestKey {
@@ -367,7 +366,7 @@ impl Tape {
         if rung < Rung::Masked {
             return body;
         }
-        match self.masking.readable(self.entry(id).call.wire, &body) {
+        match self.masking.readable(self.entry(id).call.wire, &self.entry(id).endpoint, &body) {
             Cow::Owned(masked) => Bytes::from(masked),
             Cow::Borrowed(_) => body.clone(),
         }
@@ -375,8 +374,8 @@ impl Tape {
 
     /// The values that masks of a recorded body stand for.
     pub(super) fn masked_spans(&self, id: EntryId) -> Vec<MaskedSpan> {
-        let call = &self.entry(id).call;
-        self.masking.spans(call.wire, &(self.normalise)(&call.body.read()))
+        let Entry { call, endpoint, .. } = self.entry(id);
+        self.masking.spans(call.wire, endpoint, &(self.normalise)(&call.body.read()))
     }
 
     /// The ids among them.
@@ -419,7 +418,7 @@ impl Tape {
         const LOOKED_AT: usize = 16;
         const LOOKED_AT_BYTES: u64 = 64 << 20;
         let mut near: Vec<EntryId> =
-            self.ids().filter(|&id| self.entry(id).endpoint.shape() == shape.endpoint).collect();
+            self.ids().filter(|&id| self.entry(id).endpoint.shelf() == shape.endpoint).collect();
         near.sort_by_key(|&id| self.entry(id).call.lineage.turns.abs_diff(shape.turns));
         let mut bytes = 0;
         let enough = near.iter().position(|&id| {
@@ -472,7 +471,7 @@ impl Entry {
     }
 
     fn shape(&self) -> Shape {
-        Shape { endpoint: self.endpoint.shape().to_owned(), turns: self.call.lineage.turns }
+        Shape { endpoint: self.endpoint.shelf().to_owned(), turns: self.call.lineage.turns }
     }
 }
 

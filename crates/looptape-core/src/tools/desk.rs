@@ -6,20 +6,24 @@ mod stand_ins;
 pub use at_server::{LiveResult, ServerCall, ServerVerdict};
 
 use super::call::{MeasuredTool, ToolEnd, ToolError};
-use super::message::{Hands, Phase, ToolCallKey, ToolMessage, arguments_digest};
+use super::message::{Hands, Phase, ToolCallKey, ToolMessage};
 use super::policy::{ToolPolicies, ToolPolicy};
-use super::report::{FirstDrift, NearestTool, ToolRefusal, ToolsReport};
+use super::report::{FirstDrift, NearestTool, ToolMask, ToolRefusal, ToolsReport};
+use super::search::{How, RecordedTools};
+use super::turn::Turn;
 use super::verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};
 use crate::canonical::digest_of_value;
-use crate::replay::Difference;
+use crate::replay::{Difference, Masking, Rung};
 use crate::text_diff::shortened;
 use crate::view::EntryView;
 use serde_json::Value;
 use stand_ins::StandIns;
-use std::collections::HashMap;
 
-/// Characters kept of arguments in reports.
+/// Characters kept of arguments in reports, and of a masked value.
 const ARGUMENTS_CHARS: usize = 200;
+const VALUE_CHARS: usize = 80;
+/// By how much the times may be off at which a tool is said to begin and to end.
+const REPORTED_LATE_US: i64 = 5_000;
 
 /// A tool call that was recorded, whether it was measured or is known from the model traffic alone.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +39,10 @@ pub struct RecordedTool {
     pub from: AnswerFrom,
     /// The call, by its `seq`, whose request told the model of it.
     pub told_by: Option<u32>,
+    /// Its result's place among those that this request told of.
+    pub told_at: Option<usize>,
+    /// When it began and ended, where it was measured.
+    pub ran_us: Option<(i64, i64)>,
 }
 
 /// The state of a replay's tools.
@@ -42,15 +50,14 @@ pub struct RecordedTool {
 pub struct ToolDesk {
     policies: ToolPolicies,
     keeps_live: bool,
-    recorded: Vec<RecordedTool>,
-    is_left: Vec<bool>,
-    by_id: HashMap<String, Vec<usize>>,
-    by_call: HashMap<(String, i64), Vec<usize>>,
+    recorded: RecordedTools,
     /// Calls that were told to run, with the recorded calls that they are.
     running: Vec<Running>,
     /// Calls that were asked about and did not run.
     settled: Vec<ToolCallKey>,
     stand_ins: StandIns,
+    /// When the recorded calls ran in whose place the tool did not run now.
+    not_run_us: Vec<(i64, i64)>,
     report: ToolsReport,
 }
 
@@ -68,7 +75,8 @@ impl RecordedTool {
     /// What a view shows of a tool call; `None` of anything else. What was measured is taken from `measured`.
     pub fn of_entry(entry: &EntryView, measured: &[MeasuredTool]) -> Option<Self> {
         let tool = entry.tool.as_ref()?;
-        let (end, arguments, from) = match tool.measured.and_then(|at| measured.get(at)) {
+        let measured = tool.measured.and_then(|at| measured.get(at));
+        let (end, arguments, from) = match measured {
             Some(known) => (known.end.clone(), known.arguments.clone(), AnswerFrom::Tool),
             None => (tool.told_end(), tool.arguments.clone().unwrap_or_default(), AnswerFrom::History),
         };
@@ -81,6 +89,8 @@ impl RecordedTool {
             end,
             from,
             told_by: tool.told_by,
+            told_at: tool.told_at,
+            ran_us: measured.and_then(|known| Some((known.facts.started_us, known.facts.ended_us?))),
         })
     }
 }
@@ -88,26 +98,21 @@ impl RecordedTool {
 impl ToolDesk {
     /// `recorded` in the order in which the calls were asked for.
     pub fn new(recorded: Vec<RecordedTool>, policies: ToolPolicies) -> Self {
-        let mut by_id: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut by_call: HashMap<(String, i64), Vec<usize>> = HashMap::new();
-        for (at, call) in recorded.iter().enumerate() {
-            if let Some(id) = &call.call_id {
-                by_id.entry(id.clone()).or_default().push(at);
-            }
-            by_call.entry((call.name.clone(), arguments_digest(&call.arguments))).or_default().push(at);
-        }
         Self {
             policies,
             keeps_live: false,
-            is_left: vec![true; recorded.len()],
-            recorded,
-            by_id,
-            by_call,
+            recorded: RecordedTools::new(recorded),
             running: Vec::new(),
             settled: Vec::new(),
             stand_ins: StandIns::default(),
+            not_run_us: Vec::new(),
             report: ToolsReport::default(),
         }
+    }
+
+    /// The same, where arguments are compared with these masks, as loosely as this.
+    pub fn masked_by(self, masking: Masking, loosest: Rung) -> Self {
+        Self { recorded: self.recorded.masked_by(masking, loosest), ..self }
     }
 
     /// The same, where the agent gets what a tool gives live instead of what it gave when it was recorded.
@@ -125,9 +130,10 @@ impl ToolDesk {
             }
             Phase::Ask => {
                 let verdict = match message.hands {
-                    Hands::Give => self.ask(message, self.find(&message.call)),
+                    Hands::Give => self.ask_for_any(message),
                     Hands::GiveMeasured => self.ask_for_measured(message),
-                    Hands::Refuse => self.ask_by_refuser(message),
+                    // It gives what it has when it likes.
+                    Hands::Refuse => self.ask_by_refuser(message).at_once(),
                 };
                 if verdict != ToolVerdict::Run {
                     self.settled.push(message.call.clone());
@@ -137,6 +143,13 @@ impl ToolDesk {
             Phase::Started => ToolVerdict::Noted,
             Phase::Ended { end, .. } => self.ended(message, end),
         }
+    }
+
+    /// Whether a tool ran at this time of the recording that was answered, or refused, in this replay.
+    pub fn is_of_answered(&self, at_us: i64) -> bool {
+        self.not_run_us
+            .iter()
+            .any(|(start, end)| start - REPORTED_LATE_US <= at_us && at_us <= end + REPORTED_LATE_US)
     }
 
     /// What it came to so far.
@@ -149,50 +162,72 @@ impl ToolDesk {
         &self.settled
     }
 
-    fn ask(&mut self, message: &ToolMessage, found: Option<(usize, Found)>) -> ToolVerdict {
+    fn ask_for_any(&mut self, message: &ToolMessage) -> ToolVerdict {
+        let found = self.recorded.find(&message.call);
+        let ran_us = found.as_ref().ok().and_then(|(at, _)| self.recorded.call(*at).ran_us);
+        let verdict = self.ask(message, found);
+        self.not_run_us.extend(ran_us.filter(|_| verdict != ToolVerdict::Run));
+        verdict
+    }
+
+    fn ask(&mut self, message: &ToolMessage, found: Result<(usize, How), DenyCode>) -> ToolVerdict {
         let ToolMessage { call, .. } = message;
         // The hooks of agents have names of their own for some tools.
-        let name = found.map_or(&call.name, |(at, _)| &self.recorded[at].name).clone();
+        let name = found.as_ref().map_or(&call.name, |(at, _)| &self.recorded.call(*at).name).clone();
         match self.policies.policy(&name) {
             ToolPolicy::Deny => self.deny(DenyCode::Denied, call),
-            ToolPolicy::Live => self.run(message, found.map(|(at, _)| at)),
+            ToolPolicy::Live => {
+                let recorded = found.ok().map(|(at, how)| self.note(at, &how));
+                self.run(message, recorded)
+            }
             ToolPolicy::Static => match self.policies.answer(&name).cloned() {
                 Some(end) => {
                     self.report.fixed += 1;
                     let from = AnswerFrom::Static;
-                    ToolVerdict::Answer(ToolAnswer { end, from, step: None, sub: None })
+                    ToolVerdict::Answer(ToolAnswer { end, from, step: None, sub: None, turn: None })
                 }
                 None => self.deny(DenyCode::Denied, call),
             },
             ToolPolicy::Recorded => match found {
-                Some((at, how)) => {
-                    self.is_left[at] = false;
+                Ok((at, how)) => {
                     self.report.recorded += 1;
-                    self.report.by_id_alone += u32::from(how == Found::ByIdAlone);
+                    self.report.by_id_alone += u32::from(how == How::ByIdAlone);
+                    let at = self.note(at, &how);
                     ToolVerdict::Answer(self.answer(at))
                 }
-                None if !self.policies.may_write(&name, message.may_write) => self.run(message, None),
-                None if message.hands != Hands::Give && self.policies.has_own_folder() => {
+                Err(_) if !self.policies.may_write(&name, message.may_write) => self.run(message, None),
+                Err(_) if message.hands != Hands::Give && self.policies.has_own_folder() => {
                     self.run(message, None)
                 }
-                None => {
-                    let was_recorded = self.candidates(call).next().is_some();
-                    let code = if was_recorded { DenyCode::Exhausted } else { DenyCode::NeverRecorded };
-                    self.deny(code, call)
-                }
+                Err(code) => self.deny(code, call),
             },
         }
     }
 
-    fn run(&mut self, message: &ToolMessage, recorded: Option<usize>) -> ToolVerdict {
-        if let Some(at) = recorded {
-            self.is_left[at] = false;
+    /// Notes which recorded call a live one is.
+    fn note(&mut self, at: usize, how: &How) -> usize {
+        self.recorded.take(at, how);
+        if let How::Masked(pairs) = how {
+            self.report.masked += 1;
+            let RecordedTool { step, name, .. } = self.recorded.call(at);
+            let masks = pairs.iter().map(|pair| ToolMask {
+                step: *step,
+                tool: name.clone(),
+                kind: pair.kind,
+                recorded: shortened(&pair.recorded, VALUE_CHARS),
+                live: shortened(&pair.live, VALUE_CHARS),
+            });
+            self.report.masks.extend(masks);
         }
+        at
+    }
+
+    fn run(&mut self, message: &ToolMessage, recorded: Option<usize>) -> ToolVerdict {
         self.report.live += 1;
         let ToolMessage { call, run, hands, .. } = message;
         let is_compared_when_told = match (hands, recorded) {
             (Hands::Give, _) | (Hands::GiveMeasured, None) => false,
-            (Hands::GiveMeasured, Some(at)) => self.recorded[at].from == AnswerFrom::History,
+            (Hands::GiveMeasured, Some(at)) => self.recorded.call(at).from == AnswerFrom::History,
             (Hands::Refuse, _) => true,
         };
         if is_compared_when_told {
@@ -224,8 +259,8 @@ impl ToolDesk {
     }
 
     fn compare(&mut self, call: &ToolCallKey, recorded: Option<usize>, live: &ToolEnd) {
-        let difference = recorded.map(|at| difference(&self.recorded[at], live));
-        let step = recorded.and_then(|at| self.recorded[at].step);
+        let difference = recorded.map(|at| difference(self.recorded.call(at), live));
+        let step = recorded.and_then(|at| self.recorded.call(at).step);
         let drift = self.report.drift.entry(call.name.clone()).or_default();
         drift.add(difference, |difference| FirstDrift {
             step,
@@ -235,14 +270,20 @@ impl ToolDesk {
     }
 
     fn answer(&self, at: usize) -> ToolAnswer {
-        let RecordedTool { step, sub, end, from, .. } = &self.recorded[at];
+        let RecordedTool { step, sub, end, from, .. } = self.recorded.call(at);
         let never_came = || ToolEnd::Aborted {
             error: ToolError {
                 message: Some("its result never came when it was recorded".into()),
                 ..ToolError::default()
             },
         };
-        ToolAnswer { end: end.clone().unwrap_or_else(never_came), from: *from, step: *step, sub: *sub }
+        ToolAnswer {
+            end: end.clone().unwrap_or_else(never_came),
+            from: *from,
+            step: *step,
+            sub: *sub,
+            turn: Some(Turn::of(at, self.recorded.iter())),
+        }
     }
 
     fn deny(&mut self, code: DenyCode, call: &ToolCallKey) -> ToolVerdict {
@@ -257,41 +298,14 @@ impl ToolDesk {
             DenyCode::Exhausted => {
                 format!("looptape: {name} {arguments} was recorded, but its results have all been given")
             }
+            DenyCode::Ambiguous => format!(
+                "looptape: several recorded calls of {name} differ from {arguments} in volatile values only, and gave \
+                 different results: it does not run in a replay"
+            ),
         };
         let nearest = if code == DenyCode::Denied { None } else { self.nearest(call) };
         self.report.denied.push(ToolRefusal { code, tool: name.clone(), arguments, nearest });
         ToolVerdict::Deny { code, message }
-    }
-
-    /// The recorded call that this one is, if its result was not given yet.
-    fn find(&self, call: &ToolCallKey) -> Option<(usize, Found)> {
-        let of_id = call.call_id.as_ref().and_then(|id| self.by_id.get(id)).map_or(&[][..], Vec::as_slice);
-        let digest = call.arguments_digest();
-        let left = |at: &&usize| self.is_left[**at] && self.recorded[**at].name == call.name;
-        let is_same = |at: &&usize| arguments_digest(&self.recorded[**at].arguments) == digest;
-        if let Some(&at) = of_id.iter().find(|at| left(at) && is_same(at)) {
-            return Some((at, Found::Whole));
-        }
-        // What the model asked for may be written otherwise by the time that it is executed: defaults filled in,
-        // numbers parsed. What was measured was written by the same code.
-        let is_loose = |at: &&usize| self.recorded[**at].from == AnswerFrom::History;
-        if let Some(&at) = of_id.iter().find(|at| left(at) && is_loose(at)) {
-            return Some((at, Found::ByIdAlone));
-        }
-        let of_call = self.by_call.get(&(call.name.clone(), digest)).map_or(&[][..], Vec::as_slice);
-        let at = match call.occurrence {
-            Some(nth) => of_call.get(nth as usize - 1).filter(|at| self.is_left[**at]),
-            None => of_call.iter().find(|at| self.is_left[**at]),
-        };
-        at.map(|at| (*at, Found::Whole))
-    }
-
-    /// Recorded calls with this id, or with this name and these arguments, given or not.
-    fn candidates<'a>(&'a self, call: &'a ToolCallKey) -> impl Iterator<Item = usize> + 'a {
-        let of_id = call.call_id.as_ref().and_then(|id| self.by_id.get(id)).into_iter().flatten();
-        let of_id = of_id.filter(|at| self.recorded[**at].name == call.name);
-        let of_call = self.by_call.get(&(call.name.clone(), call.arguments_digest()));
-        of_id.chain(of_call.into_iter().flatten()).copied()
     }
 
     /// The first recorded call of the same tool with other arguments.
@@ -301,14 +315,6 @@ impl ToolDesk {
             Some(NearestTool { step: recorded.step, difference })
         })
     }
-}
-
-/// How a recorded call was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    Whole,
-    /// By its id; its arguments are written otherwise.
-    ByIdAlone,
 }
 
 /// How a live end differs from the recorded one; `None` if it does not. Of the model traffic it is only known what the
@@ -375,6 +381,8 @@ mod tests {
             end,
             from: AnswerFrom::Tool,
             told_by: None,
+            told_at: None,
+            ran_us: None,
         }
     }
 
@@ -448,6 +456,86 @@ mod tests {
         second.call.occurrence = Some(2);
         assert_eq!(given(&desk.take(&second)), "ok of step 2");
         assert_eq!(given(&desk.take(&second)), "EXHAUSTED");
+    }
+
+    fn call(name_and_id: (&str, Option<&str>), arguments: Value, result: i64) -> RecordedTool {
+        let (name, id) = name_and_id;
+        RecordedTool {
+            step: Some(u32::try_from(result).unwrap()),
+            sub: Some(1),
+            name: name.into(),
+            call_id: id.map(str::to_owned),
+            arguments,
+            end: Some(ok(json!(result))),
+            from: AnswerFrom::Tool,
+            told_by: None,
+            told_at: None,
+            ran_us: None,
+        }
+    }
+
+    const ID: [&str; 3] = [
+        "8f14e45f-ceea-467f-a5e0-01b2c3d4e5f6",
+        "0cc175b9-c0f1-46b6-8319-9c7ad1e2f3a4",
+        "b026324c-6904-4b2a-9cb4-b88d6d61c81f",
+    ];
+
+    #[test]
+    fn volatile_values_in_arguments_are_masked_counted_and_gated() {
+        let recorded = || vec![call(("f", None), json!({"run": ID[0], "n": 1}), 1)];
+        let told = |loosest, arguments: Value| {
+            let mut desk =
+                ToolDesk::new(recorded(), ToolPolicies::default()).masked_by(Masking::default(), loosest);
+            let said = given(&desk.take(&message(None, arguments, Phase::Ask)));
+            (said, desk.report().masked, desk.report().masks.len())
+        };
+        let later = json!({"n": 1, "run": ID[1]});
+        assert_eq!(told(Rung::Masked, later.clone()), ("ok of step 1".to_owned(), 1, 1));
+        assert_eq!(told(Rung::Renamed, later).0, "NEVER_RECORDED");
+        assert_eq!(told(Rung::Masked, json!({"run": ID[0], "n": 1})), ("ok of step 1".to_owned(), 0, 0));
+        assert_eq!(told(Rung::Masked, json!({"run": ID[1], "n": 2})).0, "NEVER_RECORDED");
+    }
+
+    #[test]
+    fn an_id_in_arguments_stays_one_and_is_no_other_calls() {
+        let of_run = |run: &str, result| call(("f", None), json!({ "run": run }), result);
+        let ask = |run: &str| message(None, json!({ "run": run }), Phase::Ask);
+        let mut desk = ToolDesk::new(vec![of_run(ID[0], 1), of_run(ID[1], 2)], ToolPolicies::default());
+        assert_eq!(given(&desk.take(&ask(ID[2]))), "AMBIGUOUS");
+        assert_eq!(given(&desk.take(&ask(ID[0]))), "ok of step 1");
+        assert_eq!(given(&desk.take(&ask(ID[0]))), "EXHAUSTED", "it is not the other run");
+        assert_eq!(given(&desk.take(&ask(ID[2]))), "ok of step 2");
+        let moments =
+            (1..=2).map(|hour| call(("f", None), json!({"at": format!("2026-01-01T0{hour}:00:00Z")}), hour));
+        let mut desk = ToolDesk::new(moments.collect(), ToolPolicies::default());
+        let at = |hour: u32| message(None, json!({"at": format!("2026-11-29T1{hour}:00:00Z")}), Phase::Ask);
+        let said = [3, 4, 5].map(|hour| given(&desk.take(&at(hour))));
+        assert_eq!(said, ["ok of step 1", "ok of step 2", "EXHAUSTED"], "times come in order");
+    }
+
+    /// As they are recorded: each recording has numbers of its own.
+    #[test]
+    fn secrets_in_arguments_are_compared_by_their_order() {
+        let secret = |number: u32| format!("[[looptape:secret:{number}]]");
+        let of = |a, b| json!({"to": secret(b), "from": secret(a)});
+        let told = |arguments: Value| {
+            let mut desk = ToolDesk::new(vec![call(("f", None), of(4, 7), 1)], ToolPolicies::default());
+            given(&desk.take(&message(None, arguments, Phase::Ask)))
+        };
+        assert_eq!(told(of(1, 2)), "ok of step 1");
+        assert_eq!(told(json!({"from": secret(9), "to": secret(3)})), "ok of step 1");
+        assert_eq!(told(of(1, 1)), "NEVER_RECORDED", "two stay two");
+        assert_eq!(told(json!({"from": "x", "to": secret(1)})), "NEVER_RECORDED");
+    }
+
+    #[test]
+    fn by_id_with_volatile_arguments() {
+        let calls = [(ID[0], 1), (ID[1], 2)]
+            .map(|(run, n)| call(("f", Some(&format!("c{n}"))), json!({ "run": run }), n));
+        let mut desk = ToolDesk::new(calls.to_vec(), ToolPolicies::default());
+        let asked = message(Some("c2"), json!({"run": ID[2]}), Phase::Ask);
+        assert_eq!(given(&desk.take(&asked)), "ok of step 2");
+        assert_eq!((desk.report().masked, desk.report().by_id_alone), (1, 0));
     }
 
     /// What is known from the model traffic alone may be written otherwise when it is executed; what was measured not.

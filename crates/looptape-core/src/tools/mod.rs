@@ -17,12 +17,15 @@ mod desk;
 pub mod message;
 mod policy;
 mod report;
+mod search;
 pub mod told;
+mod turn;
 mod verdict;
 
 pub use call::{MeasuredTool, ToolEnd, ToolError, ToolFacts, ToolOutcome, ToolSource};
 pub use desk::{LiveResult, RecordedTool, ServerCall, ServerVerdict, ToolDesk};
 pub use message::{Hands, Phase, ToolCallKey, ToolMessage, UnreadableMessage, is_name_of};
 pub use policy::{ToolEntry, ToolEntryError, ToolPolicies, ToolPolicy};
-pub use report::{ToolDrift, ToolRefusal, ToolsReport};
+pub use report::{ToolDrift, ToolMask, ToolRefusal, ToolsReport};
+pub use turn::Turn;
 pub use verdict::{AnswerFrom, DenyCode, ToolAnswer, ToolVerdict};

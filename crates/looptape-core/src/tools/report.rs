@@ -1,7 +1,7 @@
 //! What a replay's tools came to.
 
 use super::verdict::DenyCode;
-use crate::replay::Difference;
+use crate::replay::{Difference, MaskKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,6 +13,12 @@ pub struct ToolsReport {
     pub recorded: u32,
     /// Of these, those found by call id whose arguments were written otherwise.
     pub by_id_alone: u32,
+    /// Calls that were found only with volatile values in their arguments masked.
+    #[serde(default)]
+    pub masked: u32,
+    /// These values, in the order in which the calls came.
+    #[serde(default)]
+    pub masks: Vec<ToolMask>,
     /// Calls answered by `looptape.toml`.
     #[serde(rename = "static")]
     pub fixed: u32,
@@ -33,6 +39,18 @@ pub struct ToolsReport {
 
 fn is_zero(count: &u32) -> bool {
     *count == 0
+}
+
+/// A volatile value in a call's arguments, tolerated at its own span.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolMask {
+    /// The recorded call's step; `None` where no step asked for it.
+    pub step: Option<u32>,
+    pub tool: String,
+    pub kind: MaskKind,
+    /// Both values, redacted, cut if they are long.
+    pub recorded: String,
+    pub live: String,
 }
 
 /// A call that was refused.

@@ -1,6 +1,7 @@
 //! What a caller is told, as `docs/tools.md` has it.
 
 use super::call::ToolEnd;
+use super::turn::Turn;
 use serde::{Deserialize, Serialize};
 
 /// The answer to a message.
@@ -17,6 +18,16 @@ pub enum ToolVerdict {
     Noted,
 }
 
+impl ToolVerdict {
+    /// The same, given without waiting for others.
+    pub(super) fn at_once(self) -> Self {
+        match self {
+            Self::Answer(answer) => Self::Answer(ToolAnswer { turn: None, ..answer }),
+            other => other,
+        }
+    }
+}
+
 /// What a tool is said to give.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ToolAnswer {
@@ -28,6 +39,9 @@ pub struct ToolAnswer {
     pub step: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<u32>,
+    /// Of a recorded call: when it is given.
+    #[serde(skip)]
+    pub turn: Option<Turn>,
 }
 
 /// Where an answer comes from.
@@ -50,6 +64,8 @@ pub enum DenyCode {
     NeverRecorded,
     /// It was recorded, but not once more.
     Exhausted,
+    /// Several recorded calls may be it, which ended differently.
+    Ambiguous,
     /// The policy says so.
     Denied,
 }
@@ -59,6 +75,7 @@ impl DenyCode {
         match self {
             Self::NeverRecorded => "NEVER_RECORDED",
             Self::Exhausted => "EXHAUSTED",
+            Self::Ambiguous => "AMBIGUOUS",
             Self::Denied => "DENIED",
         }
     }

@@ -157,7 +157,7 @@ impl Source<'_> {
 
     fn tool(&self, step: &Step, tool: &ToolStep) -> EntryView {
         let asked = self.contents[step.number.index()].tool_calls.get((tool.sub as usize).saturating_sub(1));
-        let told = self.result(step, tool);
+        let (told_at, told) = self.result(step, tool).unzip();
         let seen = tool.measured.and_then(|at| self.tools.get(at));
         let duration = |(start, end)| Ms::between(start, end);
         EntryView {
@@ -177,6 +177,7 @@ impl Source<'_> {
                 source: seen.map_or(ToolKnown::Inferred, |seen| ToolKnown::Seen(seen.facts.source)),
                 via: seen.and_then(|seen| seen.facts.via.clone()),
                 measured: tool.measured,
+                told_at,
                 told_by: tool.answered_by.and_then(|by| self.asked_by(by)),
             }),
             ..EntryView::empty(EntryKind::Tool)
@@ -201,22 +202,23 @@ impl Source<'_> {
                 source: seen.map_or(ToolKnown::Inferred, |seen| ToolKnown::Seen(seen.facts.source)),
                 via: seen.and_then(|seen| seen.facts.via.clone()),
                 measured: Some(tool.measured),
+                told_at: None,
                 told_by: None,
             }),
             ..EntryView::empty(EntryKind::Tool)
         }
     }
 
-    /// The result in the request that carries it: by call id, or, without one, the same place among the
+    /// The result in the request that carries it, and its place there: by call id, or, without one, the same place among the
     /// results of the same name.
-    fn result(&self, step: &Step, tool: &ToolStep) -> Option<&ToolResult> {
-        let results = &self.contents[tool.answered_by?.index()].tool_results;
+    fn result(&self, step: &Step, tool: &ToolStep) -> Option<(usize, &ToolResult)> {
+        let mut results = self.contents[tool.answered_by?.index()].tool_results.iter().enumerate();
         match &tool.call_id {
-            Some(id) => results.iter().find(|result| result.call_id.as_ref() == Some(id)),
+            Some(id) => results.find(|(_, result)| result.call_id.as_ref() == Some(id)),
             None => {
                 let same_name = |other: &&ToolStep| other.name == tool.name && other.sub < tool.sub;
                 let place = step.tools.iter().filter(same_name).count();
-                results.iter().filter(|result| result.name.as_ref() == Some(&tool.name)).nth(place)
+                results.filter(|(_, result)| result.name.as_ref() == Some(&tool.name)).nth(place)
             }
         }
     }

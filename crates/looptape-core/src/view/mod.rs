@@ -205,6 +205,9 @@ pub struct ToolView {
     /// Its place among the measured calls of the trace.
     #[serde(skip)]
     pub measured: Option<usize>,
+    /// Its result's place among those of the request that carries it.
+    #[serde(skip)]
+    pub told_at: Option<usize>,
     /// The call, by its `seq`, whose request first told the model of the result.
     #[serde(skip)]
     pub told_by: Option<u32>,

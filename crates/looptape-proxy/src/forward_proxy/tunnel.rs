@@ -2,7 +2,7 @@
 //!
 //! The first byte tells them apart. Where the client waits for the server to speak first, it is something else.
 
-use super::{Captures, Connection, Target};
+use super::{Captures, Connection, ProxyUser, Target};
 use crate::certificates::CertificateAuthority;
 use crate::reply::{Abort, Body};
 use crate::server::{Draining, Handler, serve};
@@ -32,6 +32,8 @@ pub(super) struct Tunnel<H> {
     pub(super) inner: Arc<H>,
     pub(super) authority: Arc<CertificateAuthority>,
     pub(super) target: Target,
+    /// Who asked for it.
+    pub(super) user: Option<ProxyUser>,
     pub(super) draining: Draining,
 }
 
@@ -53,20 +55,21 @@ impl<H: Captures> Tunnel<H> {
             // Methods are written in capitals.
             Some(b'A'..=b'Z') => {
                 let target = self.target.in_the_clear();
-                serve(connection, Arc::new(AtTarget { inner: self.inner, target }), self.draining).await;
+                let at_target = AtTarget { inner: self.inner, target, user: self.user };
+                serve(connection, Arc::new(at_target), self.draining).await;
             }
             _ => self.inner.opaque(connection, &self.target).await,
         }
     }
 
     async fn serve_tls(self, connection: Opaque) {
-        let Self { inner, authority, target, draining } = self;
+        let Self { inner, authority, target, user, draining } = self;
         let accepted = match authority.server(target.name()) {
             Ok(config) => TlsAcceptor::from(config).accept(connection).await,
             Err(error) => Err(std::io::Error::other(error)),
         };
         match accepted {
-            Ok(stream) => serve(stream, Arc::new(AtTarget { inner, target }), draining).await,
+            Ok(stream) => serve(stream, Arc::new(AtTarget { inner, target, user }), draining).await,
             Err(error) => inner.distrusted(&target, &error),
         }
     }
@@ -76,10 +79,14 @@ impl<H: Captures> Tunnel<H> {
 struct AtTarget<H> {
     inner: Arc<H>,
     target: Target,
+    user: Option<ProxyUser>,
 }
 
 impl<H: Captures> Handler for AtTarget<H> {
-    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
+    async fn handle(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Abort> {
+        if let Some(user) = &self.user {
+            request.extensions_mut().insert(user.clone());
+        }
         self.inner.captured(request, &self.target).await
     }
 }

@@ -8,7 +8,7 @@ use looptape_core::tools::ToolSource;
 #[derive(Debug)]
 pub(crate) enum Passing {
     /// It calls a tool.
-    Tool(CalledTool),
+    Tool(Box<CalledTool>),
     /// It listens for what the server says by itself, for as long as the client likes.
     Listening,
 }
@@ -23,7 +23,7 @@ impl Passing {
     ) -> Option<Self> {
         match method {
             "GET" => Some(Self::Listening),
-            "POST" => CalledTool::of(message, at_us, source, notebook).map(Self::Tool),
+            "POST" => CalledTool::of(message, at_us, source, notebook).map(|tool| Self::Tool(Box::new(tool))),
             _ => None,
         }
     }

@@ -170,7 +170,11 @@ impl HttpServers {
         if live.call.id.is_none() {
             return Reaction::default();
         }
-        let parts = self.desk.settle(live, answer.as_ref().map(Bytes::clone).map_err(String::as_str));
+        let said = match &answer {
+            Ok(line) => Ok(line.clone()),
+            Err(why) => Err(why.as_str()),
+        };
+        let parts = self.desk.settle(live, said);
         // Progress before a recorded answer needs a stream.
         let head = (parts.len() > 1)
             .then(|| (200, RedactedHeaders::redact([("content-type", &b"text/event-stream"[..])])));

@@ -9,12 +9,15 @@
 //! secret is looked for and no lock is taken while an answer is sent. Only a request that misses is searched
 //! for secrets, and compared with the few recorded ones of its size that hold placeholders.
 //!
+//! Captured calls are answered the same way: by the trace that the client's proxy settings name as their user, else by
+//! their bytes.
+//!
 //! Answers are read from the database when they are first wanted and kept up to [`KEEP_BYTES`].
 
 use super::recordings::Unreadable;
 use super::sending::{self, Prepared};
 use super::{Speed, TapeServer, refuse};
-use crate::address::{self, Address};
+use crate::address;
 use crate::flush::Flushes;
 use crate::guard::Guard;
 use crate::passing_headers;
@@ -39,6 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+mod captured;
 mod catalogue;
 
 /// Answers kept in memory, in bytes.
@@ -185,7 +189,7 @@ impl Handler for TapeLibrary {
         }
         match address.trace.clone().or_else(by_header) {
             Some(trace) => self.by_name(trace, request).await,
-            None => self.by_bytes(&address, request).await,
+            None => self.by_bytes(address.provider, &address.path, request).await,
         }
     }
 }
@@ -215,6 +219,14 @@ impl TapeLibrary {
     }
 
     async fn by_name(&self, id: TraceId, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
+        match self.opened(id).await {
+            Ok(tape) => tape.handle(request).await,
+            Err(message) => Ok(reply::error(StatusCode::NOT_FOUND, "no_such_trace", message.as_str())),
+        }
+    }
+
+    /// The replay of a trace, begun if this is its first request.
+    async fn opened(&self, id: TraceId) -> Result<Arc<TapeServer>, String> {
         let named = lock(&self.named).entry(id.clone()).or_default().clone();
         let open = self.open.clone();
         let opened = named.get_or_try_init(|| async {
@@ -222,20 +234,22 @@ impl TapeLibrary {
             let opened = tokio::task::spawn_blocking(move || open(&name)).await;
             opened.unwrap_or_else(|_| Err("opening the trace failed: this is a bug".into())).map(Arc::new)
         });
-        match opened.await {
-            Ok(tape) => tape.handle(request).await,
-            Err(message) => Ok(reply::error(StatusCode::NOT_FOUND, "no_such_trace", message.as_str())),
-        }
+        opened.await.cloned()
     }
 
-    async fn by_bytes(&self, address: &Address, request: Request<Incoming>) -> Result<Response<Body>, Abort> {
+    async fn by_bytes(
+        &self,
+        provider: Option<Provider>,
+        path: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Abort> {
         let (head, body) = request.into_parts();
         let Ok(body) = body.collect().await else {
             return Err(Abort { why: "the client went away while sending".into() });
         };
         let body = body.to_bytes();
         let arrived = Instant::now();
-        let (method, path) = (head.method.as_str(), address.path.as_str());
+        let method = head.method.as_str();
         let exact = Digest::of(&body);
         let mut binding = Binding::default();
         let mut found = self.catalogue.next(method, path, exact);
@@ -246,7 +260,7 @@ impl TapeLibrary {
             found = self.by_redacted_bytes(method, path, &by_name, &credentials, &body, &mut binding);
         }
         let Some(call) = found else {
-            let provider = address.provider.clone().unwrap_or(Provider::OPENAI);
+            let provider = provider.unwrap_or(Provider::OPENAI);
             let path = path.split('?').next().unwrap_or_default();
             let endpoint = format!("{method} {path}");
             *lock(&self.tally.missed).entry(endpoint.clone()).or_default() += 1;

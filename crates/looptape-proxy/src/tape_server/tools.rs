@@ -6,19 +6,27 @@
 use super::Recordings;
 use crate::child_trace::ChildTrace;
 use bytes::Bytes;
+use looptape_core::replay::{Masking, Replayer, Rung};
 use looptape_core::tools::told::{self, CallKey};
 use looptape_core::tools::{
-    AnswerFrom, DenyCode, Phase, RecordedTool, ServerCall, ServerVerdict, ToolCallKey, ToolDesk, ToolEnd,
-    ToolError, ToolMessage, ToolPolicies, ToolSource, ToolVerdict, ToolsReport,
+    AnswerFrom, DenyCode, Phase, RecordedTool, ServerCall, ServerVerdict, ToolAnswer, ToolCallKey, ToolDesk,
+    ToolEnd, ToolError, ToolMessage, ToolPolicies, ToolSource, ToolVerdict, ToolsReport, Turn,
 };
 use looptape_core::wire::Wire;
 use looptape_store::Moment;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 /// Reads the tool calls of the recording; what is wrong if they cannot be read.
 pub type ReadTools = Box<dyn FnOnce() -> Result<Vec<RecordedTool>, String> + Send>;
+
+/// How long an answer waits for those that were given before it.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const BETWEEN_ANSWERS: Duration = Duration::from_millis(2);
 
 /// What becomes of live results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +42,28 @@ pub enum LiveResults {
 pub struct TapedTools {
     state: Mutex<State>,
     policies: ToolPolicies,
+    /// The recorded calls whose answers have been given.
+    given: watch::Sender<HashSet<usize>>,
 }
 
 enum State {
-    Waiting { read: ReadTools, policies: ToolPolicies, live: LiveResults },
+    Waiting(Box<Waiting>),
     Open { desk: Box<ToolDesk>, told: RecordedResults },
     Unreadable(String),
+}
+
+struct Waiting {
+    read: ReadTools,
+    policies: ToolPolicies,
+    live: LiveResults,
+    masking: Masking,
+    loosest: Rung,
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Waiting { .. } => f.write_str("Waiting"),
+            Self::Waiting(_) => f.write_str("Waiting"),
             Self::Open { desk, .. } => f.debug_tuple("Open").field(desk).finish(),
             Self::Unreadable(why) => f.debug_tuple("Unreadable").field(why).finish(),
         }
@@ -53,9 +71,16 @@ impl fmt::Debug for State {
 }
 
 impl TapedTools {
-    pub fn new(read: ReadTools, policies: ToolPolicies, live: LiveResults) -> Self {
-        let state = State::Waiting { read, policies: policies.clone(), live };
-        Self { state: Mutex::new(state), policies }
+    /// Arguments are compared with these masks, as loosely as `loosest`.
+    pub fn new(
+        read: ReadTools,
+        policies: ToolPolicies,
+        live: LiveResults,
+        (masking, loosest): (Masking, Rung),
+    ) -> Self {
+        let waiting = Waiting { read, policies: policies.clone(), live, masking, loosest };
+        let state = Mutex::new(State::Waiting(Box::new(waiting)));
+        Self { state, policies, given: watch::Sender::default() }
     }
 
     /// What is said of tools.
@@ -69,7 +94,7 @@ impl TapedTools {
         let is_plain = self.policies.are_default() && !call.reads_only;
         match &mut *state {
             // Nothing of it matters here.
-            State::Waiting { .. } if is_plain => ServerVerdict::Recorded,
+            State::Waiting(_) if is_plain => ServerVerdict::Recorded,
             state => match state.open() {
                 Ok(desk) => desk.at_server(call),
                 Err(_) => ServerVerdict::Deny(UNREADABLE.to_owned()),
@@ -88,7 +113,7 @@ impl TapedTools {
     pub(crate) fn settled(&self) -> Vec<ToolCallKey> {
         match &*self.lock() {
             State::Open { desk, .. } => desk.settled().to_vec(),
-            State::Waiting { .. } | State::Unreadable(_) => Vec::new(),
+            State::Waiting(_) | State::Unreadable(_) => Vec::new(),
         }
     }
 
@@ -97,13 +122,37 @@ impl TapedTools {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message; writes down what happened.
-    pub(super) fn take(&self, message: ToolMessage, at: Moment, child: Option<&ChildTrace>) -> ToolVerdict {
+    /// Takes a message; writes down what happened. What it says is not before its turn; if the client goes away
+    /// meanwhile, nobody is told.
+    pub(super) async fn take(
+        &self,
+        message: ToolMessage,
+        at: Moment,
+        child: Option<&ChildTrace>,
+    ) -> ToolVerdict {
         let verdict = self.lock().take(&message);
         if let Some(child) = child {
             write_down(child, message, at, &verdict);
         }
+        if let ToolVerdict::Answer(ToolAnswer { turn: Some(turn), .. }) = &verdict {
+            self.wait_for(turn).await;
+        }
         verdict
+    }
+
+    /// Answers to calls at once are given in recorded order. An agent that now makes them one after the other is not kept
+    /// waiting for long.
+    async fn wait_for(&self, turn: &Turn) {
+        let is_next = |given: &HashSet<usize>| turn.after.iter().all(|before| given.contains(before));
+        if !is_next(&self.given.borrow()) {
+            let mut given = self.given.subscribe();
+            let _ = timeout(LONGEST_WAIT, given.wait_for(is_next)).await;
+            // The answer before is on its way, on another connection.
+            sleep(BETWEEN_ANSWERS).await;
+        }
+        self.given.send_modify(|given| {
+            given.insert(turn.own);
+        });
     }
 
     /// The body of a request, with recorded results where the agent could only refuse a tool.
@@ -117,10 +166,17 @@ impl TapedTools {
         }
     }
 
+    /// What tools asked of hosts that did not run is not to come.
+    pub(super) fn leave_out_of(&self, replayer: &mut Replayer) {
+        if let State::Open { desk, .. } = &*self.lock() {
+            replayer.leave_out(|at_us| desk.is_of_answered(at_us));
+        }
+    }
+
     /// What it came to; why the recorded calls could not be read, if they could not.
     pub(super) fn report(&self) -> Result<ToolsReport, String> {
         match &*self.lock() {
-            State::Waiting { .. } => Ok(ToolsReport::default()),
+            State::Waiting(_) => Ok(ToolsReport::default()),
             State::Open { desk, .. } => Ok(desk.report().clone()),
             State::Unreadable(why) => Err(why.clone()),
         }
@@ -130,12 +186,14 @@ impl TapedTools {
 impl State {
     /// The recorded tools, read if they were not yet; why they cannot be, if they cannot.
     fn open(&mut self) -> Result<&mut ToolDesk, &str> {
-        if let Self::Waiting { .. } = self {
+        if let Self::Waiting(_) = self {
             let waiting = std::mem::replace(self, Self::Unreadable("reading them broke off".to_owned()));
-            if let Self::Waiting { read, policies, live } = waiting {
+            if let Self::Waiting(waiting) = waiting {
+                let Waiting { read, policies, live, masking, loosest } = *waiting;
                 *self = match read() {
                     Ok(recorded) => {
                         let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
+                        let desk = desk.masked_by(masking, loosest);
                         Self::Open { desk: Box::new(desk), told: RecordedResults::default() }
                     }
                     Err(why) => Self::Unreadable(why),
@@ -145,7 +203,7 @@ impl State {
         match self {
             Self::Open { desk, .. } => Ok(desk),
             Self::Unreadable(why) => Err(why),
-            Self::Waiting { .. } => Err("they were not read"),
+            Self::Waiting(_) => Err("they were not read"),
         }
     }
 

@@ -232,7 +232,7 @@ fn a_changed_list_is_told_when_the_model_was_asked_as_often_as_then() {
         * {"method":"notifications/tools/list_changed"}
         * {"method":"notifications/message"}
     "#;
-    let mut told_of = |asked_us: &[i64]| {
+    let told_of = |asked_us: &[i64]| {
         let mut tape = tape(recorded("s", "1", script)).beside(asked_us.into());
         let (session, _) = tape.open(&ServerName::parse("s").unwrap());
         told(&tape.react(&session, br#"{"id":1,"method":"tools/list"}"#))

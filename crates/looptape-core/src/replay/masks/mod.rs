@@ -4,6 +4,7 @@
 //! - `scan`: one pass over a text; `ids`, `moments`, `places`, `labels`: what it finds by shape.
 //! - `own`: the values of the two runs' environments and clocks.
 //! - `configured`: masks that the project's settings name.
+//! - `outside`: what tools ask of hosts, in whose URLs and bodies everything is looked at.
 //! - `propose`: masks that would make two requests match.
 //! - `pairs`: whether the masked values of two requests may stand for each other.
 //!
@@ -23,6 +24,7 @@ mod ids;
 mod kind;
 mod labels;
 mod moments;
+mod outside;
 mod own;
 mod pairs;
 mod places;
@@ -38,7 +40,6 @@ pub(super) use pairs::Mismatch;
 pub(crate) use pairs::Pair;
 
 use super::components::{self, Component, Endpoint, RequestKey};
-use super::fields;
 use crate::canonical::{Json, Place, Rules, Treatment, push_segment};
 use crate::wire::Wire;
 use configured::What;
@@ -116,15 +117,18 @@ impl Masking {
     }
 
     /// Puts masks into a parsed request; the values that they stand for, in the order of the request.
-    pub(super) fn apply(&self, wire: Option<Wire>, body: &mut Json<'_>) -> Vec<MaskedSpan> {
-        let mut walk = Walk {
-            masking: self,
-            wire,
-            rules: fields::rules(wire),
-            pointer: String::new(),
-            spans: Vec::new(),
-        };
-        walk.body(body);
+    pub(super) fn apply(
+        &self,
+        wire: Option<Wire>,
+        endpoint: &Endpoint,
+        body: &mut Json<'_>,
+    ) -> Vec<MaskedSpan> {
+        let rules = components::rules(wire, endpoint);
+        let mut walk = Walk { masking: self, wire, rules, pointer: String::new(), spans: Vec::new() };
+        match endpoint.is_a_tools(wire) {
+            true => walk.value(body, Place::ROOT, Scope::All, Site::Elsewhere),
+            false => walk.body(body),
+        }
         walk.spans
     }
 
@@ -135,23 +139,44 @@ impl Masking {
         endpoint: &Endpoint,
         body: &[u8],
     ) -> Option<(RequestKey, Vec<MaskedSpan>)> {
+        if endpoint.is_a_tools(wire) {
+            return outside::key(self, endpoint, body);
+        }
         let mut json = Json::parse(body)?;
-        let spans = self.apply(wire, &mut json);
+        let spans = self.apply(wire, endpoint, &mut json);
         (!spans.is_empty()).then(|| (RequestKey::of_json(wire, endpoint, &json), spans))
     }
 
     /// The values that masks of a request stand for.
-    pub(super) fn spans(&self, wire: Option<Wire>, body: &[u8]) -> Vec<MaskedSpan> {
-        Json::parse(body).map(|mut json| self.apply(wire, &mut json)).unwrap_or_default()
+    pub(super) fn spans(&self, wire: Option<Wire>, endpoint: &Endpoint, body: &[u8]) -> Vec<MaskedSpan> {
+        if endpoint.is_a_tools(wire) {
+            return outside::spans(self, endpoint, body);
+        }
+        Json::parse(body).map(|mut json| self.apply(wire, endpoint, &mut json)).unwrap_or_default()
     }
 
     /// A request with its masks, readable: `[uuid]`. As it was if there is nothing to mask.
-    pub(super) fn readable<'b>(&self, wire: Option<Wire>, body: &'b [u8]) -> Cow<'b, [u8]> {
-        let Some(mut json) = Json::parse(body) else { return Cow::Borrowed(body) };
-        if self.apply(wire, &mut json).is_empty() {
-            return Cow::Borrowed(body);
-        }
-        Cow::Owned(json.to_readable().replace(OPENING, "[").replace(CLOSING, "]").into_bytes())
+    pub(super) fn readable<'b>(
+        &self,
+        wire: Option<Wire>,
+        endpoint: &Endpoint,
+        body: &'b [u8],
+    ) -> Cow<'b, [u8]> {
+        let masked = match Json::parse(body) {
+            Some(mut json) => match self.apply(wire, endpoint, &mut json).is_empty() {
+                true => return Cow::Borrowed(body),
+                false => json.to_readable(),
+            },
+            None if endpoint.is_a_tools(wire) => {
+                let (text, spans) = outside::masked_text(self, body);
+                match spans.is_empty() {
+                    true => return Cow::Borrowed(body),
+                    false => String::from_utf8_lossy(&text).into_owned(),
+                }
+            }
+            None => return Cow::Borrowed(body),
+        };
+        Cow::Owned(masked.replace(OPENING, "[").replace(CLOSING, "]").into_bytes())
     }
 
     /// Whether the masked values of two requests, equal but for them, may stand for each other; those that

@@ -10,7 +10,6 @@ use super::configured::{ConfiguredMask, MaskEntry};
 use super::{CLOSING, Masking, OPENING};
 use crate::canonical::{Json, Place, Rules, Treatment, digest_of, push_segment};
 use crate::replay::components::{self, Component, Endpoint};
-use crate::replay::fields;
 use crate::wire::Wire;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 use std::borrow::Cow;
@@ -48,9 +47,10 @@ pub(in crate::replay) fn propose(
             return (!entries.is_empty()).then_some(entries);
         }
         let (mut a, mut b) = (Json::parse(recorded.body)?, Json::parse(live.body)?);
-        masking.apply(recorded.wire, &mut a);
-        masking.apply(live.wire, &mut b);
-        let found = differences(recorded.wire, &a, &b)?;
+        masking.apply(recorded.wire, recorded.endpoint, &mut a);
+        masking.apply(live.wire, live.endpoint, &mut b);
+        let rules = components::rules(recorded.wire, recorded.endpoint);
+        let found = differences(recorded.wire, rules, &a, &b)?;
         for entry in found {
             if !entries.contains(&entry) {
                 entries.push(entry);
@@ -74,9 +74,13 @@ fn would_match(masking: &Masking, recorded: Request<'_>, live: Request<'_>) -> b
 }
 
 /// An entry for each value that differs; `None` if anything differs that no mask should hide.
-fn differences(wire: Option<Wire>, recorded: &Json<'_>, live: &Json<'_>) -> Option<Vec<MaskEntry>> {
+fn differences(
+    wire: Option<Wire>,
+    rules: &'static Rules,
+    recorded: &Json<'_>,
+    live: &Json<'_>,
+) -> Option<Vec<MaskEntry>> {
     let (Json::Object(recorded), Json::Object(live)) = (recorded, live) else { return None };
-    let rules = fields::rules(wire);
     let mut search = Search { rules, wire, pointer: String::new(), component: None, entries: Vec::new() };
     search.members(recorded, live, Place::ROOT)?;
     Some(search.entries)

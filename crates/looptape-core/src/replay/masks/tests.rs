@@ -40,8 +40,8 @@ fn tolerates(masking: &Masking, wire: Wire, recorded: &Value, live: &Value) -> b
     let (recorded, live) = (recorded.to_string(), live.to_string());
     let masked = |body: &str| {
         let mut json = Json::parse(body.as_bytes()).expect("JSON");
-        let spans = masking.apply(Some(wire), &mut json);
         let endpoint = components::Endpoint::new("POST", "/v1/x");
+        let spans = masking.apply(Some(wire), &endpoint, &mut json);
         (components::RequestKey::of_json(Some(wire), &endpoint, &json).renamed, spans)
     };
     let ((recorded, recorded_spans), (live, live_spans)) = (masked(&recorded), masked(&live));

@@ -2,7 +2,7 @@
 //!
 //! What was recorded of them is known where the server's messages are; here it is decided who answers.
 
-use super::super::message::is_name_of;
+use super::super::message::{arguments_digest, is_name_of};
 use super::{
     DenyCode, FirstDrift, RecordedTool, Running, ToolCallKey, ToolDesk, ToolEnd, ToolPolicy, ToolVerdict,
     difference, shown,
@@ -87,7 +87,7 @@ impl ToolDesk {
         }
         let digest = call.arguments_digest();
         let is_it = |known: &&RecordedTool| {
-            is_name_of(&known.name, &call.name) && super::arguments_digest(&known.arguments) == digest
+            is_name_of(&known.name, &call.name) && arguments_digest(&known.arguments) == digest
         };
         let step = self.recorded.iter().find(is_it).and_then(|known| known.step);
         let recorded = recorded.map(|end| RecordedTool {
@@ -99,6 +99,8 @@ impl ToolDesk {
             end: Some(end),
             from: AnswerFrom::Tool,
             told_by: None,
+            told_at: None,
+            ran_us: None,
         });
         let difference = recorded.map(|recorded| difference(&recorded, live));
         let drift = self.report.drift.entry(call.name.clone()).or_default();

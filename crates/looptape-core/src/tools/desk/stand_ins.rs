@@ -11,8 +11,8 @@ use super::super::message::{ToolCallKey, ToolMessage};
 use super::super::policy::ToolPolicy;
 use super::super::report::FirstDrift;
 use super::super::told::{CallKey, Said};
-use super::super::verdict::{AnswerFrom, ToolVerdict};
-use super::{Found, ToolDesk, shown};
+use super::super::verdict::{AnswerFrom, DenyCode, ToolVerdict};
+use super::{How, ToolDesk, shown};
 use crate::replay::Difference;
 use std::collections::{BTreeSet, HashMap};
 
@@ -51,10 +51,10 @@ impl ToolDesk {
     /// The recorded call that a result in a request is of, and the call, by its `seq`, whose request told of it.
     pub fn recorded_result(&self, key: &CallKey) -> Option<(usize, u32)> {
         let at = match key {
-            CallKey::Id(id) => self.by_id.get(id)?.first(),
-            CallKey::Nth { name, arguments, nth } => self.by_call.get(&(name.clone(), *arguments))?.get(*nth),
+            CallKey::Id(id) => self.recorded.first_of_id(id),
+            CallKey::Nth { name, arguments, nth } => self.recorded.nth_of(name, *arguments, *nth),
         };
-        at.and_then(|at| Some((*at, self.recorded[*at].told_by?)))
+        at.and_then(|at| Some((at, self.recorded.call(at).told_by?)))
     }
 
     /// Whether the model is to be told what was `recorded` of that call, in the place of what the agent says.
@@ -74,19 +74,19 @@ impl ToolDesk {
 
     /// A call that nobody asked about; `None` if its tool is none that is asked about, or there is nothing to tell.
     fn of_unasked(&mut self, at: usize, is_same: bool) -> Option<Standing> {
-        let name = &self.recorded[at].name;
-        if is_same || !self.is_left[at] || !self.stand_ins.asked_for.contains(name) {
+        let name = &self.recorded.call(at).name;
+        if is_same || !self.recorded.is_left(at) || !self.stand_ins.asked_for.contains(name) {
             return None;
         }
         match self.policies.policy(name) {
             ToolPolicy::Recorded => {
-                self.is_left[at] = false;
+                self.recorded.take(at, &How::Equal);
                 self.report.recorded += 1;
                 self.report.not_asked += 1;
                 Some(Standing::Recorded)
             }
             ToolPolicy::Live => {
-                self.is_left[at] = false;
+                self.recorded.take(at, &How::Equal);
                 self.report.live += 1;
                 Some(Standing::Running)
             }
@@ -96,7 +96,7 @@ impl ToolDesk {
 
     /// What a tool gave that ran.
     fn came_by(&mut self, at: usize, live: &Said, recorded: &Said) -> Standing {
-        let call = &self.recorded[at];
+        let call = self.recorded.call(at);
         let worded =
             |said: &Said| if said.is_error { format!("error {}", said.text) } else { said.text.clone() };
         let difference = (live != recorded)
@@ -110,16 +110,17 @@ impl ToolDesk {
     /// A caller asks that can keep the tool from running, but give nothing in its place.
     pub(super) fn ask_by_refuser(&mut self, message: &ToolMessage) -> ToolVerdict {
         let found = self.find_for_refuser(&message.call);
-        let standing = found.and_then(|(at, _)| self.stand_ins.standing.get(&at).copied());
-        match (found, standing) {
+        let place = found.as_ref().ok().map(|(at, _)| *at);
+        let standing = place.and_then(|at| self.stand_ins.standing.get(&at).copied());
+        match (place, standing) {
             // A hook that is asked once more for one call says the same.
-            (Some((at, _)), Some(Standing::Recorded)) => return ToolVerdict::Answer(self.answer(at)),
+            (Some(at), Some(Standing::Recorded)) => return ToolVerdict::Answer(self.answer(at)),
             (Some(_), Some(Standing::Running)) => return ToolVerdict::Run,
             _ => {}
         }
         let verdict = self.ask(message, found);
-        if let Some((at, _)) = found {
-            let standing = match (&verdict, self.is_left[at]) {
+        if let Some(at) = place {
+            let standing = match (&verdict, self.recorded.is_left(at)) {
                 (ToolVerdict::Answer(_), false) => Standing::Recorded,
                 (ToolVerdict::Run, _) => Standing::Running,
                 _ => Standing::AsItIs,
@@ -131,10 +132,11 @@ impl ToolDesk {
 
     /// A caller asks that can give what it measured itself, and nothing else.
     pub(super) fn ask_for_measured(&mut self, message: &ToolMessage) -> ToolVerdict {
-        let found = self.find(&message.call);
+        let found = self.recorded.find(&message.call);
+        let place = found.as_ref().ok().map(|(at, _)| *at);
         let verdict = self.ask(message, found);
-        let untold = found.filter(|(at, _)| self.recorded[*at].from == AnswerFrom::History);
-        if let Some((at, _)) = untold {
+        let untold = place.filter(|at| self.recorded.call(*at).from == AnswerFrom::History);
+        if let Some(at) = untold {
             let standing = match &verdict {
                 ToolVerdict::Answer(answer) if answer.from == AnswerFrom::History => Standing::Recorded,
                 ToolVerdict::Run => Standing::Running,
@@ -147,10 +149,13 @@ impl ToolDesk {
 
     /// By its id alone, where the model gives one: its answers are the recorded ones, and hooks have names and arguments of
     /// their own. With another id it is another call, whose result is looked for under that id.
-    fn find_for_refuser(&self, call: &ToolCallKey) -> Option<(usize, Found)> {
+    fn find_for_refuser(&self, call: &ToolCallKey) -> Result<(usize, How), DenyCode> {
         match &call.call_id {
-            Some(id) => Some((*self.by_id.get(id)?.first()?, Found::Whole)),
-            None => self.find(call),
+            Some(id) => {
+                let found = self.recorded.first_of_id(id).map(|at| (at, How::Equal));
+                found.ok_or_else(|| self.recorded.why_not(call))
+            }
+            None => self.recorded.find(call),
         }
     }
 }
@@ -172,6 +177,8 @@ mod tests {
             end: Some(ToolEnd::Ok { result: json!(text), form: None }),
             from: AnswerFrom::History,
             told_by: Some(2),
+            told_at: None,
+            ran_us: None,
         }
     }
 
