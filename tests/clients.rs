@@ -144,9 +144,10 @@ fn in_2024(env: &TestEnv, arguments: &[&str]) -> Ran {
     let inner = ["--", "env", "-u", "CODEX_HOME", "-u", "GEMINI_CLI_SYSTEM_SETTINGS_PATH"].into_iter();
     let inner = inner.chain(stated.iter().map(String::as_str)).chain([env!("CARGO_BIN_EXE_looptape")]);
     let inner: Vec<&str> = inner.chain(arguments.iter().copied()).collect();
-    let replay =
-        ["--db", clock, "replay", "last", "--no-record", "--allow-unused", "--clock", "recorded", "--quiet"];
-    env.looptape(&[&replay[..], &inner].concat())
+    let replay = ["--db", clock, "replay", "last", "--clock", "recorded"];
+    // The hooks of this replay are not meant for it either.
+    let alone = ["--no-tool-hooks", "--no-record", "--allow-unused", "--quiet"];
+    env.looptape(&[&replay[..], &alone, &inner].concat())
 }
 
 fn check_recording(client: &Client, recorded: &Recorded) {

@@ -18,6 +18,7 @@ mod gates;
 mod gateway;
 mod import;
 mod lab;
+mod load;
 mod mcp;
 mod model_driven;
 mod offline;

@@ -7,14 +7,12 @@ use crate::upstream_entry::{FailoverConfig, UpstreamEntries};
 use anyhow::Context;
 use looptape_core::budget::Limits;
 use looptape_core::cost::{PriceBook, PriceEntry, Usd};
-use looptape_core::gates::{ConditionError, Gate, MaxRegression};
+use looptape_core::gates::{GateTable, RegressionTable};
 use looptape_core::redact::{Patterns, RedactConfig};
 use looptape_core::replay::{ConfiguredMask, MaskEntry, MaskKind, SideCallEntry, SideCalls};
 use looptape_core::tools::{ToolEntry, ToolPolicies, ToolPolicy};
-use serde::de::{DeserializeSeed, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -36,9 +34,9 @@ pub(crate) struct Config {
     /// `[alerts]`: what a gateway tells when it happens.
     pub(crate) alerts: AlertsConfig,
     /// `[gates]`: metric to threshold, or thresholds.
-    pub(crate) gates: ConfiguredGates,
+    pub(crate) gates: GateTable,
     /// `[max_regression]`: metric to how much worse than a baseline it may be.
-    pub(crate) max_regression: ConfiguredRegressions,
+    pub(crate) max_regression: RegressionTable,
     /// `[[test]]`: what `looptape test` runs.
     pub(crate) test: Vec<TestEntry>,
     /// `[budgets]`: what calls to providers may cost.
@@ -99,71 +97,6 @@ pub(crate) struct RetentionConfig {
     pub(crate) max_age: Option<String>,
     /// `2GB`, `500MiB`, …
     pub(crate) max_size: Option<String>,
-}
-
-/// Gates, checked as they are read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ConfiguredGates(pub(crate) Vec<Gate>);
-
-/// The same for regressions.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ConfiguredRegressions(pub(crate) Vec<MaxRegression>);
-
-impl<'de> Deserialize<'de> for ConfiguredGates {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ByMetric(Gate::of_metric)).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ConfiguredRegressions {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ByMetric(MaxRegression::of_metric)).map(Self)
-    }
-}
-
-/// A table of conditions by their metrics; what reads one of them.
-struct ByMetric<T>(fn(&str, &str) -> Result<T, ConditionError>);
-
-/// The conditions of one metric. They are read where they stand, so that a mistake has the line that it is on.
-struct OfMetric<'a, T> {
-    metric: &'a str,
-    read: fn(&str, &str) -> Result<T, ConditionError>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl<'de, T> Visitor<'de> for ByMetric<T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table of metrics")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<Vec<T>, A::Error> {
-        let mut all = Vec::new();
-        while let Some(metric) = table.next_key::<String>()? {
-            all.append(&mut table.next_value_seed(OfMetric { metric: &metric, read: self.0 })?);
-        }
-        Ok(all)
-    }
-}
-
-impl<'de, T> DeserializeSeed<'de> for OfMetric<'_, T> {
-    type Value = Vec<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
-        let texts = match OneOrMany::deserialize(deserializer)? {
-            OneOrMany::One(text) => vec![text],
-            OneOrMany::Many(texts) => texts,
-        };
-        let read = |text: &String| (self.read)(self.metric, text).map_err(serde::de::Error::custom);
-        texts.iter().map(read).collect()
-    }
 }
 
 impl Config {

@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod drive;
 mod exit;
+mod interrupt;
 mod looks;
 mod mcp_shim;
 mod money;

@@ -16,6 +16,7 @@ mod judge;
 mod labels;
 mod learn;
 mod library;
+mod load;
 mod ls;
 mod matching;
 mod mcp;
@@ -47,6 +48,7 @@ pub(crate) use export::{Exported, FormatArg};
 pub(crate) use gates::Score;
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
+pub(crate) use load::{Sought, Varied};
 pub(crate) use mcp::Checked;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
@@ -87,6 +89,7 @@ enum Verb {
     Stats(stats::Args),
     Audit(audit::Args),
     Test(test::Args),
+    Load(Box<load::Args>),
     Prices(prices::Args),
     Mcp(mcp::Args),
     Import(import::Args),
@@ -117,6 +120,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Stats(args) => stats::run(global, &args),
         Verb::Audit(args) => audit::run(global, &args),
         Verb::Test(args) => test::run(global, &args),
+        Verb::Load(args) => load::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Mcp(args) => mcp::run(global, &args),
         Verb::Import(args) => import::run(global, &args),

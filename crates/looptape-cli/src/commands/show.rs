@@ -21,8 +21,8 @@ use looptape_store::{Reader, RecordedTrace};
 
 /// Show what a trace did, step by step
 ///
-/// Without `--step` a timeline: steps, attempts, tool calls, tokens, cost, time to first token, and a bar of
-/// where the time went. With `--files` what each step changed in the workspace of a run that was recorded with
+/// Without `--step` a timeline: steps, attempts, tool calls, tokens, cost, time to first token, a bar of
+/// where the time went, and lanes for what ran at the same time. With `--files` what each step changed in the workspace of a run that was recorded with
 /// `record --workspace`. With `--step` everything that one step asked and was answered; what is new since the
 /// step before it is set apart. With `--raw` the exact bytes of a call as they passed (secrets replaced).
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! Gates as text: what had to hold, what there was, and how much room is left.
 
 use super::figures::{duration, percent, plural};
+use super::stats::ENDLESS;
 use super::style::{Style, Tone};
 use super::terminal_text::{fit, fit_right, width};
 use looptape_core::cost::Usd;
@@ -66,6 +67,9 @@ pub(crate) fn remarks(gate: &GateResult) -> String {
 fn margin(gate: &GateResult) -> Option<String> {
     let margin =
         gate.margin.filter(|_| gate.verdict == GateVerdict::Passed || gate.verdict == GateVerdict::Failed)?;
+    if margin.is_infinite() {
+        return Some("missed: too many loops failed".to_owned());
+    }
     let size = match gate.unit {
         // A per cent of per cents would be taken for the share itself.
         Unit::Share => format!("{} points", short(margin.abs() * 100.0)),
@@ -85,6 +89,7 @@ fn margin(gate: &GateResult) -> Option<String> {
 /// A figure in its unit.
 fn amount(figure: f64, unit: Unit) -> String {
     match unit {
+        _ if figure.is_infinite() => ENDLESS.to_owned(),
         Unit::Ms => duration(Ms::from_us((figure * 1000.0).round() as i64)),
         Unit::Usd => Usd::from_f64(figure).map_or_else(|| format!("${figure}"), |usd| usd.to_string()),
         Unit::Share => format!("{} %", short(figure * 100.0)),

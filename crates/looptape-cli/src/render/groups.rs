@@ -34,7 +34,7 @@ pub(crate) fn text(stats: &Stats, by: &GroupBy, groups: &Groups, style: Style) -
 }
 
 /// What the marks in a table mean, those that are there.
-fn legend(table: &[String]) -> impl Iterator<Item = String> {
+pub(super) fn legend(table: &[String]) -> impl Iterator<Item = String> {
     let is_there = |mark: &str| table.iter().any(|line| line.contains(mark));
     let uncertified =
         is_there("?").then(|| "? uncertified: the sample is too small for this percentile".to_owned());
@@ -48,7 +48,7 @@ fn legend(table: &[String]) -> impl Iterator<Item = String> {
 }
 
 /// A table with the groups' keys on the left.
-fn lines<F, const N: usize>(
+pub(super) fn lines<F, const N: usize>(
     by: &str,
     titles: [&str; N],
     groups: &[Segment<F>],
@@ -74,7 +74,7 @@ fn marked(text: String, health: Option<Health>) -> String {
     }
 }
 
-fn ratio(share: Option<f64>, judge: fn(f64) -> Health) -> String {
+pub(super) fn ratio(share: Option<f64>, judge: fn(f64) -> Health) -> String {
     marked(share.map_or("–".to_owned(), percent), share.map(judge))
 }
 
@@ -112,7 +112,7 @@ fn of_traces(of: &Stats) -> [String; 12] {
     ]
 }
 
-const STEPS: [&str; 12] = [
+pub(super) const STEPS: [&str; 12] = [
     "",
     "steps",
     "latency p50",
@@ -127,7 +127,7 @@ const STEPS: [&str; 12] = [
     "cost",
 ];
 
-fn of_steps(of: &PricedSteps) -> [String; 12] {
+pub(super) fn of_steps(of: &PricedSteps) -> [String; 12] {
     let steps = &of.steps;
     [
         String::new(),

@@ -233,11 +233,17 @@ pub(super) fn percentile(p: Option<Percentile>, show: fn(f64) -> String) -> Stri
     }
 }
 
+/// Of what never succeeded: longer than anything else.
+pub(super) const ENDLESS: &str = "∞";
+
 pub(super) fn whole(n: f64) -> String {
     format!("{n:.0}")
 }
 
 pub(super) fn ms(n: f64) -> String {
+    if n.is_infinite() {
+        return ENDLESS.to_owned();
+    }
     duration(Ms::from_us((n * 1000.0).round() as i64))
 }
 

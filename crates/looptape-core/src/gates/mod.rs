@@ -18,6 +18,7 @@ mod metric;
 mod observations;
 mod report;
 mod scanner;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -29,3 +30,4 @@ pub use metric::{Metric, Unit};
 pub use observations::{Observations, Summary};
 pub use report::{GateReport, GateResult, GateVerdict};
 pub use scanner::ConditionError;
+pub use table::{GateTable, RegressionTable};

@@ -104,8 +104,8 @@ impl Observations {
         let nothing = Distribution::default();
         let each = self.each(metric).unwrap_or(&nothing);
         let kept = Aggregate::kept().filter_map(|aggregate| match of_each(each, aggregate) {
-            Figure::Known(figure) => Some((aggregate.to_string(), figure)),
-            Figure::AtLeast(_) | Figure::Unknown => None,
+            Figure::Known(figure) if figure.is_finite() => Some((aggregate.to_string(), figure)),
+            Figure::Known(_) | Figure::AtLeast(_) | Figure::Unknown => None,
         });
         let whole = self.whole(metric);
         Summary {

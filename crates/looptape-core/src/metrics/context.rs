@@ -33,18 +33,18 @@ impl ContextUse {
         let mut used = Sampler::new(Scale::Ratio);
         let mut sum = Self::default();
         for step in steps {
-            sum.add(step);
+            sum.add(step.context_used, step.trimmed);
             step.context_used.into_iter().for_each(|share| used.add(share));
         }
         sum.at(&used.finish())
     }
 
     /// Counts one step more.
-    pub(super) fn add(&mut self, step: &StepMetrics) {
-        let above = |share: f64| u32::from(step.context_used.is_some_and(|used| used > share));
+    pub(super) fn add(&mut self, context_used: Option<f64>, trimmed: bool) {
+        let above = |share: f64| u32::from(context_used.is_some_and(|used| used > share));
         self.steps_above_75 += above(FILLING);
         self.steps_above_90 += above(FULL);
-        self.trims += u32::from(step.trimmed);
+        self.trims += u32::from(trimmed);
     }
 
     /// Adds the counts of other steps.
@@ -69,7 +69,16 @@ pub fn context_used(fact: &CallFacts) -> Option<f64> {
 /// How many input tokens the model of a call takes.
 pub(super) fn input_limit(fact: &CallFacts) -> Option<u64> {
     let (model, response_model) = (fact.model.as_deref(), fact.response_model.as_deref());
-    let window = context_window(fact.provider.as_str(), model, response_model)?;
+    input_limit_by_names(fact.provider.as_str(), model, response_model)
+}
+
+/// How many input tokens a model takes.
+pub(crate) fn input_limit_of(provider: &str, model: &str) -> Option<u64> {
+    input_limit_by_names(provider, Some(model), None)
+}
+
+fn input_limit_by_names(provider: &str, model: Option<&str>, response_model: Option<&str>) -> Option<u64> {
+    let window = context_window(provider, model, response_model)?;
     let name = model.or(response_model).unwrap_or_default();
     Some(window - reserved_for_output(name, window))
 }

@@ -5,8 +5,10 @@
 //! kept as they are and percentiles are nearest-rank; beyond that they go into an HDR histogram of three
 //! significant digits, and [`Method`] says so.
 //!
-//! Invariants: which of the two it is depends on the number of values alone; least, largest and mean are exact
-//! in both; a value that is not known is counted, never left out silently.
+//! Invariants: which of the two it is depends on the number of values alone (and on the bound, where one that needs
+//! less memory was asked for); least, largest and mean are exact in both; a value that is not known is counted, never
+//! left out silently. A value that is larger than any other, the time of what never succeeded, counts in every
+//! percentile, and makes mean and largest infinite.
 
 use super::Ms;
 use super::percentile::{Percent, Percentile};
@@ -65,12 +67,14 @@ pub enum Method {
 }
 
 /// Collects values; [`Sampler::finish`] makes a [`Distribution`] of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sampler {
     scale: Scale,
     values: Values,
+    most_raw: usize,
     sum: u128,
     unknown: u64,
+    endless: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +98,7 @@ pub struct Distribution {
     values: Values,
     sum: u128,
     unknown: u64,
+    endless: u64,
 }
 
 /// A stretch of a distribution, and how many values lie in it.
@@ -110,9 +115,21 @@ impl Default for Values {
     }
 }
 
+impl Default for Sampler {
+    fn default() -> Self {
+        Self::new(Scale::default())
+    }
+}
+
 impl Sampler {
     pub fn new(scale: Scale) -> Self {
-        Self { scale, ..Self::default() }
+        Self::keeping(scale, MOST_RAW)
+    }
+
+    /// One that keeps fewer values as they are, [`MOST_RAW`] at most.
+    pub fn keeping(scale: Scale, most_raw: usize) -> Self {
+        let values = Values::default();
+        Self { scale, values, most_raw: most_raw.min(MOST_RAW), sum: 0, unknown: 0, endless: 0 }
     }
 
     pub fn add(&mut self, value: f64) {
@@ -136,11 +153,16 @@ impl Sampler {
         self.unknown += 1;
     }
 
+    /// A value that is larger than any other.
+    pub fn add_endless(&mut self) {
+        self.endless += 1;
+    }
+
     /// Adds all values of a finished sample of the same scale.
     pub fn add_all(&mut self, finished: &Distribution) {
         if finished.n() > 0 || finished.unknown > 0 {
-            let Distribution { scale, values, sum, unknown } = finished.clone();
-            self.merge(Self { scale, values, sum, unknown });
+            let Distribution { scale, values, sum, unknown, endless } = finished.clone();
+            self.merge(Self { scale, values, most_raw: self.most_raw, sum, unknown, endless });
         }
     }
 
@@ -158,6 +180,7 @@ impl Sampler {
         debug_assert_eq!(self.scale, other.scale);
         self.sum += other.sum;
         self.unknown += other.unknown;
+        self.endless += other.endless;
         match (&mut self.values, other.values) {
             (Values::Raw(own), Values::Raw(more)) if own.is_empty() => *own = more,
             (Values::Raw(own), Values::Raw(more)) => own.extend(more),
@@ -175,7 +198,7 @@ impl Sampler {
 
     fn keep_bound(&mut self) {
         if let Values::Raw(raw) = &self.values
-            && raw.len() > MOST_RAW
+            && raw.len() > self.most_raw
         {
             self.values = Values::Hdr(Box::new(Hdr::of(raw)));
         }
@@ -185,10 +208,12 @@ impl Sampler {
         if let Values::Raw(raw) = &mut self.values {
             raw.sort_unstable();
         }
-        let Self { scale, values, sum, unknown } = self;
+        let Self { scale, values, sum, unknown, endless, most_raw: _ } = self;
         match &values {
-            Values::Raw(raw) if raw.is_empty() => Distribution { unknown, ..Distribution::default() },
-            _ => Distribution { scale, values, sum, unknown },
+            Values::Raw(raw) if raw.is_empty() && endless == 0 => {
+                Distribution { unknown, ..Distribution::default() }
+            }
+            _ => Distribution { scale, values, sum, unknown, endless },
         }
     }
 }
@@ -227,6 +252,15 @@ impl Distribution {
 
     /// Size of the sample.
     pub fn n(&self) -> usize {
+        self.finite_n() + usize::try_from(self.endless).unwrap_or(usize::MAX)
+    }
+
+    /// How many of its values are larger than any other.
+    pub fn endless(&self) -> u64 {
+        self.endless
+    }
+
+    fn finite_n(&self) -> usize {
         match &self.values {
             Values::Raw(raw) => raw.len(),
             Values::Hdr(hdr) => usize::try_from(hdr.histogram.len()).unwrap_or(usize::MAX),
@@ -249,11 +283,12 @@ impl Distribution {
     pub fn percentile(&self, percent: Percent) -> Option<Percentile> {
         let n = self.n();
         let rank = percent.rank(n)?;
-        let units = match &self.values {
-            Values::Raw(raw) => *raw.get(rank - 1)?,
-            Values::Hdr(hdr) => hdr.at_rank(rank as u64, n as u64),
+        let value = match &self.values {
+            _ if rank > self.finite_n() => f64::INFINITY,
+            Values::Raw(raw) => self.value(*raw.get(rank - 1)?),
+            Values::Hdr(hdr) => self.value(hdr.at_rank(rank as u64, self.finite_n() as u64)),
         };
-        Some(Percentile { value: self.value(units), n, certified: percent.certified_by(n) })
+        Some(Percentile { value, n, certified: percent.certified_by(n) })
     }
 
     pub fn p50(&self) -> Option<Percentile> {
@@ -269,18 +304,22 @@ impl Distribution {
     }
 
     pub fn min(&self) -> Option<f64> {
-        self.extremes().map(|(min, _)| self.value(min))
+        self.extremes().map(|(min, _)| self.value(min)).or(self.infinite())
     }
 
     pub fn max(&self) -> Option<f64> {
-        self.extremes().map(|(_, max)| self.value(max))
+        self.infinite().or(self.extremes().map(|(_, max)| self.value(max)))
     }
 
     pub fn mean(&self) -> Option<f64> {
-        (self.n() > 0).then(|| self.sum() / self.n() as f64)
+        self.infinite().or((self.n() > 0).then(|| self.sum() / self.n() as f64))
     }
 
-    /// Of all values that are known.
+    fn infinite(&self) -> Option<f64> {
+        (self.endless > 0).then_some(f64::INFINITY)
+    }
+
+    /// Of all values that are known and finite.
     pub fn sum(&self) -> f64 {
         self.sum as f64 / self.scale.per_one()
     }
@@ -355,6 +394,8 @@ fn edges(min: u64, max: u64, most: usize) -> Vec<u64> {
 struct Shown {
     n: usize,
     unknown: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    endless: u64,
     method: Method,
     min: Option<f64>,
     mean: Option<f64>,
@@ -365,11 +406,16 @@ struct Shown {
     max: Option<f64>,
 }
 
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 impl Serialize for Distribution {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let shown = Shown {
             n: self.n(),
             unknown: self.unknown,
+            endless: self.endless,
             method: self.method(),
             min: self.min(),
             mean: self.mean(),
@@ -417,6 +463,28 @@ mod tests {
         let mut shares = Sampler::new(Scale::Ratio);
         shares.add(0.75);
         assert_eq!(shares.finish().mean(), Some(0.75));
+    }
+
+    #[test]
+    fn what_has_no_end_counts_beyond_all_others() {
+        let mut some = sampler(&[1000, 2000, 3000]);
+        some.add_endless();
+        let some = some.finish();
+        assert_eq!((some.n(), some.min(), some.max()), (4, Some(1.0), Some(f64::INFINITY)));
+        let at = |percent: f64| some.percentile(Percent::new(percent).unwrap()).unwrap().value;
+        assert_eq!([at(50.0), at(75.0), at(76.0)], [2.0, 3.0, f64::INFINITY]);
+        let json = serde_json::to_value(&some).unwrap();
+        assert_eq!((&json["endless"], &json["p99"]["value"]), (&1.into(), &serde_json::Value::Null));
+    }
+
+    #[test]
+    fn a_smaller_bound_makes_a_histogram_earlier() {
+        let mut few = Sampler::keeping(Scale::Count, 3);
+        (1..=3).for_each(|n| few.add_count(n));
+        assert_eq!(few.clone().finish().method(), Method::NearestRank);
+        few.add_count(4);
+        let few = few.finish();
+        assert_eq!((few.method(), few.p50().map(|p| p.value)), (Method::Hdr3Digits, Some(2.0)));
     }
 
     #[test]

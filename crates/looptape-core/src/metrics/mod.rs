@@ -28,6 +28,7 @@ mod time;
 mod trace;
 
 pub use attempt::{AttemptMetrics, attempt};
+pub(crate) use context::input_limit_of;
 pub use context::{ContextUse, context_used};
 pub use distribution::{Bucket, Distribution, MOST_RAW, Method, Sampler, Scale};
 pub use health::{Health, HealthReport, THRESHOLDS, Threshold};
@@ -36,10 +37,12 @@ pub use many::{
     Segment, Segments, Series, SetTally, Stats, StepFigures, TallyOptions, TokenRates, ToolFigures,
     UnknownGroup, UnknownModel, WarmCold, Warmth, Window, WindowBasis, stats,
 };
+pub(crate) use many::{Size, StepSample, StepTally, loops_per_usd};
 pub use measured::Measured;
 pub use ms::Ms;
 pub use percentile::{Percent, Percentile};
 pub use select::{Better, Figure, METRICS, Metric, Reading, select};
 pub use sums::{CostColumns, CostFigures, CostSum, ErrorCounts, TokenSums};
 pub use time::TimeSplit;
+pub(crate) use trace::ratio;
 pub use trace::{LoopMetrics, StepMetrics, ToolUse, TraceMetrics, UnknownCost, trace};

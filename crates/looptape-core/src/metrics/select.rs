@@ -86,6 +86,10 @@ fn count(n: u32) -> Read<'static> {
     (Some(Figure::Known(f64::from(n))), None)
 }
 
+fn optional(n: Option<u32>) -> Read<'static> {
+    figure(n.map(f64::from))
+}
+
 fn figure(value: Option<f64>) -> Read<'static> {
     (Some(Figure::of(value)), None)
 }
@@ -119,6 +123,12 @@ pub const METRICS: &[Metric] = {
             figure(s.successful_loops_per_min)
         }),
         metric("loops_completed", Higher, "loops with an end", |s| count(s.loops.completed)),
+        metric("loops_offered", Neither, "loops that a load run meant to start", |s| {
+            optional(s.loops.offered)
+        }),
+        metric("loops_dropped", Lower, "offered loops that could not be started", |s| {
+            optional(s.loops.dropped)
+        }),
         metric("loops_failed", Lower, "loops that failed", |s| count(s.loops.failure)),
         metric("steps", Neither, "model steps", |s| count(s.of_steps.steps)),
         metric("steps_per_loop", Lower, "model steps of a loop", |s| spread(&s.steps_per_loop)),

@@ -2,7 +2,7 @@
 
 use crate::cost::{Bound, Cost, LeafCosts, Usd};
 use crate::facts::{AttemptState, CallFacts};
-use crate::usage::TokenUsage;
+use crate::usage::{LeafTokens, TokenUsage};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -89,8 +89,15 @@ impl TokenSums {
         self.merge(&more);
     }
 
+    /// Those of one call.
+    pub(crate) fn of(leaves: &LeafTokens) -> Self {
+        let mut sums = Self::default();
+        sums.add_usage(&leaves.to_usage(None));
+        sums
+    }
+
     /// Adds leaf by leaf.
-    pub(super) fn merge(&mut self, more: &Self) {
+    pub(crate) fn merge(&mut self, more: &Self) {
         let add = |sum: &mut Option<u64>, more: Option<u64>| {
             *sum = match (*sum, more) {
                 (Some(a), Some(b)) => Some(a.saturating_add(b)),
@@ -116,6 +123,21 @@ impl TokenSums {
 }
 
 impl CostSum {
+    /// One call, priced.
+    pub(crate) fn of_leaves(by_leaf: LeafCosts, bound: Bound) -> Self {
+        Self { by_leaf, priced: 1, incomplete: u32::from(bound == Bound::AtLeast), ..Self::default() }
+    }
+
+    /// One call of which no price is known.
+    pub(crate) fn of_unknown() -> Self {
+        Self { unknown: 1, ..Self::default() }
+    }
+
+    /// One call that nobody bills.
+    pub(crate) fn of_not_billed() -> Self {
+        Self { not_billed: 1, ..Self::default() }
+    }
+
     pub fn add(&mut self, cost: &Cost) {
         match cost {
             Cost::Known(price) => {
@@ -128,7 +150,7 @@ impl CostSum {
         }
     }
 
-    pub(super) fn merge(&mut self, more: &Self) {
+    pub(crate) fn merge(&mut self, more: &Self) {
         self.by_leaf.add(&more.by_leaf);
         self.priced += more.priced;
         self.not_billed += more.not_billed;
@@ -155,7 +177,7 @@ impl CostSum {
 }
 
 impl CostFigures {
-    pub(super) fn of(sum: &CostSum) -> Self {
+    pub(crate) fn of(sum: &CostSum) -> Self {
         Self { usd: sum.usd(), at_least: sum.at_least(), by_leaf: sum.by_leaf() }
     }
 

@@ -321,7 +321,7 @@ fn timed_calls(recorded: &Recorded<'_>) -> Vec<TimedCall> {
 }
 
 /// One count per another; `None` where there is nothing to divide by.
-pub(super) fn ratio(part: u32, whole: u32) -> Option<f64> {
+pub(crate) fn ratio(part: u32, whole: u32) -> Option<f64> {
     (whole > 0).then(|| f64::from(part) / f64::from(whole))
 }
 

@@ -1,47 +1,40 @@
-//! When a call that failed is sent again: as the providers' SDKs do it, without their jitter.
+//! When a recorded request that failed is sent again: as the providers' SDKs do it, without their jitter.
 //!
-//! A provider's own word (`x-should-retry`) beats its status. The wait is what the answer asks for, if that is
-//! a minute at most, else half a second, doubled each time, eight seconds at most.
+//! [`RetryPolicy`] decides; here is what it has to know of an outcome.
 
 use crate::exchange::{Ending, Outcome};
 use crate::headers::RedactedHeaders;
+use crate::retry::{Failure, FailureKind, RetryPolicy};
 use std::time::Duration;
 
 /// How often the SDKs send a call again.
-pub const MAX_RETRIES: u32 = 2;
-
-const LONGEST_ASKED_FOR: Duration = Duration::from_secs(60);
-const FIRST_WAIT_MS: u64 = 500;
-const LONGEST_WAIT_MS: u64 = 8_000;
+pub const MAX_RETRIES: u32 = RetryPolicy::SDK.max;
 
 /// How long to wait before a call is sent again that was sent `retries` times more than once, of
 /// `max_retries`; `None` if it is not.
 pub fn wait_before_retry(outcome: &Outcome, retries: u32, max_retries: u32) -> Option<Duration> {
-    if retries >= max_retries {
-        return None;
-    }
-    let backoff = || Duration::from_millis((FIRST_WAIT_MS << retries.min(8)).min(LONGEST_WAIT_MS));
-    match outcome {
-        Outcome::InFlight => None,
-        Outcome::NoResponse { ending, .. } => (*ending != Ending::ClientGone).then(backoff),
-        Outcome::Answered(answer) => {
-            let is_retryable = match answer.headers.get("x-should-retry") {
-                Some("true") => true,
-                Some("false") => false,
-                _ => matches!(answer.status, 408 | 409 | 429 | 500..),
-            };
-            is_retryable.then(|| asked_for(&answer.headers).unwrap_or_else(backoff))
+    let failure = match outcome {
+        Outcome::InFlight | Outcome::NoResponse { ending: Ending::ClientGone, .. } => return None,
+        Outcome::NoResponse { .. } => {
+            Failure { kind: FailureKind::NoAnswer, should_retry: None, asked_for_us: None }
         }
-    }
+        Outcome::Answered(answer) => Failure {
+            kind: FailureKind::Status(answer.status),
+            should_retry: answer.headers.get("x-should-retry").and_then(|word| word.parse().ok()),
+            asked_for_us: asked_for_us(&answer.headers),
+        },
+    };
+    let policy = RetryPolicy { max: max_retries, ..RetryPolicy::SDK.without_jitter() };
+    policy.wait_us(failure, retries, 0.0).map(Duration::from_micros)
 }
 
-fn asked_for(headers: &RedactedHeaders) -> Option<Duration> {
-    let seconds = |name: &str, unit_s: f64| {
+fn asked_for_us(headers: &RedactedHeaders) -> Option<u64> {
+    let us = |name: &str, unit_s: f64| {
         let stated = headers.get(name)?.trim().parse::<f64>().ok()?;
-        Duration::try_from_secs_f64(stated * unit_s).ok()
+        let wait = Duration::try_from_secs_f64(stated * unit_s).ok()?;
+        u64::try_from(wait.as_micros()).ok()
     };
-    let wait = seconds("retry-after-ms", 0.001).or_else(|| seconds("retry-after", 1.0));
-    wait.filter(|wait| *wait <= LONGEST_ASKED_FOR)
+    us("retry-after-ms", 0.001).or_else(|| us("retry-after", 1.0))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Tests, several at once; what came of them is told in the order in which they were chosen.
 
 use super::run::{Bench, OneRun};
-use crate::exit::Exit;
+use crate::interrupt::heed_ctrl_c;
 use crate::session::{now_unix_us, progress};
 use crate::test_entry::Test;
 use crate::test_report::{Recorded, TestResult, TestVerdict};
@@ -114,30 +114,6 @@ impl SideBySide<'_> {
             ..TestResult::without_run(test, verdict, again(test))
         }
     }
-}
-
-/// Sets `stop` at the first Ctrl-C; agents under way hear it themselves. The second ends this process.
-fn heed_ctrl_c(stop: Arc<AtomicBool>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("the runtime cannot be started")?;
-    let listen = move || {
-        runtime.block_on(async {
-            for times in 0.. {
-                if tokio::signal::ctrl_c().await.is_err() {
-                    return;
-                }
-                stop.store(true, Ordering::Relaxed);
-                if times > 0 {
-                    std::process::exit(i32::from(Exit::Interrupted.code()));
-                }
-            }
-        });
-    };
-    std::thread::Builder::new()
-        .name("looptape-ctrl-c".into())
-        .spawn(listen)
-        .context("a thread cannot be started")?;
-    Ok(())
 }
 
 /// A command that does the same by hand.

@@ -24,10 +24,13 @@ mod window;
 
 pub use concurrency::Concurrency;
 pub use groups::{GroupBy, GroupTally, Groups, PHASE, UnknownGroup};
+pub(crate) use segments::Size;
 pub use segments::{KindFigures, Segment, Segments};
 pub use series::{Series, TokenRates};
 pub use stats::{LoopCounts, Sample, Stats, UnknownModel, stats};
 pub use steps::{PricedSteps, StepFigures};
+pub(crate) use steps::{StepSample, StepTally};
+pub(crate) use tally::loops_per_usd;
 pub use tally::{Detail, SetTally, TallyOptions};
 pub use tools::ToolFigures;
 pub use warmth::{WarmCold, Warmth};

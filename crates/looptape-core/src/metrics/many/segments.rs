@@ -46,16 +46,16 @@ const EDGES: [(u64, &str); 3] = [(1_000, "1K"), (10_000, "10K"), (100_000, "100K
 
 /// A size bucket, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Size(usize);
+pub(crate) struct Size(usize);
 
 const UNKNOWN_SIZE: Size = Size(EDGES.len() + 1);
 
 impl Size {
-    fn of(tokens: Option<u64>) -> Self {
+    pub(crate) fn of(tokens: Option<u64>) -> Self {
         tokens.map_or(UNKNOWN_SIZE, |tokens| Self(EDGES.partition_point(|(edge, _)| *edge <= tokens)))
     }
 
-    fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         let edge = |place: usize| EDGES.get(place).map(|(_, name)| *name);
         match (self.0.checked_sub(1).and_then(edge), edge(self.0)) {
             _ if self == UNKNOWN_SIZE => "unknown".to_owned(),

@@ -61,6 +61,7 @@ pub struct Stats {
     #[serde(flatten)]
     pub of_steps: StepFigures,
     pub steps_per_loop: Distribution,
+    /// Under load from the scheduled arrival on; a loop that failed is then longer than any other.
     pub loop_duration_ms: Distribution,
     pub tool_calls: u32,
     /// HTTP exchanges that were no model steps.

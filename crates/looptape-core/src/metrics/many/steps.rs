@@ -1,9 +1,10 @@
 //! What model steps took, used and cost, over any set of them.
 
 use super::super::context::ContextUse;
-use super::super::distribution::{Distribution, Sampler, Scale};
+use super::super::distribution::{Distribution, MOST_RAW, Sampler, Scale};
 use super::super::sums::{CostFigures, CostSum, TokenSums};
 use super::super::trace::{StepMetrics, ratio};
+use super::super::{AttemptMetrics, Ms};
 use serde::Serialize;
 
 /// The figures of a set of model steps.
@@ -44,9 +45,25 @@ pub struct PricedSteps {
     pub cost: CostFigures,
 }
 
+/// What one step adds to a set.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StepSample {
+    pub(crate) attempts: u32,
+    pub(crate) retries: u32,
+    pub(crate) failed_attempts: u32,
+    /// `None`: it is not known.
+    pub(crate) step_latency_ms: Option<Ms>,
+    /// Of its last attempt.
+    pub(crate) last: AttemptMetrics,
+    pub(crate) context_used: Option<f64>,
+    pub(crate) trimmed: bool,
+    pub(crate) tokens: TokenSums,
+    pub(crate) cost: CostSum,
+}
+
 /// Collects steps.
 #[derive(Clone, Debug)]
-pub(super) struct StepTally {
+pub(crate) struct StepTally {
     steps: u32,
     attempts: u32,
     retries: u32,
@@ -66,7 +83,15 @@ pub(super) struct StepTally {
 
 impl Default for StepTally {
     fn default() -> Self {
-        let [ms, ratio] = [Scale::Ms, Scale::Ratio].map(Sampler::new);
+        Self::keeping(MOST_RAW)
+    }
+}
+
+impl StepTally {
+    /// One whose distributions keep so many values as they are.
+    pub(crate) fn keeping(most_raw: usize) -> Self {
+        let of = |scale| Sampler::keeping(scale, most_raw);
+        let [ms, ratio] = [Scale::Ms, Scale::Ratio].map(of);
         let cost = CostSum::default();
         let (context, tokens) = (ContextUse::default(), TokenSums::default());
         let (steps, attempts, retries, failed_attempts) = (0, 0, 0, 0);
@@ -79,7 +104,7 @@ impl Default for StepTally {
             latency: ms.clone(),
             ttft: ms.clone(),
             ttfo: ms.clone(),
-            tpot: Sampler::new(Scale::FineMs),
+            tpot: of(Scale::FineMs),
             icl: ms,
             speed: ratio.clone(),
             context_used: ratio,
@@ -88,10 +113,23 @@ impl Default for StepTally {
             cost,
         }
     }
-}
 
-impl StepTally {
     pub(super) fn add(&mut self, step: &StepMetrics) {
+        self.icl.add_all(&step.icl_ms);
+        self.add_sample(&StepSample {
+            attempts: step.attempts,
+            retries: step.retries,
+            failed_attempts: step.failed_attempts,
+            step_latency_ms: step.step_latency_ms,
+            last: step.last,
+            context_used: step.context_used,
+            trimmed: step.trimmed,
+            tokens: step.tokens,
+            cost: step.cost,
+        });
+    }
+
+    pub(crate) fn add_sample(&mut self, step: &StepSample) {
         self.steps += 1;
         self.attempts += step.attempts;
         self.retries += step.retries;
@@ -105,17 +143,16 @@ impl StepTally {
         step.last.ttfo_ms.into_iter().for_each(|ms| self.ttfo.add_ms(ms));
         step.last.tpot_ms.into_iter().for_each(|ms| self.tpot.add(ms));
         step.last.output_tokens_per_s.into_iter().for_each(|speed| self.speed.add(speed));
-        self.icl.add_all(&step.icl_ms);
         match step.context_used {
             Some(share) => self.context_used.add(share),
             None => self.context_used.add_unknown(),
         }
-        self.context.add(step);
+        self.context.add(step.context_used, step.trimmed);
         self.tokens.merge(&step.tokens);
         self.cost.merge(&step.cost);
     }
 
-    pub(super) fn merge(&mut self, more: Self) {
+    pub(crate) fn merge(&mut self, more: Self) {
         self.steps += more.steps;
         self.attempts += more.attempts;
         self.retries += more.retries;
@@ -133,7 +170,7 @@ impl StepTally {
         self.cost.merge(&more.cost);
     }
 
-    pub(super) fn finish(self) -> PricedSteps {
+    pub(crate) fn finish(self) -> PricedSteps {
         let context_used = self.context_used.finish();
         let steps = StepFigures {
             steps: self.steps,

@@ -192,13 +192,13 @@ fn add(sum: Option<Ms>, more: Option<Ms>) -> Option<Ms> {
     Some(sum? + more?)
 }
 
-fn loops_per_usd(loops: LoopCounts, cost: CostFigures) -> Option<f64> {
+pub(crate) fn loops_per_usd(loops: LoopCounts, cost: CostFigures) -> Option<f64> {
     let usd = cost.exactly().filter(|usd| *usd > Usd::ZERO)?;
     Some(f64::from(loops.completed) / usd.as_f64())
 }
 
 impl LoopCounts {
-    fn add(&mut self, outcome: LoopOutcome) {
+    pub(crate) fn add(&mut self, outcome: LoopOutcome) {
         self.started += 1;
         self.completed += u32::from(outcome != LoopOutcome::Unknown);
         match outcome {
@@ -209,7 +209,10 @@ impl LoopCounts {
         }
     }
 
-    fn merge(&mut self, more: &Self) {
+    pub(crate) fn merge(&mut self, more: &Self) {
+        let add = |own: Option<u32>, more: Option<u32>| Some(own.unwrap_or(0) + more?).or(own);
+        self.offered = add(self.offered, more.offered);
+        self.dropped = add(self.dropped, more.dropped);
         self.started += more.started;
         self.completed += more.completed;
         self.success += more.success;

@@ -47,7 +47,7 @@ impl Window {
     }
 
     /// How often something happened a minute; `None` in no time.
-    pub(super) fn per_min(self, count: u32) -> Option<f64> {
+    pub(crate) fn per_min(self, count: u32) -> Option<f64> {
         let seconds = self.seconds();
         (seconds > 0.0).then(|| f64::from(count) * 60.0 / seconds)
     }

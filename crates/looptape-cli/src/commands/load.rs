@@ -1,0 +1,223 @@
+//! `looptape load`: loops under load, in virtual time.
+
+mod capacity;
+mod material;
+mod scenario;
+mod vary;
+
+use super::gates::{ConfigGatesArg, GateArgs, Judged};
+use crate::config::{Config, parse_duration};
+use crate::exit::{Exit, UsageError};
+use crate::interrupt::heed_ctrl_c;
+use crate::render;
+use crate::session::{Global, now_unix_us, print, print_json, style};
+use indicatif::{ProgressBar, ProgressStyle};
+use looptape_core::cost::PriceBook;
+use looptape_core::gates::{Conditions, Gate, Observations};
+use looptape_core::load::{LoadReport, Material, Progress, simulate};
+use looptape_core::scenario::{Scenario, Setting, Variation};
+use scenario::ScenarioText;
+use serde::Serialize;
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) use capacity::Sought;
+pub(crate) use vary::Varied;
+
+/// Put loops under load: loops per minute, latency, retries, cost; what a limit, a retry policy or a spike does to them
+///
+/// A scenario says what loops do and when they begin, how failed calls are tried again, what the provider is like,
+/// and what must hold. With --virtual it runs in virtual time against the provider's twin: nothing is sent, nothing
+/// waits, nothing costs, and the same seed gives the same figures to the byte. docs/load.md describes scenarios.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  looptape load preset:baseline --virtual
+  looptape load preset:baseline --print-scenario > peak.toml     a beginning for your own
+  looptape load peak.toml --virtual --gate 'loop_duration_ms: p(95)<60000' --gate 'retry_rate: value<=0.05'
+  looptape load peak.toml --virtual --vary limits.tpm=200k,500k,1M --vary retry.max=0,2,5
+  looptape load peak.toml --virtual --find-capacity --slo 'loop_duration_ms: p(95)<60000'
+  looptape load peak.toml --virtual --json | jq .total.loops_per_min
+
+Presets: baseline, ramp, spike-x3, spike-x5, spike-x10, sustained-peak, burst, outage, warm-cold,
+context-ladder, rate-limit-probe
+
+Exit code: 99 if a gate fails, or if no rate holds what --slo asks.")]
+pub(crate) struct Args {
+    /// A scenario: the path of a TOML file, or preset:NAME
+    scenario: ScenarioText,
+    /// Run in virtual time, against the simulated provider
+    #[arg(long = "virtual")]
+    is_virtual: bool,
+    /// Draw other numbers than the scenario's seed gives
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Set a value of the scenario, such as limits.tpm=100k or phase.peak.rate=90; repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = Variation::parse)]
+    settings: Vec<Variation>,
+    /// Run once with each of these values, and with each combination of several keys; repeatable
+    #[arg(long, value_name = "KEY=V1,V2", value_parser = Variation::parse, conflicts_with = "find_capacity")]
+    vary: Vec<Variation>,
+    /// Search the highest rate of loops that holds --slo and at which goodput follows what is offered
+    #[arg(long)]
+    find_capacity: bool,
+    /// What must hold at a rate, as for --gate; repeatable
+    #[arg(long, value_name = "METRIC: EXPR", requires = "find_capacity")]
+    slo: Vec<Gate>,
+    /// How long loops come at each rate of the search
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration, requires = "find_capacity")]
+    step: u64,
+    /// Print the scenario's text and do nothing
+    #[arg(long)]
+    print_scenario: bool,
+    /// Print one object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    gates: GateArgs,
+    #[command(flatten)]
+    config_gates: ConfigGatesArg,
+}
+
+/// A run, and what gates say of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Run {
+    #[serde(flatten)]
+    pub(crate) report: LoadReport,
+    #[serde(flatten)]
+    judged: Judged,
+}
+
+#[derive(Serialize)]
+struct Formatted<'a, T> {
+    format: u32,
+    #[serde(flatten)]
+    value: &'a T,
+}
+
+/// All that runs of one command share.
+#[derive(Debug)]
+struct Bench {
+    text: ScenarioText,
+    material: Material,
+    prices: PriceBook,
+    conditions: Conditions,
+    at_unix_us: i64,
+    /// What was set for all runs.
+    settings: Vec<Setting>,
+    stop: Arc<AtomicBool>,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    if args.print_scenario {
+        print(args.scenario.text())?;
+        return Ok(Exit::Success);
+    }
+    if !args.is_virtual {
+        let say = "load runs in virtual time only so far: add --virtual";
+        return Err(UsageError(say.to_owned()).into());
+    }
+    let config = Config::load()?;
+    let mut bench = Bench {
+        text: args.scenario.clone(),
+        material: Material::default(),
+        prices: config.price_book()?,
+        conditions: args.gates.conditions(&config, args.config_gates.into())?,
+        at_unix_us: now_unix_us(),
+        settings: args.settings()?,
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    let scenario = bench.scenario(&[])?;
+    bench.material = material::read(global, &config, &scenario, &bench.text)?;
+    heed_ctrl_c(bench.stop.clone())?;
+    if args.find_capacity {
+        return capacity::run(global, &bench, &scenario, args);
+    }
+    if !args.vary.is_empty() {
+        return vary::run(global, &bench, &args.vary, args.json);
+    }
+    let bar = progress(global);
+    let run = bench.run(&scenario, &mut |progress| tell(&bar, progress))?;
+    bar.finish_and_clear();
+    if args.json {
+        print_json(&Formatted { format: 1, value: &run })?;
+    } else {
+        let gates = render::gates::text(run.gates(), style());
+        let between = if gates.is_empty() { "" } else { "\n" };
+        print(&(render::load::text(&run.report, style()) + between + &gates))?;
+    }
+    Ok(run.judged.exit(run.exit()))
+}
+
+impl Args {
+    /// What holds for every run.
+    fn settings(&self) -> anyhow::Result<Vec<Setting>> {
+        let seed = self.seed.map(|seed| Setting::new("seed", &seed.to_string()));
+        let mut settings: Vec<Setting> = seed.into_iter().collect();
+        for set in &self.settings {
+            match set.settings.as_slice() {
+                [one] => settings.push(one.clone()),
+                _ => {
+                    let say = format!("--set {}: write one value; --vary takes several", set.key);
+                    return Err(UsageError(say).into());
+                }
+            }
+        }
+        Ok(settings)
+    }
+}
+
+impl Bench {
+    /// The scenario with these values too.
+    fn scenario(&self, settings: &[Setting]) -> anyhow::Result<Scenario> {
+        let all: Vec<Setting> = self.settings.iter().chain(settings).cloned().collect();
+        self.text.read(&all)
+    }
+
+    /// Runs a scenario, and judges it by its own gates and those of the command.
+    fn run(&self, scenario: &Scenario, tell: &mut dyn FnMut(Progress)) -> anyhow::Result<Run> {
+        let report = simulate(scenario, &self.material, &self.prices, self.at_unix_us, &mut |progress| {
+            tell(progress);
+            self.go_on()
+        })?;
+        let mut conditions = self.conditions.clone();
+        conditions.gates.splice(0..0, scenario.gates.iter().copied());
+        let judged = Judged::of(&conditions, &Observations::of(report.total.stats.clone()));
+        Ok(Run { report, judged })
+    }
+
+    fn go_on(&self) -> ControlFlow<()> {
+        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl Run {
+    pub(crate) fn gates(&self) -> &looptape_core::gates::GateReport {
+        &self.judged.gates
+    }
+
+    fn exit(&self) -> Exit {
+        use looptape_core::load::Ended;
+        match self.report.ended {
+            Ended::Interrupted { .. } => Exit::Interrupted,
+            Ended::Completed | Ended::OverBudget { .. } => Exit::Success,
+        }
+    }
+}
+
+/// What is under way, on stderr; hidden unless that is a terminal.
+fn progress(global: &Global) -> ProgressBar {
+    if global.quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template("{spinner} {msg}").expect("the template is a constant that parses");
+    ProgressBar::new_spinner().with_style(style)
+}
+
+fn tell(bar: &ProgressBar, progress: Progress) {
+    bar.set_message(render::load::progress(progress));
+    bar.tick();
+}

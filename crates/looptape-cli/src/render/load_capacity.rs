@@ -1,0 +1,95 @@
+//! How many loops a provider takes: the rates that were tried, and what each came to.
+
+use super::figures::{duration, percent};
+use super::groups;
+use super::stats::{ms, percentile, rate};
+use super::style::{Style, Tone};
+use super::table;
+use super::terminal_text::escape;
+use crate::commands::Sought;
+use looptape_core::load::Probe;
+use looptape_core::metrics::{Health, Ms};
+
+pub(crate) fn text(sought: &Sought, style: Style) -> String {
+    let mut lines = vec![verdict(sought, style)];
+    lines.push(held(sought));
+    lines.extend(knee(sought));
+    lines.push(String::new());
+    let rows: Vec<[String; 9]> = sought.capacity.probes.iter().map(row).collect();
+    let titles =
+        ["", "offered/min", "goodput/min", "success", "loop p50", "p95", "p99", "retries", "at once"];
+    for (line, place) in table::lines(titles, 1, &rows).into_iter().zip(0..) {
+        lines.push(if place == 0 { style.paint(Tone::Quiet, &line) } else { line });
+    }
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn verdict(sought: &Sought, style: Style) -> String {
+    let name = sought.scenario.as_deref().map_or("the provider".to_owned(), escape);
+    let capacity = &sought.capacity;
+    match (capacity.loops_per_min, capacity.fails_at_per_min) {
+        (Some(holds), Some(fails)) => style.paint(
+            Tone::Strong,
+            &format!(
+                "{name} takes {} loops/min; at {} something gives",
+                rate(Some(holds)),
+                rate(Some(fails))
+            ),
+        ),
+        (Some(holds), None) => style.paint(
+            Tone::Strong,
+            &format!("{name} takes {} loops/min, and more was not tried", rate(Some(holds))),
+        ),
+        (None, Some(fails)) => {
+            style.paint(Tone::Bad, &format!("{name} does not even take {} loops/min", rate(Some(fails))))
+        }
+        (None, None) => style.paint(Tone::Bad, "nothing was tried"),
+    }
+}
+
+fn held(sought: &Sought) -> String {
+    let step = duration(Ms::from_us((sought.step_s * 1_000_000) as i64));
+    let slo = match sought.slo.as_slice() {
+        [] => "goodput follows what is offered".to_owned(),
+        gates => format!("goodput follows what is offered, and {}", gates.join(", ")),
+    };
+    format!("what had to hold: {slo}; {step} at each rate, seed {}", sought.seed)
+}
+
+fn knee(sought: &Sought) -> Option<String> {
+    let capacity = &sought.capacity;
+    let knee = capacity.knee_per_min?;
+    let probe = capacity.probes.iter().find(|probe| !probe.follows)?;
+    let limits = probe.report.total.limited.iter().max_by_key(|(_, n)| **n);
+    let why = match limits {
+        Some((limit, _)) => format!(": most calls were refused by {}", limit.replace('_', " ")),
+        None if probe.report.total.stats.errors.0.contains_key("http_529") => {
+            ": the provider's queue was full".to_owned()
+        }
+        None => ": its queue grows".to_owned(),
+    };
+    Some(format!("the knee: at {} loops/min goodput does not follow any more{why}", rate(Some(knee))))
+}
+
+fn row(probe: &Probe) -> [String; 9] {
+    let stats = &probe.report.total.stats;
+    let took = &stats.loop_duration_ms;
+    let share = f64::from(stats.loops.success) / f64::from(stats.loops.offered.unwrap_or(0).max(1));
+    let failed: Vec<&str> = probe.gates.failures().map(|gate| gate.gate.as_str()).collect();
+    let verdict = match (probe.holds, probe.follows) {
+        (true, _) => "✓".to_owned(),
+        (false, false) => "✗ goodput".to_owned(),
+        (false, true) => format!("✗ {}", failed.join(", ")),
+    };
+    [
+        verdict,
+        rate(Some(probe.offered_per_min)),
+        rate(Some(probe.goodput_per_min)),
+        percent(share),
+        percentile(took.p50(), ms),
+        percentile(took.p95(), ms),
+        percentile(took.p99(), ms),
+        groups::ratio(stats.of_steps.retry_rate, Health::of_retry_rate),
+        stats.concurrency.map_or("–".to_owned(), |one| format!("{:.1}", one.loops_mean)),
+    ]
+}

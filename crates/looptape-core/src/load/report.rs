@@ -1,0 +1,146 @@
+//! What came of a run: the one value of which text, JSON and pictures are made.
+
+use super::prices::PriceNote;
+use super::series::LoadSeries;
+use crate::cost::Usd;
+use crate::metrics::{Distribution, PricedSteps, Segment, Stats};
+use crate::retry::Profile;
+use crate::scenario::Scenario;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A run. Its gates are judged by whoever asks for them, on the figures of the whole.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LoadReport {
+    pub scenario: Option<String>,
+    pub seed: u64,
+    pub time: RunTime,
+    pub wire: &'static str,
+    pub stream: bool,
+    pub retry: RetryNote,
+    pub ended: Ended,
+    pub phases: Vec<PhaseReport>,
+    pub total: LoadFigures,
+    pub segments: LoadSegments,
+    pub series: LoadSeries,
+    pub prices: Vec<PriceNote>,
+}
+
+/// Which clock a run went by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunTime {
+    Real,
+    Virtual,
+}
+
+/// How the client tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RetryNote {
+    pub profile: Profile,
+    pub max: u32,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "why")]
+pub enum Ended {
+    /// All phases were over, and all loops.
+    Completed,
+    /// Somebody ended it before.
+    Interrupted { at_s: f64 },
+    /// The next call would have cost more than there was.
+    OverBudget { at_s: f64, max_usd: Usd },
+}
+
+/// One phase.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PhaseReport {
+    pub name: String,
+    pub executor: &'static str,
+    #[serde(flatten)]
+    pub figures: LoadFigures,
+}
+
+/// The figures of a phase, or of all. Rates are over the time from its start to the end of its last loop.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LoadFigures {
+    #[serde(flatten)]
+    pub stats: Stats,
+    /// Of the loops that succeeded; in `loop_duration_ms` those that failed are longer than any other.
+    pub successful_loop_duration_ms: Distribution,
+    pub wasted: Wasted,
+    /// Calls that a limit refused, by the limit.
+    pub limited: BTreeMap<&'static str, u32>,
+    /// What a month would cost if all of it were like this.
+    pub month_usd: Option<f64>,
+}
+
+/// What was used in vain: by attempts that failed, and by all steps of loops that did not succeed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Wasted {
+    pub tokens: u64,
+    pub usd: Option<Usd>,
+}
+
+/// The steps by what they are. Each step is in one segment of each kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LoadSegments {
+    pub by_model: Vec<Segment<PricedSteps>>,
+    pub by_input_tokens: Vec<Segment<PricedSteps>>,
+    pub by_output_tokens: Vec<Segment<PricedSteps>>,
+}
+
+/// The twelfth part of a year.
+const MONTH_S: f64 = 365.0 * 86_400.0 / 12.0;
+
+impl LoadFigures {
+    pub(super) fn new(
+        stats: Stats,
+        successful_loop_duration_ms: Distribution,
+        wasted: Wasted,
+        limited: BTreeMap<&'static str, u32>,
+    ) -> Self {
+        let seconds = stats.window_s.filter(|seconds| *seconds > 0.0);
+        let month_usd = stats.cost.exactly().zip(seconds).map(|(usd, s)| usd.as_f64() / s * MONTH_S);
+        Self { stats, successful_loop_duration_ms, wasted, limited, month_usd }
+    }
+
+    /// What a loop cost on average.
+    pub fn usd_per_loop(&self) -> Option<f64> {
+        let loops = self.stats.loops.started;
+        self.stats.cost.exactly().filter(|_| loops > 0).map(|usd| usd.as_f64() / f64::from(loops))
+    }
+}
+
+impl LoadReport {
+    pub(super) fn new(
+        scenario: &Scenario,
+        time: RunTime,
+        ended: Ended,
+        prices: Vec<PriceNote>,
+        finished: super::tally::Finished,
+    ) -> Self {
+        let phases = scenario.phases.iter().zip(finished.phases).enumerate();
+        Self {
+            scenario: scenario.name.clone(),
+            seed: scenario.seed,
+            time,
+            wire: scenario.traffic.wire.as_str(),
+            stream: scenario.traffic.stream,
+            retry: RetryNote { profile: scenario.retry.profile, max: scenario.retry.policy.max },
+            ended,
+            phases: phases
+                .map(|(at, (phase, figures))| PhaseReport {
+                    name: scenario.phase_name(at),
+                    executor: phase.executor.as_str(),
+                    figures,
+                })
+                .collect(),
+            total: finished.total,
+            segments: finished.segments,
+            series: finished.series,
+            prices,
+        }
+    }
+}

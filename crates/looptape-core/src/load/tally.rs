@@ -1,0 +1,188 @@
+//! From what happens in a run to its figures.
+//!
+//! Virtual time and the driver of real loads tell the same: a phase began, a loop was due, started, dropped; a call
+//! began and ended; a step, a loop ended. They tell it in order of time. What comes out is a [`LoadReport`], with the
+//! same figures as [`crate::metrics`] has for recorded traces, under the same names.
+//!
+//! Invariants: counts and sums of the phases add up to those of the whole exactly; the area under the loops that run
+//! is the sum of their durations exactly (Little's law); memory depends on phases and models, not on loops.
+
+use super::gauge::Gauge;
+use super::phase_tally::PhaseTally;
+use super::prices::Prices;
+use super::report::{LoadFigures, LoadSegments};
+use super::series::LoadSeries;
+use super::track::{AttemptOutcome, LoopTrack, StepEnd};
+use crate::assembly::LoopOutcome;
+use crate::metrics::{PricedSteps, Segment, Size, StepTally};
+use std::collections::BTreeMap;
+
+/// Values that a distribution of a load keeps as they are: beyond it a histogram of three digits takes less.
+pub(super) const MOST_RAW: usize = 1 << 14;
+
+/// A loop that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct LoopEnd {
+    pub phase: usize,
+    /// When it was due.
+    pub scheduled_us: u64,
+    pub ended_us: u64,
+    pub ending: LoopEnding,
+    pub track: LoopTrack,
+}
+
+/// How a loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopEnding {
+    Succeeded,
+    /// A call failed and was not tried again.
+    Failed,
+    /// Its phase's time was over, the budget was spent, or the run was stopped: it has no end of its own.
+    Stopped,
+}
+
+impl LoopEnding {
+    pub(super) fn outcome(self) -> LoopOutcome {
+        match self {
+            Self::Succeeded => LoopOutcome::Success,
+            Self::Failed => LoopOutcome::Failure,
+            Self::Stopped => LoopOutcome::Unknown,
+        }
+    }
+}
+
+/// Collects a run.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    phases: Vec<PhaseTally>,
+    /// Of all phases together, whose loops may run beside each other.
+    loops: Gauge,
+    calls: Gauge,
+    by_model: Vec<StepTally>,
+    by_input: BTreeMap<Size, StepTally>,
+    by_output: BTreeMap<Size, StepTally>,
+    series: LoadSeries,
+}
+
+impl Tally {
+    pub fn new(phases: usize, models: usize) -> Self {
+        Self {
+            phases: (0..phases).map(|_| PhaseTally::new()).collect(),
+            loops: Gauge::default(),
+            calls: Gauge::default(),
+            by_model: (0..models).map(|_| StepTally::keeping(MOST_RAW)).collect(),
+            by_input: BTreeMap::new(),
+            by_output: BTreeMap::new(),
+            series: LoadSeries::default(),
+        }
+    }
+
+    pub fn phase_begins(&mut self, phase: usize, at_us: u64) {
+        self.phases[phase].begins(at_us);
+    }
+
+    /// No more loops of it will begin.
+    pub fn phase_over(&mut self, phase: usize, at_us: u64) {
+        self.phases[phase].over(at_us);
+    }
+
+    /// A loop was due, and could not be started.
+    pub fn loop_dropped(&mut self, phase: usize, at_us: u64) {
+        self.series.offered(at_us);
+        self.phases[phase].loop_dropped();
+    }
+
+    /// A loop was due, and was started.
+    pub fn loop_started(&mut self, phase: usize, scheduled_us: u64, at_us: u64) {
+        self.series.offered(scheduled_us);
+        self.loops.begin(at_us);
+        self.series.running(at_us, self.loops.now());
+        self.phases[phase].loop_started(at_us);
+    }
+
+    pub fn call_began(&mut self, phase: usize, at_us: u64) {
+        self.calls.begin(at_us);
+        self.phases[phase].call_began(at_us);
+    }
+
+    pub fn call_ended(&mut self, phase: usize, at_us: u64, outcome: AttemptOutcome) {
+        self.calls.end(at_us);
+        self.phases[phase].call_ended(at_us, outcome);
+    }
+
+    /// A failed call will be sent again.
+    pub fn retried(&mut self, at_us: u64) {
+        self.series.retried(at_us);
+    }
+
+    pub fn step_ended(&mut self, phase: usize, step: &StepEnd, prices: &Prices) {
+        let sample = &step.sample;
+        self.by_model[step.model].add_sample(sample);
+        let sized = |tokens| Size::of((tokens > 0).then_some(tokens));
+        let tally = || StepTally::keeping(MOST_RAW);
+        self.by_input.entry(sized(step.input_tokens)).or_insert_with(tally).add_sample(sample);
+        self.by_output.entry(sized(step.output_tokens)).or_insert_with(tally).add_sample(sample);
+        self.phases[phase].step_ended(step, prices.why_unpriced(step.model).is_some());
+    }
+
+    pub fn loop_ended(&mut self, end: &LoopEnd) {
+        self.series.running(end.ended_us, self.loops.now());
+        self.loops.end(end.ended_us);
+        if end.ending != LoopEnding::Stopped {
+            self.series.ended(end.ended_us, end.ending == LoopEnding::Succeeded);
+        }
+        self.phases[end.phase].loop_ended(end);
+    }
+
+    /// How many loops run now.
+    pub fn running(&self) -> u32 {
+        self.loops.now()
+    }
+
+    /// Loops that have ended, and those that were due.
+    pub fn progress(&self) -> (u64, u64) {
+        let counts = self.phases.iter().map(PhaseTally::counts);
+        counts.fold((0, 0), |(ended, offered), counts| {
+            (ended + u64::from(counts.started), offered + u64::from(counts.offered.unwrap_or(0)))
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn loops_gauge(&self) -> Gauge {
+        self.loops
+    }
+
+    /// The figures of each phase, and of all.
+    pub(super) fn finish(self, prices: &Prices) -> Finished {
+        let mut whole = PhaseTally::new();
+        self.phases.iter().for_each(|phase| whole.merge(phase));
+        let whole = whole.with_gauges(self.loops, self.calls);
+        let segment = |(size, tally): (Size, StepTally)| of_steps(size.name(), tally);
+        Finished {
+            phases: self.phases.into_iter().map(|phase| phase.finish(prices)).collect(),
+            total: whole.finish(prices),
+            segments: LoadSegments {
+                by_model: (0..)
+                    .zip(self.by_model)
+                    .map(|(at, tally)| of_steps(prices.model(at).to_owned(), tally))
+                    .collect(),
+                by_input_tokens: self.by_input.into_iter().map(segment).collect(),
+                by_output_tokens: self.by_output.into_iter().map(segment).collect(),
+            },
+            series: self.series,
+        }
+    }
+}
+
+/// What a tally comes to.
+#[derive(Clone, Debug)]
+pub(super) struct Finished {
+    pub(super) phases: Vec<LoadFigures>,
+    pub(super) total: LoadFigures,
+    pub(super) segments: LoadSegments,
+    pub(super) series: LoadSeries,
+}
+
+fn of_steps(key: String, tally: StepTally) -> Segment<PricedSteps> {
+    Segment { key, figures: tally.finish() }
+}

@@ -1,0 +1,233 @@
+//! One loop under way: what its steps and attempts have used so far.
+//!
+//! Whoever runs loops, in real or in virtual time, keeps one of these for each and hands the [`Tally`](super::Tally)
+//! what it comes to.
+
+use super::prices::Prices;
+use crate::cost::Bound;
+use crate::limits::Limited;
+use crate::metrics::{AttemptMetrics, CostSum, Ms, StepSample, TokenSums};
+use crate::usage::LeafTokens;
+
+/// An attempt that has ended. Times are µs on the run's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttemptEnd {
+    pub sent_us: u64,
+    /// Of a stream: when its first token came.
+    pub first_us: Option<u64>,
+    pub end_us: u64,
+    pub used: Used,
+    pub outcome: AttemptOutcome,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AttemptOutcome {
+    Answered,
+    /// Refused by one of the account's limits, as far as it is known by which.
+    Limited(Option<Limited>),
+    Status(u16),
+    /// The connection was closed, or could not be made.
+    NoAnswer,
+    TimedOut,
+    /// The answer broke off.
+    Cut,
+    /// An error came inside the stream.
+    StreamError,
+    Malformed,
+    /// Its loop was stopped before it ended.
+    Stopped,
+}
+
+/// What an attempt used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Used {
+    /// Providers do not bill what they refuse.
+    Nothing,
+    Tokens(LeafTokens),
+    /// At least so much: it broke off.
+    AtLeast(LeafTokens),
+}
+
+/// A step under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepTrack {
+    model: usize,
+    attempts: u32,
+    failed: u32,
+    first_sent_us: u64,
+    last_sent_us: u64,
+    tokens: TokenSums,
+    cost: CostSum,
+    /// Of the attempts that failed.
+    wasted: Spent,
+    last: AttemptMetrics,
+    last_input_tokens: u64,
+    last_output_tokens: u64,
+}
+
+/// Tokens and dollars.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    pub tokens: u64,
+    pub cost: CostSum,
+}
+
+/// A loop under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoopTrack {
+    pub steps: u32,
+    /// All that it used.
+    pub spent: Spent,
+    /// Of it, what its failed attempts used.
+    pub wasted: Spent,
+}
+
+/// A step that has ended, with what reports sort it by.
+#[derive(Clone, Copy, Debug)]
+pub struct StepEnd {
+    pub(super) sample: StepSample,
+    pub(super) model: usize,
+    pub(super) input_tokens: u64,
+    pub(super) output_tokens: u64,
+    /// From its first request to its last, if there were several.
+    pub(super) retried_us: u64,
+    /// The cost of the attempts that were tried again.
+    pub(super) retried_cost: CostSum,
+    spent: Spent,
+    wasted: Spent,
+}
+
+impl AttemptOutcome {
+    pub fn is_failure(self) -> bool {
+        self != Self::Answered
+    }
+
+    /// The word for it, as in the errors of recorded traces.
+    pub fn as_word(self) -> String {
+        match self {
+            Self::Answered => "answered".to_owned(),
+            Self::Limited(_) => "http_429".to_owned(),
+            Self::Status(status) => format!("http_{status}"),
+            Self::NoAnswer => "no_answer".to_owned(),
+            Self::TimedOut => "timed_out".to_owned(),
+            Self::Cut => "cut".to_owned(),
+            Self::StreamError => "stream_error".to_owned(),
+            Self::Malformed => "malformed".to_owned(),
+            Self::Stopped => "stopped".to_owned(),
+        }
+    }
+}
+
+impl Used {
+    fn leaves(&self) -> Option<(&LeafTokens, Bound)> {
+        match self {
+            Self::Nothing => None,
+            Self::Tokens(leaves) => Some((leaves, Bound::Exact)),
+            Self::AtLeast(leaves) => Some((leaves, Bound::AtLeast)),
+        }
+    }
+}
+
+impl Spent {
+    fn add(&mut self, more: &Self) {
+        self.tokens += more.tokens;
+        self.cost.merge(&more.cost);
+    }
+}
+
+impl StepTrack {
+    /// A step that sends its first request.
+    pub fn begin(model: usize, at_us: u64) -> Self {
+        Self { model, first_sent_us: at_us, ..Self::default() }
+    }
+
+    /// How often it was sent.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How often it was sent again.
+    pub fn retries(&self) -> u32 {
+        self.attempts.saturating_sub(1)
+    }
+
+    /// One of its attempts has ended.
+    pub fn attempt(&mut self, end: &AttemptEnd, prices: &Prices) {
+        self.attempts += 1;
+        self.failed += u32::from(end.outcome.is_failure());
+        self.last_sent_us = end.sent_us;
+        self.last = metrics(end);
+        let Some((leaves, bound)) = end.used.leaves() else {
+            self.cost.merge(&CostSum::of_not_billed());
+            return;
+        };
+        let tokens = TokenSums { at_least: bound == Bound::AtLeast, ..TokenSums::of(leaves) };
+        let cost = prices.sum(self.model, leaves, bound);
+        self.tokens.merge(&tokens);
+        self.cost.merge(&cost);
+        (self.last_input_tokens, self.last_output_tokens) = (leaves.input(), leaves.output());
+        if end.outcome.is_failure() {
+            self.wasted.add(&Spent { tokens: leaves.input() + leaves.output(), cost });
+        }
+    }
+
+    /// It has ended, with its last attempt.
+    pub fn finish(&self, at_us: u64, prices: &Prices) -> StepEnd {
+        let limit = prices.input_limit(self.model);
+        let used = self.last_input_tokens > 0;
+        let sample = StepSample {
+            attempts: self.attempts,
+            retries: self.retries(),
+            failed_attempts: self.failed,
+            step_latency_ms: Some(Ms::from_us(signed(at_us - self.first_sent_us))),
+            last: self.last,
+            context_used: limit.filter(|_| used).map(|limit| self.last_input_tokens as f64 / limit as f64),
+            trimmed: false,
+            tokens: self.tokens,
+            cost: self.cost,
+        };
+        let all = self.tokens.input_total.unwrap_or(0) + self.tokens.output_total.unwrap_or(0);
+        StepEnd {
+            sample,
+            model: self.model,
+            input_tokens: self.last_input_tokens,
+            output_tokens: self.last_output_tokens,
+            retried_us: self.last_sent_us - self.first_sent_us,
+            retried_cost: if self.attempts > 1 { self.wasted.cost } else { CostSum::default() },
+            spent: Spent { tokens: all, cost: self.cost },
+            wasted: self.wasted,
+        }
+    }
+}
+
+impl LoopTrack {
+    pub fn step(&mut self, end: &StepEnd) {
+        self.steps += 1;
+        self.spent.add(&end.spent);
+        self.wasted.add(&end.wasted);
+    }
+}
+
+fn metrics(end: &AttemptEnd) -> AttemptMetrics {
+    let ms = |from: u64, to: u64| Ms::from_us(signed(to.saturating_sub(from)));
+    let latency = ms(end.sent_us, end.end_us);
+    if end.outcome.is_failure() {
+        // How fast one was refused says nothing about answers.
+        return AttemptMetrics { latency_ms: Some(latency), ..AttemptMetrics::default() };
+    }
+    let tokens = end.used.leaves().map_or(0, |(leaves, _)| leaves.output());
+    let ttft = end.first_us.map(|first| ms(end.sent_us, first));
+    let streaming = end.first_us.map(|first| ms(first, end.end_us)).filter(|_| tokens >= 2);
+    AttemptMetrics {
+        latency_ms: Some(latency),
+        ttft_ms: ttft,
+        ttfo_ms: ttft,
+        tpot_ms: streaming.map(|streaming| streaming.as_f64() / (tokens - 1) as f64),
+        output_tokens_per_s: (latency.us() > 0).then(|| tokens as f64 / latency.as_seconds()),
+    }
+}
+
+fn signed(us: u64) -> i64 {
+    i64::try_from(us).unwrap_or(i64::MAX)
+}
