@@ -43,7 +43,7 @@ pub(crate) struct SourceArgs {
     /// Ask this model instead of the recorded one
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Where a provider's live calls go; repeatable
+    /// Where a provider's live calls go, or `mcp-SERVER=URL` those of live tools of an MCP server over HTTP; repeatable
     #[arg(long = "upstream", value_name = "NAME=URL")]
     upstreams: Vec<String>,
     /// Of mock answers: another seed, other choices and waits [default: 0]
@@ -191,6 +191,11 @@ impl SourceArgs {
             return wrong("--seed is about mock answers: add --source mock or --on-miss mock");
         }
         Ok(asked)
+    }
+
+    /// Where live calls go, as it was written: `NAME=URL`.
+    pub(crate) fn upstreams(&self) -> &[String] {
+        &self.upstreams
     }
 
     /// The step at which the replay goes its own way, if one was named.
