@@ -1,7 +1,9 @@
-//! `looptape load`: loops under load, in virtual time.
+//! `looptape load`: loops under load, in real or in virtual time.
 
 mod capacity;
+mod kept;
 mod material;
+mod real;
 mod scenario;
 mod vary;
 
@@ -29,11 +31,17 @@ pub(crate) use vary::Varied;
 /// Put loops under load: loops per minute, latency, retries, cost; what a limit, a retry policy or a spike does to them
 ///
 /// A scenario says what loops do and when they begin, how failed calls are tried again, what the provider is like,
-/// and what must hold. With --virtual it runs in virtual time against the provider's twin: nothing is sent, nothing
-/// waits, nothing costs, and the same seed gives the same figures to the byte. docs/load.md describes scenarios.
+/// and what must hold. Loops are sent to --url, at the times that they are due whatever the target does; without one, to
+/// a simulated provider that is started for the run. Latency counts from when a loop was due. Each loop is kept as a
+/// trace with the tag load=RUN.
+///
+/// With --virtual it runs in virtual time against the provider's twin: nothing is sent, nothing waits, nothing costs, and
+/// the same seed gives the same figures to the byte. docs/load.md describes scenarios.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  looptape load preset:baseline
+  looptape load peak.toml --url http://127.0.0.1:4100/openai/v1
   looptape load preset:baseline --virtual
   looptape load preset:baseline --print-scenario > peak.toml     a beginning for your own
   looptape load peak.toml --virtual --gate 'loop_duration_ms: p(95)<60000' --gate 'retry_rate: value<=0.05'
@@ -51,6 +59,12 @@ pub(crate) struct Args {
     /// Run in virtual time, against the simulated provider
     #[arg(long = "virtual")]
     is_virtual: bool,
+    /// The base URL that loops are sent to, as an SDK takes it [default: a simulated provider, started for the run]
+    #[arg(long, value_name = "URL", conflicts_with = "is_virtual")]
+    url: Option<String>,
+    /// Keep no traces of the loops
+    #[arg(long, conflicts_with = "is_virtual")]
+    no_record: bool,
     /// Draw other numbers than the scenario's seed gives
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -58,10 +72,10 @@ pub(crate) struct Args {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = Variation::parse)]
     settings: Vec<Variation>,
     /// Run once with each of these values, and with each combination of several keys; repeatable
-    #[arg(long, value_name = "KEY=V1,V2", value_parser = Variation::parse, conflicts_with = "find_capacity")]
+    #[arg(long, value_name = "KEY=V1,V2", value_parser = Variation::parse, conflicts_with = "find_capacity", requires = "is_virtual")]
     vary: Vec<Variation>,
     /// Search the highest rate of loops that holds --slo and at which goodput follows what is offered
-    #[arg(long)]
+    #[arg(long, requires = "is_virtual")]
     find_capacity: bool,
     /// What must hold at a rate, as for --gate; repeatable
     #[arg(long, value_name = "METRIC: EXPR", requires = "find_capacity")]
@@ -115,10 +129,6 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         print(args.scenario.text())?;
         return Ok(Exit::Success);
     }
-    if !args.is_virtual {
-        let say = "load runs in virtual time only so far: add --virtual";
-        return Err(UsageError(say.to_owned()).into());
-    }
     let config = Config::load()?;
     let mut bench = Bench {
         text: args.scenario.clone(),
@@ -139,7 +149,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return vary::run(global, &bench, &args.vary, args.json);
     }
     let bar = progress(global);
-    let run = bench.run(&scenario, &mut |progress| tell(&bar, progress))?;
+    let run = match args.is_virtual {
+        true => bench.run(&scenario, &mut |progress| tell(&bar, progress))?,
+        false => real::run(global, &config, &bench, &scenario, args, &bar)?,
+    };
     bar.finish_and_clear();
     if args.json {
         print_json(&Formatted { format: 1, value: &run })?;
@@ -182,6 +195,11 @@ impl Bench {
             tell(progress);
             self.go_on()
         })?;
+        self.judged(scenario, report)
+    }
+
+    /// By the scenario's own gates and those of the command.
+    fn judged(&self, scenario: &Scenario, report: LoadReport) -> anyhow::Result<Run> {
         let mut conditions = self.conditions.clone();
         conditions.gates.splice(0..0, scenario.gates.iter().copied());
         let judged = Judged::of(&conditions, &Observations::of(report.total.stats.clone()));
@@ -202,6 +220,7 @@ impl Run {
         use looptape_core::load::Ended;
         match self.report.ended {
             Ended::Interrupted { .. } => Exit::Interrupted,
+            Ended::TargetDown { .. } => Exit::Failure,
             Ended::Completed | Ended::OverBudget { .. } => Exit::Success,
         }
     }

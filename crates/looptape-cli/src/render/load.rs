@@ -11,6 +11,7 @@ use super::terminal_text::{escape, fit};
 use looptape_core::cost::Usd;
 use looptape_core::load::{Ended, LoadFigures, LoadReport, LoadSeries, PriceNote, Progress, RunTime};
 use looptape_core::metrics::{Distribution, Health, Method, Ms, PricedSteps, Segment};
+use looptape_load::Live;
 
 pub(crate) fn text(report: &LoadReport, style: Style) -> String {
     let mut lines = heading(report, style);
@@ -29,6 +30,22 @@ pub(crate) fn progress(progress: Progress) -> String {
     let Progress { at_us, loops_ended, loops_running } = progress;
     let at = duration(Ms::from_us(i64::try_from(at_us).unwrap_or(i64::MAX)));
     format!("{at} of virtual time: {} loops ended, {loops_running} under way", count(loops_ended))
+}
+
+/// The same of one in real time.
+pub(crate) fn live(live: Live) -> String {
+    let at = Ms::from_us(i64::try_from(live.at_us).unwrap_or(i64::MAX));
+    let a_minute = live.loops_ended as f64 / (live.at_us.max(1) as f64 / 60e6);
+    let retried = live.retries as f64 / live.calls.max(1) as f64;
+    format!(
+        "{}: {} loops ended ({}/min), {} under way, {} retried, {} spent",
+        duration(at),
+        count(live.loops_ended),
+        rate(Some(a_minute)),
+        live.loops_running,
+        percent(retried),
+        live.spent
+    )
 }
 
 /// A blank line, the titles, the rows; nothing of a table without rows.
@@ -244,13 +261,23 @@ fn over_time(series: &LoadSeries) -> Vec<String> {
 
 fn remarks(report: &LoadReport) -> Vec<String> {
     let mut lines = Vec::new();
-    match report.ended {
+    match &report.ended {
         Ended::Completed => {}
+        Ended::TargetDown { at_s, calls, error } => lines.push(format!(
+            "stopped after {}: {calls} calls in a row had no answer ({}): see whether the target is up",
+            seconds(*at_s),
+            escape(error)
+        )),
         Ended::OverBudget { at_s, max_usd } => lines.push(format!(
             "stopped after {}: the next call would have cost more than the {max_usd} of [budget]",
-            seconds(at_s)
+            seconds(*at_s)
         )),
-        Ended::Interrupted { at_s } => lines.push(format!("interrupted after {}", seconds(at_s))),
+        Ended::Interrupted { at_s } => lines.push(format!("interrupted after {}", seconds(*at_s))),
+    }
+    if let Some(client) = &report.client {
+        let lag = client.schedule_lag_ms.p99();
+        lines.push(format!("loops began {} late in the worst of a hundred", percentile(lag, ms)));
+        lines.extend(client.invalid_because.iter().map(|why| format!("INVALID: {why}")));
     }
     let all = || parts(report).flat_map(|(_, figures)| distributions(figures));
     if all().any(|of| [of.p50(), of.p95(), of.p99()].iter().flatten().any(|p| !p.certified)) {

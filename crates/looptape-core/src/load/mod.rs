@@ -10,6 +10,7 @@
 mod arrivals;
 mod capacity;
 mod gauge;
+mod heard;
 mod material;
 mod phase_tally;
 mod plans;
@@ -17,6 +18,7 @@ mod prices;
 mod ramp;
 mod report;
 mod series;
+mod talk;
 mod tally;
 mod track;
 mod virtual_time;
@@ -25,12 +27,16 @@ mod workload;
 pub use arrivals::{Arrivals, Due, Start};
 pub use capacity::{Capacity, CapacityError, Probe, Search, SearchOptions, find_capacity};
 pub use gauge::Gauge;
+pub use heard::{GivenUp, Heard};
 pub use material::{Material, RecordedLoop, RecordedStep, WorkloadCall};
 pub use plans::{Conversation, LoopPlan, Plans, Prompt, StepInput, StepPlan};
 pub use prices::{PriceNote, Prices};
 pub use ramp::{Ramp, Stage};
-pub use report::{Ended, LoadFigures, LoadReport, LoadSegments, PhaseReport, RetryNote, RunTime, Wasted};
+pub use report::{
+    ClientHealth, Ended, LoadFigures, LoadReport, LoadSegments, PhaseReport, RetryNote, RunTime, Wasted,
+};
 pub use series::LoadSeries;
+pub use talk::{Talk, TalkRequest, Wanted};
 pub use tally::{LoopEnd, LoopEnding, Tally};
 pub use track::{AttemptEnd, AttemptOutcome, LoopTrack, Spent, StepEnd, StepTrack, Used};
 pub use virtual_time::{Progress, simulate};

@@ -179,6 +179,11 @@ impl<'a> Plans<'a> {
 }
 
 impl Conversation {
+    /// Of the system prompt.
+    pub fn system_tokens(&self) -> u64 {
+        self.system.map_or(0, |part| part.tokens)
+    }
+
     /// The prompt of a step.
     pub fn prompt(&self, plan: &LoopPlan, n: u32, input: StepInput) -> Prompt {
         let before = |part: Option<PromptPart>| part.map_or(0, |part| part.tokens);

@@ -24,6 +24,9 @@ pub struct LoadReport {
     pub segments: LoadSegments,
     pub series: LoadSeries,
     pub prices: Vec<PriceNote>,
+    /// In real time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientHealth>,
 }
 
 /// Which clock a run went by.
@@ -42,7 +45,7 @@ pub struct RetryNote {
 }
 
 /// Why a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "why")]
 pub enum Ended {
     /// All phases were over, and all loops.
@@ -51,6 +54,19 @@ pub enum Ended {
     Interrupted { at_s: f64 },
     /// The next call would have cost more than there was.
     OverBudget { at_s: f64, max_usd: Usd },
+    /// Nothing but failed connections: so many calls in a row had no answer.
+    TargetDown { at_s: f64, calls: u32, error: String },
+}
+
+/// How well the client kept up with what it was to do. A client that did not is what was measured, not the target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClientHealth {
+    /// From when a loop was due to when it began.
+    pub schedule_lag_ms: Distribution,
+    /// How late the client woke up that wanted to wake up every now and then.
+    pub wake_up_lag_ms: Distribution,
+    /// Why the figures are not the target's; empty if they are.
+    pub invalid_because: Vec<String>,
 }
 
 /// One phase.
@@ -141,6 +157,7 @@ impl LoadReport {
             segments: finished.segments,
             series: finished.series,
             prices,
+            client: None,
         }
     }
 }

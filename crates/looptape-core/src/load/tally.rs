@@ -10,11 +10,12 @@
 use super::gauge::Gauge;
 use super::phase_tally::PhaseTally;
 use super::prices::Prices;
-use super::report::{LoadFigures, LoadSegments};
+use super::report::{Ended, LoadFigures, LoadReport, LoadSegments, RunTime};
 use super::series::LoadSeries;
 use super::track::{AttemptOutcome, LoopTrack, StepEnd};
 use crate::assembly::LoopOutcome;
 use crate::metrics::{PricedSteps, Segment, Size, StepTally};
+use crate::scenario::Scenario;
 use std::collections::BTreeMap;
 
 /// Values that a distribution of a load keeps as they are: beyond it a histogram of three digits takes less.
@@ -152,8 +153,14 @@ impl Tally {
         self.loops
     }
 
+    /// What the run comes to.
+    pub fn report(self, scenario: &Scenario, time: RunTime, ended: Ended, prices: &Prices) -> LoadReport {
+        let finished = self.finish(prices);
+        LoadReport::new(scenario, time, ended, prices.notes(), finished)
+    }
+
     /// The figures of each phase, and of all.
-    pub(super) fn finish(self, prices: &Prices) -> Finished {
+    fn finish(self, prices: &Prices) -> Finished {
         let mut whole = PhaseTally::new();
         self.phases.iter().for_each(|phase| whole.merge(phase));
         let whole = whole.with_gauges(self.loops, self.calls);

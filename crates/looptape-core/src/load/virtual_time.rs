@@ -56,8 +56,7 @@ pub fn simulate(
     }
     let mut run = Run::new(scenario, material, &models, &prices);
     run.run_out(progress);
-    let finished = run.tally.finish(&prices);
-    Ok(LoadReport::new(scenario, RunTime::Virtual, run.ended, prices.notes(), finished))
+    Ok(run.tally.report(scenario, RunTime::Virtual, run.ended, &prices))
 }
 
 struct Run<'a> {

@@ -45,6 +45,7 @@ fn nearest_hint(nearest: &[String]) -> String {
 /// Recordings, what came of replaying them, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TraceOrigin {
+    /// What was recorded; loops of load runs only where a tag is asked for, since a run has thousands.
     #[default]
     Recordings,
     Replays,
@@ -149,7 +150,7 @@ impl Reader {
                          WHEN 'incomplete' THEN e.trace IS NOT NULL AND e.aborted IS NULL \
                          WHEN 'aborted' THEN e.trace IS NULL OR e.aborted IS NOT NULL \
                          WHEN 'recording' THEN e.trace IS NULL ELSE 1 END \
-             AND CASE ?6 WHEN 'recordings' THEN t.source <> 'replay' WHEN 'replays' THEN t.source = 'replay' ELSE 1 END \
+             AND CASE ?6 WHEN 'recordings' THEN t.source <> 'replay' AND (t.source <> 'load' OR ?8) WHEN 'replays' THEN t.source = 'replay' ELSE 1 END \
              AND (?7 IS NULL OR t.agent_version = ?7) \
              ORDER BY t.started_unix_us DESC, t.key DESC"
         );
@@ -165,6 +166,7 @@ impl Reader {
                 filter.status.map(view::TraceStatus::as_str),
                 filter.origin.as_word(),
                 filter.agent_version,
+                !filter.tags.is_empty(),
             ],
             |r| trace_row(&self.connection, r),
         )?;
@@ -208,12 +210,12 @@ impl Reader {
         let key = self
             .connection
             .prepare_cached(
-                "SELECT key FROM traces WHERE (source = 'replay') = ?2 \
+                "SELECT key FROM traces WHERE (source = 'replay') = ?2 AND source <> 'load' \
                  ORDER BY started_unix_us DESC, key DESC LIMIT 1 OFFSET ?1",
             )?
             .query_row(params![n, is_replay], |r| r.get(0))
             .optional()?;
-        let count = "SELECT count(*) FROM traces WHERE (source = 'replay') = ?1";
+        let count = "SELECT count(*) FROM traces WHERE (source = 'replay') = ?1 AND source <> 'load'";
         match key {
             Some(key) => Ok(TraceKey(key)),
             None => match self.connection.query_row(count, [is_replay], |r| r.get(0))? {

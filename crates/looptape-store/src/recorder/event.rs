@@ -51,6 +51,8 @@ pub enum Source {
     Serve,
     Import,
     Replay,
+    /// A loop of a load run.
+    Load,
 }
 
 impl Source {
@@ -60,12 +62,13 @@ impl Source {
             Self::Serve => "serve",
             Self::Import => "import",
             Self::Replay => "replay",
+            Self::Load => "load",
         }
     }
 
     /// `None` for a word of a later time.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Record, Self::Serve, Self::Import, Self::Replay]
+        [Self::Record, Self::Serve, Self::Import, Self::Replay, Self::Load]
             .into_iter()
             .find(|source| source.as_str() == word)
     }

@@ -259,7 +259,7 @@ proptest! {
         let (ended, offered) = run.tally.progress();
         let gauge: Gauge = run.tally.loops_gauge();
         prop_assert_eq!(gauge.now(), 0);
-        let report = LoadReport::new(&scenario, RunTime::Virtual, run.ended, Vec::new(), run.tally.finish(&prices));
+        let report = run.tally.report(&scenario, RunTime::Virtual, run.ended, &prices);
         let loops = &report.total.stats.loops;
         prop_assert_eq!(u64::from(loops.started), ended);
         prop_assert_eq!(loops.offered.unwrap(), loops.started + loops.dropped.unwrap());

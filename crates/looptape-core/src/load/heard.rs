@@ -1,0 +1,190 @@
+//! What a client heard of a call in real time, in the words of the figures.
+//!
+//! Virtual time knows what the twin decided; a client knows bytes and times. Both come to an [`AttemptEnd`], and to a
+//! [`Failure`] where the call may be sent again.
+
+use super::track::{AttemptEnd, AttemptOutcome, Used};
+use crate::exchange::{Ending, Outcome};
+use crate::facts::{AttemptState, CallFacts};
+use crate::retry::{Failure, FailureKind};
+use crate::usage::LeafTokens;
+
+/// Why a client has no answer to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It waited as long as it does.
+    TimedOut,
+    /// Its loop was stopped.
+    Stopped,
+}
+
+/// A call, as far as it was heard. `facts` are derived from `outcome`; `planned` is what it would have used.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    pub outcome: &'a Outcome,
+    pub facts: &'a CallFacts,
+    pub given_up: Option<GivenUp>,
+    pub planned: LeafTokens,
+}
+
+impl Heard<'_> {
+    /// What it comes to. Times are µs on the run's clock.
+    pub fn attempt(&self) -> AttemptEnd {
+        let us = |at: i64| u64::try_from(at).unwrap_or(0);
+        let firsts =
+            [self.facts.first_content_us, self.facts.first_tool_call_us, self.facts.first_reasoning_us];
+        let outcome = self.ended();
+        AttemptEnd {
+            sent_us: us(self.facts.sent_us),
+            first_us: firsts.into_iter().flatten().min().filter(|_| self.facts.stream).map(us),
+            end_us: us(self.facts.end_us.unwrap_or(self.facts.sent_us)),
+            used: self.used(outcome),
+            outcome,
+        }
+    }
+
+    fn ended(&self) -> AttemptOutcome {
+        match (self.given_up, self.outcome) {
+            (Some(GivenUp::Stopped), _) => AttemptOutcome::Stopped,
+            (Some(GivenUp::TimedOut), _) => AttemptOutcome::TimedOut,
+            (None, Outcome::InFlight | Outcome::NoResponse { .. }) => AttemptOutcome::NoAnswer,
+            (None, Outcome::Answered(answer)) => match answer.status {
+                429 => AttemptOutcome::Limited(None),
+                status if !(200..300).contains(&status) => AttemptOutcome::Status(status),
+                _ if answer.ending != Ending::Complete => AttemptOutcome::Cut,
+                _ if self.facts.state == AttemptState::StreamError => AttemptOutcome::StreamError,
+                // Every format says why an answer ends.
+                _ if self.facts.finish_reason.is_some() => AttemptOutcome::Answered,
+                _ if self.facts.stream => AttemptOutcome::Cut,
+                _ => AttemptOutcome::Malformed,
+            },
+        }
+    }
+
+    /// Providers bill what they began to answer, and say how much at the end.
+    fn used(&self, outcome: AttemptOutcome) -> Used {
+        let known = self.facts.usage.is_known().then(|| self.facts.usage.leaf_tokens());
+        match outcome {
+            AttemptOutcome::Limited(_) | AttemptOutcome::Status(_) | AttemptOutcome::NoAnswer => {
+                Used::Nothing
+            }
+            AttemptOutcome::Answered | AttemptOutcome::Malformed => {
+                known.map_or(Used::AtLeast(self.planned), Used::Tokens)
+            }
+            AttemptOutcome::Cut
+            | AttemptOutcome::StreamError
+            | AttemptOutcome::TimedOut
+            | AttemptOutcome::Stopped => {
+                let sent = LeafTokens { output_visible: 0, reasoning: 0, ..self.planned };
+                Used::AtLeast(known.unwrap_or(sent))
+            }
+        }
+    }
+
+    /// What the client goes by when it decides whether to send the call again; `None` if it was answered.
+    pub fn failure(&self) -> Option<Failure> {
+        let kind = match self.ended() {
+            AttemptOutcome::Answered => return None,
+            AttemptOutcome::Limited(_) => FailureKind::Status(429),
+            AttemptOutcome::Status(status) => FailureKind::Status(status),
+            AttemptOutcome::NoAnswer | AttemptOutcome::TimedOut | AttemptOutcome::Stopped => {
+                FailureKind::NoAnswer
+            }
+            AttemptOutcome::Cut | AttemptOutcome::StreamError => FailureKind::Cut,
+            AttemptOutcome::Malformed => FailureKind::Malformed,
+        };
+        let word = match self.outcome {
+            Outcome::Answered(answer) => answer.headers.get("x-should-retry"),
+            _ => None,
+        };
+        let should_retry = word.and_then(|word| word.parse().ok());
+        Some(Failure {
+            kind,
+            should_retry,
+            asked_for_us: self.facts.retry_after_ms.map(|ms| ms.saturating_mul(1000)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::derive;
+    use crate::exchange::{Answer, Chunk};
+    use crate::headers::RedactedHeaders;
+    use crate::provider::Provider;
+    use bytes::Bytes;
+
+    const REQUEST: &str = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+
+    fn heard(outcome: &Outcome, given_up: Option<GivenUp>) -> (AttemptEnd, Option<Failure>) {
+        let request = derive::request(
+            &Provider::OPENAI,
+            "POST",
+            "/v1/chat/completions",
+            &RedactedHeaders::default(),
+            &Bytes::from_static(REQUEST.as_bytes()),
+        );
+        let facts = derive::call(&request, outcome);
+        let planned = LeafTokens { uncached_input: 100, output_visible: 10, ..LeafTokens::default() };
+        let heard = Heard { outcome, facts: &facts, given_up, planned };
+        (heard.attempt(), heard.failure())
+    }
+
+    fn answer(status: u16, headers: &[(&str, &str)], pieces: &[&str], ending: Ending) -> Outcome {
+        let headers = RedactedHeaders::redact(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+        let chunks =
+            pieces.iter().zip(1..).map(|(piece, n)| Chunk { at_us: n * 1000, len: piece.len() as u32 });
+        Outcome::Answered(Answer {
+            status,
+            headers,
+            chunks: chunks.collect(),
+            body: Bytes::from(pieces.concat()),
+            head_us: 500,
+            end_us: 9_000,
+            ending,
+        })
+    }
+
+    const EVENTS: [&str; 3] = [
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":120,\"completion_tokens\":7,\"total_tokens\":127}}\n\ndata: [DONE]\n\n",
+    ];
+    const SSE: (&str, &str) = ("content-type", "text/event-stream");
+
+    #[test]
+    fn an_answer_has_its_first_token_and_its_usage() {
+        let (end, failure) = heard(&answer(200, &[SSE], &EVENTS, Ending::Complete), None);
+        assert_eq!((end.outcome, end.first_us, end.end_us), (AttemptOutcome::Answered, Some(2_000), 9_000));
+        let Used::Tokens(used) = end.used else { panic!("{end:?}") };
+        assert_eq!((used.input(), used.output(), failure), (120, 7, None));
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let reset = Ending::UpstreamReset { error: "reset".into() };
+        let cases = [
+            (answer(429, &[("retry-after", "2")], &["{}"], Ending::Complete), AttemptOutcome::Limited(None)),
+            (answer(503, &[], &["{}"], Ending::Complete), AttemptOutcome::Status(503)),
+            (answer(200, &[SSE], &EVENTS[..2], reset.clone()), AttemptOutcome::Cut),
+            (answer(200, &[SSE], &EVENTS[..2], Ending::Complete), AttemptOutcome::Cut),
+            (Outcome::NoResponse { end_us: 5, ending: reset }, AttemptOutcome::NoAnswer),
+        ];
+        for (outcome, expected) in cases {
+            let (end, failure) = heard(&outcome, None);
+            assert_eq!(end.outcome, expected);
+            assert!(failure.is_some());
+        }
+        let (_, failure) = heard(&answer(429, &[("retry-after", "2")], &["{}"], Ending::Complete), None);
+        assert_eq!(failure.and_then(|failure| failure.asked_for_us), Some(2_000_000));
+    }
+
+    #[test]
+    fn what_was_given_up_was_paid_for_as_far_as_it_was_sent() {
+        let outcome = Outcome::NoResponse { end_us: 5, ending: Ending::ClientGone };
+        let (end, _) = heard(&outcome, Some(GivenUp::TimedOut));
+        let Used::AtLeast(used) = end.used else { panic!("{end:?}") };
+        assert_eq!((end.outcome, used.input(), used.output()), (AttemptOutcome::TimedOut, 100, 0));
+    }
+}

@@ -1,0 +1,23 @@
+//! Loops under load in real time.
+//!
+//! [`drive`] runs a scenario against a URL: loops begin when they are due, whatever the target does (open executors), or
+//! when another one has ended (closed ones); each sends the requests that the scenario plans, waits for answers, tries
+//! failed calls again as the scenario's client does, and takes the time that its tools take. What happens is told to the
+//! same tally as in virtual time, so both have the same figures under the same names.
+//!
+//! Latency counts from when a loop was due, not from when the client got around to it. How late it was is measured too:
+//! a client that cannot keep up is said to be one ([`looptape_core::load::ClientHealth`]).
+//!
+//! Invariants: this crate sees a URL and nothing else: no database, no proxy, no twin, so that what it measures is what
+//! any client would. All loops run on the thread that calls [`drive`]. Memory grows with what runs at once.
+
+mod call;
+mod health;
+mod observer;
+mod run;
+mod spending;
+mod target;
+
+pub use observer::{LoopId, ObservedCall, ObservedEnd, ObservedStart, Observer};
+pub use run::{Drive, DriveError, Live, drive};
+pub use target::{Target, TargetError};
