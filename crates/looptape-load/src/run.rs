@@ -161,7 +161,8 @@ impl Run<'_> {
             }
             self.take_due(&mut |start| running.push(self.run_loop(start)));
             let next_us = self.arrivals.borrow().next_us();
-            if next_us.is_none() && running.is_empty() {
+            let nothing_begins = next_us.is_none() || self.arrivals.borrow().are_over();
+            if nothing_begins && running.is_empty() {
                 break;
             }
             let due = self.caller.instant(next_us.unwrap_or(0));

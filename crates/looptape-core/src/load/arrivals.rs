@@ -133,6 +133,11 @@ impl Arrivals {
         self.due.peek().map(|Reverse(event)| event.at_us)
     }
 
+    /// Whether all phases are over: no more loops will begin, whatever is still due.
+    pub fn are_over(&self) -> bool {
+        self.phases.iter().all(|phase| phase.is_over)
+    }
+
     /// Until when the loops of a phase that has begun may run; `None`: as long as they take.
     pub fn cut_us(&self, phase: usize) -> Option<u64> {
         let Running { phase, begun_us, .. } = &self.phases[phase];

@@ -1,0 +1,154 @@
+//! `load` in real time: against a twin of its own, against a URL, and where that goes wrong.
+
+use crate::env::{Ran, TestEnv};
+use crate::views::{good, json};
+use looptape_testkit::answer::{Answer, Gate};
+use looptape_testkit::upstream::ScriptedUpstream;
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Stdio;
+
+/// Two loops of two steps, at once; the twin answers at once too.
+const QUICK: &str = "\
+name = 'quick'
+[traffic]
+steps = 2
+system_tokens = 200
+input_tokens = 100
+added_tokens = 100
+output_tokens = 10
+tool_ms = 1
+[[phase]]
+name = 'all'
+executor = 'per-vu-iterations'
+vus = 2
+iterations = 3
+[twin]
+ttft_ms = 1
+tpot_ms = 0
+";
+
+fn scenario(env: &TestEnv, text: &str) -> String {
+    let path = env.home().join("scenario.toml");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+fn load(env: &TestEnv, arguments: &[&str]) -> Ran {
+    let all: Vec<&str> = ["load"].iter().chain(arguments).copied().collect();
+    env.looptape(&all)
+}
+
+/// The run's name, from its line on stderr.
+fn run_of(ran: &Ran) -> &str {
+    let line = ran.stderr.lines().find_map(|line| line.strip_prefix("run: "));
+    line.and_then(|line| line.split_whitespace().next()).unwrap_or_else(|| panic!("no run line in {ran:#?}"))
+}
+
+#[test]
+fn loops_run_against_a_twin_and_are_kept() {
+    for wire in ["openai.chat", "openai.responses", "anthropic.messages", "gemini.generate"] {
+        for stream in ["true", "false"] {
+            let env = &TestEnv::new();
+            let path = scenario(env, QUICK);
+            let set = [format!("traffic.wire={wire}"), format!("traffic.stream={stream}")];
+            let ran = good(env, &["load", &path, "--json", "--set", &set[0], "--set", &set[1]]);
+            let report = json(&ran);
+            assert_eq!((&report["time"], &report["ended"]["why"]), (&"real".into(), &"completed".into()));
+            let loops = &report["total"]["loops"];
+            assert_eq!(
+                ["offered", "started", "success", "failure", "dropped"].map(|key| loops[key].as_u64()),
+                [6, 6, 6, 0, 0].map(Some),
+                "{wire}, stream {stream}: {loops}"
+            );
+            assert!(report["client"]["schedule_lag_ms"]["n"].as_u64() > Some(0), "{}", report["client"]);
+            assert!(report["total"]["cost_usd"] != 0, "{}", report["total"]);
+
+            let tag = format!("load={}", run_of(&ran));
+            let stats = json(&good(env, &["stats", "--json", "--tag", &tag]));
+            let kept = |key: &str| (stats["traces"].as_u64(), stats[key].as_u64());
+            assert_eq!(kept("steps"), (Some(6), Some(12)), "{wire}, stream {stream}: {stats:#}");
+            let of_run = json(&good(env, &["ls", "--json", "--tag", &tag]));
+            assert_eq!(of_run.as_array().map(Vec::len), Some(6));
+            assert!(of_run.as_array().unwrap().iter().all(|row| row["status"] == "complete"), "{of_run:#}");
+            let without = json(&good(env, &["ls", "--json"]));
+            assert_eq!(
+                without.as_array().map(Vec::len),
+                Some(0),
+                "a run's loops are listed by their tag only"
+            );
+        }
+    }
+}
+
+/// The twin's limits are met, and the scenario's client backs off; gates judge the same figures as in virtual time.
+#[test]
+fn refused_calls_are_tried_again_and_gates_judge() {
+    let env = &TestEnv::new();
+    let path =
+        scenario(env, &format!("{QUICK}faults = ['fail first 1 with 500']\n[retry]\nfirst_wait = '1ms'\n"));
+    let ran = load(env, &[&path, "--no-record", "--json", "--gate", "retry_rate: value==0"]);
+    assert_eq!(ran.code, Some(99), "{}", ran.stderr);
+    let report = json(&ran);
+    assert_eq!(report["total"]["loops"]["success"], 6, "{}", report["total"]["loops"]);
+    assert_eq!((&report["total"]["steps"], &report["total"]["retries"]), (&12.into(), &12.into()));
+    assert!(!ran.stderr.contains("run: "), "nothing was to be kept");
+    assert!(!env.database().exists());
+}
+
+#[test]
+fn a_target_that_is_down_ends_the_run() {
+    let env = &TestEnv::new();
+    let path = scenario(env, &format!("{QUICK}[retry]\nfirst_wait = '1ms'\nlongest_wait = '1ms'\n"));
+    // A port that is taken by somebody who does not listen.
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://127.0.0.1:{}", taken.local_addr().unwrap().port());
+    let ran = load(env, &[&path, "--url", &url, "--set", "phase.all.iterations=100"]);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("50 calls in a row had no answer"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_may_cost_money_needs_a_budget() {
+    let env = &TestEnv::new();
+    let path = scenario(env, QUICK);
+    let ran = load(env, &[&path, "--url", "https://api.openai.com/v1"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("budget.max_usd"), "{}", ran.stderr);
+    let ran = load(env, &[&path, "--url", "somewhere"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("write a base URL"), "{}", ran.stderr);
+}
+
+/// A call that could exceed the budget is not sent.
+#[test]
+fn a_budget_ends_the_run_before_it_is_exceeded() {
+    let env = &TestEnv::new();
+    let path = scenario(env, QUICK);
+    let ran = load(env, &[&path, "--no-record", "--json", "--set", "budget.max_usd=0.0001"]);
+    let report = json(&ran);
+    assert_eq!(report["ended"]["why"], "over_budget", "{}", report["ended"]);
+    let spent = report["total"]["cost_usd"].as_f64().unwrap_or(0.0);
+    assert!(spent > 0.0 && spent <= 0.0001, "{spent}");
+}
+
+#[tokio::test]
+async fn ctrl_c_reports_what_ran() {
+    let env = &TestEnv::new();
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let silent = ScriptedUpstream::answering(move |_| Answer::json("{}").stalled(&held)).await.unwrap();
+    let path = scenario(env, QUICK);
+    let mut command = env.command(&["load", &path, "--url", &silent.url(), "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    silent.wait_for_requests(2).await;
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    let report = json(&ran);
+    assert_eq!(report["ended"]["why"], "interrupted", "{}", report["ended"]);
+    assert_eq!(
+        (&report["total"]["loops"]["started"], &report["total"]["loops"]["success"]),
+        (&2.into(), &0.into())
+    );
+    gate.release();
+}
