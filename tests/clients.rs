@@ -39,13 +39,22 @@ fn words<'a>(first: &[&'a str], command: &'a [String]) -> Vec<&'a str> {
 }
 
 fn record(clients: &Clients, client: &Client, script: Option<Script>) -> Recorded {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (url, provider) = runtime.block_on(async {
+    let provider = async {
         match script {
             Some(script) => Provider::playing(script).await,
             None => Provider::start(client).await,
         }
-    });
+    };
+    record_against(clients, client, provider)
+}
+
+fn record_against(
+    clients: &Clients,
+    client: &Client,
+    provider: impl Future<Output = (String, Provider)>,
+) -> Recorded {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (url, provider) = runtime.block_on(provider);
     let env = clients.env(client, &url);
     let command = clients.command(client, &programs());
     // No variable leads to these: the programs ask for the address themselves, or are captured.
@@ -300,6 +309,20 @@ fn a_429_is_retried_by_the_sdk_and_linked_to_its_step() {
         let refused = &trace.facts[1];
         assert_eq!((refused.status, refused.retry_after_ms), (Some(429), Some(1000)));
         replay(&clients, client, &recorded);
+    });
+}
+
+#[test]
+fn sdks_get_over_an_overloaded_provider_and_a_lost_connection() {
+    let Some(clients) = Clients::installed("clients that retry") else { return };
+    let names =
+        ["python-openai-chat-stream", "python-anthropic-stream", "node-openai-chat", "node-anthropic"];
+    for_each(&clients.able(&names), |client| {
+        let provider = Provider::failing(&["529 first 1 in step 2", "drop first 1 in step 3"]);
+        let recorded = record_against(&clients, client, provider);
+        assert_eq!(recorded.calls, 5, "three turns, a refusal and a lost connection");
+        let measured = load(&recorded).measure();
+        assert_eq!((measured.metrics.steps, measured.metrics.retries), (3, 2));
     });
 }
 

@@ -20,6 +20,7 @@ mod import;
 mod lab;
 mod load;
 mod mcp;
+mod mock;
 mod model_driven;
 mod offline;
 mod passthrough;

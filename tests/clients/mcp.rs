@@ -3,9 +3,11 @@
 use super::installed::{Clients, programs, say};
 use super::upstreams::Provider;
 use crate::env::{Ran, TestEnv};
+use crate::mcp::HttpServer;
 use looptape_core::simulated::{PlannedCall, Script, Turn};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::process::Command;
 
 const SERVER: &str = "mcp/node_modules/@modelcontextprotocol/server-everything/dist/index.js";
 
@@ -73,8 +75,7 @@ fn agents_need_no_change() {
     let entry = json!({ "command": "node", "args": [server, "stdio"] });
     for name in ["claude-code", "codex", "gemini-cli"] {
         for client in clients.able(&[name]) {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let runtime = runtime();
             let (url, provider) = runtime.block_on(Provider::playing(script()));
             let env = clients.env(&client, &url);
             let mut command = clients.command(&client, &programs());
@@ -121,4 +122,80 @@ fn agents_need_no_change() {
 
 fn served_without_a_start(replayed: &Ran) -> bool {
     replayed.stderr.contains("MCP server everything, not started: ")
+}
+
+/// Frameworks whose hooks measure the same calls as the shim and the proxy do.
+#[test]
+fn what_a_frameworks_hook_and_its_server_measure_is_one_call() {
+    let Some(clients) = Clients::installed("frameworks with MCP servers") else { return };
+    for client in clients.able(&["openai-agents"]) {
+        for (framework, group) in [("openai-agents", "venv"), ("langchain", "langchain-mcp")] {
+            let python = |group: &str| clients.folder().join(group).join("bin/python").display().to_string();
+            if !clients.folder().join(group).exists() {
+                say(&format!("SKIPPED {framework} with an MCP server: {group} is not installed"));
+                continue;
+            }
+            let program = |name: &str| programs().join("python").join(name).display().to_string();
+            let mut server = Command::new(python("venv"));
+            let http = HttpServer::start(server.args([&program("mcp_weather_server.py"), "http"]));
+            let upstream = format!("mcp-weather={}", http.url);
+            for transport in ["stdio", "http"] {
+                let runtime = runtime();
+                let (url, provider) = runtime.block_on(Provider::playing(Script::tool_loop()));
+                let env = clients.env(&client, &url);
+                let mut command = vec![python(group), program("mcp_agent.py"), framework.to_owned()];
+                match transport {
+                    "http" => command.push("http".to_owned()),
+                    _ => {
+                        let shim = [env!("CARGO_BIN_EXE_looptape"), "mcp", "--name", "weather", "--"];
+                        command.extend(shim.map(str::to_owned));
+                        command.extend([
+                            python("venv"),
+                            program("mcp_weather_server.py"),
+                            "stdio".to_owned(),
+                        ]);
+                    }
+                }
+                let recorded = env.looptape(&over(&["record", "--upstream", &upstream], &command));
+                runtime.block_on(provider.stop());
+                let what = format!("{framework} over {transport}");
+                assert_eq!(recorded.code, Some(0), "{what}: {recorded:?}");
+                assert_eq!(measured(&env, recorded.trace()), ["1.1 ok", "1.2 ok", "2.1 ok"], "{what}");
+                for options in [&[][..], &["--no-tool-hooks"], &["--tools", "live", "--upstream", &upstream]]
+                {
+                    let verb = [&["replay", recorded.trace()], options].concat();
+                    let replayed = env.looptape(&over(&verb, &command));
+                    assert_eq!(replayed.code, Some(0), "{what} {options:?}: {replayed:?}");
+                    assert_eq!(replayed.stdout, recorded.stdout, "{what} {options:?}");
+                    let is_live = options.contains(&"live");
+                    assert_eq!(
+                        replayed.stderr.contains("get_weather: 2 of 2 as recorded"),
+                        is_live,
+                        "{what}: {replayed:?}"
+                    );
+                    let shown = measured(&env, "last-replay");
+                    assert_eq!(shown, ["1.1 ok", "1.2 ok", "2.1 ok"], "{what} {options:?}");
+                }
+            }
+            say(&format!("{framework}: each tool call of its MCP server is one entry, and was compared"));
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// The tool calls of a trace, by step, with their outcomes.
+fn measured(env: &TestEnv, trace: &str) -> Vec<String> {
+    let shown = env.looptape(&["show", trace, "--json"]).stdout;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let tools = shown["steps"].as_array().unwrap().iter().filter(|step| step["kind"] == "tool");
+    let mut tools: Vec<String> = tools
+        .map(|tool| {
+            format!("{}.{} {}", tool["step"], tool["sub"], tool["tool"]["outcome"].as_str().unwrap_or("none"))
+        })
+        .collect();
+    tools.sort();
+    tools
 }

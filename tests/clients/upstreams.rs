@@ -2,11 +2,13 @@
 //! does not speak.
 
 use super::installed::{Client, Play};
-use looptape_core::simulated::Script;
-use looptape_proxy::simulated_server::{SimulatedServer, SimulatedServerHandle};
+use looptape_core::simulated::{MockClock, MockDesk, MockProvider, Says, Script, SimTime};
+use looptape_core::twin::TwinSpec;
+use looptape_proxy::simulated_server::{MockPlayer, SimulatedServer, SimulatedServerHandle};
 use looptape_testkit::answer::Answer;
 use looptape_testkit::upstream::{ReceivedRequest, ScriptedUpstream};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 pub(super) enum Provider {
     Simulated(SimulatedServerHandle),
@@ -29,6 +31,18 @@ impl Provider {
 
     pub(super) async fn playing(script: Script) -> (String, Self) {
         let (url, server) = SimulatedServer::start(script).await.unwrap();
+        (url, Self::Simulated(server))
+    }
+
+    /// The tool loop, played by the mock with these faults.
+    pub(super) async fn failing(faults: &[&str]) -> (String, Self) {
+        let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
+        let twin = TwinSpec { faults, ..TwinSpec::default() }.at_once();
+        let (time, says) = (SimTime::AtOnce, Says::Script(Script::tool_loop()));
+        let provider = MockProvider::new(says, 1, time, MockClock::Real);
+        let player = MockPlayer::new(provider, MockDesk::new(twin, 1), time);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (url, server) = SimulatedServer::start_mock(listener, Arc::new(player)).unwrap();
         (url, Self::Simulated(server))
     }
 

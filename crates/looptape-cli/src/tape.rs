@@ -9,6 +9,7 @@ use crate::exit::UsageError;
 use crate::run_environment::{self, PendingStatus};
 use crate::session::now_unix_us;
 use crate::trace_view;
+use anyhow::Context;
 use bytes::Bytes;
 use looptape_core::captured;
 use looptape_core::facts::{CallFacts, CallKind};
@@ -16,15 +17,17 @@ use looptape_core::mcp::{self, Conversation, McpTape, is_mcp};
 use looptape_core::redact;
 use looptape_core::replay::learn::Recording;
 use looptape_core::replay::{
-    CallLabel, CannotReplay, Completeness, Environment, Masking, Options, Rebind, RecordedBody, RecordedCall,
-    RecordedOutcome, Replayer, RequestBodies, Run, Tape,
+    CallLabel, CannotReplay, Completeness, Environment, ForkAt, Masking, OnMiss, Options, Rebind,
+    RecordedBody, RecordedCall, RecordedOutcome, Replayer, RequestBodies, Run, Tape,
 };
 use looptape_core::wire::Wire;
 use looptape_proxy::guard::Guard;
-use looptape_proxy::mcp::McpDesk;
+use looptape_proxy::mcp::real_http::RealHttp;
+use looptape_proxy::mcp::{Beyond, McpDesk};
 use looptape_proxy::model::NoModel;
 use looptape_proxy::server::bind;
 use looptape_proxy::tape_server::{LiveResults, TapeServer, TapedTools};
+use looptape_proxy::upstream::Upstreams;
 use looptape_store::{CallBytes, CallOutline, OutlineEnd, Reader, RecordedTrace, TraceBytes, TraceStatus};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -107,7 +110,7 @@ pub(crate) fn server_at(
     let tape = Tape::new(calls(trace, &outlines, &bytes), completeness(&trace.row.status), redact::normalise)
         .masked_by(masking.clone());
     let tape = if conversations.is_empty() { tape } else { tape.beside_tool_servers() };
-    let mcp = McpTape::new(conversations, masking.clone(), options.max_rung);
+    let mcp = McpTape::new(conversations, masking.clone(), options.max_rung).beside(model_asked_us(trace));
     let replayer = Replayer::new(tape, options).map_err(|cannot| match cannot {
         CannotReplay::HasHoles(holes) => {
             anyhow::anyhow!("{holes}. Record the run again, or replay what there is with --allow-incomplete")
@@ -128,9 +131,30 @@ pub(crate) fn server_at(
     told.extend(environment::dummy_keys(captured.into_iter().map(|call| &call.provider)));
     let providers = outlines.into_iter().map(|call| call.provider).collect();
     let server = TapeServer::reading(replayer, bytes, providers, config.patterns()?, guard, key);
-    let server = server.with_tools(tools(reader, trace, (options, masking), config)?);
-    let server = server.with_mcp(McpDesk::new(mcp, config.patterns()?, key));
+    let tools = Arc::new(tools(reader, trace, (options, masking), config)?);
+    let desk = McpDesk::new(mcp, config.patterns()?, key).consulting(tools.clone(), beyond(options));
+    let server = server.with_tools(tools).with_mcp(desk);
     Ok(Ready { server, told, environment: live.environment, egress })
+}
+
+/// What becomes of calls of tool servers that the recording does not hold.
+fn beyond(options: Options) -> Beyond {
+    match (options.on_miss, options.fork) {
+        (OnMiss::Refuse, ForkAt::Never) => Beyond::Refused,
+        (OnMiss::Ask, _) | (_, ForkAt::Step(_)) => Beyond::ReadersRun,
+    }
+}
+
+/// How MCP servers over HTTP are reached; `None` where no tool may run, so that nobody is.
+pub(crate) fn real_servers(
+    config: &Config,
+    options: Options,
+    upstreams: impl FnOnce() -> anyhow::Result<Upstreams>,
+) -> anyhow::Result<Option<RealHttp>> {
+    if beyond(options) == Beyond::Refused && !config.tool_policies()?.let_tools_run() {
+        return Ok(None);
+    }
+    Ok(Some(RealHttp::new(upstreams()?).context("the client for MCP servers cannot be set up")?))
 }
 
 /// What the recorded tools gave, read when one is called.
@@ -193,6 +217,14 @@ pub(crate) fn conversations(reader: &Reader, trace: &RecordedTrace) -> anyhow::R
     let of_mcp = trace.facts.iter().filter(|facts| is_mcp(&facts.provider));
     let exchanges = of_mcp.map(|facts| reader.exchange(trace.row.key, facts.seq));
     Ok(mcp::conversations(exchanges.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// When the agent asked its model, in order.
+fn model_asked_us(trace: &RecordedTrace) -> Arc<[i64]> {
+    let calls = trace.facts.iter().filter(|facts| matches!(facts.kind, CallKind::Llm(_)));
+    let mut asked_us: Vec<i64> = calls.map(|facts| facts.sent_us).collect();
+    asked_us.sort_unstable();
+    asked_us.into()
 }
 
 /// A free loopback port.

@@ -35,6 +35,7 @@ pub mod mcp;
 pub mod metrics;
 pub mod provider;
 pub mod provider_host;
+mod recent;
 pub mod redact;
 pub mod replay;
 pub mod retry;

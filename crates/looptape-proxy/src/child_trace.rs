@@ -6,6 +6,8 @@
 
 use crate::flush::Flushes;
 use crate::labels::labels;
+use crate::mcp::passing::Passing;
+use crate::mcp::recording::Book;
 use crate::model::ModelCall;
 use crate::observed::{SeenAnswer, observed};
 use crate::passing_headers::is_not_recorded;
@@ -16,6 +18,7 @@ use looptape_core::TraceId;
 use looptape_core::exchange::Ending;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
+use looptape_core::mcp::ServerName;
 use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
 use looptape_core::replay::Provenance;
@@ -70,8 +73,14 @@ impl ChildTrace {
         self.recorder.tool(ToolReport { trace, at, message, source, labels, known });
     }
 
-    /// A call begins, whose answer will come from `from`.
-    pub(crate) fn begin(&self, call: &ChildCall<'_>, from: Provenance) -> ChildTicket {
+    /// Where what is said between the agent and an MCP server is written down.
+    pub(crate) fn book(&self, server: ServerName) -> Book {
+        let (recorder, trace, known) = (self.recorder.clone(), self.id.clone(), self.known.clone());
+        Book { recorder, trace, server, known }
+    }
+
+    /// A call begins, whose answer will come from `from`, if it is known whence.
+    pub(crate) fn begin(&self, call: &ChildCall<'_>, from: impl Into<Option<Provenance>>) -> ChildTicket {
         let headers = || call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let ticket = self.recorder.begin(BeginCall {
             hint: TraceHint::Named(self.id.clone()),
@@ -86,7 +95,9 @@ impl ChildTrace {
             labels: labels(call.headers),
             credentials: self.credentials(call),
         });
-        ticket.came_from(from);
+        if let Some(from) = from.into() {
+            ticket.came_from(from);
+        }
         ChildTicket(Ticket::Own(ticket))
     }
 
@@ -147,6 +158,16 @@ impl ChildTicket {
         flushes: Option<Flushes>,
     ) -> Response<Body> {
         observed(response, flushes, move |seen| self.answered(seen, likeness))
+    }
+
+    /// Watches the answer to a message to an MCP server.
+    pub(crate) fn watch_mcp(self, response: Response<Body>, passing: Option<Passing>) -> Response<Body> {
+        observed(response, None, move |mut seen| {
+            if let Some(passing) = passing {
+                seen.ending = passing.ended(&seen.as_answer());
+            }
+            self.answered(seen, Likeness::Other);
+        })
     }
 
     /// There was no response.

@@ -18,6 +18,7 @@ use looptape_store::Moment;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Answers by what was recorded.
 #[derive(Debug)]
@@ -71,11 +72,12 @@ impl Model for MockModel {
                 "the recording holds no answer that the simulated provider could take after",
             );
         };
+        let asked = Instant::now();
         // An answer in one piece comes with its head, as it does from a real provider.
         if let [only] = simulated.chunks.as_mut_slice() {
             tokio::time::sleep(Duration::from_micros(std::mem::take(&mut only.delay_us))).await;
         }
-        Asked::Answered(into_http(simulated).map(|body| body.map_err(|never| match never {}).boxed()))
+        Asked::Answered(into_http(simulated, asked).map(|body| body.map_err(Into::into).boxed()))
     }
 }
 

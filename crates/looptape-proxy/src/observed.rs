@@ -13,7 +13,7 @@ use http::{HeaderMap, Response, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use looptape_core::derive;
-use looptape_core::exchange::{Chunk, Ending};
+use looptape_core::exchange::{Answer, Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_store::Moment;
 use std::pin::Pin;
@@ -31,6 +31,21 @@ pub(crate) struct SeenAnswer {
     pub(crate) ending: Ending,
     /// Why `pieces` lacks bytes that passed, if it does.
     pub(crate) cut: Option<String>,
+}
+
+impl SeenAnswer {
+    /// The same as what is read of recordings.
+    pub(crate) fn as_answer(&self) -> Answer {
+        Answer {
+            status: self.status,
+            headers: self.headers.clone(),
+            body: Bytes::from(self.pieces.concat()),
+            chunks: self.chunks.clone(),
+            head_us: self.head_mono_us,
+            end_us: self.end_mono_us,
+            ending: self.ending.clone(),
+        }
+    }
 }
 
 type Tell = Box<dyn FnOnce(SeenAnswer) + Send + Sync>;

@@ -17,6 +17,8 @@ use crate::files_at_calls::{FilesAtCalls, Look};
 use crate::flush::Flushes;
 use crate::forward_proxy::Target;
 use crate::guard::{Guard, Refusal};
+use crate::mcp::called_tool::Notebook;
+use crate::mcp::passing::Passing;
 use crate::mcp::{self, recording::Book};
 use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop};
 use crate::reply::{self, Abort, Body};
@@ -39,6 +41,7 @@ use looptape_core::headers::RedactedHeaders;
 use looptape_core::mcp::ServerName;
 use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
+use looptape_core::tools::ToolSource;
 use looptape_core::wire::route;
 use looptape_store::workspace::Snapshots;
 use looptape_store::{BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, TraceHint};
@@ -288,10 +291,11 @@ impl RecordingProxy {
         let _in_flight = InFlight::enter(&self.tally);
         let (mut head, body) = request.into_parts();
         let (kept, outgoing) = received(body).await?;
-        let Opened { ticket, held, files } = match self.open(&head, address, provider, None, kept).await {
-            Ok(opened) => opened,
-            Err(refusal) => return Ok(refusal),
-        };
+        let Opened { ticket, held, passing, files } =
+            match self.open(&head, address, provider, None, kept).await {
+                Ok(opened) => opened,
+                Err(refusal) => return Ok(refusal),
+            };
         let flushes = head.extensions.remove();
         let mut request = Request::new(outgoing);
         *request.method_mut() = head.method;
@@ -306,7 +310,7 @@ impl RecordingProxy {
                     // What the agent does with the answer changes them: it gets it when they have been looked at.
                     Box::pin(files.seen()).await;
                 }
-                Ok(self.answer(response, ticket, held, flushes).await)
+                Ok(self.answer(response, ticket, (held, passing), flushes).await)
             }
             Err(error) => {
                 if let Some(held) = held {
@@ -335,6 +339,7 @@ impl RecordingProxy {
             .as_ref()
             .filter(|_| route::identify(&provider, head.method.as_str(), &address.path).is_some());
         let begin = self.begin(head, stated, address, provider, kept, Moment::now());
+        let passing = self.passing(&begin);
         let candidate = self.options.budget.as_ref().map(|budget| {
             Candidate::new(budget, head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
         });
@@ -356,7 +361,7 @@ impl RecordingProxy {
             let (admitted, its_ticket) = Box::pin(candidate.admit(ticket)).await?;
             (held, ticket) = (Some(admitted), its_ticket);
         }
-        Ok(Opened { ticket, held, files })
+        Ok(Opened { ticket, held, passing, files })
     }
 
     fn begin(
@@ -384,6 +389,18 @@ impl RecordingProxy {
             labels: stated.labels,
             credentials,
         }
+    }
+
+    /// What is watched of a message to an MCP server.
+    fn passing(&self, begin: &BeginCall) -> Option<Passing> {
+        let server = ServerName::of(&begin.provider)?;
+        let notebook = || {
+            let TraceHint::Named(trace) = &begin.hint else { return None };
+            let (recorder, trace, known) = (self.recorder.clone(), trace.clone(), begin.credentials.clone());
+            Some(Notebook { recorder, trace, server, known })
+        };
+        let message = (begin.method.as_str(), begin.body.as_ref());
+        Passing::of(message, begin.at.mono_us, ToolSource::Measured, notebook)
     }
 
     /// Takes what is said of a tool call.
@@ -420,14 +437,15 @@ impl RecordingProxy {
         &self,
         response: Response<connections::Answer>,
         ticket: CallTicket,
-        held: Option<HeldCall>,
+        (held, passing): (Option<HeldCall>, Option<Passing>),
         flushes: Option<Flushes>,
     ) -> Response<Body> {
         let head_mono_us = Moment::mono_us_now();
         let (mut parts, body) = response.into_parts();
         let headers = parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
         let recorded = RedactedHeaders::redact(headers.filter(|(name, _)| !is_hop_by_hop(name)));
-        let capture = Capture::new(ticket, held, parts.status.as_u16(), recorded, head_mono_us);
+        let capture =
+            Capture::new(ticket, held, parts.status.as_u16(), recorded, head_mono_us).of_mcp(passing);
         remove_hop_by_hop(&mut parts.headers);
         parts.extensions = http::Extensions::new();
         // The connection to the client has its own version.
@@ -457,6 +475,7 @@ impl RecordingProxy {
 struct Opened {
     ticket: CallTicket,
     held: Option<HeldCall>,
+    passing: Option<Passing>,
     files: Option<Look>,
 }
 
@@ -511,7 +530,7 @@ fn unknown_path(address: &Address) -> Response<Body> {
 }
 
 /// The most specific message of an error's chain.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut at = error;
     while let Some(source) = at.source() {
         at = source;

@@ -1,32 +1,37 @@
-//! Serves the simulated provider on a loopback port.
+//! Serves the simulated provider: a script ([`SimulatedServer::start`]) or the mock with its twin
+//! ([`SimulatedServer::start_mock`]).
 //!
 //! All that it adds to [`looptape_core::simulated`] is the outside world: the socket, the clock, the
-//! waiting between pieces, and the count of how often each request came. That count grows by one small
-//! entry for each different request and is kept as long as the server lives.
+//! waiting between pieces, and what is remembered from one request to the next. Pieces leave at their time after
+//! the request, not after the piece before them: waits do not add up to more than they should.
 //!
-//! A client that hangs up ends the sending of its own answer, nothing else. The server listens on
-//! loopback only, checks no keys and never connects to anything.
+//! A client that hangs up ends the sending of its own answer, nothing else. The server checks no keys and never
+//! connects to anything.
+
+mod mock_player;
+mod paced_body;
+mod script_player;
+
+pub use mock_player::{MockPlayer, MockTally};
+pub(crate) use paced_body::into_http;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use looptape_core::Digest;
-use looptape_core::simulated::{Script, SimChunk, SimEnding, SimRequest, SimResponse, respond};
-use std::collections::HashMap;
-use std::convert::Infallible;
+use looptape_core::simulated::{Script, SimResponse};
+use paced_body::PacedBody;
+use script_player::ScriptPlayer;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Sleep;
+use tokio::time::Instant;
 
 /// How long a stopping server waits for answers that are on their way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -49,13 +54,56 @@ impl SimulatedServer {
     /// Starts a server on a free loopback port; returns its origin, `http://127.0.0.1:PORT`, and its handle.
     pub async fn start(script: Script) -> std::io::Result<(String, SimulatedServerHandle)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::serve(listener, Arc::new(ScriptPlayer::new(script)))
+    }
+
+    /// Serves the mock provider on `listener`; returns as [`SimulatedServer::start`] does.
+    pub fn start_mock(
+        listener: TcpListener,
+        player: Arc<MockPlayer>,
+    ) -> std::io::Result<(String, SimulatedServerHandle)> {
+        Self::serve(listener, player)
+    }
+
+    fn serve(
+        listener: TcpListener,
+        player: Arc<impl Player>,
+    ) -> std::io::Result<(String, SimulatedServerHandle)> {
         let addr = listener.local_addr()?;
         let calls = Arc::new(AtomicU64::new(0));
-        let player = Arc::new(Player { script, seen: Mutex::default(), calls: Arc::clone(&calls) });
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, player, stopped));
+        let accepting = tokio::spawn(accept(listener, player, Arc::clone(&calls), stopped));
         Ok((format!("http://{addr}"), SimulatedServerHandle { addr, calls, stop, accepting }))
     }
+}
+
+/// Whoever answers.
+trait Player: Send + Sync + 'static {
+    fn play(&self, request: &Received<'_>) -> Played;
+}
+
+/// A request as it came.
+struct Received<'a> {
+    method: &'a str,
+    path: &'a str,
+    headers: &'a HeaderMap,
+    body: &'a Bytes,
+}
+
+/// What is to be sent.
+enum Played {
+    Answer(SimResponse),
+    /// Nothing: the connection is closed.
+    Closed,
+}
+
+/// The connection is to be closed without an answer.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("the script closes the connection here")]
+    Scripted,
+    #[error(transparent)]
+    Request(#[from] hyper::Error),
 }
 
 impl SimulatedServerHandle {
@@ -86,44 +134,19 @@ impl Drop for SimulatedServerHandle {
     }
 }
 
-/// The script with what the server remembers.
-#[derive(Debug)]
-struct Player {
-    script: Script,
-    /// A std mutex: it is held for one map operation, never across an await.
-    seen: Mutex<HashMap<Digest, u32>>,
-    calls: Arc<AtomicU64>,
-}
-
-impl Player {
-    fn answer(&self, method: &str, path: &str, body: &[u8]) -> SimResponse {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let occurrence = self.occurrence(path, body);
-        let unix_s = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
-        respond(&self.script, &SimRequest { method, path, body, occurrence, unix_s })
-    }
-
-    /// How often this request came before.
-    fn occurrence(&self, path: &str, body: &[u8]) -> u32 {
-        let key = Digest::of_parts(&[path.as_bytes(), body]);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = seen.entry(key).or_insert(0);
-        let before = *count;
-        *count = count.saturating_add(1);
-        before
-    }
-}
-
 /// Accepts until told to stop, then waits for the open connections. Connections die with this task.
-async fn accept(listener: TcpListener, player: Arc<Player>, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    player: Arc<impl Player>,
+    calls: Arc<AtomicU64>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((socket, _)) = accepted {
-                    connections.spawn(serve(socket, Arc::clone(&player), stopped.clone()));
+                    connections.spawn(serve(socket, Arc::clone(&player), Arc::clone(&calls), stopped.clone()));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -134,10 +157,15 @@ async fn accept(listener: TcpListener, player: Arc<Player>, mut stopped: watch::
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(socket: TcpStream, player: Arc<Player>, mut stopped: watch::Receiver<bool>) {
+async fn serve(
+    socket: TcpStream,
+    player: Arc<impl Player>,
+    calls: Arc<AtomicU64>,
+    mut stopped: watch::Receiver<bool>,
+) {
     // Pieces must leave as they are written; a socket that refuses the option still works.
     let _ = socket.set_nodelay(true);
-    let service = service_fn(move |request| answer(Arc::clone(&player), request));
+    let service = service_fn(move |request| answer(Arc::clone(&player), Arc::clone(&calls), request));
     let connection =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
@@ -152,81 +180,26 @@ async fn serve(socket: TcpStream, player: Arc<Player>, mut stopped: watch::Recei
 }
 
 async fn answer(
-    player: Arc<Player>,
+    player: Arc<impl Player>,
+    calls: Arc<AtomicU64>,
     request: Request<Incoming>,
-) -> Result<Response<PacedBody>, hyper::Error> {
+) -> Result<Response<PacedBody>, NoAnswer> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
+    calls.fetch_add(1, Ordering::Relaxed);
     let path = head.uri.path_and_query().map_or("/", |p| p.as_str());
-    let mut simulated = player.answer(head.method.as_str(), path, &body);
+    let received = Received { method: head.method.as_str(), path, headers: &head.headers, body: &body };
+    let asked = Instant::now();
+    let Played::Answer(mut simulated) = player.play(&received) else { return Err(NoAnswer::Scripted) };
     // An answer in one piece comes with its head, as it does from a real provider: some SDKs hang up on a
     // refusal whose body is not there yet.
     if let [only] = simulated.chunks.as_mut_slice() {
-        tokio::time::sleep(Duration::from_micros(std::mem::take(&mut only.delay_us))).await;
-    }
-    Ok(into_http(simulated))
-}
-
-pub(crate) fn into_http(simulated: SimResponse) -> Response<PacedBody> {
-    let status = StatusCode::from_u16(simulated.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = Response::new(PacedBody::new(simulated.chunks, simulated.ending));
-    *response.status_mut() = status;
-    for (name, value) in simulated.headers {
-        if let Ok(value) = http::HeaderValue::from_str(&value) {
-            response.headers_mut().append(name, value);
+        let wait = Duration::from_micros(std::mem::take(&mut only.delay_us));
+        if !wait.is_zero() {
+            tokio::time::sleep_until(asked + wait).await;
         }
     }
-    response
-}
-
-/// A body that sends each piece after its delay. A body of one piece has a known length.
-pub(crate) struct PacedBody {
-    pieces: std::vec::IntoIter<SimChunk>,
-    /// The piece that is waiting for its time.
-    next: Option<(Pin<Box<Sleep>>, Bytes)>,
-    size_bytes: Option<u64>,
-}
-
-impl PacedBody {
-    fn new(chunks: Vec<SimChunk>, SimEnding::Complete: SimEnding) -> Self {
-        let size_bytes = match chunks.as_slice() {
-            [only] => u64::try_from(only.bytes.len()).ok(),
-            _ => None,
-        };
-        Self { pieces: chunks.into_iter(), next: None, size_bytes }
-    }
-}
-
-impl Body for PacedBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.next.is_none() {
-            let Some(piece) = self.pieces.next() else { return Poll::Ready(None) };
-            let wait = tokio::time::sleep(Duration::from_micros(piece.delay_us));
-            self.next = Some((Box::pin(wait), Bytes::from(piece.bytes)));
-        }
-        if let Some((wait, _)) = &mut self.next {
-            ready!(wait.as_mut().poll(cx));
-        }
-        Poll::Ready(self.next.take().map(|(_, bytes)| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.next.is_none() && self.pieces.as_slice().is_empty()
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        match self.size_bytes {
-            Some(size_bytes) if !self.is_end_stream() => hyper::body::SizeHint::with_exact(size_bytes),
-            Some(_) => hyper::body::SizeHint::with_exact(0),
-            None => hyper::body::SizeHint::default(),
-        }
-    }
+    Ok(into_http(simulated, asked))
 }
 
 #[cfg(test)]

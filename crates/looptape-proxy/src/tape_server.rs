@@ -26,6 +26,8 @@ use crate::control;
 use crate::egress::EgressBlock;
 use crate::flush::Flushes;
 use crate::guard::Guard;
+use crate::mcp::real_http::RealHttp;
+use crate::mcp::streamable::{HttpServers, Posted};
 use crate::mcp::{self, McpDesk};
 use crate::model::{Model, ModelCall, NoModel};
 use crate::reply::{self, Abort, Body};
@@ -68,8 +70,15 @@ pub struct TapeServer<M = NoModel> {
     /// What was asked for past the replay, and not as a call that could be compared.
     beyond: Arc<EgressBlock>,
     /// The recorded MCP servers, if there are any or the agent may have some.
-    mcp: Option<McpDesk>,
-    tools: Option<TapedTools>,
+    mcp: Option<McpServers>,
+    tools: Option<Arc<TapedTools>>,
+}
+
+/// MCP servers, however they are spoken to.
+#[derive(Debug)]
+struct McpServers {
+    desk: McpDesk,
+    http: HttpServers,
 }
 
 #[derive(Debug)]
@@ -144,13 +153,13 @@ impl<M> TapeServer<M> {
     }
 
     /// The same, saying what these tools gave.
-    pub fn with_tools(self, tools: TapedTools) -> Self {
+    pub fn with_tools(self, tools: Arc<TapedTools>) -> Self {
         Self { tools: Some(tools), ..self }
     }
 
     /// The same, with recorded time passing at `speed`.
     pub fn at_speed(self, speed: Speed) -> Self {
-        Self { speed, mcp: self.mcp.map(|desk| desk.at_speed(speed)), ..self }
+        Self { speed, mcp: self.mcp.map(|mcp| McpServers::new(mcp.desk.at_speed(speed))), ..self }
     }
 
     /// The same where nobody speaks to MCP servers.
@@ -160,7 +169,17 @@ impl<M> TapeServer<M> {
 
     /// The same, answering for MCP servers too.
     pub fn with_mcp(self, desk: McpDesk) -> Self {
-        Self { mcp: Some(desk), ..self }
+        Self { mcp: Some(McpServers::new(desk)), ..self }
+    }
+
+    /// The same, reaching these MCP servers over HTTP for tools that run live.
+    pub fn reaching(self, http: Option<RealHttp>) -> Self {
+        Self { mcp: self.mcp.map(|mcp| McpServers::new(mcp.desk.reaching(http))), ..self }
+    }
+
+    /// Whether it reaches MCP servers over HTTP.
+    pub fn reaches_servers(&self) -> bool {
+        self.mcp.as_ref().is_some_and(|mcp| mcp.desk.reaches_servers())
     }
 
     /// The same, remembering there what is asked for past the replay.
@@ -188,7 +207,7 @@ impl<M> TapeServer<M> {
             tools.leave_out_of(&mut replayer);
         }
         let summary = replayer.finish();
-        let summary = match self.mcp.as_ref().and_then(McpDesk::finish) {
+        let summary = match self.mcp.as_ref().and_then(|mcp| mcp.desk.finish()) {
             Some(mcp) => summary.with_mcp(mcp),
             None => summary,
         };
@@ -198,6 +217,12 @@ impl<M> TapeServer<M> {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.tape)
+    }
+}
+
+impl McpServers {
+    fn new(desk: McpDesk) -> Self {
+        Self { http: HttpServers::new(desk.clone()), desk }
     }
 }
 
@@ -223,10 +248,10 @@ impl<M: Model> Handler for TapeServer<M> {
         if reply::wants_websocket(request.headers()) {
             return Ok(reply::upgrade_required());
         }
-        if let (Some(desk), Some(server)) =
+        if let (Some(mcp), Some(server)) =
             (&self.mcp, control::own_path(&address.path).and_then(mcp::server_in))
         {
-            return Ok(mcp::pipe::serve(desk, &server, request));
+            return Ok(mcp::pipe::serve(&mcp.desk, self.child.as_ref(), &server, request));
         }
         if let Some(tools) = &self.tools
             && control::own_path(&address.path).is_some_and(tool_calls::is_path)
@@ -250,8 +275,10 @@ impl<M: Model> TapeServer<M> {
             return Err(Abort { why: "the client went away while sending".into() });
         };
         let body = body.to_bytes();
-        if let (Some(desk), Some(server)) = (&self.mcp, ServerName::of(&provider)) {
-            return mcp::streamable::answer(desk, &server, &head.method, &head.headers, &body).await;
+        if let (Some(mcp), Some(server)) = (&self.mcp, ServerName::of(&provider)) {
+            let (method, headers, body) = (&head.method, &head.headers, &body);
+            let posted = Posted { server: &server, method, path, headers, body };
+            return Box::pin(mcp.http.written_down(posted, self.child.as_ref())).await;
         }
         let wire = route::identify(&provider, head.method.as_str(), path);
         let body = match &self.tools {
@@ -268,6 +295,9 @@ impl<M: Model> TapeServer<M> {
             arrived: Instant::now(),
             at: Moment::now(),
         };
+        if let (Some(mcp), Some(_)) = (&self.mcp, live.wire) {
+            mcp.desk.model_is_asked();
+        }
         self.answer(&live, head.extensions.get::<Flushes>().cloned()).await
     }
 }

@@ -8,13 +8,14 @@ use crate::budgets::Seen;
 use crate::connections::Answer;
 use crate::flush::{BeforeBreak, Flushes};
 use crate::hold::{self, Hold, Released};
+use crate::mcp::passing::Passing;
 use crate::recording::{CAPTURE_LIMIT_BYTES, InFlight};
 use crate::reply::BodyError;
 use crate::terminal;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use looptape_core::derive;
-use looptape_core::exchange::{Chunk, Ending};
+use looptape_core::exchange::{self, Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_store::{CallEnd, CallTicket, Moment};
 use std::pin::Pin;
@@ -25,6 +26,8 @@ pub(crate) struct Capture {
     ticket: CallTicket,
     /// What a budget holds back for the call.
     held: Option<Box<HeldCall>>,
+    /// What is watched of a message to an MCP server.
+    mcp: Option<Passing>,
     status: u16,
     headers: RedactedHeaders,
     head_mono_us: i64,
@@ -45,6 +48,7 @@ impl Capture {
         Self {
             ticket,
             held: held.map(Box::new),
+            mcp: None,
             status,
             headers,
             head_mono_us,
@@ -53,6 +57,11 @@ impl Capture {
             kept_bytes: 0,
             cut: None,
         }
+    }
+
+    /// The same of a message to an MCP server.
+    pub(crate) fn of_mcp(self, mcp: Option<Passing>) -> Self {
+        Self { mcp, ..self }
     }
 
     fn piece(&mut self, data: &Bytes) {
@@ -95,11 +104,20 @@ impl Capture {
             let (status, headers) = (self.status, self.headers.clone());
             held.answered(Seen { status, headers, body, ending: ending.clone() });
         }
+        let end_us = Moment::mono_us_now();
+        let ending = match self.mcp {
+            None => ending,
+            Some(passing) => {
+                let (status, headers, head_us) = (self.status, self.headers.clone(), self.head_mono_us);
+                let (body, chunks) = (Bytes::from(self.pieces.concat()), self.chunks.clone());
+                passing.ended(&exchange::Answer { status, headers, body, chunks, head_us, end_us, ending })
+            }
+        };
         let end = CallEnd::Answered {
             status: self.status,
             headers: self.headers,
             head_mono_us: self.head_mono_us,
-            end_mono_us: Moment::mono_us_now(),
+            end_mono_us: end_us,
             body: own(self.pieces, self.kept_bytes),
             chunks: self.chunks,
             ending,

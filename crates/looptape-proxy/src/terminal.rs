@@ -1,9 +1,12 @@
 //! Where an event stream ends for its clients: the event after which they expect nothing more.
 //!
 //! It is searched at the beginning of lines, where no JSON string can bring it by quoting it, and behind a
-//! content encoding too. It does not parse events.
+//! content encoding too. It does not parse events, but those of MCP servers: their streams end for their clients with
+//! the response that was asked for.
 
+use looptape_core::mcp::Message;
 use looptape_core::wire::content_encoding::StreamDecoder;
+use looptape_core::wire::sse;
 use memchr::memmem;
 use std::borrow::Cow;
 
@@ -59,9 +62,16 @@ pub(crate) fn is_finished(stream: &[u8]) -> bool {
         true => Some(0),
         false => first_marker(stream),
     };
-    found.is_some_and(|at| {
+    let is_whole = |at: usize| {
         [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"].iter().any(|blank| memmem::find(&stream[at..], blank).is_some())
-    })
+    };
+    found.is_some_and(is_whole)
+        || (memmem::find(stream, b"\"jsonrpc\"").is_some() && ends_with_a_response(stream))
+}
+
+fn ends_with_a_response(stream: &[u8]) -> bool {
+    let last = sse::events(stream).filter(|event| !event.data.is_empty()).last();
+    last.is_some_and(|event| matches!(Message::read(event.data.as_bytes()), Message::Response { .. }))
 }
 
 /// The first marker at the beginning of a line that is not the first.
@@ -100,5 +110,10 @@ mod tests {
         assert!(is_finished(b"event: error\r\ndata: {}\r\n\r\n"));
         assert!(!is_finished(b"data: {}\n\nevent: response.completed\ndata: {\"half\":"));
         assert!(!is_finished(b"data: {\"text\":\"data: [DONE]\"}\n\n"));
+        let progress = br#"data: {"jsonrpc":"2.0","method":"notifications/progress"}"#;
+        let response = br#"data: {"jsonrpc":"2.0","id":1,"result":{}}"#;
+        assert!(is_finished(&[&progress[..], b"\n\n", response, b"\n\n"].concat()));
+        assert!(!is_finished(&[&response[..], b"\n\n", progress, b"\n\n"].concat()));
+        assert!(!is_finished(response), "the event is not over");
     }
 }

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use looptape_core::TraceId;
 use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
-use looptape_core::tools::{DenyCode, Phase, ToolMessage, ToolSource, ToolVerdict, UnreadableMessage};
+use looptape_core::tools::{Phase, ToolMessage, ToolSource, ToolVerdict, UnreadableMessage};
 use looptape_store::{Moment, Recorder, ToolReport};
 
 /// A result beyond this size is not kept.
@@ -71,12 +71,6 @@ pub(crate) async fn body(request: Request<Incoming>) -> Result<Bytes, NotTaken> 
         Err(error) if error.is::<LengthLimitError>() => Err(NotTaken::TooLarge),
         Err(_) => Err(NotTaken::BrokenOff),
     }
-}
-
-/// The answer where it is not known what was recorded.
-pub(crate) fn unreadable_recording() -> ToolVerdict {
-    let message = "looptape: the recorded tool calls cannot be read, so no tool runs in this replay";
-    ToolVerdict::Deny { code: DenyCode::Denied, message: message.to_owned() }
 }
 
 /// The answer to a message.

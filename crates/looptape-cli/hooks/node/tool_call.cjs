@@ -162,7 +162,9 @@ function noticeModels() {
   if (typeof fetch !== "function") return;
   globalThis.fetch = function (resource, ...more) {
     const calls = within.getStore();
-    if (calls && String(resource?.url ?? resource).startsWith(origin)) {
+    const url = String(resource?.url ?? resource);
+    // One that asks an MCP server over HTTP asks no model.
+    if (calls && url.startsWith(origin) && !url.includes("/mcp-", origin.length - 1)) {
       for (const call of calls) call.asksModels = true;
     }
     return fetch.call(this, resource, ...more);

@@ -3,6 +3,7 @@
 //! What came of a run is a value. Nothing here tells anybody of it, and nothing judges it beyond its exit code.
 
 use super::child_run::{self, ChildRan};
+use super::record;
 use super::sources::{AskedModel, ModelPlan};
 use crate::child::agent_hooks::Agent;
 use crate::child::environment::{Mode, Variables};
@@ -21,11 +22,13 @@ use looptape_core::metrics::TraceMetrics;
 use looptape_core::replay::run_figures::{self, Pace};
 use looptape_core::replay::{Options, Summary, Verdict};
 use looptape_proxy::forward_proxy::{Beyond, ForwardProxy};
+use looptape_proxy::mcp::real_http::RealHttp;
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::{Speed, TapeServer};
 use looptape_store::{Reader, RecordedTrace};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -95,6 +98,8 @@ pub(super) struct AgentReplay<'a> {
     pub(super) surroundings: SurroundingsArgs,
     /// Where the agent is run.
     pub(super) place: Place,
+    /// Where MCP servers over HTTP are, besides what the configurations say: `NAME=URL`.
+    pub(super) upstreams: &'a [String],
     /// Whether somebody will see what it cost: the price list is read only then.
     pub(super) prices: Prices,
 }
@@ -168,7 +173,7 @@ impl AgentReplay<'_> {
         let recorded = (trace.row.happened_unix_us(), egress);
         let surroundings = Surroundings::prepare(self.surroundings, recorded, program.command)?;
         told.append(&mut own_variables);
-        let server = server.at_speed(self.speed);
+        let server = server.at_speed(self.speed).reaching(self.real_servers(program.command)?);
         let model = plan.map(|plan| plan.model(config, reader, trace, self.speed)).transpose()?;
         match model {
             None => {
@@ -181,6 +186,15 @@ impl AgentReplay<'_> {
                 self.run_against(ready, surroundings, program, Some(&model), record)
             }
         }
+    }
+
+    /// How tools that run live reach their servers, if any may run.
+    fn real_servers(&self, command: &[OsString]) -> anyhow::Result<Option<RealHttp>> {
+        tape::real_servers(self.config, self.options, || {
+            let mut upstreams = record::upstreams(self.config, self.upstreams)?;
+            record::add_mcp_servers(&mut upstreams, command);
+            Ok(upstreams)
+        })
     }
 
     fn run_against<M: Model>(
@@ -206,6 +220,7 @@ impl AgentReplay<'_> {
             asked.counts_to(own);
         }
         told.extend(own.iter().map(|own| ("LOOPTAPE_REPLAY".to_owned(), own.to_string())));
+        let guarantee = guarantee(asked, server.reaches_servers());
         let replayed = replay(&trace.row.id, server, &surroundings, (program, told));
         if let Some(stored) = stored {
             stored.close(end(&replayed));
@@ -229,7 +244,7 @@ impl AgentReplay<'_> {
             own,
             gaps,
             guarantees,
-            guarantee: format!("{}; {}", guarantee(asked), guarantees.sentence()),
+            guarantee: format!("{guarantee}; {}", guarantees.sentence()),
             money,
             remarks: asked.map(AskedModel::remarks).unwrap_or_default().into_iter().chain(unasked).collect(),
         }))
@@ -298,8 +313,11 @@ fn end(replayed: &anyhow::Result<Result<Replayed, NotStarted>>) -> ReplayEnd {
 }
 
 /// What is true of the replay, whatever the agent did.
-fn guarantee(asked: Option<&AskedModel>) -> &'static str {
+fn guarantee(asked: Option<&AskedModel>, reaches_tool_servers: bool) -> &'static str {
     match asked {
+        None if reaches_tool_servers => {
+            "the replay server asked no provider, and MCP servers for live tools only"
+        }
         None => "the replay server has no upstream client",
         Some(AskedModel::Mock(_)) => "the replay server asked no provider",
         Some(AskedModel::Live(_)) => "the replay server asked providers, within the budget",

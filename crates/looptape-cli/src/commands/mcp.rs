@@ -79,10 +79,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return checked(global, args, &server, trace);
     }
     if let Some(trace) = &args.replay {
-        return replayed(global, &server, trace);
+        return replayed(global, args, &server, trace);
     }
     match Gateway::find()? {
-        Some(gateway) if gateway.mode == Mode::Replay => Ok(exit(stand_in::answer(&gateway, &server)?)),
+        Some(gateway) if gateway.mode == Mode::Replay => {
+            Ok(exit(stand_in::answer(&gateway, &server, &args.command)?))
+        }
         Some(gateway) => passed(&args.command, || Ok(Scribe::for_gateway(gateway, server)?)),
         None => recorded(global, args, server, words),
     }
@@ -156,7 +158,7 @@ fn finish(global: &Global, recorder: Recorder, thread: RecorderThread) {
 }
 
 /// Answers from a recording, without a replay over this process.
-fn replayed(global: &Global, server: &ServerName, trace: &str) -> anyhow::Result<Exit> {
+fn replayed(global: &Global, args: &Args, server: &ServerName, trace: &str) -> anyhow::Result<Exit> {
     let config = Config::load()?;
     let reader = global.reader()?;
     let trace = reader.load(find(&reader, trace)?)?;
@@ -170,7 +172,7 @@ fn replayed(global: &Global, server: &ServerName, trace: &str) -> anyhow::Result
     })?;
     let url = format!("http://{}", running.address());
     let gateway = Gateway { url, trace: trace.row.id.clone(), mode: Mode::Replay };
-    let code = stand_in::answer(&gateway, server)?;
+    let code = stand_in::answer(&gateway, server, &args.command)?;
     if let Some(summary) = replay.finish() {
         let mcp = summary.mcp.unwrap_or_default();
         mcp.lines().iter().for_each(|line| global.say(&format!("looptape: {line}")));

@@ -16,10 +16,13 @@ mod judge;
 mod labels;
 mod learn;
 mod library;
+mod limits;
 mod load;
 mod ls;
 mod matching;
 mod mcp;
+mod mock;
+mod mock_spec;
 mod models;
 mod prices;
 mod prune;
@@ -92,6 +95,8 @@ enum Verb {
     Load(Box<load::Args>),
     Prices(prices::Args),
     Mcp(mcp::Args),
+    Mock(Box<mock::Args>),
+    Limits(limits::Args),
     Import(import::Args),
     Export(export::Args),
     Pull(pull::Args),
@@ -123,6 +128,8 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Load(args) => load::run(global, &args),
         Verb::Prices(args) => prices::run(global, &args),
         Verb::Mcp(args) => mcp::run(global, &args),
+        Verb::Mock(args) => mock::run(global, &args),
+        Verb::Limits(args) => limits::run(global, &args),
         Verb::Import(args) => import::run(global, &args),
         Verb::Export(args) => export::run(global, &args),
         Verb::Pull(args) => pull::run(global, &args),

@@ -251,7 +251,7 @@ fn serve(
 }
 
 /// The MCP servers that the agent's configuration reaches over HTTP, unless somebody stated where they are.
-fn add_mcp_servers(upstreams: &mut Upstreams, command: &[OsString]) {
+pub(super) fn add_mcp_servers(upstreams: &mut Upstreams, command: &[OsString]) {
     for (server, url) in overlay::mcp_upstreams(command, &|name| std::env::var(name).ok()) {
         let provider = server.provider();
         if let (None, Ok(upstream)) = (upstreams.stated(&provider), Upstream::from_sdk_variable(&url)) {

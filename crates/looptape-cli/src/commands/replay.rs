@@ -429,6 +429,7 @@ impl ReplayWithAgent<'_> {
             speed: args.speed,
             surroundings: args.surroundings,
             place: restored.as_ref().map_or(Place::Here, RestoredWorkspace::place),
+            upstreams: args.sources.upstreams(),
             prices: if args.reports.has_json() { Prices::Wanted } else { Prices::OnlyOfLiveCalls },
         };
         let why = plan.map_or_else(|| args.sources.why(), ModelPlan::why);

@@ -43,7 +43,7 @@ pub(crate) struct SourceArgs {
     /// Ask this model instead of the recorded one
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Where a provider's live calls go; repeatable
+    /// Where a provider's live calls go, or `mcp-SERVER=URL` those of live tools of an MCP server over HTTP; repeatable
     #[arg(long = "upstream", value_name = "NAME=URL")]
     upstreams: Vec<String>,
     /// Of mock answers: another seed, other choices and waits [default: 0]
@@ -193,6 +193,11 @@ impl SourceArgs {
         Ok(asked)
     }
 
+    /// Where live calls go, as it was written: `NAME=URL`.
+    pub(crate) fn upstreams(&self) -> &[String] {
+        &self.upstreams
+    }
+
     /// The step at which the replay goes its own way, if one was named.
     pub(crate) fn fork_step(&self) -> Option<u32> {
         self.from
@@ -309,13 +314,7 @@ impl ModelPlan<'_> {
     }
 
     fn mock(&self, exchanges: &[Exchange], speed: Speed) -> MockModel {
-        let plain: Vec<_> = exchanges.iter().map(plain_request).collect();
-        let played = exchanges.iter().zip(&plain).filter_map(|(exchange, request)| {
-            let Outcome::Answered(answer) = &exchange.outcome else { return None };
-            let (wire, path, sent_us) = (wire(exchange)?, exchange.path.as_str(), exchange.sent_us);
-            Some(PlayedCall { wire, path, request, sent_us, answer })
-        });
-        MockModel::new(AfterRecording::new(played, self.args.seed.unwrap_or_default()), speed)
+        MockModel::new(after_recording(exchanges, self.args.seed.unwrap_or_default()), speed)
     }
 
     fn live(
@@ -386,6 +385,17 @@ fn must_have_price(prices: &PriceBook, provider: &Provider, model: &str) -> anyh
 
 fn wire(exchange: &Exchange) -> Option<Wire> {
     route::identify(&exchange.provider, &exchange.method, &exchange.path)
+}
+
+/// A provider that says what was said in these calls, and takes as long.
+pub(crate) fn after_recording(exchanges: &[Exchange], seed: u64) -> AfterRecording {
+    let plain: Vec<_> = exchanges.iter().map(plain_request).collect();
+    let played = exchanges.iter().zip(&plain).filter_map(|(exchange, request)| {
+        let Outcome::Answered(answer) = &exchange.outcome else { return None };
+        let (wire, path, sent_us) = (wire(exchange)?, exchange.path.as_str(), exchange.sent_us);
+        Some(PlayedCall { wire, path, request, sent_us, answer })
+    });
+    AfterRecording::new(played, seed)
 }
 
 fn plain_request(exchange: &Exchange) -> bytes::Bytes {

@@ -4,6 +4,7 @@
 //! - `pass`: runs the server and passes every byte on, as it comes; what passes is told aside.
 //! - `tap`: what passes, on its way to whoever writes it down. It never makes anybody wait.
 //! - `stand_in`: answers in the server's place, which is not started.
+//! - `real`: the server itself, started in a replay where a tool of it runs live.
 //! - `check`: asks a server what it offers now.
 //!
 //! Recording changes no byte and reads none: messages are told apart by whoever writes them down. An SDK for the
@@ -12,6 +13,7 @@
 pub(crate) mod check;
 mod gateway;
 pub(crate) mod pass;
+mod real;
 pub(crate) mod stand_in;
 pub(crate) mod tap;
 

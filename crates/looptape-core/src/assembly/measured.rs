@@ -1,11 +1,13 @@
 //! Which step asked for a tool call that was measured.
 //!
-//! By the call's id; else by tool, arguments and occurrence, among what had been asked for when it started. A call
-//! inside another one that is the same is a second measurement of it (a hook's and a shim's), and counts once.
+//! By the call's id; else by tool, arguments and occurrence, among what had been asked for when it started. One call may
+//! be measured twice: by whoever executes the agent's tools (a hook), and further in, in a tool server's place. It is one
+//! entry, with what the agent saw: the outer measurement. A call inside another one that is the same counts once too.
 
 use super::{Assembly, LooseTool, Step, StepNumber};
 use crate::facts::CallFacts;
-use crate::tools::ToolFacts;
+use crate::mcp;
+use crate::tools::{ToolFacts, is_name_of};
 
 /// A tool call that a step asks for.
 struct Ask {
@@ -23,9 +25,17 @@ pub(super) fn link(assembly: &mut Assembly, facts: &[CallFacts], measured: &[Too
         return;
     }
     let asks = asks(&assembly.steps, facts);
+    let mut inner = Inner::new(measured);
     // In the order in which their callers told of them: of calls that take less than a report's way, times say less.
-    for (at, tool) in measured.iter().enumerate() {
-        match place(&assembly.steps, &asks, measured, tool) {
+    let (at_server, at_agent): (Vec<usize>, Vec<usize>) =
+        (0..measured.len()).partition(|at| is_at_server(&measured[*at]));
+    for at in at_agent.into_iter().chain(at_server) {
+        let tool = &measured[at];
+        let place = match inner.is_part_of_another(measured, at) {
+            true => Place::Again,
+            false => place(&assembly.steps, &asks, measured, tool),
+        };
+        match place {
             Place::Of(Ask { step, tool: nth, .. }) => {
                 let asked = &assembly.steps[*step].tools[*nth];
                 let sent = asked.answered_by.and_then(|by| assembly.step(by)).map(|by| sent_us(facts, by));
@@ -39,6 +49,61 @@ pub(super) fn link(assembly: &mut Assembly, facts: &[CallFacts], measured: &[Too
             Place::Nowhere => assembly.loose.push(loose(&assembly.steps, facts, tool, at)),
         }
     }
+}
+
+/// Whether a call was measured in a tool server's place, and not where the agent's tools are executed.
+fn is_at_server(tool: &ToolFacts) -> bool {
+    tool.via.as_deref().is_some_and(mcp::is_via)
+}
+
+/// Which of the agent's calls are known to have reached their tool server: each reaches it once.
+struct Inner(Vec<bool>);
+
+impl Inner {
+    fn new(measured: &[ToolFacts]) -> Self {
+        Self(vec![false; measured.len()])
+    }
+
+    /// Whether a call that was measured at a server is one that the agent's side measured too: one of the same name, that
+    /// has the same arguments or ran all the while (an agent may fill in defaults on the way).
+    fn is_part_of_another(&mut self, measured: &[ToolFacts], at: usize) -> bool {
+        let tool = &measured[at];
+        if !is_at_server(tool) {
+            return false;
+        }
+        let is_open = |outer: &usize| {
+            let other = &measured[*outer];
+            !self.0[*outer] && !is_at_server(other) && is_name_of(&other.name, &tool.name)
+        };
+        let has_same = |outer: &usize| measured[*outer].arguments_digest == tool.arguments_digest;
+        let open = || (0..measured.len()).filter(is_open);
+        let overlapping = open().filter(has_same).find(|outer| overlap(&measured[*outer], tool));
+        let found = overlapping
+            .or_else(|| open().find(|outer| contains(&measured[*outer], tool)))
+            // Reports come a little late: by then a short call may be over.
+            .or_else(|| open().filter(has_same).find(|outer| is_next_to(&measured[*outer], tool)));
+        if let Some(outer) = found {
+            self.0[outer] = true;
+        }
+        found.is_some()
+    }
+}
+
+/// How late a report may come on a busy machine.
+const LATE_US: i64 = 50_000;
+
+fn contains(outer: &ToolFacts, inner: &ToolFacts) -> bool {
+    outer.started_us <= inner.started_us
+        && outer.ended_us.is_none_or(|end| inner.ended_us.is_some_and(|own| own <= end))
+}
+
+fn overlap(a: &ToolFacts, b: &ToolFacts) -> bool {
+    a.ended_us.is_none_or(|end| b.started_us <= end) && b.ended_us.is_none_or(|end| a.started_us <= end)
+}
+
+/// Whether `outer` would have contained `inner` had it been told of at once.
+fn is_next_to(outer: &ToolFacts, inner: &ToolFacts) -> bool {
+    inner.ended_us.is_some_and(|end| (0..=LATE_US).contains(&(outer.started_us - end)))
 }
 
 /// By how much a report came late: what a request carries had ended when that was sent, and what an answer asks for had
@@ -92,21 +157,11 @@ fn place<'a>(steps: &[Step], asks: &'a [Ask], measured: &[ToolFacts], tool: &Too
         let first = asks.iter().find(|ask| ask.step == *step && is_alike(ask) && has_room(ask));
         return first.map_or(Place::Nowhere, Place::Of);
     }
-    let contains = |outer: &ToolFacts| {
-        outer.started_us <= tool.started_us
-            && outer.ended_us.is_none_or(|end| tool.ended_us.is_some_and(|own| own <= end))
-    };
-    let is_inside = |ask: &&Ask| of(ask).measured.is_some_and(|outer| contains(&measured[outer]));
+    let is_inside = |ask: &&Ask| of(ask).measured.is_some_and(|outer| contains(&measured[outer], tool));
     match asks.iter().any(|ask| (has_id(&ask) || is_alike(&ask)) && is_inside(&ask)) {
         true => Place::Again,
         false => Place::Nowhere,
     }
-}
-
-/// Whether a tool that a model knows as `asked` is `own`: gateways of tools put a name of their own before it
-/// (`mcp__server__search`).
-fn is_name_of(asked: &str, own: &str) -> bool {
-    asked == own || asked.strip_suffix(own).is_some_and(|rest| rest.ends_with(['_', '.', '/', ':', '-']))
 }
 
 fn loose(steps: &[Step], facts: &[CallFacts], tool: &ToolFacts, measured: usize) -> LooseTool {
@@ -219,6 +274,48 @@ mod tests {
         assert_eq!(sketch(&facts(), &[hook.clone(), shim.clone()]), "1.1=0");
         let after = tool(1, "tool_a", None, (210, 220));
         assert_eq!(sketch(&facts(), &[hook, after]), "1.1=0 1~1", "one that ran later is another one");
+    }
+
+    fn at_server(seq: u32, name: &str, times: (i64, i64)) -> ToolFacts {
+        ToolFacts { via: Some("mcp:s".to_owned()), ..tool(seq, name, None, times) }
+    }
+
+    #[test]
+    fn what_a_hook_and_a_tool_server_measured_is_one_call() {
+        let mut facts = facts();
+        facts[0].asks[0].name = "mcp__s__get_sum".to_owned();
+        facts[0].asks[0].arguments = Some(7);
+        let hook = |times| tool(1, "mcp__s__get_sum", Some("a"), times);
+        // The inner one ends first, so it is told of first.
+        let inner = at_server(0, "get-sum", (120, 190));
+        assert_eq!(sketch(&facts, &[inner.clone(), hook((110, 200))]), "1.1=1");
+        assert_eq!(sketch(&facts, &[inner.clone(), hook((195, 200))]), "1.1=1", "told of late");
+        assert_eq!(sketch(&facts, std::slice::from_ref(&inner)), "1.1=0", "where there is no hook");
+        let defaults = ToolFacts { arguments_digest: 8, ..inner };
+        assert_eq!(sketch(&facts, &[defaults.clone(), hook((110, 200))]), "1.1=1", "defaults filled in");
+        assert_eq!(sketch(&facts, &[defaults, hook((150, 200))]), "1.1=1 1~0", "that of somebody else");
+        let again = at_server(2, "get-sum", (195, 198));
+        let tools = [at_server(0, "get-sum", (120, 190)), hook((110, 200)), again];
+        assert_eq!(sketch(&facts, &tools), "1.1=1", "what it tries again is inside of it");
+    }
+
+    #[test]
+    fn calls_side_by_side_and_calls_that_no_step_asked_for_pair_up() {
+        let mut facts = facts();
+        for ask in &mut facts[0].asks {
+            (ask.name, ask.arguments) = ("f".to_owned(), Some(7));
+        }
+        let tools = [
+            at_server(0, "f", (120, 140)),
+            at_server(1, "f", (121, 150)),
+            tool(2, "f", Some("b"), (111, 151)),
+            tool(3, "f", Some("a"), (110, 141)),
+        ];
+        assert_eq!(sketch(&facts, &tools), "1.1=3 1.2=2");
+        let loose = [at_server(0, "g", (320, 340)), tool(1, "g", None, (310, 350))];
+        assert_eq!(sketch(&facts, &loose), "2~1");
+        let apart = [at_server(0, "g", (320, 340)), tool(1, "g", None, (500, 510))];
+        assert_eq!(sketch(&facts, &apart), "2~1 2~0");
     }
 
     #[test]

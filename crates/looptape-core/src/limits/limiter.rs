@@ -108,11 +108,14 @@ impl Limiter {
         }
     }
 
-    /// Counts a request that got no answer, where such requests count.
+    /// Counts a request that got no answer, where such requests count. One for which there was no room takes none:
+    /// else the wait that it was told would not be enough.
     pub fn refused(&mut self, at_us: u64) {
         if let (true, Some(bucket)) = (self.count_refused, &mut self.requests) {
             bucket.advance(at_us);
-            bucket.take(1);
+            if bucket.fits(1) {
+                bucket.take(1);
+            }
         }
     }
 

@@ -16,14 +16,19 @@
 //! requests at the same times get the same verdicts on any machine; no bucket holds more than its limit. What is
 //! remembered of a request is forgotten when it has ended.
 //!
+//! [`fit()`] goes the other way: from recorded calls to the limits that they show.
+//!
 //! What providers leave open is decided here: of several limits that refuse, the one with the longest wait is named;
 //! a refused request counts as a request (`count_refused`), as OpenAI says of its own.
 
 mod bucket;
+mod fit;
 mod limiter;
 mod spec;
+mod stated;
 
 pub use bucket::{Bucket, Standing, wait_us};
+pub use fit::{Basis, FittedAccount, FittedLimit, SeenCall, fit};
 pub use limiter::{Blocked, Demand, Limiter, Standings};
 pub use spec::{Limit, LimitError, Limits};
 
@@ -37,5 +42,20 @@ pub enum Limited {
     Concurrent,
 }
 
+impl Limited {
+    /// The name that `[twin.limits]` has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "rpm",
+            Self::Tokens => "tpm",
+            Self::InputTokens => "itpm",
+            Self::OutputTokens => "otpm",
+            Self::Concurrent => "concurrent",
+        }
+    }
+}
+
+#[cfg(test)]
+mod fit_tests;
 #[cfg(test)]
 mod tests;

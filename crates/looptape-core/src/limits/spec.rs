@@ -50,7 +50,8 @@ impl Limit {
         self.0
     }
 
-    fn of_number(number: f64) -> Result<Self, LimitError> {
+    /// A limit that was written as a number.
+    pub fn of_number(number: f64) -> Result<Self, LimitError> {
         let is_whole = number.fract() == 0.0 && (1.0..=Self::MOST as f64).contains(&number);
         is_whole.then_some(Self(number as u64)).ok_or(LimitError(number))
     }

@@ -5,7 +5,7 @@
 use super::message::Message;
 use super::recorded::Conversation;
 use crate::replay::Difference;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use std::fmt;
 pub struct Tools(BTreeMap<String, Value>);
 
 /// One difference.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Drift {
     /// The server offers a tool that it did not offer then.
@@ -24,6 +24,17 @@ pub enum Drift {
     Removed { tool: String },
     /// A tool is described otherwise: `member` is `description`, `inputSchema` and so on.
     Changed { tool: String, member: String, difference: Option<Difference> },
+}
+
+/// What a server says of a tool of its own. It need not be true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// It only reads.
+    pub reads_only: bool,
+    /// It may destroy something.
+    pub destroys: bool,
+    /// Its results have a schema.
+    pub is_structured: bool,
 }
 
 impl Tools {
@@ -53,6 +64,41 @@ impl Tools {
             }
         }
         tools
+    }
+
+    /// Adds those of a later list.
+    pub fn extend(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
+    pub fn holds(&self, tool: &str) -> bool {
+        self.0.contains_key(tool)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Their names, or the beginning of them.
+    pub fn list(&self) -> String {
+        const LISTED: usize = 12;
+        let names: Vec<&str> = self.names().take(LISTED).collect();
+        match self.len().checked_sub(LISTED + 1) {
+            _ if names.is_empty() => "none".to_owned(),
+            Some(more) => format!("{} and {} more", names.join(", "), more + 1),
+            None => names.join(", "),
+        }
+    }
+
+    /// What the server says of a tool; nothing of one that it does not offer.
+    pub fn hints(&self, tool: &str) -> Hints {
+        let Some(tool) = self.0.get(tool) else { return Hints::default() };
+        let says = |hint: &str| tool["annotations"][hint] == true;
+        Hints {
+            reads_only: says("readOnlyHint"),
+            destroys: !says("readOnlyHint") && says("destructiveHint"),
+            is_structured: tool["outputSchema"].is_object(),
+        }
     }
 
     pub fn len(&self) -> usize {

@@ -123,7 +123,7 @@ fn call(exchange: Exchange) -> RecordedCall {
 }
 
 /// The messages in an answer: the pieces that a stdio server wrote, the events of a stream, or one document.
-fn said(answer: &Answer) -> Vec<Said> {
+pub fn said(answer: &Answer) -> Vec<Said> {
     let lens: Vec<u32> = answer.chunks.iter().map(|chunk| chunk.len).collect();
     let decoded = derive::decode_body(&answer.headers, &answer.body, &lens);
     let kind = answer.headers.get("content-type").unwrap_or_default();

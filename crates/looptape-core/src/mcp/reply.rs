@@ -21,6 +21,8 @@ pub enum What {
     Stream(Bytes),
     /// The server waits until the client has answered its request of this id.
     AwaitClient { id: String },
+    /// The server waits until the agent has asked its model so often.
+    AwaitModel { calls: usize },
 }
 
 /// What the server said about `call`, as an answer to `live`, which asks the same.
@@ -46,17 +48,30 @@ fn rewritten(said: &Bytes, recorded: Option<&Unanswered>, live: Option<&Unanswer
     }
 }
 
-/// Puts what the server said by itself in its place among the steps of an answer. `stream` is in order; `replied` says
-/// when the client answered a request of the server's.
-pub(super) fn merge(
+/// What else happened while a server said something by itself.
+pub(super) struct Meanwhile<'a, R> {
+    /// When the client answered a request of the server's.
+    pub(super) replied: R,
+    /// When the agent asked its model, in order.
+    pub(super) model_asked_us: &'a [i64],
+}
+
+/// Puts what the server said by itself in its place among the steps of an answer. `stream` is in order. That a list has
+/// changed is said when the agent has asked its model as often as then: what it offers its model next may depend on it.
+pub(super) fn merge<R: Fn(&str) -> Option<i64>>(
     answer: Vec<Part>,
     stream: &[Said],
     since_us: i64,
-    replied: impl Fn(&str) -> Option<i64>,
+    meanwhile: &Meanwhile<'_, R>,
 ) -> Vec<Part> {
-    let said =
-        |said: &Said| Part { after_us: said.at_us - since_us, what: What::Stream(said.message.clone()) };
-    let mut parts: Vec<Part> = answer.into_iter().chain(stream.iter().map(said)).collect();
+    let said = |said: &Said| {
+        let after_us = said.at_us - since_us;
+        let calls = meanwhile.model_asked_us.partition_point(|asked| *asked < said.at_us);
+        let waits = calls > 0 && tells_of_a_changed_list(&said.message);
+        let wait = waits.then_some(Part { after_us, what: What::AwaitModel { calls } });
+        wait.into_iter().chain([Part { after_us, what: What::Stream(said.message.clone()) }])
+    };
+    let mut parts: Vec<Part> = answer.into_iter().chain(stream.iter().flat_map(said)).collect();
     parts.sort_by_key(|part| part.after_us);
     let mut merged: Vec<Part> = Vec::with_capacity(parts.len());
     let mut awaited: Vec<(i64, String)> = Vec::new();
@@ -67,11 +82,15 @@ pub(super) fn merge(
         }
         if let What::Stream(message) = &part.what
             && let Message::Request { id, .. } = Message::read(message)
-            && let Some(replied_us) = replied(id)
+            && let Some(replied_us) = (meanwhile.replied)(id)
         {
             awaited.push((replied_us - since_us, id.to_owned()));
         }
         merged.push(part);
     }
     merged
+}
+
+fn tells_of_a_changed_list(message: &[u8]) -> bool {
+    matches!(Message::read(message), Message::Notification { method, .. } if method.ends_with("/list_changed"))
 }

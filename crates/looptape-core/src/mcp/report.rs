@@ -1,7 +1,9 @@
 //! What a replay of MCP servers came to: what was served of each, and what was asked that it does not hold.
 
+use super::drift::{Drift, Hints};
 use super::message::Message;
 use super::server::ServerName;
+use super::tool_call::TOOL_CALL;
 use crate::replay::{Difference, DivergenceCode, Report};
 use crate::text_diff::beginning;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,15 @@ pub struct ServerReport {
     pub recorded_tool_calls: usize,
     /// Recorded tool calls that nobody made.
     pub unused: Vec<Wanted>,
+    /// Recorded tool calls that did not reach the server: hooks in the agent's framework were answered before.
+    #[serde(default)]
+    pub answered_by_hooks: u32,
+    /// Whether the server itself was asked, for live calls.
+    #[serde(default)]
+    pub started: bool,
+    /// How the tools that it offers now differ from the recorded ones, if it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Vec<Drift>>,
     #[serde(skip)]
     pub(super) refused: Vec<Report>,
 }
@@ -88,7 +99,7 @@ impl fmt::Display for Wanted {
 impl ServerReport {
     pub(super) fn refused(
         &mut self,
-        code: DivergenceCode,
+        (code, hints): (DivergenceCode, Hints),
         message: String,
         wanted: Wanted,
         nearest: Option<String>,
@@ -109,8 +120,26 @@ impl ServerReport {
         report.endpoint = wanted.to_string();
         report.difference = difference;
         report.next_step = next_step(code);
+        if let Some(tool) = report_tool(&wanted, code) {
+            report.next_step += &how_to_run(tool, hints);
+        }
         self.refused.push(report);
     }
+}
+
+/// The tool of a call that was not recorded.
+fn report_tool(wanted: &Wanted, code: DivergenceCode) -> Option<&str> {
+    let is_missing = code == DivergenceCode::NeverRecorded && wanted.method == TOOL_CALL;
+    wanted.name.as_deref().filter(|_| is_missing)
+}
+
+fn how_to_run(tool: &str, hints: Hints) -> String {
+    let says = match (hints.reads_only, hints.destroys) {
+        (true, _) => "; the server says that it only reads",
+        (_, true) => "; the server says that it may destroy something",
+        _ => "",
+    };
+    format!(" `writes = false` under [tools.{tool}] in looptape.toml lets it run{says}.")
 }
 
 fn next_step(code: DivergenceCode) -> String {
@@ -118,6 +147,11 @@ fn next_step(code: DivergenceCode) -> String {
         DivergenceCode::NeverRecorded => {
             "The agent asked its tool server for something else than it did then: look at what led there, above or in \
              `looptape show`. If it is meant, record the run again."
+                .to_owned()
+        }
+        DivergenceCode::ToolsDrift => {
+            "The agent expects other tools than the recorded server had: `looptape mcp --check` compares the server's \
+             tools with the recorded ones. If they are meant, record the run again."
                 .to_owned()
         }
         code => code.next_step().to_owned(),
@@ -142,17 +176,26 @@ impl McpReport {
         refused.chain(unused).collect()
     }
 
-    /// One line for each server that was spoken to.
+    /// A line for each server that was spoken to, and one for each change of its tools.
     pub fn lines(&self) -> Vec<String> {
         let spoken_to = self.servers.iter().filter(|(_, server)| server.sessions > 0);
-        spoken_to.map(|(name, server)| format!("MCP server {name}, not started: {server}")).collect()
+        let of_server = |(name, server): (&ServerName, &ServerReport)| {
+            let how = if server.started { "started for live calls" } else { "not started" };
+            let drift = server.drift.iter().flatten().map(|drift| format!("  its tools changed: {drift}"));
+            std::iter::once(format!("MCP server {name}, {how}: {server}")).chain(drift).collect::<Vec<_>>()
+        };
+        spoken_to.flat_map(of_server).collect()
     }
 }
 
 impl fmt::Display for ServerReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { messages, tool_calls, recorded_tool_calls, masked, again, .. } = self;
-        write!(f, "{tool_calls} of {recorded_tool_calls} recorded tool calls served, {messages} messages")?;
+        write!(f, "{tool_calls} of {recorded_tool_calls} recorded tool calls served, ")?;
+        if self.answered_by_hooks > 0 {
+            write!(f, "{} answered by tool hooks, ", self.answered_by_hooks)?;
+        }
+        write!(f, "{messages} messages")?;
         let more = [(*masked, "with volatile values masked"), (*again, "asked again")];
         let more: Vec<String> = more
             .iter()

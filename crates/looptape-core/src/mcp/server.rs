@@ -16,6 +16,14 @@ pub fn is_mcp(provider: &Provider) -> bool {
     provider.as_str().starts_with(PREFIX)
 }
 
+/// Whoever measures a tool call in a server's place says so by this and the server's name.
+const VIA: &str = "mcp:";
+
+/// Whether a tool call was measured in the place of an MCP server.
+pub(crate) fn is_via(via: &str) -> bool {
+    via.starts_with(VIA)
+}
+
 impl ServerName {
     /// A provider's name has 40 characters at most.
     const MOST_CHARS: usize = 40 - PREFIX.len();
@@ -56,6 +64,11 @@ impl ServerName {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Who measured a tool call in this server's place.
+    pub fn via(&self) -> String {
+        format!("{VIA}{}", self.0)
     }
 
     /// The provider under which its messages are recorded.

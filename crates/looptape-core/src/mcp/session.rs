@@ -148,6 +148,11 @@ impl<W: Calls> Session<W> {
         Self { calls, of_client: Lines::default(), of_server: Lines::default(), requests: Vec::new(), stream }
     }
 
+    /// Whoever writes the calls down.
+    pub fn calls_mut(&mut self) -> &mut W {
+        &mut self.calls
+    }
+
     /// The client wrote these bytes.
     pub fn client_wrote(&mut self, bytes: &[u8], at_us: i64) {
         for line in self.of_client.add(bytes) {

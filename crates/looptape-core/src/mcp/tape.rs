@@ -8,20 +8,25 @@
 //! What was not recorded gets an error, never an answer of somebody else's. The first such message of a kind leads the
 //! report.
 
+mod matching;
+
+use super::drift::{Hints, Tools};
 use super::message::{Message, Unanswered};
+use super::own_answer;
 use super::recorded::{Conversation, RecordedCall, Said};
-use super::reply::{self, Part, What};
+use super::reply::{self, Meanwhile, Part, What};
 use super::report::{McpReport, ServerReport, Wanted};
 use super::server::ServerName;
 use super::session::ServerEnd;
-use crate::canonical::{Encoder, Json, Place, Renaming, Rules, Treatment};
-use crate::digest::Digest;
+use super::tool_call::{McpToolCall, TOOL_CALL};
+use crate::exchange::Ending;
 use crate::headers::RedactedHeaders;
-use crate::redact;
-use crate::replay::{DivergenceCode, Masking, Rung};
+use crate::replay::{DivergenceCode, Masking, Provenance, Rung, WhyRefused};
+use crate::tools::{ToolCallKey, is_name_of};
 use bytes::Bytes;
+use matching::{How, Key, Match};
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 /// The recorded conversations of a trace.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub struct McpTape {
 #[derive(Debug, Default)]
 struct ServerTape {
     conversations: Vec<Taped>,
+    /// The tools that it offered, if anybody asked.
+    offers: Option<Tools>,
     report: ServerReport,
 }
 
@@ -42,6 +49,8 @@ struct Taped {
     /// What the server said before the client had said anything.
     opening: Vec<Said>,
     entries: Vec<Entry>,
+    /// When the agent asked its model, in order.
+    model_asked_us: Arc<[i64]>,
 }
 
 #[derive(Debug)]
@@ -53,20 +62,6 @@ struct Entry {
     /// The server ended by itself after this message.
     end: Option<ServerEnd>,
     served: u32,
-}
-
-/// By what messages are found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Key {
-    Asks {
-        method: String,
-        params: Digest,
-    },
-    /// An answer to a request of the server's.
-    Replies {
-        id: String,
-    },
-    Other(Digest),
 }
 
 /// A conversation of a live client.
@@ -86,24 +81,36 @@ pub struct Reaction {
     pub recorded: Option<Bytes>,
     /// The server ends by itself after this.
     pub end: Option<ServerEnd>,
+    /// How the recorded answer ended, if it is one.
+    pub ending: Option<Ending>,
+    /// Where the answer comes from; `None`: nobody was asked anything.
+    pub from: Option<Provenance>,
 }
 
-/// Which recorded message a live one is.
-struct Match {
-    conversation: usize,
-    entry: usize,
-    how: How,
+impl Reaction {
+    /// What the server answers to the request, if it does.
+    pub fn answer(&self) -> Option<&Bytes> {
+        let answers = self.parts.iter().filter_map(|part| match &part.what {
+            What::Answer(text) => Some(text),
+            What::Stream(_) | What::AwaitClient { .. } | What::AwaitModel { .. } => None,
+        });
+        answers.filter(|text| matches!(Message::read(text), Message::Response { .. })).last()
+    }
+
+    /// An answer of somebody else's.
+    pub fn own(answer: Option<Bytes>) -> Self {
+        answer.map(said).unwrap_or_default()
+    }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    Equal,
-    Masked,
-    Again,
+/// How a recorded tool call counts whose live counterpart somebody else answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recalled {
+    /// The agent is told what was recorded.
+    Served,
+    /// The agent is told something else.
+    SetAside,
 }
-
-/// `_meta` is about the message itself: tokens, ids, spans.
-static PARAMS: LazyLock<Rules> = LazyLock::new(|| Rules::compile([("/_meta", Treatment::Ignored)]));
 
 impl McpTape {
     /// Of recorded conversations, compared as loosely as `loosest` allows.
@@ -111,9 +118,20 @@ impl McpTape {
         let mut servers: BTreeMap<ServerName, ServerTape> = BTreeMap::new();
         for conversation in conversations {
             let server = servers.entry(conversation.server.clone()).or_default();
+            if let Some(listed) = Tools::recorded([&conversation]) {
+                server.offers.get_or_insert_default().extend(listed);
+            }
             server.conversations.push(Taped::new(conversation));
         }
         Self { servers, masking, loosest }
+    }
+
+    /// The same beside the agent's calls to its model, which were sent at these times, in order.
+    pub fn beside(mut self, model_asked_us: Arc<[i64]>) -> Self {
+        for taped in self.servers.values_mut().flat_map(|server| &mut server.conversations) {
+            taped.model_asked_us = model_asked_us.clone();
+        }
+        self
     }
 
     /// Whether the recording holds nothing of any server.
@@ -128,7 +146,7 @@ impl McpTape {
         taped.report.sessions += 1;
         let opening = taped.conversations.get(nth).map(|conversation| {
             let since_us = conversation.opening.first().map_or(0, |said| said.at_us);
-            reply::merge(Vec::new(), &conversation.opening, since_us, |_| None)
+            reply::merge(Vec::new(), &conversation.opening, since_us, &conversation.meanwhile())
         });
         (LiveSession { server: server.clone(), nth }, opening.unwrap_or_default())
     }
@@ -141,24 +159,19 @@ impl McpTape {
         let Self { servers, masking, loosest } = self;
         let Some(server) = servers.get_mut(&session.server) else { return Reaction::default() };
         server.report.messages += 1;
-        let found = server
-            .equal(&key, session.nth)
-            .map(Ok)
-            .or_else(|| {
-                let masked = (*loosest >= Rung::Masked).then(|| server.masked(&live, session.nth, masking));
-                masked.flatten()
-            })
-            .or_else(|| server.again(&key, &live, session.nth).map(Ok));
-        match found {
+        match server.find((&key, &live), session.nth, (masking, *loosest)) {
             Some(Ok(found)) => server.serve(&found, unanswered.as_ref()),
             Some(Err(code)) => server.refuse(&session.server, &live, unanswered.as_ref(), code),
             None => match unanswered {
                 // A notification or a reply wants nothing.
                 None => Reaction::default(),
-                Some(request) if is_courtesy(&live) => said(request.result("{}")),
+                Some(request) if is_courtesy(&live) => {
+                    Reaction { from: Some(Provenance::SideCall), ..said(own_answer::result(&request, "{}")) }
+                }
                 Some(request) => {
                     let code = match server.holds(&key) {
                         true => DivergenceCode::Exhausted,
+                        false if server.lacks_tool(message) => DivergenceCode::ToolsDrift,
                         false => DivergenceCode::NeverRecorded,
                     };
                     server.refuse(&session.server, &live, Some(&request), code)
@@ -167,14 +180,66 @@ impl McpTape {
         }
     }
 
-    /// What the replay came to.
-    pub fn finish(self) -> McpReport {
+    /// Whether the recording has an answer to a live message.
+    pub fn answers(&self, session: &LiveSession, message: &[u8]) -> bool {
+        let live = Message::read(message);
+        let key = Key::of(&live, message);
+        let server = self.servers.get(&session.server);
+        let found =
+            server.and_then(|server| server.find((&key, &live), session.nth, (&self.masking, self.loosest)));
+        found.is_some()
+    }
+
+    /// What the recording answers to a live message that somebody else answers as well; it counts as made. `None` if
+    /// there is no answer to it, or more than one; nothing is refused.
+    pub fn recall(&mut self, session: &LiveSession, message: &[u8], how: Recalled) -> Option<Reaction> {
+        let live = Message::read(message);
+        let key = Key::of(&live, message);
+        let Self { servers, masking, loosest } = self;
+        let server = servers.get_mut(&session.server)?;
+        server.report.messages += 1;
+        let found = server.find((&key, &live), session.nth, (masking, *loosest))?.ok()?;
+        let reaction = server.answer(&found, live.unanswered().as_ref());
+        match how {
+            Recalled::Served => server.count(&found),
+            Recalled::SetAside => server.entry_mut(&found).served += 1,
+        }
+        Some(reaction)
+    }
+
+    /// What a server said of one of its tools when it was recorded.
+    pub fn hints(&self, server: &ServerName, tool: &str) -> Hints {
+        let offers = self.servers.get(server).and_then(|server| server.offers.as_ref());
+        offers.map(|offers| offers.hints(tool)).unwrap_or_default()
+    }
+
+    /// The tools that a server offered when it was recorded, if that is known.
+    pub fn offers(&self, server: &ServerName) -> Option<&Tools> {
+        self.servers.get(server)?.offers.as_ref()
+    }
+
+    /// The server itself was asked, and did or did not say what tools it offers now.
+    pub fn note_started(&mut self, server: &ServerName, now: Option<&Tools>) {
+        let Some(taped) = self.servers.get_mut(server) else { return };
+        taped.report.started = true;
+        if let (Some(then), Some(now)) = (&taped.offers, now) {
+            taped.report.drift.get_or_insert_with(|| then.drift(now));
+        }
+    }
+
+    /// What the replay came to. `elsewhere` are tool calls that were answered before they reached a server.
+    pub fn finish(self, elsewhere: &[ToolCallKey]) -> McpReport {
+        let mut elsewhere: Vec<&ToolCallKey> = elsewhere.iter().collect();
         let servers = self.servers.into_iter().map(|(name, server)| {
             let entries = server.conversations.iter().flat_map(|conversation| &conversation.entries);
             let calls: Vec<&Entry> = entries.filter(|entry| entry.is_tool_call()).collect();
-            let unused = calls.iter().filter(|entry| entry.served == 0);
-            let unused = unused.map(|entry| Wanted::of(&Message::read(&entry.call.message))).collect();
-            (name, ServerReport { recorded_tool_calls: calls.len(), unused, ..server.report })
+            let not_made = calls.iter().filter(|entry| entry.served == 0);
+            let (by_hooks, unused): (Vec<&Entry>, Vec<&Entry>) =
+                not_made.partition(|entry| entry.was_answered_by(&mut elsewhere));
+            let unused = unused.iter().map(|entry| Wanted::of(&Message::read(&entry.call.message))).collect();
+            let answered_by_hooks = u32::try_from(by_hooks.len()).unwrap_or(u32::MAX);
+            let recorded_tool_calls = calls.len();
+            (name, ServerReport { recorded_tool_calls, unused, answered_by_hooks, ..server.report })
         });
         McpReport { servers: servers.collect() }
     }
@@ -203,7 +268,11 @@ impl Taped {
         {
             entries[place].end = Some(end);
         }
-        Self { opening, entries }
+        Self { opening, entries, model_asked_us: Arc::default() }
+    }
+
+    fn meanwhile(&self) -> Meanwhile<'_, impl Fn(&str) -> Option<i64>> {
+        Meanwhile { replied: |id: &str| self.replied_us(id), model_asked_us: &self.model_asked_us }
     }
 
     /// When the client answered the server's request of this id, by its place in this conversation.
@@ -217,107 +286,72 @@ impl Entry {
     fn is_tool_call(&self) -> bool {
         matches!(&self.key, Key::Asks { method, .. } if method == TOOL_CALL)
     }
+
+    /// Whether one of `elsewhere` is this call, one of the same arguments if there is one; it is taken out.
+    fn was_answered_by(&self, elsewhere: &mut Vec<&ToolCallKey>) -> bool {
+        let Some(McpToolCall { key, .. }) = McpToolCall::of(&self.call.message) else { return false };
+        let is_same = |call: &&ToolCallKey| is_name_of(&call.name, &key.name);
+        let digest = key.arguments_digest();
+        let exact = elsewhere.iter().position(|call| is_same(call) && call.arguments_digest() == digest);
+        let found = exact.or_else(|| elsewhere.iter().position(is_same));
+        found.map(|at| elsewhere.swap_remove(at)).is_some()
+    }
 }
 
-const TOOL_CALL: &str = "tools/call";
-
 impl ServerTape {
-    /// Places of entries, those of the `nth` conversation first, then in recorded order.
-    fn places(&self, nth: usize) -> impl Iterator<Item = (usize, usize, &Entry)> {
-        let own = self.conversations.get(nth).map(|conversation| (nth, conversation));
-        let others = self.conversations.iter().enumerate().filter(move |(place, _)| *place != nth);
-        own.into_iter().chain(others).flat_map(|(place, conversation)| {
-            conversation.entries.iter().enumerate().map(move |(at, entry)| (place, at, entry))
-        })
-    }
-
-    fn holds(&self, key: &Key) -> bool {
-        self.places(0).any(|(.., entry)| entry.key == *key)
-    }
-
-    fn equal(&self, key: &Key, nth: usize) -> Option<Match> {
-        let found = self.places(nth).find(|(.., entry)| entry.served == 0 && entry.key == *key);
-        found.map(|(conversation, entry, _)| Match { conversation, entry, how: How::Equal })
-    }
-
-    /// The unserved message that differs in volatile values only; ambiguous if there are several with different answers.
-    fn masked(
-        &self,
-        live: &Message<'_>,
-        nth: usize,
-        masking: &Masking,
-    ) -> Option<Result<Match, DivergenceCode>> {
-        let (Message::Request { method, params, .. } | Message::Notification { method, params }) = live
-        else {
-            return None;
-        };
-        let wanted = comparable(*params);
-        let alike = |entry: &Entry| {
-            let recorded = Message::read(&entry.call.message);
-            let (Message::Request { method: recorded, params, .. }
-            | Message::Notification { method: recorded, params }) = recorded
-            else {
-                return false;
-            };
-            recorded == *method && masking.stand_ins(&comparable(params), &wanted).is_some()
-        };
-        let mut found = self.places(nth).filter(|(.., entry)| entry.served == 0 && alike(entry));
-        let (conversation, at, first) = found.next()?;
-        let answer =
-            |entry: &Entry| entry.call.said.iter().map(|said| said.message.clone()).collect::<Vec<_>>();
-        if found.any(|(.., entry)| entry.key != first.key && answer(entry) != answer(first)) {
-            return Some(Err(DivergenceCode::Ambiguous));
-        }
-        Some(Ok(Match { conversation, entry: at, how: How::Masked }))
-    }
-
-    /// A message that was served before and may be asked again. A handshake may say of the client what it likes.
-    fn again(&self, key: &Key, live: &Message<'_>, nth: usize) -> Option<Match> {
-        let (Message::Request { method, .. } | Message::Notification { method, .. }) = live else {
-            return None;
-        };
-        if method == TOOL_CALL {
-            return None;
-        }
-        let is_handshake = method.starts_with("initialize") || method == "notifications/initialized";
-        let fits = |entry: &Entry| match &entry.key {
-            key_there if key_there == key => true,
-            Key::Asks { method: there, .. } => is_handshake && there == method,
-            _ => false,
-        };
-        let all: Vec<_> = self.places(nth).filter(|(.., entry)| fits(entry)).collect();
-        let first_unserved = all.iter().find(|(.., entry)| entry.served == 0);
-        let (conversation, entry, found) = first_unserved.or(all.last())?;
-        let how = if found.served == 0 { How::Equal } else { How::Again };
-        Some(Match { conversation: *conversation, entry: *entry, how })
-    }
-
     fn serve(&mut self, found: &Match, live: Option<&Unanswered>) -> Reaction {
+        let reaction = self.answer(found, live);
+        self.count(found);
+        reaction
+    }
+
+    fn answer(&self, found: &Match, live: Option<&Unanswered>) -> Reaction {
         let conversation = &self.conversations[found.conversation];
         let entry = &conversation.entries[found.entry];
-        let (call, is_tool_call) = (&entry.call, entry.is_tool_call());
-        let answer = reply::answer(call, live);
+        let call = &entry.call;
         let first_time = found.how != How::Again;
         let stream: &[Said] = if first_time { &entry.stream } else { &[] };
-        let reaction = Reaction {
-            parts: reply::merge(answer, stream, call.at_us, |id| conversation.replied_us(id)),
+        let rung = if found.how == How::Masked { Rung::Masked } else { Rung::Canonical };
+        let parts = match live {
+            Some(live) if call.ending.is_none() => {
+                let code = DivergenceCode::IncompleteRecording;
+                said(own_answer::refusal(live, code.as_str(), UNFINISHED)).parts
+            }
+            live => {
+                let answer = reply::answer(call, live);
+                reply::merge(answer, stream, call.at_us, &conversation.meanwhile())
+            }
+        };
+        Reaction {
+            parts,
             head: call.head.clone(),
             recorded: Some(call.message.clone()),
             end: entry.end.filter(|_| first_time),
-        };
-        let is_unfinished = call.ending.is_none() && live.is_some();
-        self.conversations[found.conversation].entries[found.entry].served += 1;
+            ending: call.ending.clone(),
+            from: Some(Provenance::Cached { recorded_seq: call.seq, rung }),
+        }
+    }
+
+    fn count(&mut self, found: &Match) {
+        let first_time = found.how != How::Again;
+        let entry = self.entry_mut(found);
+        entry.served += 1;
+        let is_tool_call = entry.is_tool_call();
         self.report.served += u32::from(first_time);
         self.report.again += u32::from(!first_time);
         self.report.masked += u32::from(found.how == How::Masked);
         self.report.tool_calls += u32::from(is_tool_call);
-        if is_unfinished && let Some(live) = live {
-            return Reaction {
-                parts: said(live.error(DivergenceCode::IncompleteRecording, UNFINISHED)).parts,
-                ..reaction
-            };
-        }
-        reaction
+    }
+
+    fn entry_mut(&mut self, found: &Match) -> &mut Entry {
+        &mut self.conversations[found.conversation].entries[found.entry]
+    }
+
+    /// Whether a message calls a tool that the server is known not to have offered.
+    fn lacks_tool(&self, message: &[u8]) -> bool {
+        let called = McpToolCall::of(message);
+        let offers = self.offers.as_ref();
+        called.is_some_and(|called| offers.is_some_and(|offers| !offers.holds(&called.key.name)))
     }
 
     fn refuse(
@@ -340,22 +374,21 @@ impl ServerTape {
                 "Several recorded calls of {wanted} of the MCP server {name} differ from this one in volatile values \
                  only, and had different answers."
             ),
+            DivergenceCode::ToolsDrift => {
+                let offered = self.offers.as_ref().map(Tools::list).unwrap_or_default();
+                format!(
+                    "The agent called a tool that the MCP server {name} did not offer when it was recorded: \
+                     {wanted}. It offered {offered}, and it was not started."
+                )
+            }
             _ => format!("{wanted} was not recorded of the MCP server {name}, which was not started."),
         };
-        let refusal = request.map(|request| said(request.error(code, &message)));
-        self.report.refused(code, message, wanted, nearest);
-        refusal.unwrap_or_default()
-    }
-
-    /// The parameters of the recorded message of the same method, and tool, that comes next.
-    fn nearest(&self, live: &Message<'_>) -> Option<String> {
-        let wanted = Wanted::of(live);
-        let like = |(.., entry): &(usize, usize, &Entry)| {
-            Wanted::of(&Message::read(&entry.call.message)).is_like(&wanted)
-        };
-        let all: Vec<_> = self.places(0).filter(like).collect();
-        let next = all.iter().find(|(.., entry)| entry.served == 0).or(all.last())?;
-        Wanted::of(&Message::read(&next.2.call.message)).params
+        let refusal = request.map(|request| said(own_answer::refusal(request, code.as_str(), &message)));
+        let offered = self.offers.as_ref().zip(wanted.name.as_deref());
+        let hints = offered.map(|(offers, tool)| offers.hints(tool)).unwrap_or_default();
+        self.report.refused((code, hints), message, wanted, nearest);
+        let from = Some(Provenance::Refused(WhyRefused::Diverged(code)));
+        Reaction { from, ..refusal.unwrap_or_default() }
     }
 }
 
@@ -366,58 +399,9 @@ fn is_courtesy(live: &Message<'_>) -> bool {
     matches!(live, Message::Request { method, .. } if method == "ping" || method == "logging/setLevel")
 }
 
-fn said(message: String) -> Reaction {
-    let part = Part { after_us: 0, what: What::Answer(Bytes::from(message + "\n")) };
+fn said(message: Bytes) -> Reaction {
+    let part = Part { after_us: 0, what: What::Answer(message) };
     Reaction { parts: vec![part], ..Reaction::default() }
-}
-
-impl Unanswered {
-    fn result(&self, result: &str) -> String {
-        format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, self.id)
-    }
-
-    /// An error of looptape's own.
-    fn error(&self, code: DivergenceCode, message: &str) -> String {
-        /// Of the range that the protocol leaves to servers.
-        const NOT_RECORDED: i32 = -32050;
-        let message = format!("looptape: {code}: {message} The replay's report says more.");
-        let error =
-            serde_json::json!({ "code": NOT_RECORDED, "message": message, "data": { "looptape": code } });
-        format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, self.id)
-    }
-}
-
-impl Key {
-    fn of(message: &Message<'_>, bytes: &[u8]) -> Self {
-        match message {
-            Message::Request { method, params, .. } | Message::Notification { method, params } => {
-                Self::Asks { method: method.clone().into_owned(), params: digest(*params) }
-            }
-            Message::Response { id, .. } => Self::Replies { id: (*id).to_owned() },
-            Message::Unreadable => Self::Other(Digest::of(bytes.trim_ascii())),
-        }
-    }
-}
-
-/// Parameters that are missing are empty ones.
-fn digest(params: Option<&str>) -> Digest {
-    let text = params.unwrap_or("{}");
-    let normal = redact::normalise(text.as_bytes());
-    let Some(json) = Json::parse(&normal) else { return Digest::of(&normal) };
-    let mut encoder = Encoder::new(&PARAMS, Renaming::Off);
-    encoder.push(&json, Place::ROOT, "");
-    encoder.finish_item()
-}
-
-/// The same as a text in which volatile values can be found.
-fn comparable(params: Option<&str>) -> String {
-    let normal = redact::normalise(params.unwrap_or("{}").as_bytes());
-    let mut value: serde_json::Value = serde_json::from_slice(&normal).unwrap_or_default();
-    if let Some(members) = value.as_object_mut() {
-        members.shift_remove("_meta");
-    }
-    value.sort_all_objects();
-    value.to_string()
 }
 
 #[cfg(test)]

@@ -9,12 +9,15 @@
 //! Waits are drawn from the recorded ones: first piece, gaps between pieces, whole answers. Nothing here knows
 //! what a model would have said: such answers show how an agent behaves, and prove nothing about a model.
 
+use super::conversation::Conversation;
 use super::script::Pace;
 use super::{
-    Endpoint, PlannedCall, PromptCache, Script, SimChunk, SimEnding, SimRequest, SimResponse, Turn, respond,
+    Carries, Endpoint, PlannedCall, PromptCache, Script, SimChunk, SimEnding, SimRequest, SimResponse,
+    SimTime, Turn, respond,
 };
 use crate::derive;
 use crate::exchange::{Answer, Ending};
+use crate::spread::Spread;
 use crate::wire::{Part, RequestView, Role, Wire};
 use serde_json::Value;
 
@@ -65,15 +68,6 @@ struct Latency {
     whole: Vec<u64>,
 }
 
-/// How fast simulated time passes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum SimTime {
-    /// Nothing waits.
-    AtOnce,
-    /// So many times as fast as recorded; more than 0.
-    Times(f64),
-}
-
 impl AfterRecording {
     /// Takes after the calls that were answered in full.
     pub fn new<'a>(calls: impl IntoIterator<Item = PlayedCall<'a>>, seed: u64) -> Self {
@@ -99,6 +93,32 @@ impl AfterRecording {
         };
         self.latency.apply(&mut response, &draw, time);
         Some(response)
+    }
+
+    /// What it says to a request, in any of the formats that the simulated provider writes.
+    pub(crate) fn turn_for(
+        &self,
+        wire: Wire,
+        request: &SimRequest<'_>,
+        conversation: &Conversation,
+    ) -> Option<Turn> {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let body: Value = serde_json::from_slice(request.body).unwrap_or_default();
+        let view = wire.decode_request(path, &body);
+        let turn = self.turn(wire, &view, &Draw::new(self.seed, request))?;
+        Some(script(turn, &view).turn_for(conversation))
+    }
+
+    /// The recorded times to the first piece and between pieces, in ms; `None` where nothing was streamed.
+    pub fn pace_ms(&self) -> Option<(Spread, Spread)> {
+        let spread =
+            |times: &[u64]| Spread::of_values(times.iter().map(|us| *us as f64 / 1e3).collect()).ok();
+        Some((spread(&self.latency.first)?, spread(&self.latency.gaps)?))
+    }
+
+    /// Whether there is anything to take after.
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty()
     }
 
     fn turn(&self, wire: Wire, view: &RequestView, draw: &Draw) -> Option<&RecordedTurn> {
@@ -198,7 +218,7 @@ impl RecordedTurn {
         SimResponse {
             status: 200,
             headers: vec![("content-type", self.content_type.clone())],
-            chunks: chunks.map(|bytes| SimChunk { delay_us: 0, bytes }).collect(),
+            chunks: chunks.map(|bytes| SimChunk { delay_us: 0, carries: Carries::Output, bytes }).collect(),
             ending: SimEnding::Complete,
         }
     }
@@ -231,14 +251,8 @@ impl Latency {
                 (false, 0) => &self.whole,
                 (false, _) => &[][..],
             };
-            chunk.delay_us = match time {
-                SimTime::AtOnce => 0,
-                SimTime::Times(times_faster) => {
-                    let recorded =
-                        times.get((draw.number("wait", place) % (times.len().max(1) as u64)) as usize);
-                    (recorded.copied().unwrap_or(0) as f64 / times_faster) as u64
-                }
-            };
+            let recorded = times.get((draw.number("wait", place) % (times.len().max(1) as u64)) as usize);
+            chunk.delay_us = time.pass(recorded.copied().unwrap_or(0));
         }
     }
 }

@@ -4,8 +4,8 @@
 //! what to cache. In a stream, usage comes in `message_start` and again, cumulative, in `message_delta`.
 
 use super::conversation::Conversation;
-use super::reply::Reply;
-use super::stream::{Stream, fragments, whole};
+use super::reply::{Finish, Reply};
+use super::stream::{Pattern, Stream, fragments, whole};
 use super::{Framing, SimResponse, response_headers};
 use serde_json::{Value, json};
 
@@ -30,46 +30,49 @@ fn document(reply: &Reply, conversation: &Conversation) -> Value {
     let mut message = message(reply, conversation);
     message["content"] = Value::Array(content);
     message["stop_reason"] = json!(stop_reason(reply));
-    message["usage"] = usage(reply, conversation, reply.tokens.output);
+    message["usage"] = usage(reply, reply.tokens.output);
     message
 }
 
 fn streamed(reply: &Reply, conversation: &Conversation) -> SimResponse {
     let mut stream = Stream::new(reply.pace);
     let mut message = message(reply, conversation);
-    message["usage"] = usage(reply, conversation, 1);
+    message["usage"] = usage(reply, 1);
     stream.event(&json!({ "type": "message_start", "message": message }));
     let mut index = 0;
     if !reply.text.is_empty() {
-        let deltas = reply.text_pieces().into_iter().map(|t| json!({ "type": "text_delta", "text": t }));
-        send_block(&mut stream, index, json!({ "type": "text", "text": "" }), deltas);
+        let delta = json!({ "type": "text_delta", "text": Pattern::GAP });
+        send_block(&mut stream, index, json!({ "type": "text", "text": "" }), &delta, reply.text_pieces());
         index += 1;
     }
     for place in 0..reply.calls.len() {
         let arguments = reply.calls[place].arguments_json();
-        let deltas = std::iter::once("")
-            .chain(fragments(&arguments))
-            .map(|p| json!({ "type": "input_json_delta", "partial_json": p }));
-        send_block(&mut stream, index, tool_use(reply, place, Filling::Empty), deltas);
+        let pieces = std::iter::once("").chain(fragments(&arguments)).collect();
+        let delta = json!({ "type": "input_json_delta", "partial_json": Pattern::GAP });
+        send_block(&mut stream, index, tool_use(reply, place, Filling::Empty), &delta, pieces);
         index += 1;
     }
     stream.event(&json!({
         "type": "message_delta",
         "delta": { "stop_reason": stop_reason(reply), "stop_sequence": null },
-        "usage": usage(reply, conversation, reply.tokens.output),
+        "usage": usage(reply, reply.tokens.output),
     }));
     stream.event(&json!({ "type": "message_stop" }));
     stream.finish(response_headers::anthropic(reply, "text/event-stream; charset=utf-8"))
 }
 
 /// One content block; the first block of a message is followed by a ping.
-fn send_block(stream: &mut Stream, index: usize, block: Value, deltas: impl Iterator<Item = Value>) {
+fn send_block(stream: &mut Stream, index: usize, block: Value, delta: &Value, pieces: Vec<&str>) {
     stream.event(&json!({ "type": "content_block_start", "index": index, "content_block": block }));
     if index == 0 {
         stream.event(&json!({ "type": "ping" }));
     }
-    for delta in deltas {
-        stream.event(&json!({ "type": "content_block_delta", "index": index, "delta": delta }));
+    let pattern = Pattern::new(&json!({ "type": "content_block_delta", "index": index, "delta": delta }));
+    for piece in pieces {
+        stream.piece(format!("event: content_block_delta\ndata: {}\n\n", pattern.fill(&[&json!(piece)])));
+        if !piece.is_empty() {
+            stream.said();
+        }
     }
     stream.event(&json!({ "type": "content_block_stop", "index": index }));
 }
@@ -104,17 +107,20 @@ fn message(reply: &Reply, conversation: &Conversation) -> Value {
 }
 
 fn stop_reason(reply: &Reply) -> &'static str {
-    if reply.calls.is_empty() { "end_turn" } else { "tool_use" }
+    match reply.finish {
+        Finish::Said => "end_turn",
+        Finish::CallsTools => "tool_use",
+        Finish::Length => "max_tokens",
+    }
 }
 
-fn usage(reply: &Reply, conversation: &Conversation, output_tokens: u64) -> Value {
+fn usage(reply: &Reply, output_tokens: u64) -> Value {
     let t = reply.tokens;
-    let (read, written) = if conversation.marks_cache { (t.cache_read, t.cache_write) } else { (0, 0) };
     json!({
-        "input_tokens": t.input - read - written,
-        "cache_creation_input_tokens": written,
-        "cache_read_input_tokens": read,
-        "cache_creation": { "ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0 },
+        "input_tokens": t.input.saturating_sub(t.cache_read).saturating_sub(t.cache_write),
+        "cache_creation_input_tokens": t.cache_write,
+        "cache_read_input_tokens": t.cache_read,
+        "cache_creation": { "ephemeral_5m_input_tokens": t.cache_write, "ephemeral_1h_input_tokens": 0 },
         "output_tokens": output_tokens,
         "service_tier": "standard",
     })

@@ -4,13 +4,10 @@
 //! is counted outside the candidates' tokens. Each streamed element carries usage; the last one counts.
 
 use super::conversation::Conversation;
-use super::reply::Reply;
+use super::reply::{Finish, Reply};
 use super::stream::{Stream, whole};
 use super::{Framing, SimResponse, response_headers};
 use serde_json::{Value, json};
-
-/// What a turn thinks before it speaks, in tokens.
-const THOUGHT_TOKENS: u64 = 24;
 
 pub(crate) fn render(reply: &Reply, conversation: &Conversation) -> SimResponse {
     let elements = elements(reply, conversation);
@@ -19,12 +16,14 @@ pub(crate) fn render(reply: &Reply, conversation: &Conversation) -> SimResponse 
         Framing::Events => {
             for element in &elements {
                 stream.piece(format!("data: {element}\r\n\r\n"));
+                stream.said();
             }
             stream.finish(response_headers::gemini("text/event-stream"))
         }
         Framing::Array => {
             for (i, element) in elements.iter().enumerate() {
                 stream.piece(format!("{}{element}", if i == 0 { "[" } else { "\r\n,\r\n" }));
+                stream.said();
             }
             stream.append("\r\n]");
             stream.finish(response_headers::gemini("application/json; charset=UTF-8"))
@@ -73,7 +72,10 @@ fn element(
 ) -> Value {
     let mut candidate = json!({ "content": { "parts": parts, "role": "model" }, "index": 0 });
     if place == Place::Last {
-        candidate["finishReason"] = json!("STOP");
+        candidate["finishReason"] = match reply.finish {
+            Finish::Length => json!("MAX_TOKENS"),
+            Finish::Said | Finish::CallsTools => json!("STOP"),
+        };
     }
     json!({
         "candidates": [candidate],
@@ -106,10 +108,12 @@ fn usage(reply: &Reply, output_tokens: u64) -> Value {
     let mut usage = json!({
         "promptTokenCount": t.input,
         "candidatesTokenCount": output_tokens,
-        "totalTokenCount": t.input + output_tokens + THOUGHT_TOKENS,
+        "totalTokenCount": t.input + output_tokens + t.thoughts,
         "promptTokensDetails": [{ "modality": "TEXT", "tokenCount": t.input }],
-        "thoughtsTokenCount": THOUGHT_TOKENS,
     });
+    if t.thoughts > 0 {
+        usage["thoughtsTokenCount"] = json!(t.thoughts);
+    }
     if t.cache_read > 0 {
         usage["cachedContentTokenCount"] = json!(t.cache_read);
         usage["cacheTokensDetails"] = json!([{ "modality": "TEXT", "tokenCount": t.cache_read }]);

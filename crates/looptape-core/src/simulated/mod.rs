@@ -9,26 +9,41 @@
 //! the request ([`SimRequest::unix_s`], [`SimRequest::occurrence`]). Nothing of an earlier request is
 //! remembered: what a conversation has reached is read from the history that the client sends.
 //!
-//! It does not model latency beyond a fixed [`Pace`], nor limits beyond the rejections that a script
-//! names, nor faults; it does not check keys.
+//! [`respond`] knows no latency beyond a fixed [`Pace`], no limits beyond the rejections that a script names, and no
+//! faults. [`MockProvider`] has all of them: it writes the same formats as a [`crate::twin::Twin`] decides. Neither
+//! checks keys.
 
 mod after_recording;
 mod anthropic;
 mod conversation;
 mod errors;
 mod gemini;
+mod json_arguments;
+mod mock;
 mod openai_chat;
 mod openai_responses;
+mod places;
 mod reply;
 mod response_headers;
+mod sample_text;
+mod says;
 mod script;
+mod script_file;
+mod served;
+mod sim_time;
 mod stream;
 
-pub use after_recording::{AfterRecording, PlayedCall, SimTime};
+pub use after_recording::{AfterRecording, PlayedCall};
+pub use mock::{
+    AtPlace, Decided, Heard, MockAnswer, MockClock, MockDesk, MockKind, MockProvider, MockSent,
+    SEEDED_UNIX_S, Thought,
+};
+pub use says::{Generated, Says};
 pub use script::{Pace, PlannedCall, PromptCache, Rejection, Script, Turn};
+pub use sim_time::SimTime;
 
 use conversation::Conversation;
-use reply::Reply;
+use reply::{Ids, Reply};
 use serde_json::Value;
 
 /// One request, as the server received it.
@@ -61,7 +76,17 @@ pub struct SimResponse {
 pub struct SimChunk {
     /// How long to wait before sending it, after the one before it (the first: after the head).
     pub delay_us: u64,
+    pub carries: Carries,
     pub bytes: Vec<u8>,
+}
+
+/// What a piece of a stream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Something of what the model says: about a token.
+    Output,
+    /// What the format needs around it.
+    Frame,
 }
 
 /// What the server does after the last chunk.
@@ -69,6 +94,8 @@ pub struct SimChunk {
 pub enum SimEnding {
     /// The body ends as its framing promises.
     Complete,
+    /// The connection is closed, though more was promised; `missing_bytes` of a body whose length was stated.
+    Cut { missing_bytes: u64 },
 }
 
 impl SimResponse {
@@ -86,22 +113,32 @@ pub fn respond(script: &Script, request: &SimRequest<'_>) -> SimResponse {
     if request.method != "POST" {
         return errors::wrong_method(endpoint.format, request.method);
     }
-    let body = match serde_json::from_slice::<Value>(request.body) {
-        Ok(body @ Value::Object(_)) => body,
-        Ok(_) => return errors::bad_request(endpoint.format, "the request body is not a JSON object"),
-        Err(e) => return errors::bad_request(endpoint.format, &format!("the request body is not JSON: {e}")),
+    let body = match endpoint.body(request.body) {
+        Ok(body) => body,
+        Err(refused) => return refused,
     };
     let conversation = Conversation::read(&endpoint, &body);
     let turn = script.turn_for(&conversation);
     if let Some(rejection) = turn.rejection(request.occurrence) {
-        return errors::rejected(endpoint.format, rejection, &conversation, request);
+        let refused = errors::Refused {
+            format: endpoint.format,
+            model: &conversation.model,
+            ids: Ids::of(request),
+            standings: script::account(script::TOKENS_PER_MIN),
+            unix_s: request.unix_s,
+        };
+        return refused.answer(&rejection.refusal(&conversation));
     }
-    let reply = Reply::new(script, &turn, &conversation, request);
-    match endpoint.format {
-        Format::OpenAiChat => openai_chat::render(&reply, &conversation, &body),
-        Format::OpenAiResponses => openai_responses::render(&reply, &conversation, &body),
-        Format::AnthropicMessages => anthropic::render(&reply, &conversation),
-        Format::GeminiGenerate => gemini::render(&reply, &conversation),
+    render(&Reply::scripted(script, &turn, &conversation, request), &conversation, &body)
+}
+
+/// Writes a reply in the format that was asked for.
+fn render(reply: &Reply, conversation: &Conversation, body: &Value) -> SimResponse {
+    match conversation.format {
+        Format::OpenAiChat => openai_chat::render(reply, conversation, body),
+        Format::OpenAiResponses => openai_responses::render(reply, conversation, body),
+        Format::AnthropicMessages => anthropic::render(reply, conversation),
+        Format::GeminiGenerate => gemini::render(reply, conversation),
     }
 }
 
@@ -137,6 +174,15 @@ pub(crate) enum Framing {
 }
 
 impl Endpoint {
+    /// The JSON object of a request, or what the provider says where it is none.
+    fn body(&self, bytes: &[u8]) -> Result<Value, SimResponse> {
+        match serde_json::from_slice::<Value>(bytes) {
+            Ok(body @ Value::Object(_)) => Ok(body),
+            Ok(_) => Err(errors::bad_request(self.format, "the request body is not a JSON object")),
+            Err(e) => Err(errors::bad_request(self.format, &format!("the request body is not JSON: {e}"))),
+        }
+    }
+
     fn of(path_and_query: &str) -> Option<Self> {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let plain = |format| Some(Self { format, framing: Framing::BodyDecides, model: None });
@@ -160,5 +206,9 @@ impl Endpoint {
     }
 }
 
+#[cfg(test)]
+mod json_arguments_tests;
+#[cfg(test)]
+mod mock_tests;
 #[cfg(test)]
 mod tests;

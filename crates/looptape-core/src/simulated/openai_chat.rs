@@ -3,8 +3,8 @@
 //! Usage comes in a stream only if the client asked for it, in a last chunk without choices.
 
 use super::conversation::Conversation;
-use super::reply::Reply;
-use super::stream::{Stream, fragments, whole};
+use super::reply::{Finish, Reply};
+use super::stream::{Pattern, Stream, fragments, whole};
 use super::{Framing, SimResponse, response_headers};
 use serde_json::{Value, json};
 
@@ -61,8 +61,10 @@ fn streamed(reply: &Reply, conversation: &Conversation, body: &Value) -> SimResp
 
     let mut stream = Stream::new(reply.pace);
     stream.data(&delta(json!({ "role": "assistant", "content": "", "refusal": null }), Value::Null));
+    let text = Pattern::new(&delta(json!({ "content": Pattern::GAP }), Value::Null));
     for piece in reply.text_pieces() {
-        stream.data(&delta(json!({ "content": piece }), Value::Null));
+        stream.piece(format!("data: {}\n\n", text.fill(&[&json!(piece)])));
+        stream.said();
     }
     for index in 0..reply.calls.len() {
         let mut opened = call(reply, index);
@@ -72,6 +74,7 @@ fn streamed(reply: &Reply, conversation: &Conversation, body: &Value) -> SimResp
         for piece in fragments(&reply.calls[index].arguments_json()) {
             let part = json!({ "index": index, "function": { "arguments": piece } });
             stream.data(&delta(json!({ "tool_calls": [part] }), Value::Null));
+            stream.said();
         }
     }
     stream.data(&delta(json!({}), json!(finish_reason(reply))));
@@ -94,7 +97,11 @@ fn call(reply: &Reply, index: usize) -> Value {
 }
 
 fn finish_reason(reply: &Reply) -> &'static str {
-    if reply.calls.is_empty() { "stop" } else { "tool_calls" }
+    match reply.finish {
+        Finish::Said => "stop",
+        Finish::CallsTools => "tool_calls",
+        Finish::Length => "length",
+    }
 }
 
 fn usage(reply: &Reply) -> Value {

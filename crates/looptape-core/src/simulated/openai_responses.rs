@@ -5,8 +5,8 @@
 //! carries itself: nothing is stored.
 
 use super::conversation::Conversation;
-use super::reply::Reply;
-use super::stream::{Stream, fragments, whole};
+use super::reply::{Finish, Reply};
+use super::stream::{Pattern, Stream, fragments, whole};
 use super::{Framing, SimResponse, response_headers};
 use serde_json::{Value, json};
 
@@ -45,6 +45,21 @@ impl Numbered {
         self.next += 1;
         self.stream.event(&event);
     }
+
+    /// Pieces of what the model says: events of one kind that differ in their number and in `delta`.
+    fn send_pieces(&mut self, kind: &str, fields: Value, pieces: Vec<&str>) {
+        let mut event = json!({ "type": kind, "sequence_number": Pattern::GAP });
+        if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), fields) {
+            event.extend(fields);
+        }
+        let pattern = Pattern::new(&event);
+        for piece in pieces {
+            let data = pattern.fill(&[&json!(self.next), &json!(piece)]);
+            self.stream.piece(format!("event: {kind}\ndata: {data}\n\n"));
+            self.stream.said();
+            self.next += 1;
+        }
+    }
 }
 
 impl Frame<'_> {
@@ -61,7 +76,11 @@ impl Frame<'_> {
             self.send_call(&mut out, output_index, place);
             output_index += 1;
         }
-        out.send("response.completed", json!({ "response": self.completed() }));
+        let last = match self.reply.finish {
+            Finish::Length => "response.incomplete",
+            Finish::Said | Finish::CallsTools => "response.completed",
+        };
+        out.send(last, json!({ "response": self.completed() }));
         out.stream.finish(response_headers::openai(self.reply, "text/event-stream; charset=utf-8"))
     }
 
@@ -76,9 +95,8 @@ impl Frame<'_> {
         let opened = json!({ "id": item_id, "type": "message", "status": "in_progress", "content": [], "role": "assistant" });
         out.send("response.output_item.added", json!({ "output_index": output_index, "item": opened }));
         out.send("response.content_part.added", at(json!({ "part": text_part("") })));
-        for piece in self.reply.text_pieces() {
-            out.send("response.output_text.delta", at(json!({ "delta": piece, "logprobs": [] })));
-        }
+        let delta = at(json!({ "delta": Pattern::GAP, "logprobs": [] }));
+        out.send_pieces("response.output_text.delta", delta, self.reply.text_pieces());
         out.send("response.output_text.done", at(json!({ "text": self.reply.text, "logprobs": [] })));
         out.send("response.content_part.done", at(json!({ "part": text_part(&self.reply.text) })));
         let item = self.message();
@@ -92,12 +110,8 @@ impl Frame<'_> {
         let mut opened = self.call(place, "in_progress");
         opened["arguments"] = json!("");
         out.send("response.output_item.added", json!({ "output_index": output_index, "item": opened }));
-        for piece in fragments(&arguments) {
-            out.send(
-                "response.function_call_arguments.delta",
-                json!({ "item_id": item_id, "output_index": output_index, "delta": piece }),
-            );
-        }
+        let delta = json!({ "item_id": item_id, "output_index": output_index, "delta": Pattern::GAP });
+        out.send_pieces("response.function_call_arguments.delta", delta, fragments(&arguments));
         out.send(
             "response.function_call_arguments.done",
             json!({ "item_id": item_id, "output_index": output_index, "name": item["name"], "arguments": arguments }),
@@ -111,7 +125,10 @@ impl Frame<'_> {
             output.push(self.message());
         }
         output.extend((0..self.reply.calls.len()).map(|place| self.call(place, "completed")));
-        let mut response = self.response("completed", Value::Array(output));
+        let mut response = self.response(self.status(), Value::Array(output));
+        if self.reply.finish == Finish::Length {
+            response["incomplete_details"] = json!({ "reason": "max_output_tokens" });
+        }
         response["usage"] = self.usage();
         response
     }
@@ -148,6 +165,13 @@ impl Frame<'_> {
         })
     }
 
+    fn status(&self) -> &'static str {
+        match self.reply.finish {
+            Finish::Length => "incomplete",
+            Finish::Said | Finish::CallsTools => "completed",
+        }
+    }
+
     fn message_id(&self) -> String {
         self.reply.ids.make("msg_", 0)
     }
@@ -156,7 +180,7 @@ impl Frame<'_> {
         json!({
             "id": self.message_id(),
             "type": "message",
-            "status": "completed",
+            "status": self.status(),
             "content": [text_part(&self.reply.text)],
             "role": "assistant",
         })

@@ -1,81 +1,113 @@
 //! The headers of the simulated provider's answers: content type, request id, rate-limit figures.
 //!
-//! The figures are those of a bucket that was full before this request: a script has no memory.
+//! Figures are those of the account's limits; a limit that does not exist has no header.
 
 use super::reply::{Ids, Reply};
+use crate::limits::{Standing, Standings};
 use jiff::Timestamp;
 
 pub(crate) type Headers = Vec<(&'static str, String)>;
 
-/// The tier that the simulated account is on.
-pub(crate) const REQUESTS_PER_MIN: u64 = 500;
-pub(crate) const TOKENS_PER_MIN: u64 = 30_000;
-
-/// What is left in the account's buckets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Remaining {
-    pub(crate) requests: u64,
-    pub(crate) tokens: u64,
-}
-
-impl Remaining {
-    fn after(reply: &Reply) -> Self {
-        Self {
-            requests: REQUESTS_PER_MIN - 1,
-            tokens: TOKENS_PER_MIN.saturating_sub(reply.tokens.input + reply.tokens.output),
-        }
-    }
-}
-
 pub(crate) fn openai(reply: &Reply, content_type: &str) -> Headers {
-    openai_of(&reply.ids, content_type, Remaining::after(reply))
+    openai_of(&reply.ids, content_type, &reply.standings)
 }
 
-pub(crate) fn openai_of(ids: &Ids, content_type: &str, remaining: Remaining) -> Headers {
-    vec![
+pub(crate) fn openai_of(ids: &Ids, content_type: &str, standings: &Standings) -> Headers {
+    let mut headers = vec![
         ("content-type", content_type.to_owned()),
         ("x-request-id", ids.make("req_", 0)),
         ("openai-version", "2020-10-01".to_owned()),
-        ("x-ratelimit-limit-requests", REQUESTS_PER_MIN.to_string()),
-        ("x-ratelimit-limit-tokens", TOKENS_PER_MIN.to_string()),
-        ("x-ratelimit-remaining-requests", remaining.requests.to_string()),
-        ("x-ratelimit-remaining-tokens", remaining.tokens.to_string()),
-        ("x-ratelimit-reset-requests", go_duration(refill_ms(remaining.requests, REQUESTS_PER_MIN))),
-        ("x-ratelimit-reset-tokens", go_duration(refill_ms(remaining.tokens, TOKENS_PER_MIN))),
-    ]
+    ];
+    // An account with Anthropic's limits still tells the tighter of them.
+    let tokens = standings.tokens.or(standings.input_tokens).or(standings.output_tokens);
+    let figures = [
+        (
+            standings.requests,
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+        ),
+        (tokens, ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]),
+    ];
+    for (standing, [limit, remaining, reset]) in figures {
+        if let Some(standing) = standing {
+            headers.push((limit, standing.limit.to_string()));
+            headers.push((remaining, standing.remaining.to_string()));
+            headers.push((reset, go_duration(standing.reset_us / 1000)));
+        }
+    }
+    headers
 }
 
 pub(crate) fn anthropic(reply: &Reply, content_type: &str) -> Headers {
-    anthropic_of(&reply.ids, content_type, Remaining::after(reply), reply.unix_s)
+    anthropic_of(&reply.ids, content_type, &reply.standings, reply.unix_s)
 }
 
-pub(crate) fn anthropic_of(ids: &Ids, content_type: &str, remaining: Remaining, unix_s: i64) -> Headers {
-    let reset_s = |left, limit| rfc3339(unix_s.saturating_add(refill_s(left, limit)));
-    // Anthropic rounds what is left of tokens to thousands.
-    let tokens = remaining.tokens / 1000 * 1000;
-    vec![
-        ("content-type", content_type.to_owned()),
-        ("request-id", ids.make("req_", 0)),
-        ("anthropic-ratelimit-requests-limit", REQUESTS_PER_MIN.to_string()),
-        ("anthropic-ratelimit-requests-remaining", remaining.requests.to_string()),
-        ("anthropic-ratelimit-requests-reset", reset_s(remaining.requests, REQUESTS_PER_MIN)),
-        ("anthropic-ratelimit-tokens-limit", TOKENS_PER_MIN.to_string()),
-        ("anthropic-ratelimit-tokens-remaining", tokens.to_string()),
-        ("anthropic-ratelimit-tokens-reset", reset_s(remaining.tokens, TOKENS_PER_MIN)),
-    ]
+pub(crate) fn anthropic_of(ids: &Ids, content_type: &str, standings: &Standings, unix_s: i64) -> Headers {
+    let mut headers = vec![("content-type", content_type.to_owned()), ("request-id", ids.make("req_", 0))];
+    let names = |limit, remaining, reset| [limit, remaining, reset];
+    let figures = [
+        (
+            standings.requests,
+            names(
+                "anthropic-ratelimit-requests-limit",
+                "anthropic-ratelimit-requests-remaining",
+                "anthropic-ratelimit-requests-reset",
+            ),
+        ),
+        (
+            together(standings).map(rounded),
+            names(
+                "anthropic-ratelimit-tokens-limit",
+                "anthropic-ratelimit-tokens-remaining",
+                "anthropic-ratelimit-tokens-reset",
+            ),
+        ),
+        (
+            standings.input_tokens.map(rounded),
+            names(
+                "anthropic-ratelimit-input-tokens-limit",
+                "anthropic-ratelimit-input-tokens-remaining",
+                "anthropic-ratelimit-input-tokens-reset",
+            ),
+        ),
+        (
+            standings.output_tokens.map(rounded),
+            names(
+                "anthropic-ratelimit-output-tokens-limit",
+                "anthropic-ratelimit-output-tokens-remaining",
+                "anthropic-ratelimit-output-tokens-reset",
+            ),
+        ),
+    ];
+    for (standing, [limit, remaining, reset]) in figures {
+        if let Some(standing) = standing {
+            let reset_s = i64::try_from(standing.reset_us.div_ceil(1_000_000)).unwrap_or(i64::MAX);
+            headers.push((limit, standing.limit.to_string()));
+            headers.push((remaining, standing.remaining.to_string()));
+            headers.push((reset, rfc3339(unix_s.saturating_add(reset_s))));
+        }
+    }
+    headers
+}
+
+/// Anthropic states input and output together too.
+fn together(standings: &Standings) -> Option<Standing> {
+    match (standings.input_tokens, standings.output_tokens) {
+        (Some(input), Some(output)) => Some(Standing {
+            limit: input.limit + output.limit,
+            remaining: input.remaining + output.remaining,
+            reset_us: input.reset_us.max(output.reset_us),
+        }),
+        (input, output) => standings.tokens.or(input).or(output),
+    }
+}
+
+/// Anthropic rounds what is left of tokens to thousands.
+fn rounded(standing: Standing) -> Standing {
+    Standing { remaining: standing.remaining / 1000 * 1000, ..standing }
 }
 
 pub(crate) fn gemini(content_type: &str) -> Headers {
     vec![("content-type", content_type.to_owned()), ("vary", "Origin".to_owned())]
-}
-
-/// How long a continuously refilling bucket takes to be full again.
-fn refill_ms(left: u64, per_min: u64) -> u64 {
-    per_min.saturating_sub(left) * 60_000 / per_min
-}
-
-fn refill_s(left: u64, per_min: u64) -> i64 {
-    i64::try_from(refill_ms(left, per_min).div_ceil(1000)).unwrap_or(i64::MAX)
 }
 
 /// A duration as Go prints it, at millisecond precision: `12ms`, `1.5s`, `6m0s`.

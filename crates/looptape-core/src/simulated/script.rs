@@ -4,6 +4,8 @@
 //! holds, the one measure of progress that every format has, so a script needs no memory.
 
 use super::conversation::Conversation;
+use crate::limits::{Blocked, Limited, Standing, Standings};
+use crate::twin::{Refusal, RefusalWhy};
 use serde_json::{Value, json};
 
 /// A whole conversation as the provider plays it.
@@ -196,6 +198,41 @@ impl Script {
         let mut playable = turn.clone();
         playable.calls.retain(|c| conversation.tools.contains(&c.name));
         if playable.calls.is_empty() && !turn.calls.is_empty() { echo() } else { playable }
+    }
+}
+
+/// The tier that a script's account is on.
+pub(crate) const REQUESTS_PER_MIN: u64 = 500;
+pub(crate) const TOKENS_PER_MIN: u64 = 30_000;
+
+/// The account's limits after a request that took so many tokens. A script has no memory: before it all was full.
+pub(crate) fn account(tokens: u64) -> Standings {
+    let standing = |limit: u64, taken: u64| {
+        let remaining = limit.saturating_sub(taken);
+        Some(Standing { limit, remaining, reset_us: (limit - remaining) * 60_000_000 / limit })
+    };
+    Standings {
+        requests: standing(REQUESTS_PER_MIN, 1),
+        tokens: standing(TOKENS_PER_MIN, tokens),
+        ..Standings::default()
+    }
+}
+
+impl Rejection {
+    /// A refusal whose figures give the wait.
+    pub(crate) fn refusal(self, conversation: &Conversation) -> Refusal {
+        let Self::RateLimited { retry_after_s } = self;
+        let requested = conversation.input_tokens.min(TOKENS_PER_MIN);
+        let used = TOKENS_PER_MIN + u64::from(retry_after_s) * TOKENS_PER_MIN / 60 - requested;
+        let wait_us = Some(u64::from(retry_after_s) * 1_000_000);
+        let why = RefusalWhy::Limit(Blocked {
+            which: Limited::Tokens,
+            limit: TOKENS_PER_MIN,
+            used,
+            requested,
+            wait_us,
+        });
+        Refusal { at_us: 0, why }
     }
 }
 

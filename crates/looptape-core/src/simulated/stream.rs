@@ -1,7 +1,7 @@
 //! Bodies in pieces: server-sent events, JSON arrays, whole documents.
 
 use super::script::Pace;
-use super::{SimChunk, SimEnding, SimResponse};
+use super::{Carries, SimChunk, SimEnding, SimResponse};
 use serde_json::Value;
 
 /// A streamed body as it grows.
@@ -21,6 +21,13 @@ impl Stream {
         self.piece(format!("data: {data}\n\n"));
     }
 
+    /// Says that the last piece carries some of what the model says.
+    pub(crate) fn said(&mut self) {
+        if let Some(last) = self.chunks.last_mut() {
+            last.carries = Carries::Output;
+        }
+    }
+
     /// `event:` and `data:`; the name is the data's own `type`.
     pub(crate) fn event(&mut self, data: &Value) {
         let name = data["type"].as_str().unwrap_or("message");
@@ -29,7 +36,7 @@ impl Stream {
 
     pub(crate) fn piece(&mut self, text: String) {
         let delay_us = if self.chunks.is_empty() { self.pace.first_us } else { self.pace.between_us };
-        self.chunks.push(SimChunk { delay_us, bytes: text.into_bytes() });
+        self.chunks.push(SimChunk { delay_us, carries: Carries::Frame, bytes: text.into_bytes() });
     }
 
     /// Appends to the last piece: servers often send the terminal line together with the last event.
@@ -54,8 +61,34 @@ pub(crate) fn whole(
 ) -> SimResponse {
     let pieces = u64::try_from(output_pieces).unwrap_or(u64::MAX);
     let delay_us = pace.first_us.saturating_add(pace.between_us.saturating_mul(pieces));
-    let chunks = vec![SimChunk { delay_us, bytes: body.to_string().into_bytes() }];
+    let chunks = vec![SimChunk { delay_us, carries: Carries::Output, bytes: body.to_string().into_bytes() }];
     SimResponse { status: 200, headers, chunks, ending: SimEnding::Complete }
+}
+
+/// An event of which only some values change from piece to piece: written once, then filled.
+#[derive(Debug)]
+pub(crate) struct Pattern(Vec<String>);
+
+impl Pattern {
+    /// Stands for a value that changes.
+    pub(crate) const GAP: &str = "\u{1}";
+
+    /// `event` with [`Pattern::GAP`] in the places of what changes, in the order in which it is written.
+    pub(crate) fn new(event: &Value) -> Self {
+        Self(event.to_string().split("\"\\u0001\"").map(str::to_owned).collect())
+    }
+
+    /// The event's JSON with these values in the gaps.
+    pub(crate) fn fill(&self, values: &[&Value]) -> String {
+        let mut text = String::with_capacity(self.0.iter().map(String::len).sum::<usize>() + 32);
+        for (place, between) in self.0.iter().enumerate() {
+            text.push_str(between);
+            if let Some(value) = values.get(place) {
+                text.push_str(&value.to_string());
+            }
+        }
+        text
+    }
 }
 
 /// A text split after each space: about a token a piece. Joined they are the text.

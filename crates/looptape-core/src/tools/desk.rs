@@ -1,6 +1,9 @@
 //! A replay's side of the protocol: which recorded result a call gets.
 
+mod at_server;
 mod stand_ins;
+
+pub use at_server::{LiveResult, ServerCall, ServerVerdict};
 
 use super::call::{MeasuredTool, ToolEnd, ToolError};
 use super::message::{Hands, Phase, ToolCallKey, ToolMessage};
@@ -50,6 +53,8 @@ pub struct ToolDesk {
     recorded: RecordedTools,
     /// Calls that were told to run, with the recorded calls that they are.
     running: Vec<Running>,
+    /// Calls that were asked about and did not run.
+    settled: Vec<ToolCallKey>,
     stand_ins: StandIns,
     /// When the recorded calls ran in whose place the tool did not run now.
     not_run_us: Vec<(i64, i64)>,
@@ -62,6 +67,8 @@ struct Running {
     call_id: Option<String>,
     run: Option<String>,
     recorded: Option<usize>,
+    /// It reached a tool server, whose result was compared.
+    is_compared_at_server: bool,
 }
 
 impl RecordedTool {
@@ -96,6 +103,7 @@ impl ToolDesk {
             keeps_live: false,
             recorded: RecordedTools::new(recorded),
             running: Vec::new(),
+            settled: Vec::new(),
             stand_ins: StandIns::default(),
             not_run_us: Vec::new(),
             report: ToolsReport::default(),
@@ -120,18 +128,18 @@ impl ToolDesk {
                 self.report.agents.insert(message.call.name.clone());
                 ToolVerdict::Noted
             }
-            Phase::Ask => match message.hands {
-                Hands::Give => {
-                    let found = self.recorded.find(&message.call);
-                    let ran_us = found.as_ref().ok().and_then(|(at, _)| self.recorded.call(*at).ran_us);
-                    let verdict = self.ask(message, found);
-                    self.not_run_us.extend(ran_us.filter(|_| verdict != ToolVerdict::Run));
-                    verdict
+            Phase::Ask => {
+                let verdict = match message.hands {
+                    Hands::Give => self.ask_for_any(message),
+                    Hands::GiveMeasured => self.ask_for_measured(message),
+                    // It gives what it has when it likes.
+                    Hands::Refuse => self.ask_by_refuser(message).at_once(),
+                };
+                if verdict != ToolVerdict::Run {
+                    self.settled.push(message.call.clone());
                 }
-                Hands::GiveMeasured => self.ask_for_measured(message),
-                // It gives what it has when it likes.
-                Hands::Refuse => self.ask_by_refuser(message).at_once(),
-            },
+                verdict
+            }
             Phase::Started => ToolVerdict::Noted,
             Phase::Ended { end, .. } => self.ended(message, end),
         }
@@ -147,6 +155,19 @@ impl ToolDesk {
     /// What it came to so far.
     pub fn report(&self) -> &ToolsReport {
         &self.report
+    }
+
+    /// The calls that were asked about and did not run: whatever they would have called was not called.
+    pub fn settled(&self) -> &[ToolCallKey] {
+        &self.settled
+    }
+
+    fn ask_for_any(&mut self, message: &ToolMessage) -> ToolVerdict {
+        let found = self.recorded.find(&message.call);
+        let ran_us = found.as_ref().ok().and_then(|(at, _)| self.recorded.call(*at).ran_us);
+        let verdict = self.ask(message, found);
+        self.not_run_us.extend(ran_us.filter(|_| verdict != ToolVerdict::Run));
+        verdict
     }
 
     fn ask(&mut self, message: &ToolMessage, found: Result<(usize, How), DenyCode>) -> ToolVerdict {
@@ -213,7 +234,8 @@ impl ToolDesk {
             return ToolVerdict::Run;
         }
         let key = (call.name.clone(), call.arguments_digest());
-        self.running.push(Running { key, call_id: call.call_id.clone(), run: run.clone(), recorded });
+        let (call_id, run) = (call.call_id.clone(), run.clone());
+        self.running.push(Running { key, call_id, run, recorded, is_compared_at_server: false });
         ToolVerdict::Run
     }
 
@@ -226,8 +248,10 @@ impl ToolDesk {
             _ => running.key == key && running.call_id == call.call_id,
         };
         let Some(place) = self.running.iter().position(is_it) else { return ToolVerdict::Noted };
-        let recorded = self.running.remove(place).recorded;
-        self.compare(call, recorded, live);
+        let Running { recorded, is_compared_at_server, .. } = self.running.remove(place);
+        if !is_compared_at_server {
+            self.compare(call, recorded, live);
+        }
         match recorded {
             Some(at) if !self.keeps_live => ToolVerdict::Answer(self.answer(at)),
             _ => ToolVerdict::Noted,

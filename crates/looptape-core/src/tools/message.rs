@@ -177,6 +177,16 @@ pub fn arguments_digest(arguments: &Value) -> i64 {
     canonical::digest_of_value(&parsed_arguments(arguments)).short()
 }
 
+/// Whether a tool that a model knows as `asked` is `own`: gateways of tools put a name of their own before it
+/// (`mcp__server__search`), and write what providers do not take otherwise (`get_sum` for `get-sum`).
+pub fn is_name_of(asked: &str, own: &str) -> bool {
+    let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
+    let Some(before) = asked.len().checked_sub(own.len()) else { return false };
+    let (prefix, end) = asked.as_bytes().split_at(before);
+    end.iter().map(|byte| plain(*byte)).eq(own.bytes().map(plain))
+        && prefix.last().is_none_or(|last| matches!(last, b'_' | b'.' | b'/' | b':' | b'-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,8 +23,8 @@ mod turn;
 mod verdict;
 
 pub use call::{MeasuredTool, ToolEnd, ToolError, ToolFacts, ToolOutcome, ToolSource};
-pub use desk::{RecordedTool, ToolDesk};
-pub use message::{Hands, Phase, ToolCallKey, ToolMessage, UnreadableMessage};
+pub use desk::{LiveResult, RecordedTool, ServerCall, ServerVerdict, ToolDesk};
+pub use message::{Hands, Phase, ToolCallKey, ToolMessage, UnreadableMessage, is_name_of};
 pub use policy::{ToolEntry, ToolEntryError, ToolPolicies, ToolPolicy};
 pub use report::{ToolDrift, ToolMask, ToolRefusal, ToolsReport};
 pub use turn::Turn;

@@ -1,6 +1,7 @@
 //! What a replay does with each tool: `[tools.NAME]` in `looptape.toml`.
 
 use super::call::{ToolEnd, ToolError, ToolOutcome};
+use super::message::is_name_of;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -86,6 +87,30 @@ impl ToolPolicies {
         Self { all: policy, ..self }
     }
 
+    /// Whether nothing is said of any tool.
+    pub fn are_default(&self) -> bool {
+        self.by_name.is_empty() && self.others == Rule::default() && self.all.is_none()
+    }
+
+    /// Whether any tool may run in a replay.
+    pub fn let_tools_run(&self) -> bool {
+        let mut rules = self.by_name.values().chain([&self.others]);
+        self.all == Some(ToolPolicy::Live)
+            || rules.any(|rule| rule.policy == Some(ToolPolicy::Live) || rule.writes == Some(false))
+    }
+
+    /// Whether a tool of a tool server runs.
+    pub fn is_live_at(&self, server: &str, tool: &str) -> bool {
+        self.policy(self.name_at(server, tool)) == ToolPolicy::Live
+    }
+
+    /// By which name the file speaks of a tool of a tool server: its own, or one under which a model may know it
+    /// (`mcp__server__tool`).
+    pub(super) fn name_at<'a>(&'a self, server: &str, tool: &'a str) -> &'a str {
+        let is_qualified = |name: &&String| *name != tool && is_name_of(name, tool) && name.contains(server);
+        self.by_name.keys().find(is_qualified).map_or(tool, String::as_str)
+    }
+
     /// The same, where the agent works in a folder that is this replay's alone: its own tools may do there what was not
     /// recorded.
     pub fn in_own_folder(self, own_folder: bool) -> Self {
@@ -163,7 +188,9 @@ mod tests {
         assert_eq!((live.policy("f"), live.policy("g")), (ToolPolicy::Static, ToolPolicy::Live));
         let timeout = entry(json!({"policy": "static", "outcome": "timeout"})).unwrap();
         assert_eq!(timeout.answer("f").unwrap().outcome(), ToolOutcome::Timeout);
+        assert!(live.is_live_at("s", "g") && !live.is_live_at("s", "f"));
         let reads = entry(json!({"writes": false})).unwrap();
+        assert!(!reads.are_default() && ToolPolicies::default().are_default());
         assert!(!reads.may_write("f", true) && reads.may_write("g", true) && !reads.may_write("g", false));
     }
 

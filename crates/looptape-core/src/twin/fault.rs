@@ -1,6 +1,6 @@
 //! What goes wrong, and when: by place (loop, step, attempt), by time, by chance.
 
-use super::call::CallPlace;
+use super::call::{CallPlace, Delivery};
 use super::fault_text;
 use super::place_range::PlaceRange;
 use super::service::ServiceEnding;
@@ -113,6 +113,14 @@ impl Effects {
             fault.when.names(at_us, place) && draws.happens(FIRST_DRAW + number, rate)
         };
         (0..).zip(faults).filter(applies).fold(none, |effects, (_, fault)| effects.with(fault.kind))
+    }
+
+    /// An answer that is not streamed has no inside in which an error could come: it is the error.
+    pub(super) fn as_sent(mut self, delivery: Delivery) -> Self {
+        if let (Delivery::Whole, ServiceEnding::StreamError { .. }) = (delivery, self.ending) {
+            self.refuse(Refusing::Status { status: 500, after_us: 0, retry_after_us: None });
+        }
+        self
     }
 
     fn with(mut self, kind: FaultKind) -> Self {

@@ -63,7 +63,7 @@ impl Twin {
     pub fn ask(&mut self, ask: &Ask<'_>) -> Verdict {
         let place = ask.place;
         let draws = self.draws.at(place.loop_key).at(u64::from(place.step)).at(u64::from(place.attempt));
-        let effects = Effects::of(&self.faults, ask.at_us, place, draws);
+        let effects = Effects::of(&self.faults, ask.at_us, place, draws).as_sent(ask.delivery);
         if let Some(refusing) = effects.refusing {
             self.limiter.refused(ask.at_us);
             return refused_by(refusing, ask.at_us);

@@ -4,28 +4,23 @@
 //! with. Those are refreshed with every sixteenth of that time at the latest, so that a step of a long conversation
 //! costs what is new in it; an entry may end that much earlier than it should.
 //!
-//! Entries are in two halves, a young one and an old one; what is used moves to the young. When the young half is
-//! full, or as old as an entry can get, it becomes the old half and the former old half is forgotten.
+//! Memory is bounded: of very many prefixes those that were not used for longest are forgotten before their time.
 
 use super::call::{Caching, PromptPart};
 use super::service::InputLeaves;
 use super::spec::CacheSpec;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use crate::recent::Recent;
 
-/// Together with the old half about 100 MB at most.
-const MOST_YOUNG: usize = 1 << 20;
+/// About 100 MB at most.
+const MOST_PREFIXES: usize = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct PrefixCache {
     spec: CacheSpec,
     ttl_us: u64,
-    young: Half,
-    old: Half,
-    young_since_us: u64,
+    entries: Recent<Entry>,
+    turned_over_us: u64,
 }
-
-type Half = HashMap<u64, Entry, BuildHasherDefault<AsItIs>>;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -44,32 +39,10 @@ pub(super) struct Known {
     pub(super) leaves: InputLeaves,
 }
 
-/// Keys are hashes already.
-#[derive(Clone, Copy, Debug, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // Callers may count their keys from 0: the table wants the upper bits spread too.
-        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 ^= self.0 >> 32;
-    }
-}
-
 impl PrefixCache {
     pub(super) fn new(spec: CacheSpec) -> Self {
         let ttl_us = (spec.ttl_s * 1e6) as u64;
-        Self { spec, ttl_us, young: Half::default(), old: Half::default(), young_since_us: 0 }
+        Self { spec, ttl_us, entries: Recent::new(MOST_PREFIXES), turned_over_us: 0 }
     }
 
     /// How the prompt's tokens would be billed now; changes nothing.
@@ -101,20 +74,20 @@ impl PrefixCache {
         let parts = &prompt[..cacheable(prompt, caching)];
         let new_from = known.part.map_or(0, |place| place + 1);
         if let Some(place) = known.part {
-            let last_time = self.entry(parts[place].prefix).map_or(0, |entry| entry.shorter_used_us);
+            let last_time = self.entries.get(parts[place].prefix).map_or(0, |entry| entry.shorter_used_us);
             let is_due = at_us.saturating_sub(last_time) > self.ttl_us / 16;
             let from = if is_due { 0 } else { place };
             let shorter_used_us = if is_due { at_us } else { last_time };
             for part in &parts[from..=place] {
-                let from_us = self.entry(part.prefix).map_or(at_us, |entry| entry.from_us);
-                self.young.insert(part.prefix, Entry { from_us, used_us: at_us, shorter_used_us });
+                let from_us = self.entries.get(part.prefix).map_or(at_us, |entry| entry.from_us);
+                self.entries.insert(part.prefix, Entry { from_us, used_us: at_us, shorter_used_us });
             }
         }
         for part in parts[new_from..].iter().filter(|part| part.tokens >= self.spec.min_tokens) {
             // Another call may be writing the same prefix: the earlier one decides when it can be read.
-            let writing = self.entry(part.prefix).filter(|entry| !self.is_over(at_us, entry));
+            let writing = self.entries.get(part.prefix).filter(|entry| !self.is_over(at_us, entry));
             let from_us = writing.map_or(first_us, |entry| entry.from_us.min(first_us));
-            self.young.insert(part.prefix, Entry { from_us, used_us: at_us, shorter_used_us: at_us });
+            self.entries.insert(part.prefix, Entry { from_us, used_us: at_us, shorter_used_us: at_us });
         }
     }
 
@@ -128,22 +101,20 @@ impl PrefixCache {
     }
 
     fn is_known(&self, at_us: u64, part: &PromptPart) -> bool {
-        self.entry(part.prefix).is_some_and(|entry| entry.from_us <= at_us && !self.is_over(at_us, &entry))
+        self.entries
+            .get(part.prefix)
+            .is_some_and(|entry| entry.from_us <= at_us && !self.is_over(at_us, &entry))
     }
 
     fn is_over(&self, at_us: u64, entry: &Entry) -> bool {
         at_us.saturating_sub(entry.used_us) >= self.ttl_us
     }
 
-    fn entry(&self, prefix: u64) -> Option<Entry> {
-        self.young.get(&prefix).or_else(|| self.old.get(&prefix)).copied()
-    }
-
+    /// What was not used for the time that an entry lives need not be kept.
     fn turn_over(&mut self, at_us: u64) {
-        let is_old = at_us.saturating_sub(self.young_since_us) >= self.ttl_us;
-        if is_old || self.young.len() >= MOST_YOUNG {
-            self.old = std::mem::take(&mut self.young);
-            self.young_since_us = at_us;
+        if at_us.saturating_sub(self.turned_over_us) >= self.ttl_us {
+            self.entries.turn_over();
+            self.turned_over_us = at_us;
         }
     }
 }

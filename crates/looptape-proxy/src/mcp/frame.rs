@@ -20,6 +20,12 @@ pub enum Frame {
     ServerEnded(ServerEnd),
     /// So many bytes passed that could not be told in time.
     Lost(u64),
+    /// In a replay: the server itself is to be told this, and started if it does not run.
+    Ask(Bytes),
+    /// In a replay: the server itself wrote this.
+    Told(Bytes),
+    /// In a replay: the server itself does not run, or no longer; why.
+    Gone(String),
 }
 
 /// What cannot be a frame.
@@ -28,7 +34,7 @@ pub enum Frame {
 pub struct NotAFrame;
 
 const HEAD_BYTES: usize = 13;
-const LAST_KIND: u8 = 4;
+const LAST_KIND: u8 = 7;
 /// No frame is longer: shims read pieces of 64 KiB, and whole lines come back.
 const LIMIT_BYTES: usize = 256 << 20;
 
@@ -41,6 +47,9 @@ impl Frame {
             Self::ClientClosed => (2, Bytes::new()),
             Self::ServerEnded(end) => (3, end.to_string().into()),
             Self::Lost(bytes) => (4, bytes.to_string().into()),
+            Self::Ask(bytes) => (5, bytes.clone()),
+            Self::Told(bytes) => (6, bytes.clone()),
+            Self::Gone(why) => (7, why.clone().into()),
         };
         let mut frame = BytesMut::with_capacity(HEAD_BYTES + payload.len());
         frame.put_u8(kind);
@@ -58,6 +67,9 @@ impl Frame {
             2 => Ok(Self::ClientClosed),
             3 => ServerEnd::parse(text()?).map(Self::ServerEnded).ok_or(NotAFrame),
             4 => text()?.parse().map(Self::Lost).map_err(|_| NotAFrame),
+            5 => Ok(Self::Ask(payload)),
+            6 => Ok(Self::Told(payload)),
+            7 => Ok(Self::Gone(text()?.to_owned())),
             _ => Err(NotAFrame),
         }
     }
@@ -98,6 +110,9 @@ mod tests {
             (-2, Frame::Server(Bytes::new())),
             (3, Frame::Lost(7)),
             (4, Frame::ServerEnded(ServerEnd::Signal(9))),
+            (5, Frame::Ask(Bytes::from_static(b"a\n"))),
+            (6, Frame::Told(Bytes::from_static(b"b\n"))),
+            (7, Frame::Gone("it ended (exit code 1)".into())),
             (i64::MAX, Frame::ClientClosed),
         ];
         let bytes: Vec<u8> = frames.iter().flat_map(|(at, frame)| frame.encode(*at)).collect();

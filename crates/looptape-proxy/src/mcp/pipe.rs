@@ -1,10 +1,14 @@
 //! A replayed stdio server: a shim sends what the client says, and gets what the server would say.
 //!
 //! Each message is reacted to at once and in its turn, unless its answer has to wait, for the recorded time or for the
-//! client: then others go before it. When the shim goes away its conversation is dropped.
+//! client: then others go before it. When the shim goes away its conversation is dropped. Where a tool runs live the shim
+//! is told to start the server, and hands on what that says.
 
-use super::desk::McpDesk;
+use super::desk::{McpDesk, Reply};
 use super::frame::{Frame, Frames};
+use super::notes::Notes;
+use super::real_stdio::RealStdio;
+use crate::child_trace::ChildTrace;
 use crate::reply::{self, Body, BodyError};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -12,18 +16,24 @@ use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use hyper::body::Incoming;
 use looptape_core::mcp::session::ServerEnd;
-use looptape_core::mcp::{Lines, LiveSession, Message, Part, ServerName, What};
+use looptape_core::mcp::{Lines, LiveSession, Message, Part, Reaction, ServerName, What};
 use looptape_store::Moment;
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Frames that may wait for a shim to take them.
 const WAITING: usize = 64;
 
 /// Answers a shim's request until one of the two has enough.
-pub(crate) fn serve(desk: &McpDesk, server: &ServerName, request: Request<Incoming>) -> Response<Body> {
+pub(crate) fn serve(
+    desk: &McpDesk,
+    child: Option<&ChildTrace>,
+    server: &ServerName,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let Some((session, opening)) = desk.open(server) else {
         return reply::error(StatusCode::UNPROCESSABLE_ENTITY, "replay_over", "the replay has ended");
     };
@@ -31,7 +41,15 @@ pub(crate) fn serve(desk: &McpDesk, server: &ServerName, request: Request<Incomi
     let (say, said) = mpsc::channel(WAITING);
     tokio::spawn(send(said, sender));
     let (replied, _) = watch::channel(Replies::default());
-    let pipe = Pipe { desk: desk.clone(), session, say, replied };
+    let pipe = Pipe {
+        desk: desk.clone(),
+        server: server.clone(),
+        session,
+        say,
+        replied,
+        notes: Arc::new(Notes::begin(child, server)),
+        real: Arc::new(Mutex::new(RealStdio::new(desk.clone(), server.clone()))),
+    };
     tokio::spawn(async move {
         pipe.perform(opening, Instant::now()).await;
         pipe.converse(request.into_body()).await;
@@ -41,9 +59,14 @@ pub(crate) fn serve(desk: &McpDesk, server: &ServerName, request: Request<Incomi
     response
 }
 
+/// How long after the client's last word a server that runs live may take for its own.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// What is to be sent.
 enum Said {
     Text(Bytes),
+    /// To the server itself.
+    Ask(Bytes),
     End(ServerEnd),
 }
 
@@ -51,6 +74,7 @@ async fn send(mut said: mpsc::Receiver<Said>, mut sender: Sender<Bytes, BodyErro
     while let Some(said) = said.recv().await {
         let (frame, is_end) = match said {
             Said::Text(text) => (Frame::Server(text), false),
+            Said::Ask(line) => (Frame::Ask(line), false),
             Said::End(end) => (Frame::ServerEnded(end), true),
         };
         // Nobody is there any more if it cannot be sent.
@@ -63,9 +87,12 @@ async fn send(mut said: mpsc::Receiver<Said>, mut sender: Sender<Bytes, BodyErro
 #[derive(Clone)]
 struct Pipe {
     desk: McpDesk,
+    server: ServerName,
     session: LiveSession,
     say: mpsc::Sender<Said>,
     replied: watch::Sender<Replies>,
+    notes: Arc<Notes>,
+    real: Arc<Mutex<RealStdio>>,
 }
 
 /// Requests of the server that the client has answered.
@@ -79,13 +106,22 @@ struct Replies {
 impl Pipe {
     async fn converse(self, body: Incoming) {
         self.listen(body).await;
+        // Nobody takes what is still to come; what ran is compared all the same.
+        self.real().gone("the agent did not wait for it");
         self.replied.send_modify(|replies| replies.over = true);
     }
 
     async fn listen(&self, mut body: Incoming) {
         let mut frames = Frames::default();
         let mut lines = Lines::default();
-        while let Some(Ok(piece)) = body.frame().await {
+        let mut until = None;
+        loop {
+            let piece = match until {
+                None => body.frame().await,
+                Some(_) if !self.real().is_awaited() => return,
+                Some(until) => timeout_at(until, body.frame()).await.unwrap_or_default(),
+            };
+            let Some(Ok(piece)) = piece else { return };
             let Ok(piece) = piece.into_data() else { continue };
             let Ok(whole) = frames.add(&piece) else { return };
             for (_, frame) in whole {
@@ -99,9 +135,18 @@ impl Pipe {
                         if let Some(rest) = lines.rest() {
                             self.hear(&rest).await;
                         }
-                        return;
+                        until = Some(Instant::now() + LAST_WORDS);
                     }
-                    Frame::Server(_) | Frame::ServerEnded(_) | Frame::Lost(_) => {}
+                    Frame::Told(bytes) => {
+                        let told = self.real().wrote(&bytes);
+                        self.ask(told.ask).await;
+                        self.perform(told.parts, Instant::now()).await;
+                    }
+                    Frame::Gone(why) => {
+                        let parts = self.real().gone(&why);
+                        self.perform(parts, Instant::now()).await;
+                    }
+                    Frame::Server(_) | Frame::ServerEnded(_) | Frame::Lost(_) | Frame::Ask(_) => {}
                 }
             }
         }
@@ -111,15 +156,33 @@ impl Pipe {
         if line.trim_ascii().is_empty() {
             return;
         }
-        let arrived = Instant::now();
-        if let Message::Response { id, .. } = Message::read(line) {
+        let message = Message::read(line);
+        if let Message::Response { id, .. } = message {
             self.replied.send_modify(|replies| {
                 replies.ids.insert(id.to_owned());
             });
         }
-        let reaction = self.desk.react(&self.session, line);
+        self.real().overhear(line);
+        let reply = self.desk.react(&self.server, &self.session, line);
+        self.notes.client_said(line, reply.origin());
+        match reply {
+            Reply::React(reaction, _) => self.react(*reaction).await,
+            Reply::Run(live) => {
+                let ask = self.real().call(*live);
+                self.ask(ask).await;
+            }
+        }
+        let lists = matches!(&message, Message::Request { method, .. } if method == "tools/list");
+        if lists && self.desk.compares_tools_of(&self.server) {
+            let ask = self.real().start();
+            self.ask(ask).await;
+        }
+    }
+
+    async fn react(&self, reaction: Reaction) {
+        let arrived = Instant::now();
         let waits = |part: &Part| {
-            matches!(part.what, What::AwaitClient { .. })
+            matches!(part.what, What::AwaitClient { .. } | What::AwaitModel { .. })
                 || self.desk.speed.scaled(part.after_us) > Duration::ZERO
         };
         let (has_to_wait, end) = (reaction.parts.iter().any(waits), reaction.end);
@@ -127,6 +190,7 @@ impl Pipe {
         let react = async move {
             pipe.perform(reaction.parts, arrived).await;
             if let Some(end) = end {
+                pipe.notes.server_ends(end);
                 // The shim is gone if nobody takes it.
                 let _ = pipe.say.send(Said::End(end)).await;
             }
@@ -138,6 +202,19 @@ impl Pipe {
         }
     }
 
+    /// Says something to the server itself.
+    async fn ask(&self, lines: Vec<Bytes>) {
+        for line in lines {
+            // The shim is gone if nobody takes it.
+            let _ = self.say.send(Said::Ask(line)).await;
+        }
+    }
+
+    /// Held for one decision, never across an await.
+    fn real(&self) -> MutexGuard<'_, RealStdio> {
+        self.real.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn perform(&self, parts: Vec<Part>, arrived: Instant) {
         for part in parts {
             let wait = self.desk.speed.scaled(part.after_us);
@@ -146,8 +223,17 @@ impl Pipe {
             }
             match part.what {
                 What::Answer(text) | What::Stream(text) => {
+                    self.notes.server_says(&text);
                     if self.say.send(Said::Text(text)).await.is_err() {
                         return;
+                    }
+                }
+                What::AwaitModel { calls } => {
+                    let mut replied = self.replied.subscribe();
+                    tokio::select! {
+                        () = self.desk.until_model_is_asked(calls) => {}
+                        // Nobody is there any more.
+                        _ = replied.wait_for(|replies| replies.over) => return,
                     }
                 }
                 What::AwaitClient { id } => {

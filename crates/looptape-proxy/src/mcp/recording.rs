@@ -3,7 +3,7 @@
 //! Each message becomes a call of its trace as soon as it is seen; see [`looptape_core::mcp`] for the form. Whoever
 //! passes the messages on may vanish at any time: then the conversation ends there, and says so.
 
-use super::called_tool::CalledTool;
+use super::called_tool::{CalledTool, Notebook};
 use super::frame::{Frame, Frames, NotAFrame};
 use crate::reply::{self, Body};
 use bytes::Bytes;
@@ -17,6 +17,8 @@ use looptape_core::labels::Labels;
 use looptape_core::mcp::session::{Calls, End, Opening, Over, ServerEnd, Session};
 use looptape_core::mcp::{LINES, SERVER_END_HEADER, SESSION_HEADER, ServerName};
 use looptape_core::redact::Credentials;
+use looptape_core::replay::Provenance;
+use looptape_core::tools::ToolSource;
 use looptape_store::{BeginCall, CallEnd, CallTicket, Moment, Recorder, TraceHint};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -28,6 +30,13 @@ pub struct Book {
     pub server: ServerName,
     /// Secrets that the agent or the server may know.
     pub known: Credentials,
+}
+
+impl Book {
+    pub(super) fn notebook(&self) -> Notebook {
+        let Self { recorder, trace, server, known } = self.clone();
+        Notebook { recorder, trace, server, known }
+    }
 }
 
 /// A conversation that is being written down.
@@ -44,6 +53,23 @@ pub struct RecordedSession {
 struct Writer {
     book: Book,
     session: String,
+    origin: Origin,
+}
+
+/// Where the answer to a message comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// In a replay, where it is known.
+    pub(crate) from: Option<Provenance>,
+    /// What a tool call counts as.
+    pub(crate) tool: ToolSource,
+}
+
+impl Origin {
+    /// The server itself.
+    const SERVER: Self = Self { from: None, tool: ToolSource::Measured };
+    /// Nobody: nothing was asked of the server.
+    pub(super) const NOBODY: Self = Self { from: None, tool: ToolSource::Recorded };
 }
 
 /// Conversations of this process so far: their numbers tell them apart.
@@ -53,7 +79,7 @@ impl RecordedSession {
     /// A conversation begins.
     pub fn begin(book: Book) -> Self {
         let nth = CONVERSATIONS.fetch_add(1, Ordering::Relaxed) + 1;
-        let writer = Writer { book, session: format!("stdio-{nth}") };
+        let writer = Writer { book, session: format!("stdio-{nth}"), origin: Origin::SERVER };
         let at_us = Moment::mono_us_now();
         Self { session: Session::begin(writer, at_us), client_closed: false, over: None, last_us: at_us }
     }
@@ -70,7 +96,16 @@ impl RecordedSession {
             }
             Frame::ServerEnded(end) => self.over = Some(Over::Server(*end)),
             Frame::Lost(bytes) => self.session.lacks(*bytes),
+            // Of a replay alone.
+            Frame::Ask(_) | Frame::Told(_) | Frame::Gone(_) => {}
         }
+    }
+
+    /// The client said something whose answer comes from there.
+    pub(crate) fn client_said(&mut self, at_us: i64, message: &[u8], origin: Origin) {
+        self.last_us = at_us;
+        self.session.calls_mut().origin = origin;
+        self.session.client_wrote(message, at_us);
     }
 
     /// It is over.
@@ -106,7 +141,9 @@ impl Calls for Writer {
 
     fn begin(&mut self, opening: Opening, at_us: i64) -> OpenCall {
         let tool = match &opening {
-            Opening::Message(line) => CalledTool::of(line, at_us),
+            Opening::Message(line) => {
+                CalledTool::of(line, at_us, self.origin.tool, || Some(self.book.notebook()))
+            }
             Opening::Stream => None,
         };
         let (method, body) = match opening {
@@ -128,12 +165,15 @@ impl Calls for Writer {
             labels: Labels::default(),
             credentials: self.book.known.clone(),
         });
+        if let Some(from) = self.origin.from {
+            ticket.came_from(from);
+        }
         OpenCall { ticket, tool }
     }
 
     fn end(&mut self, OpenCall { ticket: call, tool }: OpenCall, end: End) {
         if let Some(tool) = tool {
-            tool.report(&self.book, &end);
+            tool.ended(&end);
         }
         let answered = |status, headers: Vec<(&str, &[u8])>, head_mono_us, end_mono_us| CallEnd::Answered {
             status,

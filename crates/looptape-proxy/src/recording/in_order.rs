@@ -149,7 +149,9 @@ impl RecordingProxy {
                     if let Some(files) = opened.files.take() {
                         Box::pin(files.seen()).await;
                     }
-                    return Ok(self.answer(response, opened.ticket, opened.held, flushes).await);
+                    return Ok(self
+                        .answer(response, opened.ticket, (opened.held, opened.passing), flushes)
+                        .await);
                 }
                 (Err(Failure::None(error)), None) => {
                     opened.hear_nothing(!error.is_connect());

@@ -5,19 +5,18 @@
 
 use super::Recordings;
 use crate::child_trace::ChildTrace;
-use crate::tool_calls;
 use bytes::Bytes;
 use looptape_core::replay::{Masking, Replayer, Rung};
 use looptape_core::tools::told::{self, CallKey};
 use looptape_core::tools::{
-    AnswerFrom, Phase, RecordedTool, ToolAnswer, ToolDesk, ToolEnd, ToolError, ToolMessage, ToolPolicies,
-    ToolSource, ToolVerdict, ToolsReport, Turn,
+    AnswerFrom, DenyCode, Phase, RecordedTool, ServerCall, ServerVerdict, ToolAnswer, ToolCallKey, ToolDesk,
+    ToolEnd, ToolError, ToolMessage, ToolPolicies, ToolSource, ToolVerdict, ToolsReport, Turn,
 };
 use looptape_core::wire::Wire;
 use looptape_store::Moment;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -42,6 +41,7 @@ pub enum LiveResults {
 #[derive(Debug)]
 pub struct TapedTools {
     state: Mutex<State>,
+    policies: ToolPolicies,
     /// The recorded calls whose answers have been given.
     given: watch::Sender<HashSet<usize>>,
 }
@@ -78,8 +78,48 @@ impl TapedTools {
         live: LiveResults,
         (masking, loosest): (Masking, Rung),
     ) -> Self {
-        let waiting = Waiting { read, policies, live, masking, loosest };
-        Self { state: Mutex::new(State::Waiting(Box::new(waiting))), given: watch::Sender::default() }
+        let waiting = Waiting { read, policies: policies.clone(), live, masking, loosest };
+        let state = Mutex::new(State::Waiting(Box::new(waiting)));
+        Self { state, policies, given: watch::Sender::default() }
+    }
+
+    /// What is said of tools.
+    pub(crate) fn policies(&self) -> &ToolPolicies {
+        &self.policies
+    }
+
+    /// A tool server would get a call: who answers it.
+    pub(crate) fn at_server(&self, call: &ServerCall<'_>) -> ServerVerdict {
+        let mut state = self.lock();
+        let is_plain = self.policies.are_default() && !call.reads_only;
+        match &mut *state {
+            // Nothing of it matters here.
+            State::Waiting(_) if is_plain => ServerVerdict::Recorded,
+            state => match state.open() {
+                Ok(desk) => desk.at_server(call),
+                Err(_) => ServerVerdict::Deny(UNREADABLE.to_owned()),
+            },
+        }
+    }
+
+    /// A call that ran at a tool server has ended.
+    pub(crate) fn ended_at_server(&self, call: &ToolCallKey, recorded: Option<ToolEnd>, live: &ToolEnd) {
+        if let Ok(desk) = self.lock().open() {
+            desk.ended_at_server(call, recorded, live);
+        }
+    }
+
+    /// The calls that hooks asked about and that did not run.
+    pub(crate) fn settled(&self) -> Vec<ToolCallKey> {
+        match &*self.lock() {
+            State::Open { desk, .. } => desk.settled().to_vec(),
+            State::Waiting(_) | State::Unreadable(_) => Vec::new(),
+        }
+    }
+
+    /// A panic inside one decision must not take the others with it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a message; writes down what happened. What it says is not before its turn; if the client goes away
@@ -90,7 +130,7 @@ impl TapedTools {
         at: Moment,
         child: Option<&ChildTrace>,
     ) -> ToolVerdict {
-        let verdict = self.state.lock().unwrap_or_else(PoisonError::into_inner).take(&message);
+        let verdict = self.lock().take(&message);
         if let Some(child) = child {
             write_down(child, message, at, &verdict);
         }
@@ -117,7 +157,7 @@ impl TapedTools {
 
     /// The body of a request, with recorded results where the agent could only refuse a tool.
     pub(super) fn told(&self, wire: Option<Wire>, body: Bytes, recordings: &dyn Recordings) -> Bytes {
-        match &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *self.lock() {
             State::Open { desk, told } if desk.has_stand_ins() => match wire {
                 Some(wire) => told.put_into(wire, body, desk, recordings),
                 None => body,
@@ -128,14 +168,14 @@ impl TapedTools {
 
     /// What tools asked of hosts that did not run is not to come.
     pub(super) fn leave_out_of(&self, replayer: &mut Replayer) {
-        if let State::Open { desk, .. } = &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let State::Open { desk, .. } = &*self.lock() {
             replayer.leave_out(|at_us| desk.is_of_answered(at_us));
         }
     }
 
     /// What it came to; why the recorded calls could not be read, if they could not.
     pub(super) fn report(&self) -> Result<ToolsReport, String> {
-        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.lock() {
             State::Waiting(_) => Ok(ToolsReport::default()),
             State::Open { desk, .. } => Ok(desk.report().clone()),
             State::Unreadable(why) => Err(why.clone()),
@@ -144,27 +184,39 @@ impl TapedTools {
 }
 
 impl State {
-    fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
+    /// The recorded tools, read if they were not yet; why they cannot be, if they cannot.
+    fn open(&mut self) -> Result<&mut ToolDesk, &str> {
         if let Self::Waiting(_) = self {
             let waiting = std::mem::replace(self, Self::Unreadable("reading them broke off".to_owned()));
-            let Self::Waiting(waiting) = waiting else { return ToolVerdict::Noted };
-            let Waiting { read, policies, live, masking, loosest } = *waiting;
-            *self = match read() {
-                Ok(recorded) => {
-                    let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
-                    let desk = desk.masked_by(masking, loosest);
-                    Self::Open { desk: Box::new(desk), told: RecordedResults::default() }
-                }
-                Err(why) => Self::Unreadable(why),
-            };
+            if let Self::Waiting(waiting) = waiting {
+                let Waiting { read, policies, live, masking, loosest } = *waiting;
+                *self = match read() {
+                    Ok(recorded) => {
+                        let desk = ToolDesk::new(recorded, policies).keeping_live(live == LiveResults::Kept);
+                        let desk = desk.masked_by(masking, loosest);
+                        Self::Open { desk: Box::new(desk), told: RecordedResults::default() }
+                    }
+                    Err(why) => Self::Unreadable(why),
+                };
+            }
         }
         match self {
-            Self::Open { desk, .. } => desk.take(message),
-            Self::Waiting(_) | Self::Unreadable(_) => tool_calls::unreadable_recording(),
+            Self::Open { desk, .. } => Ok(desk),
+            Self::Unreadable(why) => Err(why),
+            Self::Waiting(_) => Err("they were not read"),
+        }
+    }
+
+    fn take(&mut self, message: &ToolMessage) -> ToolVerdict {
+        match self.open() {
+            Ok(desk) => desk.take(message),
+            Err(_) => ToolVerdict::Deny { code: DenyCode::Denied, message: UNREADABLE.to_owned() },
         }
     }
 }
 
+/// The answer where it is not known what was recorded.
+const UNREADABLE: &str = "looptape: the recorded tool calls cannot be read, so no tool runs in this replay";
 /// Recorded results as they were written, by the place of their call.
 #[derive(Debug, Default)]
 struct RecordedResults(HashMap<usize, Option<String>>);

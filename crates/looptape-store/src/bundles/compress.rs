@@ -11,6 +11,10 @@ use rusqlite::{Connection, params};
 /// So many bytes of contents are joined. Who reads one content decodes all of them.
 const JOINED_BYTES: usize = 256 << 10;
 
+/// By the index of those that wait: otherwise every bundle before the first of them would be looked at.
+const FIRST_UNCOMPRESSED: &str =
+    "SELECT min(id) FROM bundles INDEXED BY bundles_uncompressed WHERE codec = 0";
+
 /// Bytes of contents that wait to be compressed.
 pub(crate) fn uncompressed_bytes(connection: &Connection) -> rusqlite::Result<usize> {
     let sum: i64 = connection
@@ -21,9 +25,7 @@ pub(crate) fn uncompressed_bytes(connection: &Connection) -> rusqlite::Result<us
 
 /// Compresses the first uncompressed bundles, as many as are joined to one. `false`: there were none.
 pub(crate) fn compress_some(connection: &Connection, encoder: &mut Encoder) -> rusqlite::Result<bool> {
-    let first: Option<i64> = connection
-        .prepare_cached("SELECT min(id) FROM bundles WHERE codec = 0")?
-        .query_row([], |r| r.get(0))?;
+    let first: Option<i64> = connection.prepare_cached(FIRST_UNCOMPRESSED)?.query_row([], |r| r.get(0))?;
     let Some(first) = first else { return Ok(false) };
     let joined = Joined::from(connection, first)?;
     let mut delete = connection.prepare_cached("DELETE FROM bundles WHERE id = ?1")?;
@@ -50,31 +52,43 @@ struct Joined {
 impl Joined {
     /// The uncompressed bundles from `first` on.
     fn from(connection: &Connection, first: i64) -> rusqlite::Result<Self> {
-        let mut statement = connection
-            .prepare_cached("SELECT id, entries, codec, data FROM bundles WHERE id >= ?1 ORDER BY id")?;
-        let mut rows = statement.query([first])?;
         let mut joined = Self { parts: Vec::new(), entries: Vec::new(), data: Vec::new() };
+        // The one that does not fit is not read.
+        let mut sizes =
+            connection.prepare_cached("SELECT id, codec, size FROM bundles WHERE id >= ?1 ORDER BY id")?;
+        let mut sizes = sizes.query([first])?;
+        let mut statement = connection.prepare_cached("SELECT entries, data FROM bundles WHERE id = ?1")?;
         let mut end = first;
-        while let Some(row) = rows.next()? {
-            let id: i64 = row.get(0)?;
-            let (entries, data) = (row.get_ref(1)?.as_bytes()?, row.get_ref(3)?.as_bytes()?);
+        while let Some(row) = sizes.next()? {
+            let (id, codec, size): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let is_first = joined.parts.is_empty();
-            let fits = row.get::<_, i64>(2)? == codec::RAW && joined.data.len() + data.len() <= JOINED_BYTES;
-            let count = entry::decode(id, entries).map(|entries| entries.len() as i64);
-            if !is_first && (!fits || count.is_none()) {
+            let bytes = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(joined.data.len());
+            if !is_first && (codec != codec::RAW || bytes > JOINED_BYTES) {
                 break;
             }
-            if id > end {
-                entry::encode_gone(&mut joined.entries, (id - end) as u64);
-            }
-            joined.parts.push(id);
-            joined.entries.extend_from_slice(entries);
-            joined.data.extend_from_slice(data);
+            let count = statement.query_row([id], |row| {
+                let (entries, data) = (row.get_ref(0)?.as_bytes()?, row.get_ref(1)?.as_bytes()?);
+                let count = entry::decode(id, entries).map(|entries| entries.len() as i64);
+                if is_first || count.is_some() {
+                    joined.add(id, end, (entries, data));
+                }
+                Ok(count)
+            })?;
             // Of what cannot be read nothing is known, so nothing can follow it.
             let Some(count) = count else { break };
             end = id + count;
         }
         Ok(joined)
+    }
+
+    /// Adds the bundle `id` to those that end before `end`.
+    fn add(&mut self, id: i64, end: i64, (entries, data): (&[u8], &[u8])) {
+        if id > end {
+            entry::encode_gone(&mut self.entries, (id - end) as u64);
+        }
+        self.parts.push(id);
+        self.entries.extend_from_slice(entries);
+        self.data.extend_from_slice(data);
     }
 }
 

@@ -1,6 +1,7 @@
 """Notices that a tool asks a model by itself, through the HTTP client that its SDK uses.
 
-Such a tool runs in a replay too: its model calls were recorded, and what it does besides is what they lead it to.
+Such a tool runs in a replay too: its model calls were recorded, and what it does besides is what they lead it to. One that
+asks an MCP server over HTTP asks no model.
 """
 
 import functools
@@ -39,4 +40,5 @@ def _noticing(send):
 
 
 def _is_ours(request):
-    return str(getattr(request, "url", request)).startswith(_ORIGIN)
+    url = str(getattr(request, "url", request))
+    return url.startswith(_ORIGIN) and "/mcp-" not in url[len(_ORIGIN) - 1 :]

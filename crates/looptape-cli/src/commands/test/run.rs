@@ -148,6 +148,7 @@ impl RunOfTest<'_> {
                 clock: agent.clock,
             },
             place: place.of_agent(test),
+            upstreams: &[],
             prices: Prices::OnlyOfLiveCalls,
         };
         let program = Program {

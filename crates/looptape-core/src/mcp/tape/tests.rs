@@ -76,6 +76,7 @@ fn told(reaction: &Reaction) -> String {
         What::Answer(text) => format!("< {}", String::from_utf8_lossy(text).trim_end()),
         What::Stream(text) => format!("* {}", String::from_utf8_lossy(text).trim_end()),
         What::AwaitClient { id } => format!("? {id}"),
+        What::AwaitModel { calls } => format!("? model {calls}"),
     };
     let end = reaction.end.map(|end| format!("! {end}"));
     reaction.parts.iter().map(line).chain(end).collect::<Vec<_>>().join("\n")
@@ -126,7 +127,7 @@ fn messages_get_their_answers_under_their_own_ids() {
     insta::assert_snapshot!(say(&call("f", "")), @r#"< {"jsonrpc":"2.0","id":"f","error":{"code":-32050,"message":"looptape: EXHAUSTED: tools/call add was made of the MCP server calc more often than it was recorded, and the server was not started. The replay's report says more.","data":{"looptape":"EXHAUSTED"}}}"#);
     insta::assert_snapshot!(say(r#"{"id":"g","method":"tools/call","params":{"name":"add","arguments":{"a":1,"b":3}}}"#), @r#"< {"jsonrpc":"2.0","id":"g","error":{"code":-32050,"message":"looptape: NEVER_RECORDED: tools/call add was not recorded of the MCP server calc, which was not started. The replay's report says more.","data":{"looptape":"NEVER_RECORDED"}}}"#);
     insta::assert_snapshot!(say(r#"{"id":"h","method":"ping"}"#), @r#"< {"jsonrpc":"2.0","id":"h","result":{}}"#);
-    let report = tape.finish();
+    let report = tape.finish(&[]);
     insta::assert_snapshot!(report.lines().join("\n"), @r#"MCP server calc, not started: 2 of 2 recorded tool calls served, 10 messages (1 asked again)"#);
     let reports: Vec<String> = report.divergences().iter().map(crate::replay::report_text::of).collect();
     insta::assert_snapshot!(reports.join(""), @r#"
@@ -137,7 +138,7 @@ fn messages_get_their_answers_under_their_own_ids() {
       request   tools/call add
       recorded  {"a":1,"b":2}
       sent      {"a":1,"b":3}
-      next      The agent asked its tool server for something else than it did then: look at what led there, above or in `looptape show`. If it is meant, record the run again.
+      next      The agent asked its tool server for something else than it did then: look at what led there, above or in `looptape show`. If it is meant, record the run again. `writes = false` under [tools.add] in looptape.toml lets it run.
     "#);
 }
 
@@ -220,5 +221,27 @@ fn an_unknown_server_refuses_and_asks_nothing() {
     for silent in ["{\"method\":\"tools/call\"}", "garbage", "{\"id\":1,\"result\":1}"] {
         assert_eq!(told(&tape.react(&session, silent.as_bytes())), "");
     }
-    assert_eq!(tape.finish().divergences().len(), 1);
+    assert_eq!(tape.finish(&[]).divergences().len(), 1);
+}
+
+#[test]
+fn a_changed_list_is_told_when_the_model_was_asked_as_often_as_then() {
+    let script = r#"
+        > {"id":1,"method":"tools/list"}
+        < {"id":1,"result":{"tools":[]}}
+        * {"method":"notifications/tools/list_changed"}
+        * {"method":"notifications/message"}
+    "#;
+    let told_of = |asked_us: &[i64]| {
+        let mut tape = tape(recorded("s", "1", script)).beside(asked_us.into());
+        let (session, _) = tape.open(&ServerName::parse("s").unwrap());
+        told(&tape.react(&session, br#"{"id":1,"method":"tools/list"}"#))
+    };
+    insta::assert_snapshot!(told_of(&[5, 15, 90]), @r#"
+    < {"id":1,"result":{"tools":[]}}
+    ? model 2
+    * {"method":"notifications/tools/list_changed"}
+    * {"method":"notifications/message"}
+    "#);
+    assert!(!told_of(&[50]).contains('?'), "the model was asked later");
 }
