@@ -126,7 +126,7 @@ impl MockProvider {
     pub fn hear(&self, request: &SimRequest<'_>, retries: Option<u32>) -> Result<Heard, MockAnswer> {
         let not_understood = |response: SimResponse| MockAnswer {
             kind: MockKind::NotUnderstood { status: response.status },
-            sent: MockSent::Answer(response),
+            sent: MockSent::Answer(self.dated(response)),
         };
         let endpoint =
             Endpoint::of(request.path).ok_or_else(|| not_understood(errors::not_found(request.path)))?;
@@ -173,15 +173,20 @@ impl MockProvider {
             },
             ..*request
         };
-        let (mut response, kind) = match decided.verdict {
+        let (response, kind) = match decided.verdict {
             Verdict::Served(service) => self.served(heard, &request, thought.said, decided, &service),
             Verdict::Refused(refusal) => self.refused(heard, &request, decided, &refusal),
             Verdict::Dropped { .. } => return MockAnswer { sent: MockSent::Closed, kind: MockKind::Dropped },
         };
+        MockAnswer { sent: MockSent::Answer(self.dated(response)), kind }
+    }
+
+    /// With the fixed day, where that is the clock; else a server states its own.
+    fn dated(&self, mut response: SimResponse) -> SimResponse {
         if self.clock == MockClock::Fixed {
             response.headers.push(("date", SEEDED_DATE.to_owned()));
         }
-        MockAnswer { sent: MockSent::Answer(response), kind }
+        response
     }
 
     fn served(
