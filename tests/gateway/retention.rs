@@ -90,7 +90,7 @@ async fn the_oldest_go_while_there_is_too_much() {
     record(&recordings, &[("a", 4, MEBIBYTE), ("b", 3, MEBIBYTE), ("c", 2, MEBIBYTE), ("d", 1, MEBIBYTE)]);
     let size = || std::fs::metadata(&recordings.path).expect("the database is there").len();
     assert!(size() > 4 << 20);
-    let command = in_project(&env, "max_size = \"2500KiB\"\nmax_age = \"1w\"");
+    let command = in_project(&env, "max_size = \"2900KiB\"\nmax_age = \"1w\"");
     let mut gateway = Gateway::spawn(&env, command).await;
     gateway.line("looptape: 2 old traces deleted").await;
     assert_eq!(ids(&recordings), ["c", "d"]);
