@@ -206,7 +206,6 @@ fn what_is_wrong_is_said_before_anything_runs() {
     );
     assert!(load(env, &["preset:baselin", "--virtual"]).stderr.contains("there are baseline, ramp"));
     assert!(load(env, &["baseline", "--virtual"]).stderr.contains("the preset is preset:baseline"));
-    assert!(load(env, &["preset:baseline"]).stderr.contains("add --virtual"));
     let text = good(env, &["load", "preset:ramp", "--print-scenario"]).stdout;
     assert!(text.contains("executor = \"ramping-arrival-rate\""), "{text}");
 }
