@@ -21,6 +21,9 @@ const TERMINAL: &[&[u8]] = &[
     b"event: error",
 ];
 
+/// What an event ends with.
+const BLANK_LINES: [&[u8]; 3] = [b"\n\n", b"\r\n\r\n", b"\r\r"];
+
 /// The longest marker with the line end before it, less one byte: it may be split over two pieces.
 const OVERLAP: usize = 27;
 
@@ -62,15 +65,15 @@ pub(crate) fn is_finished(stream: &[u8]) -> bool {
         true => Some(0),
         false => first_marker(stream),
     };
-    let is_whole = |at: usize| {
-        [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"].iter().any(|blank| memmem::find(&stream[at..], blank).is_some())
-    };
+    let is_whole = |at: usize| BLANK_LINES.iter().any(|blank| memmem::find(&stream[at..], blank).is_some());
     found.is_some_and(is_whole)
         || (memmem::find(stream, b"\"jsonrpc\"").is_some() && ends_with_a_response(stream))
 }
 
 fn ends_with_a_response(stream: &[u8]) -> bool {
-    let last = sse::events(stream).filter(|event| !event.data.is_empty()).last();
+    // An event is over with the blank line behind it.
+    let is_over = BLANK_LINES.iter().any(|blank| stream.ends_with(blank));
+    let last = sse::events(stream).filter(|event| is_over && !event.data.is_empty()).last();
     last.is_some_and(|event| matches!(Message::read(event.data.as_bytes()), Message::Response { .. }))
 }
 
