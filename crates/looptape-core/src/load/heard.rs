@@ -6,7 +6,7 @@
 use super::track::{AttemptEnd, AttemptOutcome, Used};
 use crate::exchange::{Ending, Outcome};
 use crate::facts::{AttemptState, CallFacts};
-use crate::retry::{Failure, FailureKind};
+use crate::retry::Failure;
 use crate::usage::LeafTokens;
 
 /// Why a client has no answer to its end.
@@ -83,16 +83,7 @@ impl Heard<'_> {
 
     /// What the client goes by when it decides whether to send the call again; `None` if it was answered.
     pub fn failure(&self) -> Option<Failure> {
-        let kind = match self.ended() {
-            AttemptOutcome::Answered => return None,
-            AttemptOutcome::Limited(_) => FailureKind::Status(429),
-            AttemptOutcome::Status(status) => FailureKind::Status(status),
-            AttemptOutcome::NoAnswer | AttemptOutcome::TimedOut | AttemptOutcome::Stopped => {
-                FailureKind::NoAnswer
-            }
-            AttemptOutcome::Cut | AttemptOutcome::StreamError => FailureKind::Cut,
-            AttemptOutcome::Malformed => FailureKind::Malformed,
-        };
+        let kind = self.ended().failure()?;
         let word = match self.outcome {
             Outcome::Answered(answer) => answer.headers.get("x-should-retry"),
             _ => None,

@@ -11,6 +11,7 @@
 use super::plans::{LoopPlan, StepInput, StepPlan};
 use crate::draws::Draws;
 use crate::scenario::Traffic;
+use crate::simulated::sample_text;
 use crate::wire::{ResponseView, Wire};
 use serde_json::{Value, json};
 
@@ -304,19 +305,9 @@ impl Talk {
 /// What the tool's description takes of the system prompt's tokens.
 const TOOL_TOKENS: u64 = 50;
 
-const WORDS: &str = "time year way day thing world life hand part child eye place work week case point group fact night \
-                     home water room area money story month lot right study book word issue side kind head house ";
-
 /// So many tokens of words, from some place of them on; the same place gives the same words.
 fn filler(place: u64, tokens: u64) -> String {
-    let bytes = usize::try_from(tokens.saturating_mul(BYTES_A_TOKEN)).unwrap_or(usize::MAX);
-    let from = usize::try_from(place % WORDS.len() as u64).unwrap_or(0);
-    let mut text = String::with_capacity(bytes);
-    text.push_str(&WORDS[from..from + bytes.min(WORDS.len() - from)]);
-    while text.len() < bytes {
-        text.push_str(&WORDS[..(bytes - text.len()).min(WORDS.len())]);
-    }
-    text
+    sample_text::of_bytes(place, usize::try_from(tokens.saturating_mul(BYTES_A_TOKEN)).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::prices::Prices;
 use crate::cost::Bound;
 use crate::limits::Limited;
 use crate::metrics::{AttemptMetrics, CostSum, Ms, StepSample, TokenSums};
+use crate::retry::FailureKind;
 use crate::usage::LeafTokens;
 
 /// An attempt that has ended. Times are µs on the run's clock.
@@ -99,6 +100,18 @@ pub struct StepEnd {
 }
 
 impl AttemptOutcome {
+    /// What a client goes by when it decides whether to send the call again; `None` if it was answered.
+    pub fn failure(self) -> Option<FailureKind> {
+        Some(match self {
+            Self::Answered => return None,
+            Self::Limited(_) => FailureKind::Status(429),
+            Self::Status(status) => FailureKind::Status(status),
+            Self::NoAnswer | Self::TimedOut | Self::Stopped => FailureKind::NoAnswer,
+            Self::Cut | Self::StreamError => FailureKind::Cut,
+            Self::Malformed => FailureKind::Malformed,
+        })
+    }
+
     pub fn is_failure(self) -> bool {
         self != Self::Answered
     }

@@ -25,7 +25,7 @@ mod openai_responses;
 mod places;
 mod reply;
 mod response_headers;
-mod sample_text;
+pub(crate) mod sample_text;
 mod says;
 mod script;
 mod script_file;

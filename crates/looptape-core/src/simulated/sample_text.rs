@@ -1,6 +1,7 @@
 //! Text that means nothing: words of about a token each, as sentences, from a seed.
 
 use crate::draws::Draws;
+use std::sync::LazyLock;
 
 const WORDS: [&str; 64] = [
     "time", "year", "way", "day", "thing", "world", "life", "hand", "part", "child", "eye", "place", "work",
@@ -10,6 +11,21 @@ const WORDS: [&str; 64] = [
     "team", "minute", "idea", "body", "back", "face", "level", "office", "door", "health", "art", "war",
     "party", "result", "change",
 ];
+
+/// All of them in a row, with a space behind each.
+static IN_A_ROW: LazyLock<String> = LazyLock::new(|| WORDS.map(|word| format!("{word} ")).concat());
+
+/// So many bytes of words, without sentences, from some place of them on; the same place gives the same words.
+pub(crate) fn of_bytes(place: u64, bytes: usize) -> String {
+    let row = IN_A_ROW.as_str();
+    let from = usize::try_from(place % row.len() as u64).unwrap_or(0);
+    let mut text = String::with_capacity(bytes);
+    text.push_str(&row[from..from + bytes.min(row.len() - from)]);
+    while text.len() < bytes {
+        text.push_str(&row[..(bytes - text.len()).min(row.len())]);
+    }
+    text
+}
 
 /// One word.
 pub(crate) fn word(number: u64) -> &'static str {

@@ -7,7 +7,7 @@ use crate::gc::{PruneError, PruneReport, Retention};
 use bytes::Bytes;
 use looptape_core::assembly::{LoopOutcome, Timing};
 use looptape_core::cassette::Cassette;
-use looptape_core::exchange::{Chunk, Ending};
+use looptape_core::exchange::{Chunk, Ending, Outcome};
 use looptape_core::facts::AskedUpstream;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
@@ -205,6 +205,29 @@ pub enum CallEnd {
 }
 
 impl CallEnd {
+    /// How a call ended whose times are on a clock that began at `clock_mono_us`; `None` if it has not.
+    pub fn of(outcome: Outcome, clock_mono_us: i64) -> Option<Self> {
+        let at = |us: i64| clock_mono_us + us;
+        Some(match outcome {
+            Outcome::InFlight => return None,
+            Outcome::NoResponse { end_us, ending } => Self::NoResponse { at_mono_us: at(end_us), ending },
+            Outcome::Answered(answer) => Self::Answered {
+                status: answer.status,
+                headers: answer.headers,
+                head_mono_us: at(answer.head_us),
+                end_mono_us: at(answer.end_us),
+                body: vec![answer.body],
+                chunks: answer
+                    .chunks
+                    .into_iter()
+                    .map(|chunk| Chunk { at_us: at(chunk.at_us), ..chunk })
+                    .collect(),
+                ending: answer.ending,
+                cut: None,
+            },
+        })
+    }
+
     pub(super) fn size_bytes(&self) -> usize {
         match self {
             Self::NoResponse { .. } => 0,

@@ -2,7 +2,6 @@
 
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
-use looptape_core::exchange::{Chunk, Outcome};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
 use looptape_core::load::LoopEnding;
@@ -62,36 +61,6 @@ impl Kept {
         let us = i64::try_from(us).unwrap_or(i64::MAX);
         Moment { unix_us: self.started.unix_us + us, mono_us: self.started.mono_us + us }
     }
-
-    fn mono_us(&self, us: i64) -> i64 {
-        self.started.mono_us + us
-    }
-
-    fn end(&self, outcome: Outcome) -> CallEnd {
-        match outcome {
-            Outcome::InFlight => CallEnd::NoResponse {
-                at_mono_us: Moment::mono_us_now(),
-                ending: looptape_core::exchange::Ending::ClientGone,
-            },
-            Outcome::NoResponse { end_us, ending } => {
-                CallEnd::NoResponse { at_mono_us: self.mono_us(end_us), ending }
-            }
-            Outcome::Answered(answer) => CallEnd::Answered {
-                status: answer.status,
-                headers: answer.headers,
-                head_mono_us: self.mono_us(answer.head_us),
-                end_mono_us: self.mono_us(answer.end_us),
-                body: vec![answer.body],
-                chunks: answer
-                    .chunks
-                    .into_iter()
-                    .map(|chunk| Chunk { at_us: self.mono_us(chunk.at_us), ..chunk })
-                    .collect(),
-                ending: answer.ending,
-                cut: None,
-            },
-        }
-    }
 }
 
 impl Observer for Kept {
@@ -123,7 +92,11 @@ impl Observer for Kept {
             labels: Labels::default(),
             credentials: Credentials::none(),
         });
-        ticket.finish(self.end(call.outcome));
+        match CallEnd::of(call.outcome, self.started.mono_us) {
+            Some(end) => ticket.finish(end),
+            // The driver tells of calls that have ended; one that had not would be one that was given up.
+            None => drop(ticket),
+        }
     }
 
     fn loop_ended(&self, end: &ObservedEnd) {

@@ -1,7 +1,7 @@
 //! How a call ends, as its client sees it: what the twin decides, unless the client loses patience before.
 
 use crate::load::track::{AttemptEnd, AttemptOutcome, Used};
-use crate::retry::{Failure, FailureKind};
+use crate::retry::Failure;
 use crate::twin::{Refusal, RefusalWhy, Service, ServiceEnding, Verdict};
 use crate::usage::LeafTokens;
 
@@ -64,16 +64,7 @@ impl Ending {
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
-        let kind = match self.attempt.outcome {
-            AttemptOutcome::Answered => return None,
-            AttemptOutcome::Limited(_) => FailureKind::Status(429),
-            AttemptOutcome::Status(status) => FailureKind::Status(status),
-            AttemptOutcome::NoAnswer | AttemptOutcome::TimedOut | AttemptOutcome::Stopped => {
-                FailureKind::NoAnswer
-            }
-            AttemptOutcome::Cut | AttemptOutcome::StreamError => FailureKind::Cut,
-            AttemptOutcome::Malformed => FailureKind::Malformed,
-        };
+        let kind = self.attempt.outcome.failure()?;
         Some(Failure { kind, should_retry: None, asked_for_us: self.asked_for_us })
     }
 }

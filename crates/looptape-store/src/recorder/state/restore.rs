@@ -12,7 +12,7 @@ use crate::recorder::open_trace::{Closing, ClosingCause, TraceNumber};
 use crate::recorder::rows::{insert_gaps, insert_trace, store_parent};
 use looptape_core::TraceId;
 use looptape_core::cassette::{Cassette, TapedCall, TapedEnd, TapedTrace};
-use looptape_core::exchange::{Exchange, Outcome};
+use looptape_core::exchange::Exchange;
 use looptape_core::labels::Labels;
 use looptape_core::redact::Credentials;
 use rusqlite::Connection;
@@ -95,7 +95,7 @@ impl State {
         if let Some(provenance) = &provenance {
             self.provenance(connection, id, provenance)?;
         }
-        match end(exchange.outcome) {
+        match CallEnd::of(exchange.outcome, 0) {
             Some(end) => self.end(connection, id, end, upstream),
             None => Ok(()),
         }
@@ -150,21 +150,4 @@ fn spec(taped: &TapedTrace, source: Source) -> TraceSpec {
         happened_unix_us: taped.happened_unix_us,
         byte_exact: taped.byte_exact,
     }
-}
-
-fn end(outcome: Outcome) -> Option<CallEnd> {
-    Some(match outcome {
-        Outcome::InFlight => return None,
-        Outcome::NoResponse { end_us, ending } => CallEnd::NoResponse { at_mono_us: end_us, ending },
-        Outcome::Answered(answer) => CallEnd::Answered {
-            status: answer.status,
-            headers: answer.headers,
-            head_mono_us: answer.head_us,
-            end_mono_us: answer.end_us,
-            body: vec![answer.body],
-            chunks: answer.chunks,
-            ending: answer.ending,
-            cut: None,
-        },
-    })
 }
