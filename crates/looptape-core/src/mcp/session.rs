@@ -97,6 +97,8 @@ pub struct Session<W: Calls> {
     of_server: Lines,
     requests: Vec<Open<W::Call>>,
     stream: Heard<W::Call>,
+    /// When the server said something the last time.
+    said_us: i64,
 }
 
 #[derive(Debug)]
@@ -145,7 +147,8 @@ impl<W: Calls> Session<W> {
     /// A conversation that begins.
     pub fn begin(mut calls: W, at_us: i64) -> Self {
         let stream = Heard::new(calls.begin(Opening::Stream, at_us));
-        Self { calls, of_client: Lines::default(), of_server: Lines::default(), requests: Vec::new(), stream }
+        let (of_client, of_server) = (Lines::default(), Lines::default());
+        Self { calls, of_client, of_server, requests: Vec::new(), stream, said_us: at_us }
     }
 
     /// Whoever writes the calls down.
@@ -163,8 +166,15 @@ impl<W: Calls> Session<W> {
     /// The server wrote these bytes.
     pub fn server_wrote(&mut self, bytes: &[u8], at_us: i64) {
         for line in self.of_server.add(bytes) {
+            let at_us = self.not_before(at_us);
             self.server_said(line, at_us);
         }
+    }
+
+    /// No two lines have one time: they may come to different calls, and only their times keep their order.
+    fn not_before(&mut self, at_us: i64) -> i64 {
+        self.said_us = at_us.max(self.said_us + 1);
+        self.said_us
     }
 
     /// Something of the conversation was not seen.
@@ -178,8 +188,10 @@ impl<W: Calls> Session<W> {
             self.client_said(rest, at_us);
         }
         if let Some(rest) = self.of_server.rest() {
+            let at_us = self.not_before(at_us);
             self.server_said(rest, at_us);
         }
+        let at_us = at_us.max(self.said_us);
         for open in std::mem::take(&mut self.requests) {
             let (call, end) = match open.heard.lines.is_empty() {
                 true => (open.heard.call, End::Nothing { at_us, ending: unanswered(over) }),
@@ -314,6 +326,33 @@ mod tests {
            #2 ended: {"method":"notifications/progress","params":{"progressToken":1}} | {"id":1,"result":{}} Complete
            #1 ended: {"method":"notifications/progress","params":{"progressToken":9}} | hello | {"id":1,"result":{}} Complete
         "#);
+    }
+
+    /// Lines that were read at once come to different calls: their times say which came first.
+    #[test]
+    fn lines_of_one_read_keep_their_order() {
+        #[derive(Default)]
+        struct Times(Vec<(String, i64)>);
+        impl Calls for Times {
+            type Call = ();
+
+            fn begin(&mut self, _: Opening, _: i64) {}
+
+            fn end(&mut self, (): (), end: End) {
+                if let End::Answered { lines, chunks, end_us, .. } = end {
+                    assert!(chunks.iter().all(|chunk| chunk.at_us <= end_us));
+                    self.0.extend(lines.iter().zip(&chunks).map(|(line, chunk)| (text(line), chunk.at_us)));
+                }
+            }
+        }
+        let mut session = Session::begin(Times::default(), 0);
+        session.client_wrote(b"{\"id\":1,\"method\":\"ping\"}\n", 1);
+        session.server_wrote(b"hello\n{\"id\":1,\"result\":{}}\nbye\n", 5);
+        let Times(mut said) = session.finish(Over::Client, 5);
+        said.sort_by_key(|(_, at_us)| *at_us);
+        let lines: Vec<&str> = said.iter().map(|(line, _)| line.as_str()).collect();
+        assert_eq!(lines, ["hello", "{\"id\":1,\"result\":{}}", "bye"]);
+        assert!(said.windows(2).all(|pair| pair[0].1 < pair[1].1), "{said:?}");
     }
 
     #[test]
