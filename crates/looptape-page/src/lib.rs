@@ -1,0 +1,5 @@
+//! What is looked at in a browser.
+//!
+//! Everything here reads: it has no recorder, and no client of any provider.
+
+pub mod vendor;
