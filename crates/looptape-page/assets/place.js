@@ -29,10 +29,10 @@ export function here() {
   return { path: path.length > 1 ? path.replace(/\/$/, '') : path, query };
 }
 
-const listeners = new Set();
+const followers = new Set();
 
 export function onPlace(listener) {
-  listeners.add(listener);
+  followers.add(listener);
 }
 
 // Goes somewhere. A place that replaces this one leaves no entry to go back to.
@@ -41,7 +41,7 @@ export function go(path, query = {}, { replace = false } = {}) {
   const now = isFile ? location.hash : location.pathname + location.search;
   if (to === now) return;
   history[replace ? 'replaceState' : 'pushState'](null, '', to);
-  for (const listener of listeners) listener();
+  for (const listener of followers) listener();
 }
 
 // The same place with other questions.
@@ -51,10 +51,10 @@ export function ask(changes, options = { replace: true }) {
 }
 
 addEventListener('popstate', () => {
-  for (const listener of listeners) listener();
+  for (const listener of followers) listener();
 });
 addEventListener('hashchange', () => {
-  if (isFile) for (const listener of listeners) listener();
+  if (isFile) for (const listener of followers) listener();
 });
 
 // Links inside the page are followed without loading it again.
@@ -66,5 +66,5 @@ document.addEventListener('click', (event) => {
   if (!inside || link.pathname.startsWith(`${BASE}/api/`) || link.hash) return;
   event.preventDefault();
   history.pushState(null, '', link.pathname + link.search);
-  for (const listener of listeners) listener();
+  for (const listener of followers) listener();
 });

@@ -79,6 +79,20 @@ mod tests {
     }
 
     #[test]
+    fn no_name_is_given_twice() {
+        let mut names = std::collections::HashSet::new();
+        for line in MODULES.iter().flat_map(|module| module.lines()) {
+            let line = line.strip_prefix("export ").unwrap_or(line);
+            let line = line.strip_prefix("async ").unwrap_or(line);
+            let kinds = ["const ", "let ", "function ", "class "];
+            let Some(rest) = kinds.iter().find_map(|kind| line.strip_prefix(kind)) else { continue };
+            let name: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || "_$".contains(*c)).collect();
+            assert!(names.insert(name.clone()), "`{name}` is at the top level of two modules");
+        }
+    }
+
+    #[test]
     fn nothing_is_fetched_from_elsewhere() {
         for own in MODULES.iter().chain(&[include_str!("../assets/page.css"), DOCUMENT]) {
             let own = own.replace("http://www.w3.org/2000/svg", "");
