@@ -10,6 +10,7 @@
 
 mod api;
 mod assets;
+mod opened;
 mod page;
 mod readers;
 pub mod reading;

@@ -4,6 +4,7 @@
 
 use crate::api::{self, Failure};
 use crate::assets;
+use crate::opened::Opened;
 use crate::readers::Readers;
 use axum::Router;
 use axum::body::Body;
@@ -50,6 +51,7 @@ impl std::fmt::Debug for WriteToken {
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) readers: Arc<Readers>,
+    pub(crate) opened: Arc<Opened>,
     pub(crate) token: Option<WriteToken>,
 }
 
@@ -63,7 +65,8 @@ impl Page {
     /// The page of a database, which need not be there yet. Without a token it only reads.
     pub fn new(database: PathBuf, prices: PriceBook, token: Option<WriteToken>) -> Self {
         let readers = Arc::new(Readers::new(database, prices));
-        Self { router: Self::router(Shared { readers, token }) }
+        let opened = Arc::default();
+        Self { router: Self::router(Shared { readers, opened, token }) }
     }
 
     /// Answers a request for a path below `/ui`. Answers are whole: nothing here streams.

@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     NotFound(FindError),
     #[error(transparent)]
     NoSuchPlace(#[from] NoSuchPlace),
+    #[error("trace {trace} has no row {at}")]
+    NoSuchRow { trace: String, at: usize },
     #[error("{0}")]
     Invalid(String),
     #[error("this page only reads: start `looptape ui` in a terminal to do more")]
@@ -45,7 +47,7 @@ impl Failure {
         match self {
             Self::NothingRecorded => (StatusCode::NOT_FOUND, "nothing_recorded"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "no_such_trace"),
-            Self::NoSuchPlace(_) => (StatusCode::NOT_FOUND, "no_such_step"),
+            Self::NoSuchPlace(_) | Self::NoSuchRow { .. } => (StatusCode::NOT_FOUND, "no_such_step"),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             Self::ReadOnly => (StatusCode::FORBIDDEN, "read_only"),
             Self::TokenMissing => (StatusCode::FORBIDDEN, "token_missing"),

@@ -3,7 +3,9 @@
 //! `GET /ui/api/openapi.json` describes it. Errors are `{"error": {"code", "message"}}`. Traces are named as on the
 //! command line: by id, prefix, `last`, `ID#1`; percent-encoded.
 
+mod calls;
 mod failure;
+mod trace;
 mod traces;
 
 pub(crate) use failure::Failure;
@@ -13,6 +15,7 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
+use looptape_store::{Reader, Selector, TraceRow};
 use serde::Serialize;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema, openapi};
@@ -50,6 +53,17 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(changes))
         .routes(routes!(write_access))
         .routes(routes!(traces::list))
+        .routes(routes!(trace::head))
+        .routes(routes!(trace::rows))
+        .routes(routes!(trace::row))
+        .routes(routes!(trace::row_text))
+        .routes(routes!(trace::series))
+        .routes(routes!(trace::heat))
+        .routes(routes!(trace::step))
+        .routes(routes!(trace::step_text))
+        .routes(routes!(calls::head))
+        .routes(routes!(calls::as_curl))
+        .routes(routes!(calls::body))
         .split_for_parts();
     router
         .route("/openapi.json", get(async || Json(description)))
@@ -93,4 +107,9 @@ struct Changes {
 #[utoipa::path(get, path = "/changes", responses((status = 200, body = Changes)))]
 async fn changes(State(shared): State<Shared>) -> Result<Json<Changes>, Failure> {
     Ok(Json(Changes { mark: shared.readers.change_mark().await? }))
+}
+
+/// The trace that a name finds.
+pub(crate) fn find(reader: &Reader, name: &str) -> Result<TraceRow, Failure> {
+    Ok(reader.find(&Selector::parse(name))?)
 }

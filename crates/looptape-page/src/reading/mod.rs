@@ -2,8 +2,18 @@
 //!
 //! Everything here loads from a [`looptape_store::Reader`] and hands the core what it makes its views of. It
 //! lays nothing out and writes nothing.
+//!
+//! - `list`: many traces, and what is usual among them.
+//! - `open_trace`: a trace that is looked at page by page.
+//! - `trace_view`, `step_detail`, `prompts`, `usage_gap`: one trace, and one of its steps.
+//! - `heat`: what the messages of a prompt cost. `curl`: a request as a command.
+//! - `cut_texts`: long texts, cut and found again.
 
+pub mod curl;
+pub mod cut_texts;
+pub mod heat;
 pub mod list;
+pub mod open_trace;
 pub mod prompts;
 pub mod step_detail;
 pub mod trace_view;

@@ -3,6 +3,7 @@
 use super::prompts::ReadPrompts;
 use super::trace_view::{Contents, Messages};
 use looptape_core::assembly::Step;
+use looptape_core::cost::{Cost, LeafCosts};
 use looptape_core::derive;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::CallKind;
@@ -62,6 +63,8 @@ pub struct StepDetail {
     /// Its tool calls.
     pub tools: Vec<EntryView>,
     pub attempt: u32,
+    /// What this attempt cost, by token leaf; null where that is not known or nothing was billed.
+    pub cost_by_leaf: Option<LeafCosts>,
     pub request: RequestDetail,
     pub response: Option<ResponseDetail>,
 }
@@ -92,7 +95,16 @@ pub struct ResponseDetail {
 impl Place {
     /// An attempt of a step; the last one if none is named.
     pub fn find(trace: &RecordedTrace, step: u32, attempt: Option<u32>) -> Result<Self, NoSuchPlace> {
-        let measured = trace.measure();
+        Self::of(trace, &trace.measure(), step, attempt)
+    }
+
+    /// The same in a trace that was measured before.
+    pub fn of(
+        trace: &RecordedTrace,
+        measured: &Measured,
+        step: u32,
+        attempt: Option<u32>,
+    ) -> Result<Self, NoSuchPlace> {
         let steps = &measured.assembly.steps;
         let Some(found) = steps.get((step as usize).wrapping_sub(1)).cloned() else {
             return Err(NoSuchPlace::Step { trace: trace.row.label(), step, has: steps.len() });
@@ -102,7 +114,7 @@ impl Place {
         let Some(made) = found.attempts.get((attempt as usize).wrapping_sub(1)) else {
             return Err(NoSuchPlace::Attempt { step, attempt, has });
         };
-        Ok(Self { seq: trace.facts[made.call.0].seq, step: found, attempt, measured })
+        Ok(Self { seq: trace.facts[made.call.0].seq, step: found, attempt, measured: measured.clone() })
     }
 }
 
@@ -122,6 +134,11 @@ impl StepDetail {
             error: answer.error,
             truncated: answer.truncated,
         });
+        let made = step.attempts.get((attempt as usize).wrapping_sub(1));
+        let cost_by_leaf = made.and_then(|made| match &measured.costs[made.call.0] {
+            Cost::Known(price) => Some(price.by_leaf),
+            Cost::NotBilled | Cost::Unknown(_) => None,
+        });
         let (step_view, tools) = entries(reader, trace, &measured, &step);
         Ok(Self {
             format: looptape_core::view::FORMAT,
@@ -130,6 +147,7 @@ impl StepDetail {
             step: step_view.ok_or(ReadError::Damaged { seq, what: "step" })?,
             tools,
             attempt,
+            cost_by_leaf,
             request: RequestDetail {
                 system: view.system,
                 known_messages,
