@@ -2,4 +2,5 @@
 //!
 //! Everything here reads: it has no recorder, and no client of any provider.
 
+pub mod reading;
 pub mod vendor;

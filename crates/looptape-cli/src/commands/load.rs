@@ -7,7 +7,7 @@ mod real;
 mod scenario;
 mod vary;
 
-use super::gates::{ConfigGatesArg, GateArgs, Judged};
+use super::gates::{ConfigGatesArg, GateArgs, gated};
 use crate::config::{Config, parse_duration};
 use crate::exit::{Exit, UsageError};
 use crate::interrupt::heed_ctrl_c;
@@ -15,7 +15,7 @@ use crate::render;
 use crate::session::{Global, now_unix_us, print, print_json, style};
 use indicatif::{ProgressBar, ProgressStyle};
 use looptape_core::cost::PriceBook;
-use looptape_core::gates::{Conditions, Gate, Observations};
+use looptape_core::gates::{Conditions, Gate, Judged, Observations};
 use looptape_core::load::{LoadReport, Material, Progress, simulate};
 use looptape_core::scenario::{Scenario, Setting, Variation};
 use scenario::ScenarioText;
@@ -161,7 +161,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let between = if gates.is_empty() { "" } else { "\n" };
         print(&(render::load::text(&run.report, style()) + between + &gates))?;
     }
-    Ok(run.judged.exit(run.exit()))
+    Ok(gated(run.exit(), &run.judged))
 }
 
 impl Args {

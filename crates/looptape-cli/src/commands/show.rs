@@ -9,14 +9,14 @@ pub(crate) use files::{FileChange, FilesView, How, Side, StepChanges};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
-use crate::prompts::prepare_tokenizers;
 use crate::render;
 use crate::render::files::Diffs;
 use crate::session::{Global, print, print_bytes, print_json, style};
-use crate::trace_view::{self, Compositions, Messages};
 use anyhow::bail;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::headers::{RedactedHeaders, string_to_latin1};
+use looptape_page::reading::prompts::prepare_tokenizers;
+use looptape_page::reading::trace_view::{self, Compositions, Messages};
 use looptape_store::{Reader, RecordedTrace};
 
 /// Show what a trace did, step by step

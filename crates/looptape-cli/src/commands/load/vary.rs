@@ -1,6 +1,7 @@
 //! `--vary`: one run for each combination of values, side by side.
 
 use super::{Bench, Formatted, Run};
+use crate::commands::gates::gated;
 use crate::exit::Exit;
 use crate::render;
 use crate::session::{Global, print, print_json, progress, style};
@@ -43,7 +44,7 @@ pub(super) fn run(global: &Global, bench: &Bench, vary: &[Variation], json: bool
     } else {
         print(&render::load_vary::text(&runs, style()))?;
     }
-    let exits = runs.iter().map(|varied| varied.run.judged.exit(varied.run.exit()));
+    let exits = runs.iter().map(|varied| gated(varied.run.exit(), &varied.run.judged));
     Ok(exits.reduce(|worst, exit| if worst == Exit::Success { exit } else { worst }).unwrap_or(Exit::Success))
 }
 

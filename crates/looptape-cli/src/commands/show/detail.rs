@@ -1,7 +1,5 @@
 //! One step in full: what was asked, what was answered, what is new since the step before.
 
-use crate::prompts::ReadPrompts;
-use crate::trace_view::{Contents, Messages};
 use anyhow::bail;
 use looptape_core::assembly::Step;
 use looptape_core::derive;
@@ -10,6 +8,8 @@ use looptape_core::facts::CallKind;
 use looptape_core::metrics::Measured;
 use looptape_core::view::{EntryKind, EntryView};
 use looptape_core::wire::{Message, Part, ProviderError, RequestView, Wire};
+use looptape_page::reading::prompts::ReadPrompts;
+use looptape_page::reading::trace_view::{Contents, Messages};
 use looptape_store::{ReadError, Reader, RecordedTrace};
 use serde::Serialize;
 use serde_json::{Map, Value};
