@@ -1,4 +1,4 @@
-//! What is looked at in a browser.
+//! What is looked at: what the command line and a browser show of a database, and the page itself.
 //!
 //! Everything here reads: it has no recorder, and no client of any provider.
 

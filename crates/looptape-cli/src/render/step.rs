@@ -4,9 +4,9 @@ use super::audit::composition_words;
 use super::figures::{count, duration};
 use super::style::{Style, Tone};
 use super::terminal_text::escape;
-use crate::commands::StepDetail;
 use looptape_core::view::{AttemptView, EntryView};
 use looptape_core::wire::{Message, Part, Role, ToolCall};
+use looptape_page::reading::step_detail::StepDetail;
 use looptape_page::reading::trace_view::Messages;
 use serde_json::Value;
 

@@ -1,7 +1,9 @@
-//! Recorded traces as people read them: loaded, measured, and made into the values of which text, JSON and the page are
-//! made. The command line and the page ask here, so that both show the same.
+//! What both the command line and the page show of a database, read once for both.
 //!
-//! - `trace_view`, `prompts`, `usage_gap`: one trace, step by step.
+//! Everything here loads from a [`looptape_store::Reader`] and hands the core what it makes its views of. It
+//! lays nothing out and writes nothing.
+//!
+//! - `trace_view`, `step_detail`, `prompts`, `usage_gap`: one trace, and one of its steps.
 //! - `diff`: two traces, of which `sides` reads each.
 //! - `audit`: why a run cost what it cost; `baseline`: what it is compared with.
 //! - `figures`: the metrics of many traces.
@@ -12,5 +14,6 @@ pub mod diff;
 pub mod figures;
 pub mod prompts;
 mod sides;
+pub mod step_detail;
 pub mod trace_view;
 pub mod usage_gap;
