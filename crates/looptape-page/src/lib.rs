@@ -2,4 +2,6 @@
 //!
 //! Everything here reads: it has no recorder, and no client of any provider.
 
+pub mod one_file;
+pub mod report;
 pub mod vendor;
