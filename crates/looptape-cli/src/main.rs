@@ -11,7 +11,6 @@ mod mcp_shim;
 mod money;
 mod named_traces;
 mod place;
-mod prompts;
 mod render;
 mod replay_trace;
 mod run_environment;
@@ -19,9 +18,7 @@ mod session;
 mod tape;
 mod test_entry;
 mod test_report;
-mod trace_view;
 mod upstream_entry;
-mod usage_gap;
 
 use mimalloc::MiMalloc;
 use std::process::ExitCode;

@@ -7,7 +7,6 @@ use crate::commands::selection::Selection;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces, path_of};
-use crate::prompts::{ReadPrompts, prepare_tokenizers};
 use crate::render;
 use crate::session::{Global, print, print_json, style};
 use anyhow::{Context, bail};
@@ -15,6 +14,7 @@ use baseline::Chosen;
 use looptape_core::audit::{self, Audit, Baseline, Pricing, RankBy, Run, Supposing, WhatIf};
 use looptape_core::cost::{Cost, Usd, UsdDelta};
 use looptape_core::metrics::Measured;
+use looptape_page::reading::prompts::{ReadPrompts, prepare_tokenizers};
 use looptape_store::{Reader, RecordedTrace};
 use serde::Serialize;
 

@@ -56,7 +56,7 @@ pub(crate) use mcp::Checked;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
 pub(crate) use pull::Pulled;
-pub(crate) use show::{FileChange, FilesView, How, Side, StepChanges, StepDetail};
+pub(crate) use show::{FileChange, FilesView, How, Side, StepChanges};
 pub(crate) use sources::{AskedModel, SourceArgs};
 
 use crate::exit::Exit;
