@@ -99,7 +99,8 @@ mod tests {
         let text = page.text();
         assert_eq!(text.matches("<script").count(), 2, "{text}");
         assert!(!text.contains("alert(1)</script>"), "{text}");
-        let block = text.split("id=\"data\">").nth(1).and_then(|rest| rest.split("</script>").next()).unwrap();
+        let block =
+            text.split("id=\"data\">").nth(1).and_then(|rest| rest.split("</script>").next()).unwrap();
         let read: Value = serde_json::from_str(block).unwrap();
         assert_eq!(read["said"], hostile);
     }

@@ -65,7 +65,8 @@ fn everything_is_in_the_file_and_nothing_of_it_is_markup() {
 #[test]
 fn bars_are_parts_of_the_longest() {
     let text = report().text();
-    for width in ["width=\"50.0%\"", "class=\"first\" width=\"100.0%\"", "class=\"endless\" width=\"100.0%\""] {
+    for width in ["width=\"50.0%\"", "class=\"first\" width=\"100.0%\"", "class=\"endless\" width=\"100.0%\""]
+    {
         assert!(text.contains(width), "{width}");
     }
 }
