@@ -7,7 +7,7 @@ fn curves() -> Curves {
         x: Axis::time(),
         y: Axis::of("duration", Unit::Duration),
         xs: vec![0.0, 60.0, 120.0],
-        lines: vec![Line::new("p95", Ink::First, vec![Some(1234.567_891), None, Some(f64::INFINITY)])],
+        lines: vec![Line::new("p95", Ink::First, vec![Some(1_234.567_891), None, Some(f64::INFINITY)])],
         marks: vec![Mark { at: 60.0, label: "<b>spike</b>".to_owned() }],
     }
 }
