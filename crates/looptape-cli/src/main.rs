@@ -10,6 +10,7 @@ mod looks;
 mod mcp_shim;
 mod money;
 mod named_traces;
+mod page;
 mod place;
 mod render;
 mod replay_trace;

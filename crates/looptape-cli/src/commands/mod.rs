@@ -39,6 +39,7 @@ mod show;
 mod sources;
 mod stats;
 mod test;
+mod ui;
 mod verify;
 mod workspace;
 
@@ -101,6 +102,7 @@ enum Verb {
     Export(export::Args),
     Pull(pull::Args),
     Learn(learn::Args),
+    Ui(ui::Args),
     Verify(verify::Args),
     Prune(prune::Args),
     Doctor(doctor::Args),
@@ -134,6 +136,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Export(args) => export::run(global, &args),
         Verb::Pull(args) => pull::run(global, &args),
         Verb::Learn(args) => learn::run(global, &args),
+        Verb::Ui(args) => ui::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),
         Verb::Prune(args) => prune::run(global, &args),
         Verb::Doctor(args) => doctor::run(global, &args),

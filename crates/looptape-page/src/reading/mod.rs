@@ -3,6 +3,7 @@
 //! Everything here loads from a [`looptape_store::Reader`] and hands the core what it makes its views of. It
 //! lays nothing out and writes nothing.
 
+pub mod list;
 pub mod prompts;
 pub mod step_detail;
 pub mod trace_view;

@@ -189,6 +189,11 @@ impl Reader {
         Ok(another.priced_by(self.prices.clone()))
     }
 
+    /// A number that is another one whenever another connection has written since this reader looked last.
+    pub fn change_mark(&self) -> Result<i64, ReadError> {
+        Ok(self.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+
     /// Where a trace's run took place, if that was recorded.
     pub fn environment(&self, trace: TraceKey) -> Result<Option<Environment>, ReadError> {
         let text: Option<String> = self
