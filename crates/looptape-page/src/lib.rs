@@ -4,16 +4,19 @@
 //! - `api`: that API, as JSON, described by OpenAPI.
 //! - `assets`: what the browser runs; [`vendor`], the one library in it.
 //! - [`Page`]: all of it as a service.
+//! - [`report`]: plots and tables as one file ([`one_file`]) that needs no service.
 //!
 //! Everything here reads: it has no recorder, and no client of any provider. Who may ask is checked by whoever serves
 //! it, before it comes here.
 
 mod api;
 mod assets;
+pub mod one_file;
 mod opened;
 mod page;
 mod readers;
 pub mod reading;
+pub mod report;
 pub mod vendor;
 
 pub use page::{Page, WriteToken};

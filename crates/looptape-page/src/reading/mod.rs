@@ -8,13 +8,21 @@
 //! - `trace_view`, `step_detail`, `prompts`, `usage_gap`: one trace, and one of its steps.
 //! - `heat`: what the messages of a prompt cost. `curl`: a request as a command.
 //! - `cut_texts`: long texts, cut and found again.
+//! - `diff`: two traces, of which `sides` reads each.
+//! - `audit`: why a run cost what it cost; `baseline`: what it is compared with.
+//! - `figures`: the metrics of many traces.
 
+pub mod audit;
+pub mod baseline;
 pub mod curl;
 pub mod cut_texts;
+pub mod diff;
+pub mod figures;
 pub mod heat;
 pub mod list;
 pub mod open_trace;
 pub mod prompts;
+mod sides;
 pub mod step_detail;
 pub mod trace_view;
 pub mod usage_gap;
