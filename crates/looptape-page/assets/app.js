@@ -2,11 +2,12 @@
 import { el, fill } from './dom.js';
 import { here, href, isFile, onPlace } from './place.js';
 import { failure } from './parts.js';
+import { traceView } from './views/trace.js';
 import { tracesView } from './views/traces.js';
 
 // Each: name, title(place), matches(path) → parameters or null, open(root, place) → {update(place), close(), keys}.
 // `update` is asked for when only the questions of the place change.
-const VIEWS = [tracesView];
+const VIEWS = [tracesView, traceView];
 
 // What stands at the top of every page.
 const PLACES = [{ view: 'traces', title: 'Traces', path: '/' }];
@@ -70,7 +71,7 @@ function show(main) {
   const view = found?.view;
   const at = { ...place, params: found?.params };
   for (const link of document.querySelectorAll('header nav a')) {
-    if (link.dataset.view === view?.name) link.setAttribute('aria-current', 'page');
+    if (link.dataset.view === (view?.of ?? view?.name)) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
   document.title = `${view?.title(at) ?? 'Not found'} · looptape`;

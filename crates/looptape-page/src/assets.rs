@@ -17,7 +17,16 @@ const MODULES: &[&str] = &[
     include_str!("../assets/parts.js"),
     include_str!("../assets/chart.js"),
     include_str!("../assets/live.js"),
+    include_str!("../assets/trace/leaves.js"),
+    include_str!("../assets/trace/rows.js"),
+    include_str!("../assets/trace/overview.js"),
+    include_str!("../assets/trace/conversation.js"),
+    include_str!("../assets/trace/step.js"),
+    include_str!("../assets/trace/summary.js"),
+    include_str!("../assets/trace/context.js"),
+    include_str!("../assets/trace/money.js"),
     include_str!("../assets/views/traces.js"),
+    include_str!("../assets/views/trace.js"),
     include_str!("../assets/app.js"),
 ];
 

@@ -4,13 +4,14 @@
 //! a page are cut: whoever wants all of one asks for its entry or its step.
 
 use super::trace_view::{Contents, Messages, Note, usage_note};
-use looptape_core::assembly::StepNumber;
-use looptape_core::facts::CallFacts;
+use looptape_core::assembly::{CallIndex, StepNumber};
+use looptape_core::cost::Usd;
+use looptape_core::facts::{AttemptState, CallFacts};
 use looptape_core::metrics::{Measured, Ms};
 use looptape_core::text_diff::beginning;
-use looptape_core::view::tracks::Tracks;
-use looptape_core::view::{EntryKind, EntryView, TraceHead, TraceView};
-use looptape_store::{ReadError, Reader, ScannedTrace, TraceRow};
+use looptape_core::view::tracks::{Track, Tracks};
+use looptape_core::view::{EntryKind, EntryView, ToolOutcome, TraceHead, TraceView};
+use looptape_store::{ReadError, Reader, RecordedTrace, ScannedTrace, TraceRow};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -27,6 +28,8 @@ pub struct OpenTrace {
     /// Without anything that bodies say.
     bare: TraceView,
     tracks: Tracks,
+    /// By row.
+    overhead_before: Vec<Option<Ms>>,
 }
 
 /// What is said of a trace as a whole.
@@ -57,6 +60,8 @@ pub struct Row {
     /// As `show --json` has it, its texts cut.
     #[serde(flatten)]
     pub entry: EntryView,
+    /// Since the last of those before it ended: time in which no call and no tool was at work.
+    pub overhead_before_ms: Option<Ms>,
     pub track: TrackPlace,
 }
 
@@ -94,7 +99,7 @@ pub struct StepSeries {
     pub context_used: Vec<Option<f64>>,
     /// Its history is shorter than that of the step whose answer it carries on from.
     pub trimmed: Vec<bool>,
-    pub cost_usd: Vec<Option<looptape_core::cost::Usd>>,
+    pub cost_usd: Vec<Option<Usd>>,
     pub step_latency_ms: Vec<Option<Ms>>,
     pub ttft_ms: Vec<Option<Ms>>,
     pub retries: Vec<u32>,
@@ -107,8 +112,10 @@ pub struct RowSeries {
     pub started_ms: Vec<Option<Ms>>,
     pub duration_ms: Vec<Option<Ms>>,
     pub kind: Vec<EntryKind>,
-    /// It failed, or was tried again.
-    pub troubled: Vec<bool>,
+    /// It ended in a failure.
+    pub failed: Vec<bool>,
+    /// It was tried again.
+    pub retried: Vec<bool>,
 }
 
 impl OpenTrace {
@@ -117,14 +124,15 @@ impl OpenTrace {
         let measured = scanned.measure();
         let bare = Contents::new(reader, &scanned.trace, Messages::LeftOut).view(&measured, |_| false);
         let tracks = Tracks::of(&bare.steps);
-        Ok(Self { scanned, measured, bare, tracks })
+        let overhead_before = overhead_before(&bare.steps);
+        Ok(Self { scanned, measured, bare, tracks, overhead_before })
     }
 
     pub fn row(&self) -> &TraceRow {
         &self.scanned.trace.row
     }
 
-    pub fn trace(&self) -> &looptape_store::RecordedTrace {
+    pub fn trace(&self) -> &RecordedTrace {
         &self.scanned.trace
     }
 
@@ -158,7 +166,8 @@ impl OpenTrace {
         let entries = view.steps.into_iter().enumerate().skip(wanted.start).take(wanted.len());
         let rows = entries.map(|(at, mut entry)| {
             cut(&mut entry);
-            Row { at, entry, track: self.track_of(at) }
+            let overhead_before_ms = self.overhead_before[at];
+            Row { at, entry, overhead_before_ms, track: self.track_of(at) }
         });
         (rows.collect(), contents.notes(&self.measured))
     }
@@ -198,16 +207,10 @@ impl OpenTrace {
             series.rows.started_ms.push(entry.started_ms);
             series.rows.duration_ms.push(entry.duration_ms);
             series.rows.kind.push(entry.kind);
-            series.rows.troubled.push(self.is_troubled(entry));
+            series.rows.failed.push(has_failed(entry));
+            series.rows.retried.push(entry.attempts.len() > 1);
         }
         series
-    }
-
-    fn is_troubled(&self, entry: &EntryView) -> bool {
-        use looptape_core::tools::ToolOutcome;
-        let outcome = entry.tool.as_ref().and_then(|tool| tool.outcome);
-        entry.attempts.iter().any(|attempt| attempt.status.is_none_or(|status| status >= 400))
-            || matches!(outcome, Some(ToolOutcome::Error | ToolOutcome::Timeout | ToolOutcome::Aborted))
     }
 
     /// The calls (by `seq`) whose bodies say what these entries show: their own, and for a tool call also those that carry
@@ -215,7 +218,7 @@ impl OpenTrace {
     fn calls_of(&self, entries: &[EntryView]) -> HashSet<u32> {
         let facts = &self.trace().facts;
         let assembly = &self.measured.assembly;
-        let seq = |call: looptape_core::assembly::CallIndex| facts[call.0].seq;
+        let seq = |call: CallIndex| facts[call.0].seq;
         let mut calls: HashSet<u32> =
             entries.iter().flat_map(|entry| entry.attempts.last()).map(|attempt| attempt.call).collect();
         let asking: HashSet<StepNumber> = entries
@@ -234,7 +237,7 @@ impl OpenTrace {
     fn track_of(&self, at: usize) -> TrackPlace {
         let own = self.tracks.track(self.tracks.of_entry(at));
         let begins = |begins: usize| begins == at;
-        let line = |track: &looptape_core::view::tracks::Track| TrackLine {
+        let line = |track: &Track| TrackLine {
             column: track.column,
             begins: begins(track.begins),
             ends: track.ends == at,
@@ -251,6 +254,29 @@ impl OpenTrace {
     pub fn call(&self, seq: u32) -> Option<&CallFacts> {
         self.trace().facts.iter().find(|facts| facts.seq == seq)
     }
+}
+
+/// Time before each entry in which nothing was at work; `None` where there was none, or where that is not known.
+fn overhead_before(entries: &[EntryView]) -> Vec<Option<Ms>> {
+    let mut busy_until_us = 0;
+    let mut before = |entry: &EntryView| {
+        let start_us = entry.started_ms?.us();
+        let gap = (start_us > busy_until_us).then(|| Ms::between(busy_until_us, start_us));
+        busy_until_us = busy_until_us.max(start_us.saturating_add(entry.duration_ms.map_or(0, Ms::us)));
+        gap
+    };
+    entries.iter().map(&mut before).collect()
+}
+
+/// Whether an entry ended in a failure. One that has not ended has not failed.
+fn has_failed(entry: &EntryView) -> bool {
+    let outcome = entry.tool.as_ref().and_then(|tool| tool.outcome);
+    let last = entry.attempts.last();
+    last.is_some_and(|last| match last.state {
+        AttemptState::Complete => last.status.is_some_and(|status| status >= 400),
+        AttemptState::InFlight => false,
+        _ => true,
+    }) || matches!(outcome, Some(ToolOutcome::Error | ToolOutcome::Timeout | ToolOutcome::Aborted))
 }
 
 /// Leaves of every text of an entry what a row shows.
