@@ -76,7 +76,7 @@ export class StepPane {
     const attempt = this.query.attempt ?? row.attempts.length;
     const part = PARTS.some(([name]) => name === this.query.part) ? this.query.part : 'conversation';
     const asked = this.query.attempt ? { attempt } : {};
-    const detail = await get(traceAt(this.trace, 'steps', row.step), asked, { signal });
+    const detail = await get(traceAt(this.trace, 'steps', row.step), { ...asked, composition: part === 'usage' }, { signal });
     const made = row.attempts.find((one) => one.attempt === Number(attempt)) ?? row.attempts.at(-1);
     const nodes = [this.figures(row, detail), this.attempts(row, Number(attempt))];
     nodes.push(

@@ -6,7 +6,7 @@ use crate::reading::cut_texts::{CutText, cut_texts};
 use crate::reading::heat;
 use crate::reading::open_trace::{OpenHead, OpenTrace, Row, StepSeries};
 use crate::reading::step_detail::{Place, StepDetail};
-use crate::reading::trace_view::Note;
+use crate::reading::trace_view::{Compositions, Note};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use looptape_core::assembly::StepNumber;
@@ -136,6 +136,8 @@ pub(crate) async fn row(
 pub(crate) struct StepQuery {
     /// The last if it is not said.
     attempt: Option<u32>,
+    /// With what its prompt consists of, which takes time.
+    composition: bool,
     /// Of /text: the JSON pointer of the text in the answer without /text.
     pointer: String,
 }
@@ -154,7 +156,7 @@ pub(crate) async fn step(
     Query(query): Query<StepQuery>,
 ) -> Result<Json<WithCuts>, Failure> {
     let read = move |reader: &Reader, open: &OpenTrace| {
-        whole_step(reader, open, step, query.attempt).map(WithCuts::of)
+        whole_step(reader, open, step, &query).map(WithCuts::of)
     };
     shared.read_trace(trace, read).await.map(Json)
 }
@@ -171,7 +173,7 @@ pub(crate) async fn step_text(
     Query(query): Query<StepQuery>,
 ) -> Result<String, Failure> {
     let read = move |reader: &Reader, open: &OpenTrace| {
-        text_at(whole_step(reader, open, step, query.attempt)?, &query.pointer)
+        text_at(whole_step(reader, open, step, &query)?, &query.pointer)
     };
     shared.read_trace(trace, read).await
 }
@@ -225,9 +227,10 @@ fn whole_row(reader: &Reader, open: &OpenTrace, at: usize) -> Result<Value, Fail
     as_value(&entry)
 }
 
-fn whole_step(reader: &Reader, open: &OpenTrace, step: u32, attempt: Option<u32>) -> Result<Value, Failure> {
-    let place = Place::of(open.trace(), open.measured(), step, attempt)?;
-    as_value(&StepDetail::build(reader, open.trace(), place)?)
+fn whole_step(reader: &Reader, open: &OpenTrace, step: u32, query: &StepQuery) -> Result<Value, Failure> {
+    let place = Place::of(open.trace(), open.measured(), step, query.attempt)?;
+    let compositions = if query.composition { Compositions::Included } else { Compositions::LeftOut };
+    as_value(&StepDetail::build(reader, open.trace(), place, compositions)?)
 }
 
 fn as_value(value: &impl Serialize) -> Result<Value, Failure> {

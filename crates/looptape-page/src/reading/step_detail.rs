@@ -1,7 +1,7 @@
 //! One step in full: what was asked, what was answered, what is new since the step before.
 
 use super::prompts::ReadPrompts;
-use super::trace_view::{Contents, Messages};
+use super::trace_view::{Compositions, Contents, Messages};
 use looptape_core::assembly::Step;
 use looptape_core::cost::{Cost, LeafCosts};
 use looptape_core::derive;
@@ -119,7 +119,12 @@ impl Place {
 }
 
 impl StepDetail {
-    pub fn build(reader: &Reader, trace: &RecordedTrace, place: Place) -> Result<Self, ReadError> {
+    pub fn build(
+        reader: &Reader,
+        trace: &RecordedTrace,
+        place: Place,
+        compositions: Compositions,
+    ) -> Result<Self, ReadError> {
         let Place { seq, step, attempt, measured } = place;
         let exchange = reader.exchange(trace.row.key, seq)?;
         let kind = trace.facts[step.final_call().0].kind;
@@ -139,7 +144,7 @@ impl StepDetail {
             Cost::Known(price) => Some(price.by_leaf),
             Cost::NotBilled | Cost::Unknown(_) => None,
         });
-        let (step_view, tools) = entries(reader, trace, &measured, &step);
+        let (step_view, tools) = entries(reader, trace, &measured, &step, compositions);
         Ok(Self {
             format: looptape_core::view::FORMAT,
             trace: trace.row.label(),
@@ -187,12 +192,18 @@ fn entries(
     trace: &RecordedTrace,
     measured: &Measured,
     step: &Step,
+    compositions: Compositions,
 ) -> (Option<EntryView>, Vec<EntryView>) {
     let answering = step.tools.iter().filter_map(|tool| tool.answered_by);
     let answering = answering.filter_map(|number| measured.assembly.step(number)).map(Step::final_call);
     let wanted: Vec<u32> = answering.chain([step.final_call()]).map(|call| trace.facts[call.0].seq).collect();
-    let prompts = ReadPrompts::one(reader, trace, step.final_call()).prompts;
-    let contents = Contents::new(reader, trace, Messages::LeftOut).with_prompts(prompts);
+    let contents = Contents::new(reader, trace, Messages::LeftOut);
+    let contents = match compositions {
+        Compositions::LeftOut => contents,
+        Compositions::Included => {
+            contents.with_prompts(ReadPrompts::one(reader, trace, step.final_call()).prompts)
+        }
+    };
     let view = contents.view(measured, |seq| wanted.contains(&seq));
     let own = view.steps.into_iter().filter(|entry| entry.step == Some(step.number));
     let (tools, mut steps): (Vec<_>, Vec<_>) = own.partition(|entry| entry.kind == EntryKind::Tool);
