@@ -3,6 +3,7 @@
 //! Where there is no Chromium, or its driver is not installed (tests/clients/README.md), a line says that it is skipped.
 //! Pictures go to target/page.
 
+mod api;
 mod recordings;
 
 use crate::clients::say;
@@ -22,8 +23,6 @@ pub(crate) struct ServedPage {
     /// Kept open: the process may have more to say.
     _stderr: Lines<BufReader<ChildStderr>>,
     pub(crate) address: String,
-    /// With the token that lets it do more than read.
-    pub(crate) address_with_token: String,
 }
 
 /// A browser program that runs; dropping it ends it.
@@ -38,14 +37,10 @@ impl ServedPage {
         let arguments = ["ui", "--no-open", "--listen", "127.0.0.1:0", "--db", database];
         let mut process = env.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut line = |start: &str| {
-            let mut lines = stderr.by_ref().map(|line| line.unwrap());
-            let found = lines.find_map(|line| line.strip_prefix(start).map(str::to_owned));
-            found.unwrap_or_else(|| panic!("`{start}` was never said"))
-        };
-        let address = line("page: ");
-        let address_with_token = line("to start replays from it: ");
-        Self { process, _stderr: stderr, address, address_with_token }
+        let mut lines = stderr.by_ref().map(|line| line.unwrap());
+        let address = lines.find_map(|line| line.strip_prefix("page: ").map(str::to_owned));
+        let address = address.expect("it says where it is");
+        Self { process, _stderr: stderr, address }
     }
 }
 

@@ -28,9 +28,9 @@ await browse(async (page) => {
 
   // The trace.
   await page.waitForURL(/\/ui\/trace\//);
-  await page.locator('.rows .row.llm').first().waitFor();
-  assert.equal(await page.locator('.rows .row').count(), 6);
-  const names = await page.locator('.rows .row .no').allInnerTexts();
+  await page.locator('.rows-inner .row.llm').first().waitFor();
+  assert.equal(await page.locator('.rows-inner .row').count(), 6);
+  const names = await page.locator('.rows-inner .row .no').allInnerTexts();
   assert.deepEqual(names, ['1', '1.1', '1.2', '2', '2.1', '3']);
   assert.equal(await page.locator('.bar .backoff').count(), 1, 'the wait before the second attempt is drawn');
   assert.equal(await page.locator('.bar .failed').count(), 1);
@@ -45,7 +45,7 @@ await browse(async (page) => {
     const before = page.url();
     await page.keyboard.press(key);
     await page.waitForFunction((url) => location.href !== url, before);
-    await page.locator('.rows .row.selected').waitFor();
+    await page.locator('.rows-inner .row.selected').waitFor();
   }
   assert.match(page.url(), /step=2(&|$)/);
   await page.locator('.conversation').waitFor();

@@ -98,5 +98,5 @@ function table(trace, series) {
       el('th', { scope: 'row' }, el('a', { href: href(`/trace/${encodeURIComponent(trace)}`, { step: series.step[at] }) }, series.step[at]), series.trimmed[at] && el('span', { class: 'badge warn' }, 'trimmed')),
       [count(series.input[at]), series.cache_read[at] === null ? '–' : count(series.cache_read[at]), percent(series.context_used[at], 1), count(series.output[at]), money(series.cost_usd[at]), duration(series.step_latency_ms[at]), duration(series.ttft_ms[at]), series.retries[at] || ''].map((text) => el('td', { class: 'number' }, text)),
     );
-  return el('div', { class: 'scroll-x' }, all.length > MOST_STEPS && el('p', { class: 'muted' }, `The ${MOST_STEPS} dearest of ${count(all.length)} steps`), el('table', { class: 'small' }, el('thead', {}, el('tr', {}, heads.map((text, at) => el('th', { scope: 'col', class: at > 0 ? 'number' : null }, text)))), el('tbody', {}, chosen.map(row))));
+  return el('div', { class: 'scroll-x', tabindex: '0' }, all.length > MOST_STEPS && el('p', { class: 'muted' }, `The ${MOST_STEPS} dearest of ${count(all.length)} steps`), el('table', { class: 'small' }, el('thead', {}, el('tr', {}, heads.map((text, at) => el('th', { scope: 'col', class: at > 0 ? 'number' : null }, text)))), el('tbody', {}, chosen.map(row))));
 }

@@ -29,7 +29,6 @@ export class Timeline {
     this.scale = 'whole';
     this.span = [0, 1];
     this.body = el('div', { class: 'rows-inner', role: 'rowgroup' });
-    this.scroller = el('div', { class: 'rows', role: 'presentation', tabindex: '-1' }, this.body);
     this.scaleButton = el('button', { type: 'button', class: 'small', onclick: () => this.turnScale() });
     this.axis = el('span', { class: 'axis' });
     const heads = [
@@ -43,14 +42,14 @@ export class Timeline {
     ].map(([kind, text]) => el('span', { class: kind, role: 'columnheader' }, kind === 'lane' ? el('span', { class: 'unseen' }, text) : text));
     this.grid = el(
       'div',
-      { class: 'timeline', role: 'grid', 'aria-label': 'Timeline', tabindex: '0', 'aria-multiselectable': 'false' },
-      el('div', { role: 'rowgroup' }, el('div', { class: 'row head', role: 'row', 'aria-rowindex': '1' }, heads, el('span', { class: 'bar', role: 'columnheader' }, this.axis, this.scaleButton))),
-      this.scroller,
+      { class: 'timeline rows', role: 'grid', 'aria-label': 'Timeline', tabindex: '0', 'aria-multiselectable': 'false' },
+      el('div', { class: 'rows-head', role: 'rowgroup' }, el('div', { class: 'row head', role: 'row', 'aria-rowindex': '1' }, heads, el('span', { class: 'bar', role: 'columnheader' }, this.axis, this.scaleButton))),
+      this.body,
     );
-    this.scroller.addEventListener('scroll', () => this.draw());
+    this.grid.addEventListener('scroll', () => this.draw());
     this.grid.addEventListener('keydown', (event) => this.pressed(event));
     this.watcher = new ResizeObserver(() => this.draw());
-    this.watcher.observe(this.scroller);
+    this.watcher.observe(this.grid);
     this.mark();
   }
 
@@ -130,14 +129,23 @@ export class Timeline {
 
   reveal(at) {
     const top = at * ROW_PX;
-    const { scrollTop, clientHeight } = this.scroller;
-    if (top < scrollTop) this.scroller.scrollTop = Math.max(0, top - ROW_PX);
-    else if (top + ROW_PX > scrollTop + clientHeight) this.scroller.scrollTop = top - clientHeight + 2 * ROW_PX;
+    const { scrollTop } = this.grid;
+    if (top < scrollTop) this.grid.scrollTop = Math.max(0, top - ROW_PX);
+    else if (top + ROW_PX > scrollTop + this.seenPx()) this.grid.scrollTop = top - this.seenPx() + 2 * ROW_PX;
+  }
+
+  // The head stays and covers as much as a row.
+  seenPx() {
+    return this.grid.clientHeight - ROW_PX;
+  }
+
+  isAtEnd() {
+    return this.grid.scrollTop + this.grid.clientHeight > this.grid.scrollHeight - ROW_PX;
   }
 
   // To the middle of what is seen.
   centre(at) {
-    this.scroller.scrollTop = Math.max(0, at * ROW_PX - this.scroller.clientHeight / 2);
+    this.grid.scrollTop = Math.max(0, at * ROW_PX - this.seenPx() / 2);
     this.draw();
   }
 
@@ -162,14 +170,15 @@ export class Timeline {
   }
 
   draw() {
-    const { scrollTop, clientHeight } = this.scroller;
-    const first = Math.max(0, Math.floor(scrollTop / ROW_PX) - AROUND);
-    const end = Math.min(this.total, Math.ceil((scrollTop + clientHeight) / ROW_PX) + AROUND);
+    const { scrollTop } = this.grid;
+    const seen = [Math.floor(scrollTop / ROW_PX), Math.ceil((scrollTop + this.seenPx()) / ROW_PX)];
+    const first = Math.max(0, seen[0] - AROUND);
+    const end = Math.min(this.total, seen[1] + AROUND);
     for (let page = Math.floor(first / PAGE_ROWS); page * PAGE_ROWS < end; page += 1) {
       // What cannot be read is asked for again when it is looked at again.
       if (!this.pages.has(page) || this.stale?.has(page)) this.load(page).catch(() => {});
     }
-    this.span = this.scale === 'whole' ? [0, this.whole] : this.spanOf(Math.floor(scrollTop / ROW_PX), Math.ceil((scrollTop + clientHeight) / ROW_PX));
+    this.span = this.scale === 'whole' ? [0, this.whole] : this.spanOf(...seen);
     this.axis.textContent = this.span[0] > 0 ? `${duration(this.span[0])} – ${duration(this.span[1])}` : `0 – ${duration(this.span[1])}`;
     const rows = [];
     for (let at = first; at < end; at += 1) rows.push(this.drawRow(at, this.row(at)));

@@ -22,7 +22,7 @@ const PARTS = [
 export class StepPane {
   constructor(trace) {
     this.trace = trace;
-    this.box = el('section', { class: 'pane', 'aria-label': 'Step', tabindex: '-1' });
+    this.box = el('section', { class: 'pane', 'aria-label': 'Step', tabindex: '0' });
     this.shown = null;
   }
 
@@ -251,7 +251,7 @@ export class StepPane {
     return el(
       'div',
       {},
-      block(text, { class: 'raw' }),
+      block(text, { class: 'raw', tabindex: '0' }),
       el('p', { class: 'cut' }, head.bytes > first.length ? `The first ${bytes(first.length)} of ${bytes(head.bytes)}. ` : `${bytes(head.bytes)}. `, el('a', { href: downloadAddress(`${at}/${which}`), download: '' }, 'Save the exact bytes')),
     );
   }

@@ -18,7 +18,7 @@ export function summary(head) {
   const { metrics, status, status_reasons: reasons, parent } = head.trace;
   return el(
     'section',
-    { class: 'pane summary', 'aria-label': 'The trace as a whole' },
+    { class: 'pane summary', 'aria-label': 'The trace as a whole', tabindex: '0' },
     el('div', { class: 'pane-body' }, [
       reasons.map((why) => el('p', { class: `notice ${status === 'aborted' ? 'bad' : 'warn'}` }, `${status}: `, oneLine(why, 300))),
       head.notes.map((note) => el('p', { class: 'notice warn' }, oneLine(note.text, 400), note.steps.length > 0 && ` (${plural(note.steps.length, 'step')})`)),
@@ -66,7 +66,7 @@ function loops(metrics) {
   if (metrics.by_loop.length < 2) return null;
   return [
     el('h3', {}, 'Loops'),
-    el('div', { class: 'scroll-x' }, el('table', { class: 'small' }, el('thead', {}, el('tr', {}, ['loop', 'steps', 'tools', 'time', 'cost', 'outcome'].map((text, at) => el('th', { scope: 'col', class: at > 0 && at < 5 ? 'number' : null }, text)))), el('tbody', {}, metrics.by_loop.slice(0, 50).map((one) => el('tr', {}, el('th', { scope: 'row' }, one.loop, one.name && [' ', oneLine(one.name, 40)]), el('td', { class: 'number' }, count(one.steps)), el('td', { class: 'number' }, count(one.tool_calls)), el('td', { class: 'number' }, duration(one.duration_ms)), el('td', { class: 'number' }, money(one.cost_usd, one.cost_at_least)), el('td', {}, outcomeBadge(one.outcome))))))),
+    el('div', { class: 'scroll-x', tabindex: '0' }, el('table', { class: 'small' }, el('thead', {}, el('tr', {}, ['loop', 'steps', 'tools', 'time', 'cost', 'outcome'].map((text, at) => el('th', { scope: 'col', class: at > 0 && at < 5 ? 'number' : null }, text)))), el('tbody', {}, metrics.by_loop.slice(0, 50).map((one) => el('tr', {}, el('th', { scope: 'row' }, one.loop, one.name && [' ', oneLine(one.name, 40)]), el('td', { class: 'number' }, count(one.steps)), el('td', { class: 'number' }, count(one.tool_calls)), el('td', { class: 'number' }, duration(one.duration_ms)), el('td', { class: 'number' }, money(one.cost_usd, one.cost_at_least)), el('td', {}, outcomeBadge(one.outcome))))))),
     metrics.by_loop.length > 50 && el('p', { class: 'muted' }, `and ${metrics.by_loop.length - 50} more`),
   ];
 }

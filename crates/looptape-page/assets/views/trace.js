@@ -220,9 +220,9 @@ class TraceView {
     this.drawHead();
     this.loadSeries();
     if (this.tab !== 'timeline') return;
-    const atEnd = this.timeline.scroller.scrollTop + this.timeline.scroller.clientHeight > this.timeline.scroller.scrollHeight - 40;
+    const wasAtEnd = this.timeline.isAtEnd();
     const grew = this.timeline.show(this.head);
-    if (grew && atEnd && !this.query.step) this.timeline.scroller.scrollTop = this.timeline.scroller.scrollHeight;
+    if (grew && wasAtEnd && !this.query.step) this.timeline.grid.scrollTop = this.timeline.grid.scrollHeight;
     if (!this.query.step) fill(this.side, summary(this.head));
   }
 }

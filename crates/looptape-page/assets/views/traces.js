@@ -171,11 +171,11 @@ class TraceList {
       el('td', { class: 'wide' }, who, trace.tags.map((tag) => el('span', { class: 'tag' }, oneLine(tag, 40)))),
       el('td', { class: 'minor' }, (trace.models ?? []).map((model, at) => [at > 0 && ', ', oneLine(model, 40)])),
       el('td', { class: 'minor' }, trace.outcome && outcomeBadge(trace.outcome)),
-      el('td', { class: 'number' }, count(trace.steps)),
+      el('td', { class: 'number steps' }, count(trace.steps)),
       el('td', { class: 'number minor' }, trace.tool_calls ? count(trace.tool_calls) : ''),
-      el('td', { class: 'number' }, retries ? el('span', { class: 'warn-text' }, count(retries)) : ''),
-      el('td', { class: 'number' }, trace.status === 'recording' ? el('span', { class: 'muted' }, 'running') : duration(trace.duration_ms)),
-      el('td', { class: 'number' }, unusual, unusual && ' ', trace.steps === 0 && trace.cost_usd === null ? UNKNOWN : money(trace.cost_usd, trace.cost_at_least)),
+      el('td', { class: 'number retries' }, retries ? el('span', { class: 'warn-text' }, count(retries)) : ''),
+      el('td', { class: 'number duration' }, trace.status === 'recording' ? el('span', { class: 'muted' }, 'running') : duration(trace.duration_ms)),
+      el('td', { class: 'number cost' }, unusual, unusual && ' ', trace.steps === 0 && trace.cost_usd === null ? UNKNOWN : money(trace.cost_usd, trace.cost_at_least)),
       el('td', { class: 'trend minor' }, runs?.costs_usd.length > 2 && sparkline(runs.costs_usd.map((usd) => usd ?? 0), { mark: among?.at })),
     );
   }

@@ -155,9 +155,8 @@ pub(crate) async fn step(
     Path((trace, step)): Path<(String, u32)>,
     Query(query): Query<StepQuery>,
 ) -> Result<Json<WithCuts>, Failure> {
-    let read = move |reader: &Reader, open: &OpenTrace| {
-        whole_step(reader, open, step, &query).map(WithCuts::of)
-    };
+    let read =
+        move |reader: &Reader, open: &OpenTrace| whole_step(reader, open, step, &query).map(WithCuts::of);
     shared.read_trace(trace, read).await.map(Json)
 }
 

@@ -81,7 +81,16 @@ mod tests {
 
     #[test]
     fn a_request_as_a_command() {
-        insta::assert_snapshot!(curl(&exchange(b"{\"a\":\"it's $HOME\"}\nBODY"), "https://api.openai.com"), @r#""#);
+        insta::assert_snapshot!(curl(&exchange(b"{\"a\":\"it's $HOME\"}\nBODY"), "https://api.openai.com"), @r#"
+        curl -sS -X POST 'https://api.openai.com/v1/chat/completions' \
+          -H "Authorization: Bearer $API_KEY" \
+          -H 'content-type: application/json' \
+          -H 'x-note: it'\''s' \
+          --data-binary @- <<'BODY_'
+        {"a":"it's $HOME"}
+        BODY
+        BODY_
+        "#);
         let binary = curl(&exchange(b"\xff\x00"), "https://api.openai.com");
         assert!(binary.ends_with("--data-binary @request.body\n"), "{binary}");
     }
