@@ -43,6 +43,7 @@ pub(super) fn run(global: &Global, bench: &Bench, scenario: &Scenario, args: &Ar
         step_s: args.step,
         capacity,
     };
+    args.files.write(&sought, || render::load::capacity_page(&sought, &bench.as_run()))?;
     if args.json {
         print_json(&Formatted { format: 1, value: &sought })?;
     } else {

@@ -1,6 +1,6 @@
 //! `--vary`: one run for each combination of values, side by side.
 
-use super::{Bench, Formatted, Run};
+use super::{Args, Bench, Formatted, Run};
 use crate::exit::Exit;
 use crate::render;
 use crate::session::{Global, print, print_json, progress, style};
@@ -28,18 +28,20 @@ fn by_key<S: Serializer>(settings: &[Setting], serializer: S) -> Result<S::Ok, S
     serializer.collect_map(settings.iter().map(|one| (&one.key, &one.written)))
 }
 
-pub(super) fn run(global: &Global, bench: &Bench, vary: &[Variation], json: bool) -> anyhow::Result<Exit> {
+pub(super) fn run(global: &Global, bench: &Bench, args: &Args) -> anyhow::Result<Exit> {
     // All of them are read before the first one runs.
     let mut wanted: Vec<(Vec<Setting>, Scenario)> = Vec::new();
-    for settings in Variation::combinations(vary) {
+    for settings in Variation::combinations(&args.vary) {
         let scenario = bench.scenario(&settings)?;
         wanted.push((settings, scenario));
     }
     let bar = progress(global, wanted.len() as u64, "runs");
     let runs = side_by_side(bench, &wanted, || bar.inc(1))?;
     bar.finish_and_clear();
-    if json {
-        print_json(&Formatted { format: 1, value: &Runs { runs: &runs } })?;
+    let all = Runs { runs: &runs };
+    args.files.write(&all, || render::load::vary_page(&runs, &bench.as_run()))?;
+    if args.json {
+        print_json(&Formatted { format: 1, value: &all })?;
     } else {
         print(&render::load_vary::text(&runs, style()))?;
     }
