@@ -45,7 +45,6 @@ mod workspace;
 
 pub(crate) use agent_hook::VERB as AGENT_HOOK;
 pub(crate) use alerting::AlertsConfig;
-pub(crate) use audit::Audited;
 pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use export::{Exported, FormatArg};

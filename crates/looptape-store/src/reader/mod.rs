@@ -74,6 +74,8 @@ pub enum ReadError {
     Folder { digest: Digest, source: TreeError },
     #[error("measured tool call {seq} of the trace is damaged. Run `looptape verify` to see what else is")]
     DamagedTool { seq: u32 },
+    #[error("the report of load run {id} is damaged")]
+    DamagedLoadRun { id: String },
 }
 
 /// A trace's own row and what belongs to it, without its calls.

@@ -7,6 +7,7 @@ use crate::session::{Global, print, print_json, style};
 use looptape_core::gates::Conditions;
 use looptape_core::load::{Capacity, Search, SearchOptions, find_capacity};
 use looptape_core::scenario::{Scenario, TrafficSource};
+use looptape_store::LoadRunKind;
 use serde::Serialize;
 
 /// What was sought, and what was found.
@@ -43,9 +44,11 @@ pub(super) fn run(global: &Global, bench: &Bench, scenario: &Scenario, args: &Ar
         step_s: args.step,
         capacity,
     };
-    args.files.write(&sought, || render::load::capacity_page(&sought, &bench.as_run()))?;
+    let formatted = Formatted { format: 1, value: &sought };
+    bench.keep(global, args, (LoadRunKind::Capacity, scenario.name.as_deref()), &formatted);
+    args.files.write(&formatted, || render::load::capacity_page(&sought, &bench.as_run()))?;
     if args.json {
-        print_json(&Formatted { format: 1, value: &sought })?;
+        print_json(&formatted)?;
     } else {
         print(&render::load_capacity::text(&sought, style()))?;
     }

@@ -1,6 +1,5 @@
 //! Where the report of a load goes besides the terminal: JSON, and a page with plots.
 
-use super::Formatted;
 use crate::commands::report_files::write;
 use crate::exit::UsageError;
 use looptape_page::report::Report;
@@ -39,9 +38,9 @@ impl ReportFiles {
     }
 
     /// Writes what was asked for.
-    pub(super) fn write<T: Serialize>(&self, value: &T, page: impl FnOnce() -> Report) -> anyhow::Result<()> {
+    pub(super) fn write(&self, report: &impl Serialize, page: impl FnOnce() -> Report) -> anyhow::Result<()> {
         if let Some(file) = &self.report {
-            write(file, &(serde_json::to_string_pretty(&Formatted { format: 1, value })? + "\n"))?;
+            write(file, &(serde_json::to_string_pretty(report)? + "\n"))?;
         }
         if let Some(file) = &self.html {
             write(file, &page().text())?;

@@ -1,10 +1,12 @@
 //! `--vary`: one run for each combination of values, side by side.
 
 use super::{Args, Bench, Formatted, Run};
+use crate::commands::gates::gated;
 use crate::exit::Exit;
 use crate::render;
 use crate::session::{Global, print, print_json, progress, style};
 use looptape_core::scenario::{Scenario, Setting, Variation};
+use looptape_store::LoadRunKind;
 use serde::{Serialize, Serializer};
 use std::num::NonZero;
 use std::sync::Mutex;
@@ -28,7 +30,12 @@ fn by_key<S: Serializer>(settings: &[Setting], serializer: S) -> Result<S::Ok, S
     serializer.collect_map(settings.iter().map(|one| (&one.key, &one.written)))
 }
 
-pub(super) fn run(global: &Global, bench: &Bench, args: &Args) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    global: &Global,
+    bench: &Bench,
+    scenario: Option<&str>,
+    args: &Args,
+) -> anyhow::Result<Exit> {
     // All of them are read before the first one runs.
     let mut wanted: Vec<(Vec<Setting>, Scenario)> = Vec::new();
     for settings in Variation::combinations(&args.vary) {
@@ -38,14 +45,15 @@ pub(super) fn run(global: &Global, bench: &Bench, args: &Args) -> anyhow::Result
     let bar = progress(global, wanted.len() as u64, "runs");
     let runs = side_by_side(bench, &wanted, || bar.inc(1))?;
     bar.finish_and_clear();
-    let all = Runs { runs: &runs };
-    args.files.write(&all, || render::load::vary_page(&runs, &bench.as_run()))?;
+    let formatted = Formatted { format: 1, value: &Runs { runs: &runs } };
+    bench.keep(global, args, (LoadRunKind::Vary, scenario), &formatted);
+    args.files.write(&formatted, || render::load::vary_page(&runs, &bench.as_run()))?;
     if args.json {
-        print_json(&Formatted { format: 1, value: &all })?;
+        print_json(&formatted)?;
     } else {
         print(&render::load_vary::text(&runs, style()))?;
     }
-    let exits = runs.iter().map(|varied| varied.run.judged.exit(varied.run.exit()));
+    let exits = runs.iter().map(|varied| gated(varied.run.exit(), &varied.run.judged));
     Ok(exits.reduce(|worst, exit| if worst == Exit::Success { exit } else { worst }).unwrap_or(Exit::Success))
 }
 

@@ -1,6 +1,7 @@
 //! A trace as a comparison needs it: of each request its opening and its end, so that a trace of a thousand
 //! steps costs what its steps added. What is damaged is an error that names it.
 
+use super::trace_view::{Contents, Messages};
 use looptape_core::derive;
 use looptape_core::diff::{
     AnswerContent, AskedCalls, History, PlainContent, RequestContent, RequestReader, Side, StepContent,
@@ -11,7 +12,6 @@ use looptape_core::facts::{CallFacts, CallKind};
 use looptape_core::metrics::Measured;
 use looptape_core::view::TraceView;
 use looptape_core::wire::Wire;
-use looptape_page::reading::trace_view::{Contents, Messages};
 use looptape_store::{ReadError, Reader, RecordedTrace, TraceRow};
 
 /// Of a history at least so many elements are read at its end, and of longer tails this times as many.
