@@ -120,12 +120,14 @@ fn phases(report: &LoadReport) -> Vec<Mark> {
     }
 }
 
+type Spread = fn(&LoadFigures) -> &Distribution;
+
 /// Percentiles side by side, where there are several phases.
 pub(super) fn by_phase(report: &LoadReport) -> Vec<Block> {
     if report.phases.len() < 2 {
         return Vec::new();
     }
-    let of: [(&str, fn(&LoadFigures) -> &Distribution); 2] = [
+    let of: [(&str, Spread); 2] = [
         ("Loop duration by phase", |figures| &figures.stats.loop_duration_ms),
         ("Time to first token by phase", |figures| &figures.stats.of_steps.ttft_ms),
     ];
