@@ -144,9 +144,9 @@ async fn every_address_is_described_and_guarded() {
     for path in ["", "/trace/last?step=3", "/assets/page.js", "/api/traces"] {
         let answer = get(&page, path).await;
         assert_eq!(answer.head.status, 200, "{path}");
-        let policy = answer.header("content-security-policy").unwrap_or_default().to_owned();
+        let policy = answer.head.header("content-security-policy").unwrap_or_default().to_owned();
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.head.header("x-content-type-options"), Some("nosniff"), "{path}");
     }
     let origin = page.address.trim_end_matches("/ui").to_owned();
     for header in
