@@ -3,11 +3,13 @@
 //! `GET /ui/api/openapi.json` describes it. Errors are `{"error": {"code", "message"}}`. Traces are named as on the
 //! command line: by id, prefix, `last`, `ID#1`; percent-encoded.
 
+mod asked;
 mod calls;
 mod failure;
 mod trace;
 mod traces;
 
+pub(crate) use asked::Asked;
 pub(crate) use failure::Failure;
 
 use crate::page::{MayWrite, Shared, TOKEN_HEADER};
@@ -65,10 +67,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(calls::as_curl))
         .routes(routes!(calls::body))
         .split_for_parts();
-    router
-        .route("/openapi.json", get(async || Json(description)))
-        .fallback(async || Failure::UnknownPath)
-        .with_state(shared)
+    router.route("/openapi.json", get(async || Json(description))).with_state(shared)
 }
 
 /// What serves the page.
