@@ -16,7 +16,8 @@ mod opened;
 mod page;
 mod readers;
 pub mod reading;
+pub mod replays;
 pub mod report;
 pub mod vendor;
 
-pub use page::{Page, WriteToken};
+pub use page::{Page, Rules, WriteToken, Writing};

@@ -4,8 +4,13 @@
 //! command line: by id, prefix, `last`, `ID#1`; percent-encoded.
 
 mod asked;
+mod audits;
 mod calls;
+mod compare;
 mod failure;
+mod load_runs;
+mod replays;
+mod stats;
 mod trace;
 mod traces;
 
@@ -66,6 +71,15 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(calls::head))
         .routes(routes!(calls::as_curl))
         .routes(routes!(calls::body))
+        .routes(routes!(compare::diff))
+        .routes(routes!(audits::audit))
+        .routes(routes!(audits::ranking))
+        .routes(routes!(stats::stats))
+        .routes(routes!(load_runs::load_runs))
+        .routes(routes!(load_runs::load_run))
+        .routes(routes!(replays::start))
+        .routes(routes!(replays::state))
+        .routes(routes!(replays::stop))
         .split_for_parts();
     router.route("/openapi.json", get(async || Json(description))).with_state(shared)
 }

@@ -10,7 +10,7 @@
 //! - `cut_texts`: long texts, cut and found again.
 //! - `diff`: two traces, of which `sides` reads each.
 //! - `audit`: why a run cost what it cost; `baseline`: what it is compared with.
-//! - `figures`: the metrics of many traces.
+//! - `figures`: the metrics of many traces; `load_runs`: what came of load runs.
 
 pub mod audit;
 pub mod baseline;
@@ -20,6 +20,7 @@ pub mod diff;
 pub mod figures;
 pub mod heat;
 pub mod list;
+pub mod load_runs;
 pub mod open_trace;
 pub mod prompts;
 mod sides;
