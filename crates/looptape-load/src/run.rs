@@ -318,9 +318,10 @@ impl Run<'_> {
             }
         };
         if attempts.attempts() > 0 {
-            let end = attempts.finish(self.caller.now_us(), self.prices);
+            let now_us = self.caller.now_us();
+            let end = attempts.finish(now_us, self.prices);
             running.track.step(&end);
-            self.tally.borrow_mut().step_ended(phase, &end, self.prices);
+            self.tally.borrow_mut().step_ended(phase, now_us, &end, self.prices);
         }
         ending
     }
@@ -372,7 +373,7 @@ impl Run<'_> {
             Used::Tokens(leaves) | Used::AtLeast(leaves) => Some(*leaves),
         };
         self.spending.borrow_mut().settle(reserved, self.prices, model, used.as_ref());
-        self.tally.borrow_mut().call_ended(phase, self.caller.now_us(), end.outcome);
+        self.tally.borrow_mut().call_ended(phase, self.caller.now_us(), &end);
         attempts.attempt(&end, self.prices);
         if let Some(observer) = self.observer {
             observer.call_ended(ObservedCall {

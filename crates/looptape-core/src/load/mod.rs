@@ -18,6 +18,7 @@ mod prices;
 mod ramp;
 mod report;
 mod series;
+mod stretch;
 mod talk;
 mod tally;
 mod track;
@@ -35,7 +36,8 @@ pub use ramp::{Ramp, Stage};
 pub use report::{
     ClientHealth, Ended, LoadFigures, LoadReport, LoadSegments, PhaseReport, RetryNote, RunTime, Wasted,
 };
-pub use series::LoadSeries;
+pub use series::{LoadSeries, SpreadSeries};
+pub use stretch::SpreadAt;
 pub use talk::{Talk, TalkRequest, Wanted};
 pub use tally::{LoopEnd, LoopEnding, Tally};
 pub use track::{AttemptEnd, AttemptOutcome, LoopTrack, Spent, StepEnd, StepTrack, Used};

@@ -4,7 +4,7 @@ use super::gauge::Gauge;
 use super::prices::Prices;
 use super::report::{LoadFigures, Wasted};
 use super::tally::{LoopEnd, LoopEnding, MOST_RAW};
-use super::track::{AttemptOutcome, StepEnd};
+use super::track::{AttemptEnd, AttemptOutcome, StepEnd};
 use crate::cost::Usd;
 use crate::limits::Limited;
 use crate::metrics::{
@@ -22,6 +22,7 @@ pub(super) struct PhaseTally {
     counts: LoopCounts,
     loops: Gauge,
     calls: Gauge,
+    attempts: Sampler,
     steps: StepTally,
     steps_per_loop: Sampler,
     durations: Sampler,
@@ -46,6 +47,7 @@ impl PhaseTally {
             counts: LoopCounts { offered: Some(0), dropped: Some(0), ..LoopCounts::default() },
             loops: Gauge::default(),
             calls: Gauge::default(),
+            attempts: of(Scale::Ms),
             steps: StepTally::keeping(MOST_RAW),
             steps_per_loop: of(Scale::Count),
             durations: of(Scale::Ms),
@@ -89,10 +91,11 @@ impl PhaseTally {
         self.calls.begin(at_us);
     }
 
-    pub(super) fn call_ended(&mut self, at_us: u64, outcome: AttemptOutcome) {
+    pub(super) fn call_ended(&mut self, at_us: u64, end: &AttemptEnd) {
         self.calls.end(at_us);
-        if outcome.is_failure() {
-            let kind = match outcome {
+        self.attempts.add_ms(Ms::from_us(i64::try_from(end.took_us()).unwrap_or(i64::MAX)));
+        if end.outcome.is_failure() {
+            let kind = match end.outcome {
                 AttemptOutcome::Limited(Some(which)) => {
                     *self.limited.entry(which).or_default() += 1;
                     AttemptOutcome::Limited(None)
@@ -121,7 +124,7 @@ impl PhaseTally {
         self.last_us = self.last_us.max(end.ended_us);
         self.counts.add(end.ending.outcome());
         self.steps_per_loop.add_count(u64::from(end.track.steps));
-        let took = Ms::from_us(i64::try_from(end.ended_us - end.scheduled_us).unwrap_or(i64::MAX));
+        let took = Ms::from_us(i64::try_from(end.took_us()).unwrap_or(i64::MAX));
         match end.ending {
             LoopEnding::Succeeded => {
                 self.durations.add_ms(took);
@@ -149,6 +152,7 @@ impl PhaseTally {
         self.begun_us = self.begun_us.into_iter().chain(more.begun_us).min();
         self.last_us = self.last_us.max(more.last_us);
         self.counts.merge(&more.counts);
+        self.attempts.merge(more.attempts.clone());
         self.steps.merge(more.steps.clone());
         self.steps_per_loop.merge(more.steps_per_loop.clone());
         self.durations.merge(more.durations.clone());
@@ -225,6 +229,7 @@ impl PhaseTally {
         LoadFigures::new(
             stats,
             self.successful.finish(),
+            self.attempts.finish(),
             Wasted {
                 usd: self.wasted_cost.usd().or((self.wasted.tokens == 0).then_some(Usd::ZERO)),
                 ..self.wasted

@@ -1,6 +1,6 @@
 //! Real time: loops are sent, to a URL or to a twin that is started here, and kept in the database.
 
-use super::kept::{Kept, RunId};
+use super::kept::Kept;
 use super::{Args, Bench, Run};
 use crate::config::Config;
 use crate::exit::UsageError;
@@ -78,7 +78,7 @@ pub(super) fn run(
         true => None,
         false => Some(Recorder::start(global.recorder_options(config, Durability::Relaxed)?)?),
     };
-    let id = RunId::new()?;
+    let id = bench.id.clone();
     let kept = recording
         .as_ref()
         .map(|(recorder, _)| Kept::new(recorder.clone(), id.clone(), scenario, Moment::now()));
@@ -109,7 +109,6 @@ pub(super) fn run(
         for (reason, times) in thread.finish().gaps {
             global.say(&format!("looptape: the recording is incomplete: {reason} ({times} ×)"));
         }
-        global.say(&format!("run: {id}   (looptape stats --tag load={id}; looptape ls --tag load={id})"));
     }
     if let Some(twin) = twin {
         twin.stop();
