@@ -20,6 +20,7 @@ mod import;
 mod lab;
 mod load;
 mod load_real;
+mod load_reports;
 mod mcp;
 mod mock;
 mod model_driven;

@@ -1,6 +1,7 @@
 //! `looptape load`: loops under load, in real or in virtual time.
 
 mod capacity;
+mod files;
 mod kept;
 mod material;
 mod real;
@@ -14,6 +15,7 @@ use crate::exit::{Exit, UsageError};
 use crate::interrupt::heed_ctrl_c;
 use crate::render;
 use crate::session::{Global, now_unix_us, print, print_json, style};
+use files::ReportFiles;
 use indicatif::{ProgressBar, ProgressStyle};
 use kept::RunId;
 use looptape_core::cost::PriceBook;
@@ -51,6 +53,7 @@ Examples:
   looptape load peak.toml --virtual --gate 'loop_duration_ms: p(95)<60000' --gate 'retry_rate: value<=0.05'
   looptape load peak.toml --virtual --vary limits.tpm=200k,500k,1M --vary retry.max=0,2,5
   looptape load peak.toml --virtual --find-capacity --slo 'loop_duration_ms: p(95)<60000'
+  looptape load peak.toml --virtual --html peak.html             plots of it, in one file
   looptape load peak.toml --virtual --json | jq .total.loops_per_min
 
 Presets: baseline, ramp, spike-x3, spike-x5, spike-x10, sustained-peak, burst, outage, warm-cold,
@@ -97,6 +100,8 @@ pub(crate) struct Args {
     gates: GateArgs,
     #[command(flatten)]
     config_gates: ConfigGatesArg,
+    #[command(flatten)]
+    files: ReportFiles,
 }
 
 /// A run, and what gates say of it.
@@ -106,6 +111,16 @@ pub(crate) struct Run {
     pub(crate) report: LoadReport,
     #[serde(flatten)]
     judged: Judged,
+}
+
+/// The scenario as it was run.
+#[derive(Debug)]
+pub(crate) struct AsRun<'a> {
+    /// A file, or a preset.
+    pub(crate) name: String,
+    pub(crate) text: &'a str,
+    /// What was set to other values.
+    pub(crate) settings: &'a [Setting],
 }
 
 #[derive(Serialize)]
@@ -146,6 +161,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         settings: args.settings()?,
         stop: Arc::new(AtomicBool::new(false)),
     };
+    args.files.check()?;
     let scenario = bench.scenario(&[])?;
     bench.material = material::read(global, &config, &scenario, &bench.text)?;
     heed_ctrl_c(bench.stop.clone())?;
@@ -163,6 +179,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     bar.finish_and_clear();
     let formatted = Formatted { format: 1, value: &run };
     bench.keep(global, args, (LoadRunKind::Run, scenario.name.as_deref()), &formatted);
+    args.files.write(&formatted, || render::load::page(&run, &bench.as_run()))?;
     if args.json {
         print_json(&formatted)?;
     } else {
@@ -196,6 +213,10 @@ impl Bench {
     fn scenario(&self, settings: &[Setting]) -> anyhow::Result<Scenario> {
         let all: Vec<Setting> = self.settings.iter().chain(settings).cloned().collect();
         self.text.read(&all)
+    }
+
+    fn as_run(&self) -> AsRun<'_> {
+        AsRun { name: self.text.name(), text: self.text.text(), settings: &self.settings }
     }
 
     /// Runs a scenario, and judges it by its own gates and those of the command.
