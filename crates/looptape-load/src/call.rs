@@ -1,5 +1,6 @@
 //! One call: sent, read to its end, with the times at which its pieces came.
 
+use crate::clock::Clock;
 use crate::target::Target;
 use bytes::Bytes;
 use looptape_core::derive::{self, RequestFacts};
@@ -11,9 +12,8 @@ use looptape_core::provider::Provider;
 use looptape_core::wire::{ResponseView, Wire};
 use std::future::Future;
 use std::time::Duration;
-use tokio::time::Instant;
 
-/// Sends calls to one target. Times are µs since `started`.
+/// Sends calls to one target. Times are those of the run's clock.
 #[derive(Debug)]
 pub(crate) struct Caller {
     http: reqwest::Client,
@@ -21,7 +21,7 @@ pub(crate) struct Caller {
     pub(crate) wire: Wire,
     pub(crate) provider: Provider,
     pub(crate) stream: bool,
-    pub(crate) started: Instant,
+    pub(crate) clock: Clock,
 }
 
 /// A request to be sent.
@@ -51,6 +51,7 @@ impl Caller {
         wire: Wire,
         provider: Provider,
         stream: bool,
+        clock: Clock,
     ) -> Result<Self, reqwest::Error> {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -58,16 +59,7 @@ impl Caller {
             .pool_max_idle_per_host(usize::MAX);
         // No proxy of the environment could reach this machine.
         let builder = if target.is_here() { builder.no_proxy() } else { builder };
-        Ok(Self { http: builder.build()?, target, wire, provider, stream, started: Instant::now() })
-    }
-
-    pub(crate) fn now_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    /// The instant of a time of the run.
-    pub(crate) fn instant(&self, us: u64) -> Instant {
-        self.started + Duration::from_micros(us)
+        Ok(Self { http: builder.build()?, target, wire, provider, stream, clock })
     }
 
     /// What every request has besides its key.
@@ -82,7 +74,7 @@ impl Caller {
 
     /// Sends a request and reads its answer to the end, unless the loop's time is over before.
     pub(crate) async fn call(&self, sending: Sending<'_>, over: impl Future<Output = ()>) -> Called {
-        let sent_us = self.signed_now_us();
+        let sent_us = self.clock.signed_now_us();
         let request = self.facts(&sending, sent_us);
         let mut reading = Reading::default();
         let given_up = {
@@ -91,7 +83,7 @@ impl Caller {
                 () = over => Some(GivenUp::Stopped),
             }
         };
-        let outcome = reading.outcome(self.signed_now_us(), given_up);
+        let outcome = reading.outcome(self.clock.signed_now_us(), given_up);
         let facts = derive::call(&request, &outcome);
         let said = derive::response_view(request.kind, &outcome);
         Called { outcome, facts, given_up, said }
@@ -112,13 +104,13 @@ impl Caller {
         };
         let headers = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         reading.head =
-            Some((response.status().as_u16(), RedactedHeaders::redact(headers), self.signed_now_us()));
+            Some((response.status().as_u16(), RedactedHeaders::redact(headers), self.clock.signed_now_us()));
         loop {
             match tokio::time::timeout(sending.patience, response.chunk()).await {
                 Err(_) => return Some(GivenUp::TimedOut),
                 Ok(Ok(Some(piece))) => {
                     let len = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-                    reading.chunks.push(Chunk { at_us: self.signed_now_us(), len });
+                    reading.chunks.push(Chunk { at_us: self.clock.signed_now_us(), len });
                     reading.body.push(piece);
                 }
                 Ok(Ok(None)) => return None,
@@ -128,10 +120,6 @@ impl Caller {
                 }
             }
         }
-    }
-
-    fn signed_now_us(&self) -> i64 {
-        i64::try_from(self.now_us()).unwrap_or(i64::MAX)
     }
 
     /// What is known of the request, which this client made: its body is not read again.

@@ -41,7 +41,7 @@ pub struct ObservedEnd {
 }
 
 /// Is told on the driver's own thread: what it does must not take long.
-pub trait Observer {
+pub trait Observer: std::fmt::Debug {
     fn loop_began(&self, start: &ObservedStart);
     fn call_ended(&self, call: ObservedCall);
     fn loop_ended(&self, end: &ObservedEnd);

@@ -74,9 +74,14 @@ fn heading(report: &LoadReport, style: Style) -> Vec<String> {
         max => format!("retried as {} does, {}", report.retry.profile.as_str(), times(max)),
     };
     let loops = plural(stats.loops.started, "loop", "loops");
+    let by = match &report.command {
+        Some(command) if models.is_empty() => format!("each loop runs {}", escape(command)),
+        Some(command) => format!("{}: each loop runs {}", models.join(", "), escape(command)),
+        None => format!("{} over {}, {streamed}; {again}", models.join(", "), report.wire),
+    };
     vec![
         style.paint(Tone::Strong, &format!("{name}: {length} of {clock}, {loops}, seed {}", report.seed)),
-        format!("{} over {}, {streamed}; {again}", models.join(", "), report.wire),
+        by,
     ]
 }
 
@@ -271,6 +276,19 @@ fn remarks(report: &LoadReport) -> Vec<String> {
         Ended::OverBudget { at_s, max_usd } => lines.push(format!(
             "stopped after {}: the next call would have cost more than the {max_usd} of [budget]",
             seconds(*at_s)
+        )),
+        Ended::GateFailed { at_s, gate, figure } => lines.push(format!(
+            "stopped after {}: {gate} failed{}",
+            seconds(*at_s),
+            figure.map_or(String::new(), |figure| format!(" ({figure:.4})"))
+        )),
+        Ended::CommandFailed { at_s, loops: 1, error } => {
+            lines.push(format!("stopped after {}: {}", seconds(*at_s), escape(error)));
+        }
+        Ended::CommandFailed { at_s, loops, error } => lines.push(format!(
+            "stopped after {}: {loops} loops in a row ended with an error before they asked a model ({})",
+            seconds(*at_s),
+            escape(error)
         )),
         Ended::Interrupted { at_s } => lines.push(format!("interrupted after {}", seconds(*at_s))),
     }

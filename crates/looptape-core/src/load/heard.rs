@@ -4,7 +4,7 @@
 //! [`Failure`] where the call may be sent again.
 
 use super::track::{AttemptEnd, AttemptOutcome, Used};
-use crate::exchange::{Ending, Outcome};
+use crate::exchange::Outcome;
 use crate::facts::{AttemptState, CallFacts};
 use crate::retry::Failure;
 use crate::usage::LeafTokens;
@@ -30,54 +30,14 @@ pub struct Heard<'a> {
 impl Heard<'_> {
     /// What it comes to. Times are µs on the run's clock.
     pub fn attempt(&self) -> AttemptEnd {
-        let us = |at: i64| u64::try_from(at).unwrap_or(0);
-        let firsts =
-            [self.facts.first_content_us, self.facts.first_tool_call_us, self.facts.first_reasoning_us];
-        let outcome = self.ended();
-        AttemptEnd {
-            sent_us: us(self.facts.sent_us),
-            first_us: firsts.into_iter().flatten().min().filter(|_| self.facts.stream).map(us),
-            end_us: us(self.facts.end_us.unwrap_or(self.facts.sent_us)),
-            used: self.used(outcome),
-            outcome,
-        }
+        attempt_end(self.facts, self.ended(), &self.planned)
     }
 
     fn ended(&self) -> AttemptOutcome {
-        match (self.given_up, self.outcome) {
-            (Some(GivenUp::Stopped), _) => AttemptOutcome::Stopped,
-            (Some(GivenUp::TimedOut), _) => AttemptOutcome::TimedOut,
-            (None, Outcome::InFlight | Outcome::NoResponse { .. }) => AttemptOutcome::NoAnswer,
-            (None, Outcome::Answered(answer)) => match answer.status {
-                429 => AttemptOutcome::Limited(None),
-                status if !(200..300).contains(&status) => AttemptOutcome::Status(status),
-                _ if answer.ending != Ending::Complete => AttemptOutcome::Cut,
-                _ if self.facts.state == AttemptState::StreamError => AttemptOutcome::StreamError,
-                // Every format says why an answer ends.
-                _ if self.facts.finish_reason.is_some() => AttemptOutcome::Answered,
-                _ if self.facts.stream => AttemptOutcome::Cut,
-                _ => AttemptOutcome::Malformed,
-            },
-        }
-    }
-
-    /// Providers bill what they began to answer, and say how much at the end.
-    fn used(&self, outcome: AttemptOutcome) -> Used {
-        let known = self.facts.usage.is_known().then(|| self.facts.usage.leaf_tokens());
-        match outcome {
-            AttemptOutcome::Limited(_) | AttemptOutcome::Status(_) | AttemptOutcome::NoAnswer => {
-                Used::Nothing
-            }
-            AttemptOutcome::Answered | AttemptOutcome::Malformed => {
-                known.map_or(Used::AtLeast(self.planned), Used::Tokens)
-            }
-            AttemptOutcome::Cut
-            | AttemptOutcome::StreamError
-            | AttemptOutcome::TimedOut
-            | AttemptOutcome::Stopped => {
-                let sent = LeafTokens { output_visible: 0, reasoning: 0, ..self.planned };
-                Used::AtLeast(known.unwrap_or(sent))
-            }
+        match self.given_up {
+            Some(GivenUp::Stopped) => AttemptOutcome::Stopped,
+            Some(GivenUp::TimedOut) => AttemptOutcome::TimedOut,
+            None => ended(self.facts),
         }
     }
 
@@ -97,11 +57,57 @@ impl Heard<'_> {
     }
 }
 
+/// How a call ended that nobody gave up.
+pub(super) fn ended(facts: &CallFacts) -> AttemptOutcome {
+    match (facts.state, facts.status) {
+        (AttemptState::ClientGone, _) => AttemptOutcome::Stopped,
+        (_, None) => AttemptOutcome::NoAnswer,
+        (_, Some(429)) => AttemptOutcome::Limited(None),
+        (_, Some(status)) if !(200..300).contains(&status) => AttemptOutcome::Status(status),
+        (AttemptState::StreamError, _) => AttemptOutcome::StreamError,
+        // Every format says why an answer ends.
+        (AttemptState::Complete, _) if facts.finish_reason.is_some() => AttemptOutcome::Answered,
+        (AttemptState::Complete, _) if !facts.stream => AttemptOutcome::Malformed,
+        _ => AttemptOutcome::Cut,
+    }
+}
+
+/// A call that ended so; `planned` is what it would have used.
+pub(super) fn attempt_end(facts: &CallFacts, outcome: AttemptOutcome, planned: &LeafTokens) -> AttemptEnd {
+    let us = |at: i64| u64::try_from(at).unwrap_or(0);
+    let firsts = [facts.first_content_us, facts.first_tool_call_us, facts.first_reasoning_us];
+    AttemptEnd {
+        sent_us: us(facts.sent_us),
+        first_us: firsts.into_iter().flatten().min().filter(|_| facts.stream).map(us),
+        end_us: us(facts.end_us.unwrap_or(facts.sent_us)),
+        used: used(facts, outcome, planned),
+        outcome,
+    }
+}
+
+/// Providers bill what they began to answer, and say how much at the end.
+fn used(facts: &CallFacts, outcome: AttemptOutcome, planned: &LeafTokens) -> Used {
+    let known = facts.usage.is_known().then(|| facts.usage.leaf_tokens());
+    match outcome {
+        AttemptOutcome::Limited(_) | AttemptOutcome::Status(_) | AttemptOutcome::NoAnswer => Used::Nothing,
+        AttemptOutcome::Answered | AttemptOutcome::Malformed => {
+            known.map_or(Used::AtLeast(*planned), Used::Tokens)
+        }
+        AttemptOutcome::Cut
+        | AttemptOutcome::StreamError
+        | AttemptOutcome::TimedOut
+        | AttemptOutcome::Stopped => {
+            let sent = LeafTokens { output_visible: 0, reasoning: 0, ..*planned };
+            Used::AtLeast(known.unwrap_or(sent))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::derive;
-    use crate::exchange::{Answer, Chunk};
+    use crate::exchange::{Answer, Chunk, Ending};
     use crate::headers::RedactedHeaders;
     use crate::provider::Provider;
     use bytes::Bytes;

@@ -4,7 +4,7 @@ use super::gauge::Gauge;
 use super::prices::Prices;
 use super::report::{LoadFigures, Wasted};
 use super::tally::{LoopEnd, LoopEnding, MOST_RAW};
-use super::track::{AttemptOutcome, StepEnd};
+use super::track::{AttemptEnd, AttemptOutcome, StepEnd};
 use crate::cost::Usd;
 use crate::limits::Limited;
 use crate::metrics::{
@@ -91,6 +91,24 @@ impl PhaseTally {
 
     pub(super) fn call_ended(&mut self, at_us: u64, outcome: AttemptOutcome) {
         self.calls.end(at_us);
+        self.outcome(outcome);
+    }
+
+    pub(super) fn call_passed(&mut self, attempt: &AttemptEnd) {
+        self.calls.past(attempt.sent_us, attempt.end_us);
+        self.outcome(attempt.outcome);
+    }
+
+    pub(super) fn calls_at_once(&mut self, count: u32) {
+        self.calls.seen(count);
+    }
+
+    /// Whether loops of it are under way.
+    pub(super) fn runs(&self) -> bool {
+        self.loops.now() > 0
+    }
+
+    fn outcome(&mut self, outcome: AttemptOutcome) {
         if outcome.is_failure() {
             let kind = match outcome {
                 AttemptOutcome::Limited(Some(which)) => {

@@ -18,6 +18,9 @@ pub struct LoadReport {
     pub wire: &'static str,
     pub stream: bool,
     pub retry: RetryNote,
+    /// What ran each loop, if that was a command: then format and retries are its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     pub ended: Ended,
     pub phases: Vec<PhaseReport>,
     pub total: LoadFigures,
@@ -56,6 +59,23 @@ pub enum Ended {
     OverBudget { at_s: f64, max_usd: Usd },
     /// Nothing but failed connections: so many calls in a row had no answer.
     TargetDown { at_s: f64, calls: u32, error: String },
+    /// A gate failed that ends the run.
+    GateFailed { at_s: f64, gate: String, figure: Option<f64> },
+    /// The command that is to run a loop does not: so many loops in a row came to nothing.
+    CommandFailed { at_s: f64, loops: u32, error: String },
+}
+
+impl Ended {
+    /// Whether loops under way are broken off: what is paid for may go on to the end of its call.
+    pub fn breaks_off(&self) -> bool {
+        match self {
+            Self::Completed | Self::OverBudget { .. } => false,
+            Self::Interrupted { .. }
+            | Self::TargetDown { .. }
+            | Self::GateFailed { .. }
+            | Self::CommandFailed { .. } => true,
+        }
+    }
 }
 
 /// How well the client kept up with what it was to do. A client that did not is what was measured, not the target.
@@ -145,6 +165,7 @@ impl LoadReport {
             wire: scenario.traffic.wire.as_str(),
             stream: scenario.traffic.stream,
             retry: RetryNote { profile: scenario.retry.profile, max: scenario.retry.policy.max },
+            command: None,
             ended,
             phases: phases
                 .map(|(at, (phase, figures))| PhaseReport {
