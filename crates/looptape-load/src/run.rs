@@ -3,6 +3,7 @@
 use crate::agents::{self, Agents};
 use crate::health::WAKE_UP_EVERY;
 use crate::observer::{LoopId, Observer};
+use crate::recordings::Recordings;
 use crate::shared::{Live, Shared};
 use crate::talking::Talking;
 use crate::target::Target;
@@ -38,6 +39,8 @@ pub enum Loops<'a> {
         /// So many calls in a row without any answer, and the target counts as down.
         most_unanswered: u32,
         observer: Option<&'a dyn Observer>,
+        /// Of recorded loops.
+        recordings: Option<&'a dyn Recordings>,
     },
     /// A command, once for each loop.
     Agents(&'a dyn Agents),
@@ -76,9 +79,10 @@ pub async fn drive(
     }
     let shared = Shared::new(&drive, prices.clone());
     let carried = match loops {
-        Loops::Sent { target, most_unanswered, observer } => {
+        Loops::Sent { target, most_unanswered, observer, recordings } => {
             let talking = Talking::new(&drive, models, prices, target)?;
-            Carried::Sent(Box::new(talking.told(observer).giving_up_after(most_unanswered)))
+            let talking = talking.told(observer).taking_from(recordings);
+            Carried::Sent(Box::new(talking.giving_up_after(most_unanswered)))
         }
         Loops::Agents(agents) => Carried::ByAgents(agents),
     };

@@ -1,9 +1,10 @@
 //! Loops that the driver carries through itself: it sends what the scenario plans, waits for answers, and tries failed
 //! calls again as the scenario's client does.
 
-use crate::call::{Called, Caller, Sending};
+use crate::call::{Asked, Called, Caller, RETRY_COUNT, Sending};
 use crate::clock::Clock;
 use crate::observer::{LoopId, ObservedCall, ObservedEnd, ObservedStart, Observer};
+use crate::recordings::{RecordedRequest, Recordings};
 use crate::run::{Drive, DriveError};
 use crate::shared::Shared;
 use crate::spending::Spending;
@@ -30,7 +31,9 @@ pub(crate) struct Talking<'a> {
     plans: Plans<'a>,
     models: Vec<String>,
     prices: Prices,
+    provider: Provider,
     caller: Caller,
+    recordings: Option<&'a dyn Recordings>,
     jitter: Draws,
     spending: RefCell<Spending>,
     unanswered: Cell<u32>,
@@ -74,14 +77,14 @@ impl<'a> Talking<'a> {
         target: Target,
     ) -> Result<Self, DriveError> {
         let scenario = drive.scenario;
-        let traffic = &scenario.traffic;
-        let provider = Provider::parse(traffic.provider()).expect("the names of providers are valid");
-        let clock = Clock::new(drive.started);
+        let provider = Provider::parse(scenario.traffic.provider()).expect("the names of providers are valid");
         Ok(Self {
             plans: Plans::new(scenario, drive.material),
             models,
             prices,
-            caller: Caller::new(target, traffic.wire, provider, traffic.stream, clock)?,
+            provider,
+            caller: Caller::new(target, Clock::new(drive.started))?,
+            recordings: None,
             jitter: Draws::new(scenario.seed).at(JITTER),
             spending: RefCell::new(Spending::new(scenario.max_usd)),
             unanswered: Cell::new(0),
@@ -93,6 +96,11 @@ impl<'a> Talking<'a> {
     /// The same, with somebody who is told of every loop and call.
     pub(crate) fn told(self, observer: Option<&'a dyn Observer>) -> Self {
         Self { observer, ..self }
+    }
+
+    /// The same, sending what was recorded of recorded loops; without a recording they have their sizes only.
+    pub(crate) fn taking_from(self, recordings: Option<&'a dyn Recordings>) -> Self {
+        Self { recordings, ..self }
     }
 
     /// The same, ending the run after so many calls in a row without any answer.
@@ -146,20 +154,56 @@ impl<'a> Talking<'a> {
         LoopEnding::Succeeded
     }
 
+    /// What a step asks: what was recorded, where there is a recording, else what was made up.
+    fn asked(
+        &self,
+        running: &mut Running<'_>,
+        n: u32,
+        step: &StepPlan,
+        wanted: Wanted,
+    ) -> Result<Asked, String> {
+        let traffic = &running.shared.scenario.traffic;
+        let recorded = self.plans.recorded(&running.plan, n, traffic.wire);
+        if let (Some(recordings), Some(recorded)) = (self.recordings, recorded) {
+            let RecordedRequest { provider, path, mut headers, body } = recordings.request(recorded.at)?;
+            headers.retain(|(name, _)| name != RETRY_COUNT);
+            let (tokens, calls) = (recorded.output_tokens, recorded.tool_calls);
+            let wish = Some(format!("output_tokens={tokens}, tool_calls={calls}"));
+            let (wire, stream) = (recorded.at.wire, recorded.stream);
+            return Ok(Asked { wire, provider, stream, path, headers, body, wish });
+        }
+        let TalkRequest { path, body } = running.talk.request(n, step, wanted);
+        Ok(Asked {
+            wire: traffic.wire,
+            provider: self.provider.clone(),
+            stream: traffic.stream,
+            path,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: Bytes::from(body),
+            wish: None,
+        })
+    }
+
     /// Sends a step's request, and again where the client would.
     async fn step(&self, running: &mut Running<'_>, n: u32, step: &StepPlan, wanted: Wanted) -> StepEnding {
         let phase = running.start.phase;
-        let TalkRequest { path, body } = running.talk.request(n, step, wanted);
-        let body = Bytes::from(body);
+        let asked = match self.asked(running, n, step, wanted) {
+            Ok(asked) => asked,
+            Err(error) => {
+                let at_s = running.shared.clock.now_s();
+                running.shared.end(Ended::RecordingUnreadable { at_s, error });
+                return StepEnding::Over(LoopEnding::Stopped);
+            }
+        };
         let planned = LeafTokens {
-            uncached_input: body.len() as u64 / 4,
+            uncached_input: asked.body.len() as u64 / 4,
             output_visible: step.output_tokens,
             ..LeafTokens::default()
         };
         let mut attempts = StepTrack::begin(step.model, running.now_us());
         let ending = loop {
             let Some((called, attempt, failure)) =
-                self.attempt(running, (&path, &body), &planned, &mut attempts, step.model).await
+                self.attempt(running, &asked, &planned, &mut attempts, step.model).await
             else {
                 break StepEnding::Over(LoopEnding::Stopped);
             };
@@ -199,7 +243,7 @@ impl<'a> Talking<'a> {
     async fn attempt(
         &self,
         running: &Running<'_>,
-        (path, body): (&str, &Bytes),
+        asked: &Asked,
         planned: &LeafTokens,
         attempts: &mut StepTrack,
         model: usize,
@@ -224,17 +268,14 @@ impl<'a> Talking<'a> {
         running.shared.tally.borrow_mut().call_began(phase, running.now_us());
         let sent_us = running.now_us();
         let retries = attempts.attempts();
-        let sending = Sending {
-            path,
-            body: body.clone(),
-            retries,
-            patience: Duration::from_micros(running.shared.scenario.retry.policy.timeout_us),
-        };
+        let patience = Duration::from_micros(running.shared.scenario.retry.policy.timeout_us);
+        let sending = Sending { asked, retries, patience };
         let called = self.caller.call(sending, running.shared.over(running.until)).await;
         let heard = Heard {
             outcome: &called.outcome,
             facts: &called.facts,
             given_up: called.given_up,
+            is_unreadable: called.is_unreadable,
             planned: *planned,
         };
         let (end, failure) = (heard.attempt(), heard.failure());
@@ -250,9 +291,10 @@ impl<'a> Talking<'a> {
             observer.call_ended(ObservedCall {
                 of: running.id,
                 sent_us,
-                path: path.to_owned(),
-                headers: self.caller.headers(retries),
-                body: body.clone(),
+                provider: asked.provider.clone(),
+                path: asked.path.clone(),
+                headers: asked.headers(retries),
+                body: asked.body.clone(),
                 outcome: called.outcome.clone(),
             });
         }

@@ -5,11 +5,12 @@ mod capacity;
 mod kept;
 mod material;
 mod real;
-mod scenario;
+mod texts;
 mod twin_here;
 mod vary;
 
 use super::gates::{ConfigGatesArg, GateArgs, Judged};
+use super::scenario_text::ScenarioText;
 use crate::child::tool_hooks::ToolHooksArgs;
 use crate::config::{Config, parse_duration};
 use crate::exit::{Exit, UsageError};
@@ -20,8 +21,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use looptape_core::cost::PriceBook;
 use looptape_core::gates::{Conditions, Gate, Observations};
 use looptape_core::load::{LoadReport, Material, Progress, simulate};
-use looptape_core::scenario::{AbortingGate, Scenario, Setting, Span, Variation};
-use scenario::ScenarioText;
+use looptape_core::scenario::{AbortingGate, Scenario, Setting, Span, Variation, WireBy};
+use looptape_core::wire::Wire;
+use texts::RecordedTexts;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -136,6 +138,7 @@ struct Formatted<'a, T> {
 struct Bench {
     text: ScenarioText,
     material: Material,
+    texts: RecordedTexts,
     prices: PriceBook,
     conditions: Conditions,
     at_unix_us: i64,
@@ -153,19 +156,21 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let mut bench = Bench {
         text: args.scenario.clone(),
         material: Material::default(),
+        texts: RecordedTexts::default(),
         prices: config.price_book()?,
         conditions: args.gates.conditions(&config, args.config_gates.into())?,
         at_unix_us: now_unix_us(),
         settings: args.settings()?,
         stop: Arc::new(AtomicBool::new(false)),
     };
-    let mut scenario = bench.scenario(&[])?;
+    let scenario = bench.scenario(&[])?;
+    (bench.material, bench.texts) = material::read(global, &config, &scenario, &bench.text)?;
+    let mut scenario = bench.spoken_as_recorded(scenario)?;
     if args.abort_on_fail {
         let gates = scenario.gates.iter().chain(&bench.conditions.gates);
         let aborting = gates.map(|gate| AbortingGate { gate: *gate, delay_us: args.delay_abort_eval.us() });
         scenario.aborting = aborting.collect();
     }
-    bench.material = material::read(global, &config, &scenario, &bench.text)?;
     heed_ctrl_c(bench.stop.clone())?;
     if args.find_capacity {
         return capacity::run(global, &bench, &scenario, args);
@@ -217,6 +222,18 @@ impl Bench {
         self.text.read(&all)
     }
 
+    /// The same scenario, in the format of the recorded loops if it names none.
+    fn spoken_as_recorded(&mut self, scenario: Scenario) -> anyhow::Result<Scenario> {
+        let wire = self.material.wire().filter(|wire| *wire != scenario.traffic.wire && is_simulated(*wire));
+        match (wire, scenario.traffic.wire_by) {
+            (Some(wire), WireBy::Default) => {
+                self.settings.push(Setting::new("traffic.wire", wire.as_str()));
+                self.scenario(&[])
+            }
+            _ => Ok(scenario),
+        }
+    }
+
     /// Runs a scenario, and judges it by its own gates and those of the command.
     fn run(&self, scenario: &Scenario, tell: &mut dyn FnMut(Progress)) -> anyhow::Result<Run> {
         let report = simulate(scenario, &self.material, &self.prices, self.at_unix_us, &mut |progress| {
@@ -248,11 +265,21 @@ impl Run {
         use looptape_core::load::Ended;
         match self.report.ended {
             Ended::Interrupted { .. } => Exit::Interrupted,
-            Ended::TargetDown { .. } | Ended::CommandFailed { .. } => Exit::Failure,
+            Ended::TargetDown { .. }
+            | Ended::CommandFailed { .. }
+            | Ended::RecordingUnreadable { .. } => Exit::Failure,
             Ended::GateFailed { .. } => Exit::Gate,
             Ended::Completed | Ended::OverBudget { .. } => Exit::Success,
         }
     }
+}
+
+/// The formats of scenarios, which are those of the simulated provider.
+fn is_simulated(wire: Wire) -> bool {
+    matches!(
+        wire,
+        Wire::OpenAiChat | Wire::OpenAiResponses | Wire::AnthropicMessages | Wire::GeminiGenerate
+    )
 }
 
 /// What is under way, on stderr; hidden unless that is a terminal.

@@ -290,6 +290,11 @@ fn remarks(report: &LoadReport) -> Vec<String> {
             seconds(*at_s),
             escape(error)
         )),
+        Ended::RecordingUnreadable { at_s, error } => lines.push(format!(
+            "stopped after {}: a recorded request cannot be read: {}",
+            seconds(*at_s),
+            escape(error)
+        )),
         Ended::Interrupted { at_s } => lines.push(format!("interrupted after {}", seconds(*at_s))),
     }
     if let Some(client) = &report.client {

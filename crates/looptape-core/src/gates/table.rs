@@ -2,7 +2,8 @@
 
 use super::condition::{Gate, MaxRegression};
 use super::scanner::ConditionError;
-use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::marker::PhantomData;
@@ -47,11 +48,35 @@ struct OfMetric<'a, W, T> {
     written: PhantomData<W>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany<W> {
-    One(W),
-    Many(Vec<W>),
+/// One condition, or a list of them. What is wrong with one is said by what reads it.
+struct OneOrMany<W>(Vec<W>);
+
+impl<'de, W: DeserializeOwned> Deserialize<'de> for OneOrMany<W> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyWritten(PhantomData))
+    }
+}
+
+struct OneOrManyWritten<W>(PhantomData<W>);
+
+impl<'de, W: DeserializeOwned> Visitor<'de> for OneOrManyWritten<W> {
+    type Value = OneOrMany<W>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a condition in quotes, or a list of them")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<OneOrMany<W>, E> {
+        W::deserialize(text.into_deserializer()).map(|one| OneOrMany(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMany<W>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMany)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<OneOrMany<W>, A::Error> {
+        W::deserialize(MapAccessDeserializer::new(table)).map(|one| OneOrMany(vec![one]))
+    }
 }
 
 impl<'de, W: DeserializeOwned, T> Visitor<'de> for ByMetric<W, T> {
@@ -75,10 +100,7 @@ impl<'de, W: DeserializeOwned, T> DeserializeSeed<'de> for OfMetric<'_, W, T> {
     type Value = Vec<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
-        let written = match OneOrMany::deserialize(deserializer)? {
-            OneOrMany::One(one) => vec![one],
-            OneOrMany::Many(many) => many,
-        };
+        let OneOrMany(written) = OneOrMany::deserialize(deserializer)?;
         let read = |one: &W| (self.read)(self.metric, one).map_err(serde::de::Error::custom);
         written.iter().map(read).collect()
     }

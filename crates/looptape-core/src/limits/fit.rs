@@ -22,6 +22,7 @@ pub struct SeenCall {
     pub sent_us: i64,
     pub end_us: i64,
     pub status: u16,
+    is_refusal: bool,
     stated: Vec<Stated>,
     /// A refusal's.
     refusal: Option<Stated>,
@@ -70,12 +71,13 @@ impl SeenCall {
         headers: &RedactedHeaders,
         body: &[u8],
     ) -> Self {
-        let is_refusal = status == 429;
+        let is_refusal = status == 429 && !stated::is_about_quota(body);
         Self {
             account,
             sent_us,
             end_us,
             status,
+            is_refusal,
             stated: stated::in_headers(headers),
             refusal: is_refusal.then(|| stated::in_refusal(body)).flatten(),
             is_crowded: is_refusal && stated::is_about_concurrency(body),
@@ -83,7 +85,7 @@ impl SeenCall {
     }
 
     fn is_refused(&self) -> bool {
-        self.status == 429
+        self.is_refusal
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Heard<'a> {
     pub outcome: &'a Outcome,
     pub facts: &'a CallFacts,
     pub given_up: Option<GivenUp>,
+    /// Something in its stream cannot be read: SDKs fail on that.
+    pub is_unreadable: bool,
     pub planned: LeafTokens,
 }
 
@@ -37,7 +39,10 @@ impl Heard<'_> {
         match self.given_up {
             Some(GivenUp::Stopped) => AttemptOutcome::Stopped,
             Some(GivenUp::TimedOut) => AttemptOutcome::TimedOut,
-            None => ended(self.facts),
+            None => match ended(self.facts) {
+                AttemptOutcome::Answered if self.is_unreadable => AttemptOutcome::Malformed,
+                other => other,
+            },
         }
     }
 
@@ -124,7 +129,8 @@ mod tests {
         );
         let facts = derive::call(&request, outcome);
         let planned = LeafTokens { uncached_input: 100, output_visible: 10, ..LeafTokens::default() };
-        let heard = Heard { outcome, facts: &facts, given_up, planned };
+        let is_unreadable = derive::has_unreadable_events(outcome);
+        let heard = Heard { outcome, facts: &facts, given_up, is_unreadable, planned };
         (heard.attempt(), heard.failure())
     }
 
@@ -156,6 +162,16 @@ mod tests {
         assert_eq!((end.outcome, end.first_us, end.end_us), (AttemptOutcome::Answered, Some(2_000), 9_000));
         let Used::Tokens(used) = end.used else { panic!("{end:?}") };
         assert_eq!((used.input(), used.output(), failure), (120, 7, None));
+    }
+
+    #[test]
+    fn an_event_in_the_middle_that_is_no_json_is_a_failure_that_is_not_tried_again() {
+        let broken = [EVENTS[0], "data: {\"choices\":[{\"index\":0,\n\n", EVENTS[2]];
+        let (end, failure) = heard(&answer(200, &[SSE], &broken, Ending::Complete), None);
+        assert_eq!(end.outcome, AttemptOutcome::Malformed);
+        assert!(matches!(end.used, Used::Tokens(_)), "it is billed all the same");
+        let policy = crate::retry::Profile::ClaudeCode.policy();
+        assert_eq!(policy.wait_us(failure.unwrap(), 0, 0.0), None);
     }
 
     #[test]

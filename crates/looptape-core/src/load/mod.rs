@@ -31,7 +31,7 @@ pub use arrivals::{Arrivals, Due, Start};
 pub use capacity::{Capacity, CapacityError, Probe, Search, SearchOptions, find_capacity};
 pub use gauge::Gauge;
 pub use heard::{GivenUp, Heard};
-pub use material::{Material, RecordedLoop, RecordedStep, WorkloadCall};
+pub use material::{Material, RecordedAt, RecordedLoop, RecordedStep, WorkloadCall};
 pub use plans::{Conversation, LoopPlan, Plans, Prompt, StepInput, StepPlan};
 pub use prices::{PriceNote, Prices};
 pub use ramp::{Ramp, Stage};

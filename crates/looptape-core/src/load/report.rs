@@ -61,6 +61,8 @@ pub enum Ended {
     TargetDown { at_s: f64, calls: u32, error: String },
     /// A gate failed that ends the run.
     GateFailed { at_s: f64, gate: String, figure: Option<f64> },
+    /// A recorded request could not be read.
+    RecordingUnreadable { at_s: f64, error: String },
     /// The command that is to run a loop does not: so many loops in a row came to nothing.
     CommandFailed { at_s: f64, loops: u32, error: String },
 }
@@ -73,6 +75,7 @@ impl Ended {
             Self::Interrupted { .. }
             | Self::TargetDown { .. }
             | Self::GateFailed { .. }
+            | Self::RecordingUnreadable { .. }
             | Self::CommandFailed { .. } => true,
         }
     }

@@ -3,7 +3,10 @@
 
 use super::duration::Span;
 use crate::gates::{Gate, by_metric};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::fmt;
 
 /// A gate that ends a run as soon as it fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,12 +24,7 @@ pub(super) struct ScenarioGates {
 }
 
 /// One threshold, as it is written.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a threshold such as \"p(95)<20000\", or { threshold, abort_on_fail, delay_abort_eval }")]
-enum Written {
-    Text(String),
-    Table(WrittenTable),
-}
+struct Written(WrittenTable);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,17 +35,31 @@ struct WrittenTable {
     delay_abort_eval: Option<Span>,
 }
 
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrTable;
+        impl<'de> Visitor<'de> for TextOrTable {
+            type Value = Written;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a threshold such as \"p(95)<20000\", or { threshold, abort_on_fail, delay_abort_eval }")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Written, E> {
+                let threshold = text.to_owned();
+                Ok(Written(WrittenTable { threshold, abort_on_fail: false, delay_abort_eval: None }))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Written, A::Error> {
+                WrittenTable::deserialize(MapAccessDeserializer::new(table)).map(Written)
+            }
+        }
+        deserializer.deserialize_any(TextOrTable)
+    }
+}
+
 impl<'de> Deserialize<'de> for ScenarioGates {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let read = |metric: &str, written: &Written| {
-            let (text, delay_us) = match written {
-                Written::Text(text) => (text, None),
-                Written::Table(table) => {
-                    let delay_us = table.delay_abort_eval.map_or(0, Span::us);
-                    (&table.threshold, table.abort_on_fail.then_some(delay_us))
-                }
-            };
-            Ok((Gate::of_metric(metric, text)?, delay_us))
+        let read = |metric: &str, Written(table): &Written| {
+            let delay_us = table.delay_abort_eval.map_or(0, Span::us);
+            Ok((Gate::of_metric(metric, &table.threshold)?, table.abort_on_fail.then_some(delay_us)))
         };
         let all: Vec<(Gate, Option<u64>)> = by_metric(deserializer, read)?;
         let aborting = |(gate, delay_us): &(Gate, Option<u64>)| {

@@ -25,7 +25,7 @@ pub use phase::{Executor, Phase, Spacing};
 pub use presets::{PRESETS, Preset, preset};
 pub use traffic::{
     DEFAULT_MODEL, Generated, TraceChoice, Traffic, TrafficSource, WeightedTrace, WorkloadFile,
-    WorkloadFormat,
+    WireBy, WorkloadFormat,
 };
 pub use vary::{Setting, Variation};
 

@@ -133,7 +133,9 @@ fn faults_strike_where_they_are_written() {
     assert_eq!(statuses(json!(["fail first 2 with 429"]), &attempts), [429, 429, 200]);
     assert_eq!(statuses(json!([{ "kind": 500, "attempts": "2..3" }]), &attempts), [200, 500, 500]);
     let times = [59 * S, 60 * S, 119 * S, 120 * S].map(|at_us| (at_us, place(1, 1, 1)));
-    assert_eq!(statuses(json!(["outage 60s..120s"]), &times), [200, 503, 503, 200]);
+    for words in ["outage 60s..120s", "outage 1m..1m60s", "outage 60..2m", "outage from 1m0s until 120s"] {
+        assert_eq!(statuses(json!([words]), &times), [200, 503, 503, 200], "{words}");
+    }
     let places = [place(1, 1, 1), place(2, 1, 1), place(2, 2, 1), place(3, 2, 1)].map(|place| (0, place));
     assert_eq!(statuses(json!(["drop in loops 2..3, step 2"]).clone(), &places), [200, 200, 0, 0]);
     let many: Vec<_> = (0..10_000).map(|n| (0, place(n, 1, 1))).collect();

@@ -5,7 +5,6 @@ use looptape_core::assembly::LoopOutcome;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
 use looptape_core::load::LoopEnding;
-use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
 use looptape_core::scenario::Scenario;
 use looptape_load::{LoopId, ObservedCall, ObservedEnd, ObservedStart, Observer};
@@ -83,15 +82,7 @@ impl LoopTraces {
 /// Writes down what the driver does.
 #[derive(Debug)]
 pub(super) struct Kept {
-    traces: LoopTraces,
-    provider: Provider,
-}
-
-impl Kept {
-    pub(super) fn new(traces: LoopTraces, scenario: &Scenario) -> Self {
-        let provider = Provider::parse(scenario.traffic.provider()).expect("the names of providers are valid");
-        Self { traces, provider }
-    }
+    pub(super) traces: LoopTraces,
 }
 
 impl Observer for Kept {
@@ -102,11 +93,11 @@ impl Observer for Kept {
     }
 
     fn call_ended(&self, call: ObservedCall) {
-        let headers = call.headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let headers = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let ticket = self.traces.recorder.begin(BeginCall {
             hint: TraceHint::Named(self.traces.id(call.of)),
             at: self.traces.at(call.sent_us),
-            provider: self.provider.clone(),
+            provider: call.provider,
             method: "POST".to_owned(),
             path: call.path,
             headers: RedactedHeaders::redact(headers),

@@ -73,6 +73,7 @@ impl RealRun<'_> {
         let twin = url.is_none().then(|| TwinHere::start(self.scenario)).transpose()?;
         let url = url.or(twin.as_ref().map(TwinHere::url)).unwrap_or_default();
         let target = self.target(url)?;
+        let target = if twin.is_some() { target.simulated() } else { target };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("the runtime cannot be started")?;
         let report = match self.args.command.is_empty() {
@@ -112,13 +113,13 @@ impl RealRun<'_> {
         };
         let (id, began) = (RunId::new()?, Began::now());
         let kept = recording.as_ref().map(|(recorder, _)| {
-            let traces = LoopTraces::new(recorder.clone(), id.clone(), self.scenario, began.moment);
-            Kept::new(traces, self.scenario)
+            Kept { traces: LoopTraces::new(recorder.clone(), id.clone(), self.scenario, began.moment) }
         });
         let loops = Loops::Sent {
             target,
             most_unanswered: MOST_UNANSWERED,
             observer: kept.as_ref().map(|kept| kept as &dyn looptape_load::Observer),
+            recordings: Some(&self.bench.texts),
         };
         let report = runtime.block_on(drive(self.drive(began), loops, self.stopped(), tell));
         drop(kept);

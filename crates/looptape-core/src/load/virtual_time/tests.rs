@@ -228,6 +228,9 @@ fn recorded(steps: &[(u64, u64, u64)]) -> crate::load::RecordedLoop {
         input_tokens: *input_tokens,
         output_tokens: *output_tokens,
         then_us: *then_us,
+        tool_calls: 0,
+        stream: true,
+        at: crate::load::RecordedAt { trace: 0, seq: 0, wire: Wire::OpenAiChat },
     };
     crate::load::RecordedLoop { weight: 1.0, shared_tokens: 0, steps: steps.iter().map(step).collect() }
 }
