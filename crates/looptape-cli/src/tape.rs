@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::exit::UsageError;
 use crate::run_environment::{self, PendingStatus};
 use crate::session::now_unix_us;
-use crate::trace_view;
 use anyhow::Context;
 use bytes::Bytes;
 use looptape_core::captured;
@@ -21,6 +20,7 @@ use looptape_core::replay::{
     RecordedBody, RecordedCall, RecordedOutcome, Replayer, RequestBodies, Run, Tape,
 };
 use looptape_core::wire::Wire;
+use looptape_page::reading::trace_view;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::mcp::real_http::RealHttp;
 use looptape_proxy::mcp::{Beyond, McpDesk};

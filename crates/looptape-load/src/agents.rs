@@ -101,8 +101,9 @@ fn count(shared: &Shared<'_>, start: &Start, facts: &[CallFacts]) -> LoopTrack {
         counts.calls.set(counts.calls.get() + step.attempts.len() as u64);
         counts.retries.set(counts.retries.get() + step.attempts.len() as u64 - 1);
         counts.spent.set(counts.spent.get() + step.end.usd());
+        let ended_us = step.attempts.iter().map(|attempt| attempt.end_us).max().unwrap_or(start.at_us);
         track.step(&step.end);
-        tally.step_ended(start.phase, &step.end, &prices);
+        tally.step_ended(start.phase, ended_us, &step.end, &prices);
     }
     track
 }

@@ -232,9 +232,10 @@ impl<'a> Talking<'a> {
             }
         };
         if attempts.attempts() > 0 {
-            let end = attempts.finish(running.now_us(), &self.prices);
+            let now_us = running.now_us();
+            let end = attempts.finish(now_us, &self.prices);
             running.track.step(&end);
-            running.shared.tally.borrow_mut().step_ended(phase, &end, &self.prices);
+            running.shared.tally.borrow_mut().step_ended(phase, now_us, &end, &self.prices);
         }
         ending
     }
@@ -285,7 +286,7 @@ impl<'a> Talking<'a> {
         };
         self.spending.borrow_mut().settle(reserved, &self.prices, model, used.as_ref());
         running.shared.counts.spent.set(self.spending.borrow().spent());
-        running.shared.tally.borrow_mut().call_ended(phase, running.now_us(), end.outcome);
+        running.shared.tally.borrow_mut().call_ended(phase, running.now_us(), &end);
         attempts.attempt(&end, &self.prices);
         if let Some(observer) = self.observer {
             observer.call_ended(ObservedCall {

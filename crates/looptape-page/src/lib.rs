@@ -1,5 +1,21 @@
-//! What is looked at in a browser.
+//! What is looked at: what the command line and a browser show of a database, and the page itself.
 //!
-//! Everything here reads: it has no recorder, and no client of any provider.
+//! - [`reading`]: the views of a database that the command line prints and the page's API answers.
+//! - `api`: that API, as JSON, described by OpenAPI.
+//! - `assets`: what the browser runs; [`vendor`], the one library in it.
+//! - [`Page`]: all of it as a service.
+//! - [`report`]: plots and tables as one file ([`one_file`]) that needs no service.
+//!
+//! Everything here reads: it has no recorder, and no client of any provider. Who may ask is checked by whoever serves
+//! it, before it comes here.
 
+mod api;
+mod assets;
+pub mod one_file;
+mod page;
+mod readers;
+pub mod reading;
+pub mod report;
 pub mod vendor;
+
+pub use page::{Page, WriteToken};

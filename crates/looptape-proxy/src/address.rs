@@ -70,6 +70,13 @@ pub fn parse(
     Ok(Address { token, trace, provider, path })
 }
 
+/// The token in front of a path and query, and the rest.
+pub(crate) fn without_token(path_and_query: &str) -> (Option<String>, String) {
+    let mut rest = path_and_query;
+    let token = take_pair(&mut rest, "k").map(str::to_owned);
+    (token, rooted(rest))
+}
+
 /// Takes `/key/VALUE` off the front of `path`.
 fn take_pair<'a>(path: &mut &'a str, key: &str) -> Option<&'a str> {
     let rest = path.strip_prefix('/')?.strip_prefix(key)?.strip_prefix('/')?;

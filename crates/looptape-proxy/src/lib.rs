@@ -18,6 +18,7 @@ pub mod live_model;
 pub mod mcp;
 pub mod mock_model;
 pub mod model;
+pub mod pages;
 pub mod reply;
 pub mod server;
 pub mod simulated_server;

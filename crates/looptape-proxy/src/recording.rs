@@ -16,10 +16,11 @@ use crate::control;
 use crate::files_at_calls::{FilesAtCalls, Look};
 use crate::flush::Flushes;
 use crate::forward_proxy::Target;
-use crate::guard::{Guard, Refusal};
+use crate::guard::Guard;
 use crate::mcp::called_tool::Notebook;
 use crate::mcp::passing::Passing;
 use crate::mcp::{self, recording::Book};
+use crate::pages::{self, Pages};
 use crate::passing_headers::{forwarded, is_hop_by_hop, is_not_recorded, remove_hop_by_hop};
 use crate::reply::{self, Abort, Body};
 use crate::server::Handler;
@@ -81,6 +82,8 @@ pub struct RecordingProxy {
     database: Option<PathBuf>,
     /// What is kept of the agent's files, if that is.
     files: Option<FilesAtCalls>,
+    /// What browsers are served, if anything.
+    pages: Option<Arc<dyn Pages>>,
     /// How well the upstreams are of which another can stand in.
     conditions: Arc<Conditions>,
 }
@@ -118,13 +121,18 @@ impl RecordingProxy {
         let providers = options.upstreams.stated_providers().into();
         let conditions = Arc::new(Conditions::of(&options));
         let (options, client) = (Arc::new(options), UpstreamClient::new()?);
-        let (tally, database, files) = (Arc::default(), None, None);
-        Ok(Self { options, providers, client, recorder, tally, database, files, conditions })
+        let (tally, database, files, pages) = (Arc::default(), None, None, None);
+        Ok(Self { options, providers, client, recorder, tally, database, files, pages, conditions })
     }
 
     /// The same, handing out recorded traces from this database to whoever may talk to it.
     pub fn handing_out(self, database: PathBuf) -> Self {
         Self { database: Some(database), ..self }
+    }
+
+    /// The same, serving these pages below `/ui`.
+    pub fn showing(self, pages: Arc<dyn Pages>) -> Self {
+        Self { pages: Some(pages), ..self }
     }
 
     /// The same, looking at the agent's files whenever it asks a model.
@@ -142,20 +150,13 @@ impl RecordingProxy {
             tally: self.tally.clone(),
             database: self.database.clone(),
             files: self.files.clone(),
+            pages: self.pages.clone(),
             conditions: self.conditions.clone(),
         }
     }
 
     pub fn tally(&self) -> Arc<Tally> {
         self.tally.clone()
-    }
-
-    fn refuse(refusal: &Refusal) -> Response<Body> {
-        let status = match refusal {
-            Refusal::Token => StatusCode::UNAUTHORIZED,
-            Refusal::Host { .. } | Refusal::Origin { .. } => StatusCode::FORBIDDEN,
-        };
-        reply::error(status, "refused", &refusal.to_string())
     }
 
     fn health(&self) -> Response<Body> {
@@ -177,7 +178,7 @@ impl Handler for RecordingProxy {
         if request.uri().path() == "/healthz" {
             return Ok(match self.options.guard.check_sender(request.headers()) {
                 Ok(()) => self.health(),
-                Err(refusal) => Self::refuse(&refusal),
+                Err(refusal) => pages::refuse(&refusal),
             });
         }
         let target = request.uri().path_and_query().map_or("/", |p| p.as_str());
@@ -189,7 +190,14 @@ impl Handler for RecordingProxy {
             }
         };
         if let Err(refusal) = self.options.guard.check(request.headers(), address.token.as_deref()) {
-            return Ok(Self::refuse(&refusal));
+            return Ok(pages::refuse(&refusal));
+        }
+        if let Some(pages) = &self.pages
+            && address.provider.is_none()
+            && pages::is_page(&address.path)
+        {
+            let answering = pages::answer(&**pages, &address.path, request);
+            return Ok(Box::pin(answering).await);
         }
         if let Some(telemetry) = &self.options.telemetry
             && address.provider.is_none()

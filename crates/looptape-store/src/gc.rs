@@ -99,6 +99,7 @@ pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> rusql
     if let Some(before) = retention.started_before_unix_us {
         let day = Day::of_unix_us(before).number();
         connection.execute("DELETE FROM spending WHERE day < ?1", [day])?;
+        connection.execute("DELETE FROM load_runs WHERE started_unix_us < ?1", [before])?;
     }
     if let Some(max) = retention.max_bytes {
         while used_bytes(connection)? > max {

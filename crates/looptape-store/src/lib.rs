@@ -16,6 +16,7 @@ mod facts_row;
 mod gc;
 mod ids;
 mod liveness;
+mod load_runs;
 mod old_content;
 mod reader;
 mod recorder;
@@ -28,6 +29,7 @@ pub mod workspace;
 pub use database::{OpenError, open_private};
 pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
+pub use load_runs::{KeepError, LoadRunKind, LoadRunRow, keep_load_run};
 pub use reader::{
     CallOutline, FindError, ModelInUse, OutlineEnd, ReadError, Reader, RecordedTrace, RecordedWorkspace,
     RequestTail, Response, ScannedTrace, Snapshot, StoredTrees, Surroundings, TagFilter, TraceFilter,

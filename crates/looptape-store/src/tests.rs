@@ -21,6 +21,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 mod cassettes;
+mod load_runs;
 mod tools;
 
 pub(crate) struct Lab {
@@ -57,6 +58,9 @@ impl Lab {
             include_str!("../../../migrations/0010_parent_elsewhere.sql"),
             include_str!("../../../migrations/0011_calls.sql"),
             include_str!("../../../migrations/0012_bundles.sql"),
+            include_str!("../../../migrations/0013_workspace_snapshots.sql"),
+            include_str!("../../../migrations/0014_tool_calls.sql"),
+            include_str!("../../../migrations/0015_upstreams.sql"),
         ];
         let old = rusqlite::Connection::open(&self.database).unwrap();
         old.execute_batch(&migrations[..version].concat()).unwrap();

@@ -7,16 +7,15 @@ use crate::commands::selection::Selection;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces, path_of};
-use crate::prompts::{ReadPrompts, prepare_tokenizers};
 use crate::render;
 use crate::session::{Global, print, print_json, style};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use baseline::Chosen;
-use looptape_core::audit::{self, Audit, Baseline, Pricing, RankBy, Run, Supposing, WhatIf};
-use looptape_core::cost::{Cost, Usd, UsdDelta};
-use looptape_core::metrics::Measured;
+use looptape_core::audit::{Audit, RankBy};
+use looptape_page::reading::audit::{AuditError, audited};
+use looptape_page::reading::baseline::median;
+use looptape_page::reading::prompts::prepare_tokenizers;
 use looptape_store::{Reader, RecordedTrace};
-use serde::Serialize;
 
 /// Say why a run cost what it cost, and which runs to look at
 ///
@@ -80,14 +79,6 @@ enum ByArg {
     Waste,
 }
 
-/// An audit, and what a reader of it should know.
-#[derive(Debug, Serialize)]
-pub(crate) struct Audited {
-    #[serde(flatten)]
-    pub(crate) audit: Audit,
-    pub(crate) notes: Vec<String>,
-}
-
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let Some(name) = &args.trace else {
         if args.top.is_none() {
@@ -121,14 +112,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         }
         // The other runs of a cassette's agent are in the user's database.
         Chosen::Median if path_of(name).is_some() => match global.reader() {
-            Ok(reader) => baseline::median(&reader, &trace, args.last)?.map(Some),
+            Ok(reader) => median(&reader, &trace, args.last)?.map(Some),
             Err(_) => {
                 Err(format!("compared with no other run: {name} is a cassette, and there is no database"))
             }
         },
-        Chosen::Median => baseline::median(&named.reader, &trace, args.last)?.map(Some),
+        Chosen::Median => median(&named.reader, &trace, args.last)?.map(Some),
     };
-    let audited = audited(&named.reader, &trace, &args.models, baseline)?;
+    let audited = audited(&named.reader, &trace, &args.models, baseline).map_err(say)?;
     match args.json {
         true => print_json(&audited)?,
         false => print(&render::audit::text(&audited, style()))?,
@@ -136,97 +127,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// A model without a price is one that was asked for by `--at`.
+fn say(error: AuditError) -> anyhow::Error {
+    match error {
+        AuditError::NoPrice { .. } => UsageError(format!("--at: {error}")).into(),
+        AuditError::NoCalls { .. } => error.into(),
+    }
+}
+
 /// The audit of a run by itself.
 pub(super) fn alone(reader: &Reader, trace: &RecordedTrace) -> anyhow::Result<Audit> {
-    prepare_tokenizers(trace);
     Ok(audited(reader, trace, &[], Ok(None))?.audit)
-}
-
-/// `baseline` is what to compare with, or why there is nothing although there should be.
-fn audited(
-    reader: &Reader,
-    trace: &RecordedTrace,
-    models: &[String],
-    baseline: Result<Option<Baseline>, String>,
-) -> anyhow::Result<Audited> {
-    let measured = trace.measure();
-    if measured.assembly.steps.is_empty() {
-        bail!("trace {} has no model call: there is nothing to audit", trace.row.label());
-    }
-    let mut notes = Vec::new();
-    let other_models = other_models(reader, trace, &measured, models)?;
-    let baseline = baseline.unwrap_or_else(|why| {
-        notes.push(why);
-        None
-    });
-    let ReadPrompts { prompts, damage } = ReadPrompts::all(reader, trace);
-    notes.extend(damage.into_iter().map(|(_, error)| format!("{error}; its input is in no message's cost")));
-    let run = Run {
-        id: &trace.row.id,
-        agent: trace.row.agent.as_deref(),
-        facts: &trace.facts,
-        measured: &measured,
-        prompts: &prompts,
-        pricing: pricing(reader, trace),
-    };
-    let mut audit = audit::audit(&run, baseline.as_ref(), &other_models);
-    if models.is_empty() {
-        keep_cheaper(&mut audit.what_if);
-    }
-    Ok(Audited { audit, notes })
-}
-
-fn pricing<'a>(reader: &'a Reader, trace: &'a RecordedTrace) -> Pricing<'a> {
-    Pricing { book: reader.prices(), started_unix_us: trace.row.happened_unix_us(), facts: &trace.facts }
-}
-
-/// The models that were asked for, each of which must have a price; else those most like the one that cost
-/// most.
-fn other_models(
-    reader: &Reader,
-    trace: &RecordedTrace,
-    measured: &Measured,
-    asked: &[String],
-) -> anyhow::Result<Vec<String>> {
-    let Some((provider, model)) = dearest(trace, measured) else { return Ok(asked.to_vec()) };
-    if let Some(asked) = asked.iter().find(|asked| !reader.prices().has_price(provider, asked)) {
-        let nearest = match reader.prices().models_like(provider, asked).as_slice() {
-            [] => String::new(),
-            names => format!(" Most like it: {}.", names.join(", ")),
-        };
-        let say =
-            format!("--at: there is no price for `{asked}`.{nearest} docs/prices.md says how to state one");
-        return Err(UsageError(say).into());
-    }
-    match asked {
-        [] => {
-            Ok(reader.prices().models_like(provider, model).into_iter().filter(|m| is_for_text(m)).collect())
-        }
-        asked => Ok(asked.to_vec()),
-    }
-}
-
-/// Whether a model could take an agent's place that speaks and listens in text, by its name.
-fn is_for_text(model: &str) -> bool {
-    const OTHERS: [&str; 9] =
-        ["audio", "tts", "transcribe", "realtime", "live", "image", "embed", "search", "moderation"];
-    !OTHERS.iter().any(|other| model.contains(other))
-}
-
-/// Of the models that nobody asked for, only those at whose prices the run would have cost less.
-fn keep_cheaper(what_if: &mut Vec<WhatIf>) {
-    what_if.retain(|one| match one.supposing {
-        Supposing::OtherModel { .. } => one.delta_usd.is_some_and(|delta| delta < UsdDelta::ZERO),
-        Supposing::PerfectCache | Supposing::WithoutResult { .. } => true,
-    });
-}
-
-/// Provider and model of the call that cost most.
-fn dearest<'a>(trace: &'a RecordedTrace, measured: &Measured) -> Option<(&'a str, &'a str)> {
-    let usd = |cost: &Cost| match cost {
-        Cost::Known(price) => price.usd(),
-        Cost::NotBilled | Cost::Unknown(_) => Usd::ZERO,
-    };
-    let (fact, _) = trace.facts.iter().zip(&measured.costs).max_by_key(|(_, cost)| usd(cost))?;
-    Some((fact.provider.as_str(), fact.model.as_deref().or(fact.response_model.as_deref())?))
 }

@@ -1,18 +1,16 @@
 //! `looptape diff`: two traces, step by step.
 
-mod reading;
-
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
 use crate::render;
 use crate::session::{Global, print, print_json, style};
 use anyhow::{Context, bail};
-use looptape_core::diff::{self, Field, Options, RequestReader, TraceDiff};
-use looptape_core::replay::{MaskKind, Masking, Run};
+use looptape_core::diff::{Field, Options, TraceDiff};
+use looptape_core::replay::MaskKind;
 use looptape_core::text_diff::Extent;
-use looptape_store::{Reader, Selector, TraceRow};
-use reading::ReadTrace;
+use looptape_page::reading::diff::{compare, recording_of};
+use looptape_store::{Reader, TraceRow};
 
 /// Compare two traces, step by step
 ///
@@ -95,14 +93,10 @@ fn compared(
     (a, b): (TraceRow, TraceRow),
     args: &Args,
 ) -> anyhow::Result<TraceDiff> {
-    let masking = Masking::between(&run_of(reader, &a)?, &run_of(reader, &b)?)
-        .without(config.masks.disable.iter().chain(&args.no_mask).copied());
-    let mut requests = RequestReader::default();
-    let a = ReadTrace::new(reader, a, &mut requests)?;
-    let b = ReadTrace::new(reader, b, &mut requests)?;
     let only = (!args.only.is_empty()).then(|| args.only.iter().copied().collect());
-    let found =
-        diff::compare(a.side(), b.side(), &Options { only, extent: extent(args), masking: Some(masking) });
+    let not_masked = config.masks.disable.iter().chain(&args.no_mask).copied();
+    let options = Options { only, extent: extent(args), ..Options::default() };
+    let found = compare(reader, (a, b), options, not_masked)?;
     let Some(Steps { first, last }) = args.steps else { return Ok(found) };
     let steps = found.a.steps.max(found.b.steps);
     if first > steps {
@@ -113,22 +107,16 @@ fn compared(
     Ok(found.of_steps(first, last))
 }
 
-/// What is a run's own, and may differ from the other's.
-fn run_of(reader: &Reader, row: &TraceRow) -> anyhow::Result<Run> {
-    Ok(Run { environment: reader.environment(row.key)?, started_unix_us: row.happened_unix_us() })
-}
-
 /// Both traces, the earlier one first if only one was named.
 fn traces(named: &NamedTraces) -> anyhow::Result<(TraceRow, TraceRow)> {
     let a = named.row(0)?;
     if named.names.len() > 1 {
         return Ok((a, named.row(1)?));
     }
-    let Some((parent, _)) = &a.parent else {
-        bail!("trace {} was not made from another one: name the trace to compare it with", a.label());
-    };
-    let recording = named.reader.find(&Selector::parse(parent)).context("the trace that it was made from")?;
-    Ok((recording, a))
+    match recording_of(&named.reader, &a).context("the trace that it was made from")? {
+        Some(recording) => Ok((recording, a)),
+        None => bail!("trace {} was not made from another one: name the trace to compare it with", a.label()),
+    }
 }
 
 fn parse_field(name: &str) -> Result<Field, String> {

@@ -6,11 +6,10 @@ use anyhow::Context;
 use looptape_core::budget::Spending;
 use looptape_core::cost::Usd;
 use looptape_core::gates::{
-    Baseline, Conditions, Gate, GateReport, MaxRegression, Observations, Regressions, Summary, UnknownFigures,
+    Baseline, Conditions, Gate, Judged, MaxRegression, Observations, Regressions, UnknownFigures,
 };
 use looptape_core::metrics::{Sample, TraceMetrics, stats};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -81,36 +80,9 @@ fn regressions(file: &PathBuf, allowed: Vec<MaxRegression>) -> anyhow::Result<Re
     Ok(Regressions { baseline, allowed })
 }
 
-/// Figures, and what gates say of them; nothing, if nobody asked.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Judged {
-    pub(super) gates: GateReport,
-    /// A later run can take them for its baseline.
-    pub(super) figures: BTreeMap<&'static str, Summary>,
-}
-
-/// A report with them.
-#[derive(Debug, Serialize)]
-pub(super) struct WithGates<'a, T> {
-    #[serde(flatten)]
-    report: &'a T,
-    #[serde(flatten)]
-    judged: &'a Judged,
-}
-
-impl Judged {
-    pub(super) fn of(conditions: &Conditions, observations: &Observations) -> Self {
-        Self { gates: conditions.judge(observations), figures: observations.summaries() }
-    }
-
-    /// A gate is the weakest reason to fail.
-    pub(super) fn exit(&self, exit: Exit) -> Exit {
-        if exit == Exit::Success && !self.gates.passed { Exit::Gate } else { exit }
-    }
-
-    pub(super) fn with<'a, T>(&'a self, report: &'a T) -> WithGates<'a, T> {
-        WithGates { report, judged: self }
-    }
+/// What a command that judged ends with: a gate is the weakest reason to fail.
+pub(super) fn gated(exit: Exit, judged: &Judged) -> Exit {
+    if exit == Exit::Success && !judged.gates.passed { Exit::Gate } else { exit }
 }
 
 /// What live calls were billed, and whether that may be more.

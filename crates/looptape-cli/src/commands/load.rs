@@ -5,11 +5,12 @@ mod capacity;
 mod kept;
 mod material;
 mod real;
+mod stored;
 mod texts;
 mod twin_here;
 mod vary;
 
-use super::gates::{ConfigGatesArg, GateArgs, Judged};
+use super::gates::{ConfigGatesArg, GateArgs, gated};
 use super::scenario_text::ScenarioText;
 use crate::child::tool_hooks::ToolHooksArgs;
 use crate::config::{Config, parse_duration};
@@ -18,18 +19,21 @@ use crate::interrupt::heed_ctrl_c;
 use crate::render;
 use crate::session::{Global, now_unix_us, print, print_json, style};
 use indicatif::{ProgressBar, ProgressStyle};
+use kept::RunId;
 use looptape_core::cost::PriceBook;
-use looptape_core::gates::{Conditions, Gate, Observations};
+use looptape_core::gates::{Conditions, Gate, Judged, Observations};
 use looptape_core::load::{LoadReport, Material, Progress, simulate};
 use looptape_core::scenario::{AbortingGate, Scenario, Setting, Span, Variation, WireBy};
 use looptape_core::wire::Wire;
-use texts::RecordedTexts;
+use looptape_store::LoadRunKind;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use stored::Stored;
+use texts::RecordedTexts;
 
 pub(crate) use capacity::Sought;
 pub(crate) use vary::Varied;
@@ -73,8 +77,8 @@ pub(crate) struct Args {
     /// The base URL that loops are sent to, as an SDK takes it [default: a simulated provider, started for the run]
     #[arg(long, value_name = "URL", conflicts_with = "is_virtual")]
     url: Option<String>,
-    /// Keep no traces of the loops
-    #[arg(long, conflicts_with = "is_virtual")]
+    /// Keep nothing of the run: no report for `looptape ui`, no traces of its loops
+    #[arg(long)]
     no_record: bool,
     /// Draw other numbers than the scenario's seed gives
     #[arg(long, value_name = "N")]
@@ -136,6 +140,8 @@ struct Formatted<'a, T> {
 /// All that runs of one command share.
 #[derive(Debug)]
 struct Bench {
+    /// What this command's run is called.
+    id: RunId,
     text: ScenarioText,
     material: Material,
     texts: RecordedTexts,
@@ -154,6 +160,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     let config = Config::load()?;
     let mut bench = Bench {
+        id: RunId::new()?,
         text: args.scenario.clone(),
         material: Material::default(),
         texts: RecordedTexts::default(),
@@ -176,7 +183,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return capacity::run(global, &bench, &scenario, args);
     }
     if !args.vary.is_empty() {
-        return vary::run(global, &bench, &args.vary, args.json);
+        return vary::run(global, &bench, scenario.name.as_deref(), args);
     }
     let bar = progress(global);
     let run = match args.is_virtual {
@@ -187,14 +194,16 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         }
     };
     bar.finish_and_clear();
+    let formatted = Formatted { format: 1, value: &run };
+    bench.keep(global, args, (LoadRunKind::Run, scenario.name.as_deref()), &formatted);
     if args.json {
-        print_json(&Formatted { format: 1, value: &run })?;
+        print_json(&formatted)?;
     } else {
         let gates = render::gates::text(run.gates(), style());
         let between = if gates.is_empty() { "" } else { "\n" };
         print(&(render::load::text(&run.report, style()) + between + &gates))?;
     }
-    Ok(run.judged.exit(run.exit()))
+    Ok(gated(run.exit(), &run.judged))
 }
 
 impl Args {
@@ -249,6 +258,27 @@ impl Bench {
         conditions.gates.splice(0..0, scenario.gates.iter().copied());
         let judged = Judged::of(&conditions, &Observations::of(report.total.stats.clone()));
         Ok(Run { report, judged })
+    }
+
+    /// Keeps what came of it, and says what it is called.
+    fn keep(
+        &self,
+        global: &Global,
+        args: &Args,
+        (kind, scenario): (LoadRunKind, Option<&str>),
+        report: &impl Serialize,
+    ) {
+        if args.no_record {
+            return;
+        }
+        let (id, started_unix_us) = (&self.id, self.at_unix_us);
+        match (Stored { id, kind, scenario, started_unix_us }.keep(global, report), args.is_virtual) {
+            (Ok(()), true) => global.say(&format!("run: {id}   (looptape ui)")),
+            (Ok(()), false) => global.say(&format!(
+                "run: {id}   (looptape ui; looptape stats --tag load={id}; looptape ls --tag load={id})"
+            )),
+            (Err(error), _) => global.say(&format!("looptape: the run's report is not kept: {error:#}")),
+        }
     }
 
     fn go_on(&self) -> ControlFlow<()> {

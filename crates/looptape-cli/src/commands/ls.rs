@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::render;
 use crate::session::{Global, now_unix_us, print, print_json, style};
 use looptape_core::view::LsRow;
-use looptape_store::{Reader, TraceRow};
+use looptape_page::reading::list::ListedTrace;
 
 /// List the recorded traces, newest first
 ///
@@ -50,23 +50,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         global.say(if args.selection.is_empty() { NOTHING_RECORDED } else { NOTHING_FOUND });
         return Ok(Exit::Success);
     }
-    let lines: Vec<render::ls::Line> =
-        rows.into_iter().map(|row| line(&reader, row)).collect::<anyhow::Result<_>>()?;
+    let lines: Vec<ListedTrace> =
+        rows.into_iter().map(|row| ListedTrace::of(&reader, row)).collect::<Result<_, _>>()?;
     print(&render::ls::table(&lines, now, style()))?;
     if more {
         global.say(&format!("the newest {}; `looptape ls -n 0` lists all", args.limit));
     }
     Ok(Exit::Success)
-}
-
-/// Characters of an id that are shown at least.
-const SHORT_ID: usize = 8;
-
-fn line(reader: &Reader, row: TraceRow) -> anyhow::Result<render::ls::Line> {
-    let short = reader.short_id(&row.id, SHORT_ID)?;
-    let name = if row.superseded { format!("{short}#{}", row.run) } else { short };
-    let started_unix_us = row.happened_unix_us().unwrap_or(row.started_unix_us);
-    Ok(render::ls::Line { name, started_unix_us, row: reader.ls_row(row)? })
 }
 
 const NOTHING_RECORDED: &str = "\

@@ -40,12 +40,12 @@ mod show;
 mod sources;
 mod stats;
 mod test;
+mod ui;
 mod verify;
 mod workspace;
 
 pub(crate) use agent_hook::VERB as AGENT_HOOK;
 pub(crate) use alerting::AlertsConfig;
-pub(crate) use audit::Audited;
 pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
 pub(crate) use export::{Exported, FormatArg};
@@ -57,7 +57,7 @@ pub(crate) use mcp::Checked;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;
 pub(crate) use pull::Pulled;
-pub(crate) use show::{FileChange, FilesView, How, Side, StepChanges, StepDetail};
+pub(crate) use show::{FileChange, FilesView, How, Side, StepChanges};
 pub(crate) use sources::{AskedModel, SourceArgs};
 
 use crate::exit::Exit;
@@ -102,6 +102,7 @@ enum Verb {
     Export(export::Args),
     Pull(pull::Args),
     Learn(learn::Args),
+    Ui(ui::Args),
     Verify(verify::Args),
     Prune(prune::Args),
     Doctor(doctor::Args),
@@ -135,6 +136,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Export(args) => export::run(global, &args),
         Verb::Pull(args) => pull::run(global, &args),
         Verb::Learn(args) => learn::run(global, &args),
+        Verb::Ui(args) => ui::run(global, &args),
         Verb::Verify(args) => verify::run(global, &args),
         Verb::Prune(args) => prune::run(global, &args),
         Verb::Doctor(args) => doctor::run(global, &args),

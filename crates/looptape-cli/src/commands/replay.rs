@@ -1,7 +1,7 @@
 //! `looptape replay`: runs an agent against a recording, with the network gone.
 
 use super::agent_replay::{self, AgentRan, AgentReplay, Books, Prices, Record};
-use super::gates::{ConfigGatesArg, GateArgs, Judged, Score, billed, observations};
+use super::gates::{ConfigGatesArg, GateArgs, Score, billed, gated, observations};
 use super::judge;
 use super::labels::LabelArgs;
 use super::library::{self, ListenArgs};
@@ -23,7 +23,7 @@ use crate::replay_trace::ReplayStore;
 use crate::session::{Global, style};
 use crate::tape::Place;
 use looptape_core::TraceId;
-use looptape_core::gates::Conditions;
+use looptape_core::gates::{Conditions, Judged};
 use looptape_core::replay::comparison::{ModelEnd, Verdict as Judgement};
 use looptape_core::replay::driven::RunLine;
 use looptape_core::replay::{Ambiguous, Attempts, Holes, ModelKind, Options, Rung};
@@ -337,7 +337,7 @@ fn without_child(
     let report = report?;
     let spent = plan.as_ref().and_then(ModelPlan::spending).map(billed);
     let judged = Judged::of(conditions, &observations(report.metrics(plan.as_ref()), [], spent));
-    let exit = judged.exit(exit);
+    let exit = gated(exit, &judged);
     report.tell(&judged, args.json)?;
     gaps.iter().for_each(|(why, times)| global.say(&render::replayed::gap(why, *times)));
     let runs = &report.figures().runs;
@@ -449,7 +449,7 @@ impl ReplayWithAgent<'_> {
         let exit = ran.exit(args.allow_unused);
         let verified = self.verified(&ran, exit)?;
         let judged = self.judged(&ran, &verified)?;
-        let exit = judged.exit(after_verify(exit, &verified));
+        let exit = gated(after_verify(exit, &verified), &judged);
         let AgentRan { child, summary, own, gaps, guarantees, guarantee, money, remarks, .. } = ran;
         let report = json!({
             "format": 1,

@@ -1,7 +1,6 @@
 //! `looptape replay` without a command: the recorded requests themselves are sent, and each answer is compared
 //! with the recorded one; or a built-in loop lets whoever answers drive.
 
-use super::gates::Judged;
 use super::selection::Selection;
 use super::sources::{AskedModel, ModelPlan};
 use crate::child::process::Interruption;
@@ -17,6 +16,7 @@ use crate::session::{Global, find, now_unix_us, print, print_json, progress, run
 use crate::tape::{self, Ready};
 use anyhow::Context;
 use looptape_core::cost::{Cost, Usd};
+use looptape_core::gates::Judged;
 use looptape_core::metrics::TraceMetrics;
 use looptape_core::replay::driven::{
     Coverage, DrivenMoney, Exactness, Figures, FreeOutcome, FreeReport, ResentReport, RunLine,

@@ -7,10 +7,12 @@ use super::record;
 use crate::child::environment;
 use crate::config::{Config, parse_duration, parse_size};
 use crate::exit::{Exit, UsageError};
+use crate::page::ServedPage;
 use crate::session::{DurabilityArg, Global, runtime};
 use anyhow::Context;
 use looptape_core::budget::Limits;
 use looptape_core::redact::Credentials;
+use looptape_page::Page;
 use looptape_proxy::budgets::SharedBudget;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::lanes::Lanes;
@@ -33,7 +35,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// its trace. A trace ends when POST /_looptape/v1/traces/ID/end says so, or when it falls silent.
 /// `looptape pull URL TRACE` brings a recorded trace from here to another machine.
 ///
-/// GET /metrics has its figures in Prometheus' text format; [alerts] in looptape.toml says what to be told about.
+/// GET /ui is a page to look at what is recorded, live. GET /metrics has its figures in Prometheus' text format; [alerts] in looptape.toml says what to be told about.
 ///
 /// Agents name themselves in the headers x-looptape-agent, x-looptape-agent-version and x-looptape-tag:
 /// KEY=VALUE, none of which goes upstream; `--agent`, `--agent-version` and `--tag` stand in where they do not.
@@ -112,7 +114,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     runtime.spawn(alerting.tell(alerts));
     runtime.spawn(telemetry.clone().keep_time());
     let lanes = Lanes::start().context("the gateway's threads cannot be started")?;
-    let gateway = Gateway { global, args, guard, upstreams, keep, recorder, budget, telemetry };
+    // Many people's agents meet here: its page only reads.
+    let page = Arc::new(ServedPage::new(Page::new(global.database()?, config.price_book()?, None)));
+    let gateway = Gateway { global, args, guard, upstreams, keep, recorder, budget, telemetry, page };
     let drained = runtime.block_on(gateway.serve(&lanes, listener));
     // The recorder ends before the connections do: a call that is broken off here stays without an end,
     // and its trace says so. It did not end because its client went away.
@@ -135,6 +139,7 @@ struct Gateway<'a> {
     recorder: Recorder,
     budget: Option<SharedBudget>,
     telemetry: Arc<Telemetry>,
+    page: Arc<ServedPage>,
 }
 
 impl Gateway<'_> {
@@ -151,7 +156,8 @@ impl Gateway<'_> {
         let options = RecordingOptions { upstreams, guard, run, known, budget, telemetry };
         let proxy = RecordingProxy::new(options, self.recorder.clone())
             .context("the upstream client cannot be set up")?
-            .handing_out(self.global.database()?);
+            .handing_out(self.global.database()?)
+            .showing(self.page);
         let tally = proxy.tally();
         let server = Server::start_on(lanes, listener, || proxy.with_own_connections())
             .context("the gateway cannot be started")?;
@@ -271,6 +277,7 @@ fn welcome(
     }
     lines.push("Point your SDKs here:".into());
     lines.extend(environment::base_urls(&origin).into_iter().map(|(name, url)| format!("  {name}={url}")));
+    lines.push(format!("Page:    {origin}/ui"));
     lines.push(format!("Metrics: {origin}/metrics"));
     lines.push(format!("Others: {origin}/PROVIDER; with a trace id of your own: {origin}/t/ID/PROVIDER"));
     lines.join("\n")

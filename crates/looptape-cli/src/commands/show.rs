@@ -1,22 +1,21 @@
 //! `looptape show`: one trace as a timeline, one of its steps in full, or the exact bytes of a call.
 
-mod detail;
 mod files;
 
-pub(crate) use detail::StepDetail;
 pub(crate) use files::{FileChange, FilesView, How, Side, StepChanges};
 
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
-use crate::prompts::prepare_tokenizers;
 use crate::render;
 use crate::render::files::Diffs;
 use crate::session::{Global, print, print_bytes, print_json, style};
-use crate::trace_view::{self, Compositions, Messages};
 use anyhow::bail;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::headers::{RedactedHeaders, string_to_latin1};
+use looptape_page::reading::prompts::prepare_tokenizers;
+use looptape_page::reading::step_detail::{Place, StepDetail};
+use looptape_page::reading::trace_view::{self, Compositions, Messages};
 use looptape_store::{Reader, RecordedTrace};
 
 /// Show what a trace did, step by step
@@ -100,7 +99,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Success);
     };
-    let place = detail::Place::find(trace, step, args.attempt)?;
+    let place = Place::find(trace, step, args.attempt)?;
     if let Some(which) = args.raw {
         let head = if args.headers { Head::Included } else { Head::LeftOut };
         raw(&reader.exchange(trace.row.key, place.seq)?, which, head)?;
@@ -117,7 +116,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 fn show_files(reader: &Reader, trace: &RecordedTrace, args: &Args) -> anyhow::Result<Exit> {
     let diffs = match args.step {
         Some(step) => {
-            detail::Place::find(trace, step, None)?;
+            Place::find(trace, step, None)?;
             Diffs::Whole
         }
         None => Diffs::Cut,

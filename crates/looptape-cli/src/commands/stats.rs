@@ -1,22 +1,16 @@
 //! `looptape stats`: the metrics of one or many traces.
 
-use super::gates::{ConfigGatesArg, GateArgs, Judged};
+use super::gates::{ConfigGatesArg, GateArgs, gated};
 use super::selection::Selection;
 use crate::config::{Config, parse_duration};
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
 use crate::render;
 use crate::session::{Global, now_unix_us, print, print_json, progress, style};
-use indicatif::ProgressBar;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use looptape_core::gates::Observations;
-use looptape_core::metrics::{
-    Detail, GroupBy, GroupTally, Groups, HealthReport, PHASE, Sample, Stats, THRESHOLDS, TallyOptions,
-    Threshold, Window, WindowBasis,
-};
-use looptape_store::{Reader, ScannedTrace, TraceRow};
-use serde::Serialize;
+use looptape_core::metrics::{Detail, GroupBy, TallyOptions};
+use looptape_page::reading::figures::{self, Wanted, window};
+use looptape_store::TraceRow;
 
 /// Loops per minute, steps per loop, latency, retries, tokens, context and cost, over one or many traces
 ///
@@ -59,22 +53,6 @@ pub(crate) struct Args {
     config_gates: ConfigGatesArg,
 }
 
-/// Figures, how healthy they are, and what that is judged by.
-#[derive(Debug, Serialize)]
-struct Report<'a> {
-    format: u32,
-    #[serde(flatten)]
-    stats: &'a Stats,
-    health: HealthReport,
-    health_thresholds: [Threshold; 4],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    groups: Option<&'a Groups>,
-    #[serde(flatten)]
-    judged: Judged,
-}
-
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     if !args.traces.is_empty() && !args.selection.is_empty() {
         return Err(UsageError("name traces or filter them, not both".to_owned()).into());
@@ -89,65 +67,28 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         [] => reader.traces(&filter)?,
         names => (0..names.len()).map(|at| named.row(at)).collect::<anyhow::Result<_>>()?,
     };
-    let given = filter.since_unix_us.map(|start_unix_us| Window {
-        start_unix_us,
-        end_unix_us: now,
-        basis: WindowBasis::Given,
-    });
+    let wanted = Wanted {
+        group_by: args.group_by.clone(),
+        options: args.options(),
+        window: window(&filter, now),
+        zone: TimeZone::system(),
+    };
     let bar = progress(global, rows.len() as u64, "traces");
-    let (stats, groups) = tally(reader, rows, args, &bar)?.finish(given);
+    let found = figures::of(reader, rows, &wanted, &conditions, || bar.inc(1))?;
     bar.finish_and_clear();
-    let health = HealthReport::of(&stats);
-    let judged = Judged::of(&conditions, &Observations::of(stats.clone()));
-    let exit = judged.exit(Exit::Success);
+    let exit = gated(Exit::Success, &found.judged);
     if args.json {
-        print_json(&Report {
-            format: 1,
-            stats: &stats,
-            health,
-            health_thresholds: THRESHOLDS,
-            group_by: args.group_by.as_ref().map(GroupBy::to_string),
-            groups: groups.as_ref(),
-            judged,
-        })?;
+        print_json(&found)?;
         return Ok(exit);
     }
-    let figures = match (&groups, &args.group_by) {
-        (Some(groups), Some(by)) => render::groups::text(&stats, by, groups, style()),
-        _ => render::stats::text(&stats, &health, style()),
+    let figures = match (&found.groups, &args.group_by) {
+        (Some(groups), Some(by)) => render::groups::text(&found.stats, by, groups, style()),
+        _ => render::stats::text(&found.stats, &found.health, style()),
     };
-    let gates = render::gates::text(&judged.gates, style());
+    let gates = render::gates::text(&found.judged.gates, style());
     let between = if gates.is_empty() { "" } else { "\n" };
     print(&(figures + between + &gates))?;
     Ok(exit)
-}
-
-/// Reads and measures the traces, on all cores if there are many.
-fn tally(reader: &Reader, rows: Vec<TraceRow>, args: &Args, bar: &ProgressBar) -> anyhow::Result<GroupTally> {
-    let zone = TimeZone::system();
-    let empty = || GroupTally::new(args.group_by.clone(), args.options());
-    let parts = reader.fold(rows, empty, |tally, scanned| {
-        add(tally, &scanned, &zone);
-        bar.inc(1);
-    })?;
-    let mut whole = empty();
-    parts.into_iter().for_each(|part| whole.merge(part));
-    Ok(whole)
-}
-
-/// Imports have the times that their files state.
-fn add(tally: &mut GroupTally, scanned: &ScannedTrace, zone: &TimeZone) {
-    let row = &scanned.trace.row;
-    let started_unix_us = row.happened_unix_us();
-    let day =
-        |us| Timestamp::from_microsecond(us).map(|at| at.to_zoned(zone.clone()).date().to_string()).ok();
-    let measured = scanned.measure();
-    let sample = Sample {
-        started_unix_us,
-        phase: row.tags.get(PHASE).map(String::as_str),
-        metrics: &measured.metrics,
-    };
-    tally.add(&sample, &row.labels(), started_unix_us.and_then(day).as_deref());
 }
 
 impl Args {

@@ -8,13 +8,13 @@ pub(crate) use ranked::text as ranked;
 use super::figures::{count, duration, percent, plural};
 use super::style::{Style, Tone};
 use super::terminal_text::{cut, escape, fit, fit_right};
-use crate::commands::Audited;
 use looptape_core::audit::{
     Audit, BaselineSource, CacheMiss, CarriedMessage, Message, MissCause, PrefixChange, Repeat, Repeated,
     Supposing,
 };
 use looptape_core::composition::{Composition, Section};
 use looptape_core::cost::{Usd, UsdDelta};
+use looptape_page::reading::audit::Audited;
 
 /// Rows of each list.
 const MOST_ROWS: usize = 8;

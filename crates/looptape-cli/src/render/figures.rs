@@ -1,32 +1,3 @@
 //! Figures as people read them.
 
-pub(crate) use looptape_core::figures::{count, percent, plural};
-use looptape_core::metrics::Ms;
-
-/// `0.4 ms`, `123 ms`, `1.23 s`, `2m03s`, `1h02m`, `12d04h`.
-pub(crate) fn duration(duration: Ms) -> String {
-    let ms = duration.as_f64();
-    let whole_s = (duration.us() + 500_000) / 1_000_000;
-    match ms {
-        _ if ms <= 0.0 => "0 ms".to_owned(),
-        _ if ms < 10.0 => format!("{ms:.1} ms"),
-        _ if ms < 999.5 => format!("{ms:.0} ms"),
-        _ if ms < 59_995.0 => format!("{:.2} s", ms / 1000.0),
-        _ if whole_s < 3600 => format!("{}m{:02}s", whole_s / 60, whole_s % 60),
-        _ if whole_s < 172_800 => format!("{}h{:02}m", whole_s / 3600, whole_s / 60 % 60),
-        _ => format!("{}d{:02}h", whole_s / 86_400, whole_s / 3600 % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        let shown = |us| duration(Ms::from_us(us));
-        assert_eq!([0, 420, 123_400].map(shown), ["0 ms", "0.4 ms", "123 ms"]);
-        assert_eq!([999_600, 1_234_000, 59_996_000].map(shown), ["1.00 s", "1.23 s", "1m00s"]);
-        assert_eq!([123_000_000, 3_720_000_000, 1_051_200_000_000].map(shown), ["2m03s", "1h02m", "12d04h"]);
-    }
-}
+pub(crate) use looptape_core::figures::{count, duration, percent, plural};

@@ -5,15 +5,7 @@ use super::style::{Style, Tone};
 use super::terminal_text::{escape, fit, fit_right, width};
 use jiff::Timestamp;
 use looptape_core::view::{LsRow, TraceStatus};
-
-/// A trace of the list.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    /// The shortest name that finds it.
-    pub(crate) name: String,
-    pub(crate) started_unix_us: i64,
-    pub(crate) row: LsRow,
-}
+use looptape_page::reading::list::ListedTrace;
 
 /// Figures, right-aligned: their titles, and how wide they get.
 const FIGURES: [(&str, usize); 5] = [("steps", 5), ("tools", 5), ("retries", 7), ("time", 8), ("cost", 10)];
@@ -22,9 +14,9 @@ const MIN_WHO: usize = 10;
 const MAX_WHO: usize = 48;
 
 /// The table, with a heading.
-pub(crate) fn table(lines: &[Line], now_unix_us: i64, style: Style) -> String {
-    let longest = |text: fn(&Line) -> usize| lines.iter().map(text).max().unwrap_or(0);
-    let id = longest(|line| width(&escape(&line.name))).clamp(8, 40);
+pub(crate) fn table(lines: &[ListedTrace], now_unix_us: i64, style: Style) -> String {
+    let longest = |text: fn(&ListedTrace) -> usize| lines.iter().map(text).max().unwrap_or(0);
+    let id = longest(|line| width(&escape(&line.short))).clamp(8, 40);
     let fixed = 2 + id + 2 + STARTED + 2 + FIGURES.iter().map(|(_, columns)| columns + 1).sum::<usize>();
     let free = style.width.saturating_sub(fixed).clamp(MIN_WHO, MAX_WHO);
     let who_columns = longest(|line| width(&who(&line.row))).clamp(MIN_WHO, free);
@@ -47,7 +39,7 @@ pub(crate) fn table(lines: &[Line], now_unix_us: i64, style: Style) -> String {
         let text = format!(
             "{} {}  {}  {}{figures}",
             style.paint(tone, mark),
-            style.paint(Tone::Strong, &fit(&escape(&line.name), id)),
+            style.paint(Tone::Strong, &fit(&escape(&line.short), id)),
             fit(&age(now_unix_us, line.started_unix_us), STARTED),
             fit(&who(&line.row), who_columns),
         );
@@ -113,7 +105,7 @@ mod tests {
 
     const NOW: i64 = 1_793_491_200_000_000;
 
-    fn line(name: &str, ago_s: i64, status: TraceStatus) -> Line {
+    fn line(name: &str, ago_s: i64, status: TraceStatus) -> ListedTrace {
         let row = LsRow {
             id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
             name: None,
@@ -131,7 +123,8 @@ mod tests {
             cost_at_least: false,
             tags: Vec::new(),
         };
-        Line { name: name.to_owned(), started_unix_us: NOW - ago_s * 1_000_000, row }
+        let (label, short) = (row.id.to_string(), name.to_owned());
+        ListedTrace { label, short, started_unix_us: NOW - ago_s * 1_000_000, row }
     }
 
     #[test]

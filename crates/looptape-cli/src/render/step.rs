@@ -4,10 +4,10 @@ use super::audit::composition_words;
 use super::figures::{count, duration};
 use super::style::{Style, Tone};
 use super::terminal_text::escape;
-use crate::commands::StepDetail;
-use crate::trace_view::Messages;
 use looptape_core::view::{AttemptView, EntryView};
 use looptape_core::wire::{Message, Part, Role, ToolCall};
+use looptape_page::reading::step_detail::StepDetail;
+use looptape_page::reading::trace_view::Messages;
 use serde_json::Value;
 
 /// Who asked what, what was new, and what came back. Recorded text is escaped line by line.

@@ -18,12 +18,12 @@ use super::figures::{duration, percent, plural};
 use super::prices::why_unpriced;
 use super::style::{Style, Tone};
 use super::terminal_text::escape;
-use crate::trace_view::Shown;
 use layout::Layout;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cost::Usd;
 use looptape_core::metrics::{Ms, TimeSplit};
 use looptape_core::view::{TraceStatus, TraceView};
+use looptape_page::reading::trace_view::Shown;
 
 /// The timeline as text, ending with a line break.
 pub(crate) fn timeline(view: &TraceView, style: Style) -> String {

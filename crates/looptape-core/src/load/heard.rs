@@ -40,7 +40,12 @@ impl Heard<'_> {
             Some(GivenUp::Stopped) => AttemptOutcome::Stopped,
             Some(GivenUp::TimedOut) => AttemptOutcome::TimedOut,
             None => match ended(self.facts) {
-                AttemptOutcome::Answered if self.is_unreadable => AttemptOutcome::Malformed,
+                // What is missing may be in what cannot be read.
+                AttemptOutcome::Answered | AttemptOutcome::Cut
+                    if self.is_unreadable && self.facts.state == AttemptState::Complete =>
+                {
+                    AttemptOutcome::Malformed
+                }
                 other => other,
             },
         }

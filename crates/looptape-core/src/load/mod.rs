@@ -20,6 +20,7 @@ mod ramp;
 mod recorded_steps;
 mod report;
 mod series;
+mod stretch;
 mod talk;
 mod tally;
 mod track;
@@ -39,7 +40,8 @@ pub use recorded_steps::{RecordedStepEnd, RecordedSteps};
 pub use report::{
     ClientHealth, Ended, LoadFigures, LoadReport, LoadSegments, PhaseReport, RetryNote, RunTime, Wasted,
 };
-pub use series::LoadSeries;
+pub use series::{LoadSeries, SpreadSeries};
+pub use stretch::SpreadAt;
 pub use talk::{Talk, TalkRequest, Wanted};
 pub use tally::{LoopEnd, LoopEnding, Tally};
 pub use track::{AttemptEnd, AttemptOutcome, LoopTrack, Spent, StepEnd, StepTrack, Used};

@@ -22,6 +22,7 @@ pub(super) struct PhaseTally {
     counts: LoopCounts,
     loops: Gauge,
     calls: Gauge,
+    attempts: Sampler,
     steps: StepTally,
     steps_per_loop: Sampler,
     durations: Sampler,
@@ -46,6 +47,7 @@ impl PhaseTally {
             counts: LoopCounts { offered: Some(0), dropped: Some(0), ..LoopCounts::default() },
             loops: Gauge::default(),
             calls: Gauge::default(),
+            attempts: of(Scale::Ms),
             steps: StepTally::keeping(MOST_RAW),
             steps_per_loop: of(Scale::Count),
             durations: of(Scale::Ms),
@@ -89,14 +91,14 @@ impl PhaseTally {
         self.calls.begin(at_us);
     }
 
-    pub(super) fn call_ended(&mut self, at_us: u64, outcome: AttemptOutcome) {
+    pub(super) fn call_ended(&mut self, at_us: u64, end: &AttemptEnd) {
         self.calls.end(at_us);
-        self.outcome(outcome);
+        self.outcome(end);
     }
 
     pub(super) fn call_passed(&mut self, attempt: &AttemptEnd) {
         self.calls.past(attempt.sent_us, attempt.end_us);
-        self.outcome(attempt.outcome);
+        self.outcome(attempt);
     }
 
     pub(super) fn calls_at_once(&mut self, count: u32) {
@@ -108,9 +110,10 @@ impl PhaseTally {
         self.loops.now() > 0
     }
 
-    fn outcome(&mut self, outcome: AttemptOutcome) {
-        if outcome.is_failure() {
-            let kind = match outcome {
+    fn outcome(&mut self, end: &AttemptEnd) {
+        self.attempts.add_ms(Ms::from_us(i64::try_from(end.took_us()).unwrap_or(i64::MAX)));
+        if end.outcome.is_failure() {
+            let kind = match end.outcome {
                 AttemptOutcome::Limited(Some(which)) => {
                     *self.limited.entry(which).or_default() += 1;
                     AttemptOutcome::Limited(None)
@@ -139,7 +142,7 @@ impl PhaseTally {
         self.last_us = self.last_us.max(end.ended_us);
         self.counts.add(end.ending.outcome());
         self.steps_per_loop.add_count(u64::from(end.track.steps));
-        let took = Ms::from_us(i64::try_from(end.ended_us - end.scheduled_us).unwrap_or(i64::MAX));
+        let took = Ms::from_us(i64::try_from(end.took_us()).unwrap_or(i64::MAX));
         match end.ending {
             LoopEnding::Succeeded => {
                 self.durations.add_ms(took);
@@ -167,6 +170,7 @@ impl PhaseTally {
         self.begun_us = self.begun_us.into_iter().chain(more.begun_us).min();
         self.last_us = self.last_us.max(more.last_us);
         self.counts.merge(&more.counts);
+        self.attempts.merge(more.attempts.clone());
         self.steps.merge(more.steps.clone());
         self.steps_per_loop.merge(more.steps_per_loop.clone());
         self.durations.merge(more.durations.clone());
@@ -243,6 +247,7 @@ impl PhaseTally {
         LoadFigures::new(
             stats,
             self.successful.finish(),
+            self.attempts.finish(),
             Wasted {
                 usd: self.wasted_cost.usd().or((self.wasted.tokens == 0).then_some(Usd::ZERO)),
                 ..self.wasted

@@ -108,6 +108,8 @@ pub struct LoadFigures {
     pub stats: Stats,
     /// Of the loops that succeeded; in `loop_duration_ms` those that failed are longer than any other.
     pub successful_loop_duration_ms: Distribution,
+    /// Of every HTTP exchange, those that failed included.
+    pub attempt_latency_ms: Distribution,
     pub wasted: Wasted,
     /// Calls that a limit refused, by the limit.
     pub limited: BTreeMap<&'static str, u32>,
@@ -137,12 +139,13 @@ impl LoadFigures {
     pub(super) fn new(
         stats: Stats,
         successful_loop_duration_ms: Distribution,
+        attempt_latency_ms: Distribution,
         wasted: Wasted,
         limited: BTreeMap<&'static str, u32>,
     ) -> Self {
         let seconds = stats.window_s.filter(|seconds| *seconds > 0.0);
         let month_usd = stats.cost.exactly().zip(seconds).map(|(usd, s)| usd.as_f64() / s * MONTH_S);
-        Self { stats, successful_loop_duration_ms, wasted, limited, month_usd }
+        Self { stats, successful_loop_duration_ms, attempt_latency_ms, wasted, limited, month_usd }
     }
 
     /// What a loop cost on average.

@@ -11,8 +11,8 @@ use super::gauge::Gauge;
 use super::phase_tally::PhaseTally;
 use super::prices::Prices;
 use super::report::{Ended, LoadFigures, LoadReport, LoadSegments, RunTime};
-use super::series::LoadSeries;
-use super::track::{AttemptEnd, AttemptOutcome, LoopTrack, StepEnd};
+use super::series::{LoadSeries, SeriesTally};
+use super::track::{AttemptEnd, LoopTrack, StepEnd};
 use crate::assembly::LoopOutcome;
 use crate::metrics::{PricedSteps, Segment, Size, Stats, StepTally};
 use crate::scenario::Scenario;
@@ -30,6 +30,13 @@ pub struct LoopEnd {
     pub ended_us: u64,
     pub ending: LoopEnding,
     pub track: LoopTrack,
+}
+
+impl LoopEnd {
+    /// From when it was due.
+    pub(super) fn took_us(&self) -> u64 {
+        self.ended_us.saturating_sub(self.scheduled_us)
+    }
 }
 
 /// How a loop ended.
@@ -62,7 +69,7 @@ pub struct Tally {
     by_model: Vec<StepTally>,
     by_input: BTreeMap<Size, StepTally>,
     by_output: BTreeMap<Size, StepTally>,
-    series: LoadSeries,
+    series: SeriesTally,
 }
 
 impl Tally {
@@ -74,7 +81,7 @@ impl Tally {
             by_model: (0..models).map(|_| StepTally::keeping(MOST_RAW)).collect(),
             by_input: BTreeMap::new(),
             by_output: BTreeMap::new(),
-            series: LoadSeries::default(),
+            series: SeriesTally::new(),
         }
     }
 
@@ -90,6 +97,7 @@ impl Tally {
     /// A loop was due, and could not be started.
     pub fn loop_dropped(&mut self, phase: usize, at_us: u64) {
         self.series.offered(at_us);
+        self.series.dropped(at_us);
         self.phases[phase].loop_dropped();
     }
 
@@ -106,14 +114,16 @@ impl Tally {
         self.phases[phase].call_began(at_us);
     }
 
-    pub fn call_ended(&mut self, phase: usize, at_us: u64, outcome: AttemptOutcome) {
+    pub fn call_ended(&mut self, phase: usize, at_us: u64, end: &AttemptEnd) {
         self.calls.end(at_us);
-        self.phases[phase].call_ended(at_us, outcome);
+        self.series.attempt_ended(at_us, end);
+        self.phases[phase].call_ended(at_us, end);
     }
 
     /// A call was recorded that began and ended meanwhile.
     pub fn call_passed(&mut self, phase: usize, attempt: &AttemptEnd) {
         self.calls.past(attempt.sent_us, attempt.end_us);
+        self.series.attempt_ended(attempt.end_us, attempt);
         self.phases[phase].call_passed(attempt);
     }
 
@@ -128,8 +138,9 @@ impl Tally {
         self.series.retried(at_us);
     }
 
-    pub fn step_ended(&mut self, phase: usize, step: &StepEnd, prices: &Prices) {
+    pub fn step_ended(&mut self, phase: usize, at_us: u64, step: &StepEnd, prices: &Prices) {
         let sample = &step.sample;
+        self.series.step_ended(at_us, step);
         let tally = || StepTally::keeping(MOST_RAW);
         if self.by_model.len() <= step.model {
             self.by_model.resize_with(step.model + 1, tally);
@@ -144,8 +155,11 @@ impl Tally {
     pub fn loop_ended(&mut self, end: &LoopEnd) {
         self.series.running(end.ended_us, self.loops.now());
         self.loops.end(end.ended_us);
-        if end.ending != LoopEnding::Stopped {
-            self.series.ended(end.ended_us, end.ending == LoopEnding::Succeeded);
+        self.series.running(end.ended_us, self.loops.now());
+        match end.ending {
+            LoopEnding::Succeeded => self.series.succeeded(end.ended_us, end.took_us()),
+            LoopEnding::Failed => self.series.failed(end.ended_us),
+            LoopEnding::Stopped => {}
         }
         self.phases[end.phase].loop_ended(end);
     }
@@ -200,7 +214,7 @@ impl Tally {
                 by_input_tokens: self.by_input.into_iter().map(segment).collect(),
                 by_output_tokens: self.by_output.into_iter().map(segment).collect(),
             },
-            series: self.series,
+            series: self.series.finish(),
         }
     }
 }

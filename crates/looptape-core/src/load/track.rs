@@ -99,6 +99,12 @@ pub struct StepEnd {
     wasted: Spent,
 }
 
+impl AttemptEnd {
+    pub fn took_us(&self) -> u64 {
+        self.end_us.saturating_sub(self.sent_us)
+    }
+}
+
 impl AttemptOutcome {
     /// What a client goes by when it decides whether to send the call again; `None` if it was answered.
     pub fn failure(self) -> Option<FailureKind> {

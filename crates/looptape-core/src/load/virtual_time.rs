@@ -297,7 +297,7 @@ impl<'a> Run<'a> {
     fn end_call(&mut self, slot: u32, ending: &Ending) {
         let running = &mut self.loops[slot as usize];
         let outcome = ending.attempt.outcome;
-        self.tally.call_ended(running.start.phase, self.now_us, outcome);
+        self.tally.call_ended(running.start.phase, self.now_us, &ending.attempt);
         running.attempts.attempt(&ending.attempt, self.prices);
         if outcome == AttemptOutcome::Stopped {
             return self.end_loop(slot, LoopEnding::Stopped);
@@ -320,7 +320,7 @@ impl<'a> Run<'a> {
         let running = &mut self.loops[slot as usize];
         let end = running.attempts.finish(self.now_us, self.prices);
         running.track.step(&end);
-        self.tally.step_ended(running.start.phase, &end, self.prices);
+        self.tally.step_ended(running.start.phase, self.now_us, &end, self.prices);
         if let Some(prompt) = &running.prompt {
             running.conversation.answered(prompt, end.output_tokens);
         }
@@ -341,7 +341,7 @@ impl<'a> Run<'a> {
         if running.attempts.attempts() > 0 {
             let end = running.attempts.finish(self.now_us, self.prices);
             running.track.step(&end);
-            self.tally.step_ended(start.phase, &end, self.prices);
+            self.tally.step_ended(start.phase, self.now_us, &end, self.prices);
         }
         self.tally.loop_ended(&LoopEnd {
             phase: start.phase,

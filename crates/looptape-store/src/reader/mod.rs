@@ -74,6 +74,8 @@ pub enum ReadError {
     Folder { digest: Digest, source: TreeError },
     #[error("measured tool call {seq} of the trace is damaged. Run `looptape verify` to see what else is")]
     DamagedTool { seq: u32 },
+    #[error("the report of load run {id} is damaged")]
+    DamagedLoadRun { id: String },
 }
 
 /// A trace's own row and what belongs to it, without its calls.
@@ -187,6 +189,11 @@ impl Reader {
     pub fn another(&self) -> Result<Self, OpenError> {
         let another = Self::open(Path::new(self.connection.path().unwrap_or_default()))?;
         Ok(another.priced_by(self.prices.clone()))
+    }
+
+    /// A number that is another one whenever another connection has written since this reader looked last.
+    pub fn change_mark(&self) -> Result<i64, ReadError> {
+        Ok(self.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
     }
 
     /// Where a trace's run took place, if that was recorded.

@@ -5,7 +5,7 @@ use crate::render::figures::plural;
 use crate::render::pruned::bytes;
 use crate::render::terminal_text::escape;
 use crate::session::Global;
-use crate::usage_gap;
+use looptape_page::reading::usage_gap;
 use looptape_store::{OpenError, Reader, TraceFilter, TraceRow, TraceStatus};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;

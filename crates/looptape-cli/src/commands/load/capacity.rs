@@ -7,6 +7,7 @@ use crate::session::{Global, print, print_json, style};
 use looptape_core::gates::Conditions;
 use looptape_core::load::{Capacity, Search, SearchOptions, find_capacity};
 use looptape_core::scenario::{Scenario, TrafficSource};
+use looptape_store::LoadRunKind;
 use serde::Serialize;
 
 /// What was sought, and what was found.
@@ -43,8 +44,10 @@ pub(super) fn run(global: &Global, bench: &Bench, scenario: &Scenario, args: &Ar
         step_s: args.step,
         capacity,
     };
+    let formatted = Formatted { format: 1, value: &sought };
+    bench.keep(global, args, (LoadRunKind::Capacity, scenario.name.as_deref()), &formatted);
     if args.json {
-        print_json(&Formatted { format: 1, value: &sought })?;
+        print_json(&formatted)?;
     } else {
         print(&render::load_capacity::text(&sought, style()))?;
     }

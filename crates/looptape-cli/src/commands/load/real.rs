@@ -2,7 +2,7 @@
 //! in the database.
 
 use super::agents::{self, CommandLoops, HeardCalls};
-use super::kept::{Kept, LoopTraces, RunId};
+use super::kept::{Kept, LoopTraces};
 use super::twin_here::TwinHere;
 use super::{Args, Bench, Run};
 use crate::child::claude_code;
@@ -111,10 +111,8 @@ impl RealRun<'_> {
                 Some(Recorder::start(options)?)
             }
         };
-        let (id, began) = (RunId::new()?, Began::now());
-        let kept = recording.as_ref().map(|(recorder, _)| {
-            Kept { traces: LoopTraces::new(recorder.clone(), id.clone(), self.scenario, began.moment) }
-        });
+        let began = Began::now();
+        let kept = recording.as_ref().map(|(recorder, _)| Kept { traces: self.traces(recorder, began) });
         let loops = Loops::Sent {
             target,
             most_unanswered: MOST_UNANSWERED,
@@ -125,7 +123,7 @@ impl RealRun<'_> {
         drop(kept);
         if let Some((recorder, thread)) = recording {
             drop(recorder);
-            self.finish(thread, &id);
+            self.finish(thread);
         }
         Ok(report?)
     }
@@ -150,18 +148,16 @@ impl RealRun<'_> {
         let heard = Arc::new(HeardCalls::default());
         options.watch = Some(heard.clone());
         let (recorder, thread) = Recorder::start(options)?;
-        let id = RunId::new()?;
-        let report = self.commands(runtime, global, (url, is_simulated), &recorder, heard, id.clone(), tell);
+        let report = self.commands(runtime, global, (url, is_simulated), &recorder, heard, tell);
         drop(recorder);
         if folder.is_none() {
-            self.finish(thread, &id);
+            self.finish(thread);
         } else {
             thread.finish();
         }
         report
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one thing that the run was given; a struct for them would be made once")]
     fn commands(
         &self,
         runtime: &tokio::runtime::Runtime,
@@ -169,7 +165,6 @@ impl RealRun<'_> {
         (url, is_simulated): (&str, bool),
         recorder: &Recorder,
         heard: Arc<HeardCalls>,
-        id: RunId,
         tell: &mut dyn FnMut(Live),
     ) -> anyhow::Result<LoadReport> {
         let max_usd = self.scenario.max_usd;
@@ -205,7 +200,7 @@ impl RealRun<'_> {
             tools: self.args.tool_hooks.tools(),
             origin: format!("http://{}", server.address()),
             told,
-            traces: LoopTraces::new(recorder.clone(), id, self.scenario, began.moment),
+            traces: self.traces(recorder, began),
             recorder: recorder.clone(),
             heard,
             proxied: proxy.tally(),
@@ -249,12 +244,15 @@ impl RealRun<'_> {
         }
     }
 
+    fn traces(&self, recorder: &Recorder, began: Began) -> LoopTraces {
+        LoopTraces::new(recorder.clone(), self.bench.id.clone(), self.scenario, began.moment)
+    }
+
     /// What is recorded is on disk afterwards.
-    fn finish(&self, thread: RecorderThread, id: &RunId) {
+    fn finish(&self, thread: RecorderThread) {
         for (reason, times) in thread.finish().gaps {
             self.global.say(&format!("looptape: the recording is incomplete: {reason} ({times} ×)"));
         }
-        self.global.say(&format!("run: {id}   (looptape stats --tag load={id}; looptape ls --tag load={id})"));
     }
 }
 

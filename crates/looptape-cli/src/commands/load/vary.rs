@@ -1,10 +1,12 @@
 //! `--vary`: one run for each combination of values, side by side.
 
-use super::{Bench, Formatted, Run};
+use super::{Args, Bench, Formatted, Run};
+use crate::commands::gates::gated;
 use crate::exit::Exit;
 use crate::render;
 use crate::session::{Global, print, print_json, progress, style};
 use looptape_core::scenario::{Scenario, Setting, Variation};
+use looptape_store::LoadRunKind;
 use serde::{Serialize, Serializer};
 use std::num::NonZero;
 use std::sync::Mutex;
@@ -28,22 +30,29 @@ fn by_key<S: Serializer>(settings: &[Setting], serializer: S) -> Result<S::Ok, S
     serializer.collect_map(settings.iter().map(|one| (&one.key, &one.written)))
 }
 
-pub(super) fn run(global: &Global, bench: &Bench, vary: &[Variation], json: bool) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    global: &Global,
+    bench: &Bench,
+    scenario: Option<&str>,
+    args: &Args,
+) -> anyhow::Result<Exit> {
     // All of them are read before the first one runs.
     let mut wanted: Vec<(Vec<Setting>, Scenario)> = Vec::new();
-    for settings in Variation::combinations(vary) {
+    for settings in Variation::combinations(&args.vary) {
         let scenario = bench.scenario(&settings)?;
         wanted.push((settings, scenario));
     }
     let bar = progress(global, wanted.len() as u64, "runs");
     let runs = side_by_side(bench, &wanted, || bar.inc(1))?;
     bar.finish_and_clear();
-    if json {
-        print_json(&Formatted { format: 1, value: &Runs { runs: &runs } })?;
+    let formatted = Formatted { format: 1, value: &Runs { runs: &runs } };
+    bench.keep(global, args, (LoadRunKind::Vary, scenario), &formatted);
+    if args.json {
+        print_json(&formatted)?;
     } else {
         print(&render::load_vary::text(&runs, style()))?;
     }
-    let exits = runs.iter().map(|varied| varied.run.judged.exit(varied.run.exit()));
+    let exits = runs.iter().map(|varied| gated(varied.run.exit(), &varied.run.judged));
     Ok(exits.reduce(|worst, exit| if worst == Exit::Success { exit } else { worst }).unwrap_or(Exit::Success))
 }
 

@@ -1,7 +1,7 @@
 //! A trace as a comparison needs it: of each request its opening and its end, so that a trace of a thousand
 //! steps costs what its steps added. What is damaged is an error that names it.
 
-use crate::trace_view::{Contents, Messages};
+use super::trace_view::{Contents, Messages};
 use looptape_core::derive;
 use looptape_core::diff::{
     AnswerContent, AskedCalls, History, PlainContent, RequestContent, RequestReader, Side, StepContent,

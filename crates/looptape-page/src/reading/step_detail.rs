@@ -1,8 +1,7 @@
 //! One step in full: what was asked, what was answered, what is new since the step before.
 
-use crate::prompts::ReadPrompts;
-use crate::trace_view::{Contents, Messages};
-use anyhow::bail;
+use super::prompts::ReadPrompts;
+use super::trace_view::{Contents, Messages};
 use looptape_core::assembly::Step;
 use looptape_core::derive;
 use looptape_core::exchange::Exchange;
@@ -28,78 +27,87 @@ const NOT_PARAMETERS: &[&str] = &[
 ];
 
 /// Which call is meant.
-pub(crate) struct Place {
-    pub(crate) seq: u32,
+#[derive(Debug)]
+pub struct Place {
+    pub seq: u32,
     step: Step,
     attempt: u32,
     measured: Measured,
 }
 
+/// Why there is no such place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSuchPlace {
+    #[error(
+        "trace {trace} has no step {step}: it has {}. `looptape show {trace}` lists them",
+        counted(*has, "step")
+    )]
+    Step { trace: String, step: u32, has: usize },
+    #[error("step {step} has no attempt {attempt}: it has {}", counted(*has, "attempt"))]
+    Attempt { step: u32, attempt: u32, has: usize },
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Everything about one attempt of one step.
 #[derive(Debug, Serialize)]
-pub(crate) struct StepDetail {
-    pub(crate) format: u32,
-    pub(crate) trace: String,
-    pub(crate) steps: usize,
+pub struct StepDetail {
+    pub format: u32,
+    pub trace: String,
+    pub steps: usize,
     /// The step as `show --json` has it, with all its messages.
-    pub(crate) step: EntryView,
+    pub step: EntryView,
     /// Its tool calls.
-    pub(crate) tools: Vec<EntryView>,
-    pub(crate) attempt: u32,
-    pub(crate) request: RequestDetail,
-    pub(crate) response: Option<ResponseDetail>,
+    pub tools: Vec<EntryView>,
+    pub attempt: u32,
+    pub request: RequestDetail,
+    pub response: Option<ResponseDetail>,
 }
 
 /// What was asked.
 #[derive(Debug, Serialize)]
-pub(crate) struct RequestDetail {
-    pub(crate) system: Vec<Part>,
+pub struct RequestDetail {
+    pub system: Vec<Part>,
     /// How many of the messages the parent step's request had, too.
-    pub(crate) known_messages: usize,
-    pub(crate) messages: Vec<Message>,
-    pub(crate) tools_offered: Vec<String>,
-    pub(crate) parameters: Map<String, Value>,
+    pub known_messages: usize,
+    pub messages: Vec<Message>,
+    pub tools_offered: Vec<String>,
+    pub parameters: Map<String, Value>,
 }
 
 /// What was answered.
 #[derive(Debug, Serialize)]
-pub(crate) struct ResponseDetail {
-    pub(crate) text: String,
-    pub(crate) reasoning: String,
-    pub(crate) tool_calls: Vec<looptape_core::wire::ToolCall>,
-    pub(crate) server_tool_calls: Vec<String>,
-    pub(crate) error: Option<ProviderError>,
+pub struct ResponseDetail {
+    pub text: String,
+    pub reasoning: String,
+    pub tool_calls: Vec<looptape_core::wire::ToolCall>,
+    pub server_tool_calls: Vec<String>,
+    pub error: Option<ProviderError>,
     /// The stream ended without its terminal event.
-    pub(crate) truncated: bool,
+    pub truncated: bool,
 }
 
 impl Place {
     /// An attempt of a step; the last one if none is named.
-    pub(crate) fn find(trace: &RecordedTrace, step: u32, attempt: Option<u32>) -> anyhow::Result<Self> {
+    pub fn find(trace: &RecordedTrace, step: u32, attempt: Option<u32>) -> Result<Self, NoSuchPlace> {
         let measured = trace.measure();
         let steps = &measured.assembly.steps;
         let Some(found) = steps.get((step as usize).wrapping_sub(1)).cloned() else {
-            bail!(
-                "trace {} has no step {step}: it has {}. `looptape show {}` lists them",
-                trace.row.label(),
-                crate::render::figures::plural(steps.len() as u32, "step", "steps"),
-                trace.row.label()
-            );
+            return Err(NoSuchPlace::Step { trace: trace.row.label(), step, has: steps.len() });
         };
-        let count = found.attempts.len() as u32;
-        let attempt = attempt.unwrap_or(count);
+        let has = found.attempts.len();
+        let attempt = attempt.unwrap_or(has as u32);
         let Some(made) = found.attempts.get((attempt as usize).wrapping_sub(1)) else {
-            bail!(
-                "step {step} has no attempt {attempt}: it has {}",
-                crate::render::figures::plural(count, "attempt", "attempts")
-            );
+            return Err(NoSuchPlace::Attempt { step, attempt, has });
         };
         Ok(Self { seq: trace.facts[made.call.0].seq, step: found, attempt, measured })
     }
 }
 
 impl StepDetail {
-    pub(crate) fn build(reader: &Reader, trace: &RecordedTrace, place: Place) -> Result<Self, ReadError> {
+    pub fn build(reader: &Reader, trace: &RecordedTrace, place: Place) -> Result<Self, ReadError> {
         let Place { seq, step, attempt, measured } = place;
         let exchange = reader.exchange(trace.row.key, seq)?;
         let kind = trace.facts[step.final_call().0].kind;

@@ -4,8 +4,8 @@
 //! trace of ten thousand steps costs what its steps added. A call that is damaged is shown without its
 //! content and named in a note.
 
-use crate::prompts::ReadPrompts;
-use crate::usage_gap;
+use super::prompts::ReadPrompts;
+use super::usage_gap;
 use looptape_core::assembly::CallIndex;
 use looptape_core::composition::Prompts;
 use looptape_core::derive;
@@ -22,38 +22,38 @@ use std::collections::{BTreeSet, HashMap};
 
 /// Whether the histories of the requests are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Messages {
+pub enum Messages {
     LeftOut,
     Included,
 }
 
 /// Whether it is shown what the prompts consist of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compositions {
+pub enum Compositions {
     LeftOut,
     Included,
 }
 
 /// The view, and what a reader of it should know.
 #[derive(Debug, Serialize)]
-pub(crate) struct Shown {
+pub struct Shown {
     #[serde(flatten)]
-    pub(crate) view: TraceView,
-    pub(crate) notes: Vec<Note>,
+    pub view: TraceView,
+    pub notes: Vec<Note>,
 }
 
 /// Something that is not as one would expect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Note {
-    pub(crate) kind: NoteKind,
-    pub(crate) text: String,
+pub struct Note {
+    pub kind: NoteKind,
+    pub text: String,
     /// The steps that it is about.
-    pub(crate) steps: Vec<u32>,
+    pub steps: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum NoteKind {
+pub enum NoteKind {
     /// A call's content cannot be read.
     Damaged,
     /// Tokens are unknown because the client did not ask for them.
@@ -61,7 +61,7 @@ pub(crate) enum NoteKind {
 }
 
 /// The view of a whole trace.
-pub(crate) fn build(
+pub fn build(
     reader: &Reader,
     scanned: &ScannedTrace,
     messages: Messages,
@@ -102,7 +102,8 @@ pub(crate) fn build(
 }
 
 /// Reads what the calls of one trace say.
-pub(crate) struct Contents<'a> {
+#[derive(Debug)]
+pub struct Contents<'a> {
     reader: &'a Reader,
     trace: &'a RecordedTrace,
     messages: Messages,
@@ -113,7 +114,7 @@ pub(crate) struct Contents<'a> {
 }
 
 impl<'a> Contents<'a> {
-    pub(crate) fn new(reader: &'a Reader, trace: &'a RecordedTrace, messages: Messages) -> Self {
+    pub fn new(reader: &'a Reader, trace: &'a RecordedTrace, messages: Messages) -> Self {
         let by_seq = trace.facts.iter().enumerate().map(|(index, facts)| (facts.seq, index)).collect();
         Self {
             reader,
@@ -127,12 +128,12 @@ impl<'a> Contents<'a> {
     }
 
     /// With what these prompts consist of.
-    pub(crate) fn with_prompts(self, prompts: Prompts) -> Self {
+    pub fn with_prompts(self, prompts: Prompts) -> Self {
         Self { prompts: Some(prompts), ..self }
     }
 
     /// The view, with the content of those calls that are `wanted` (by `seq`).
-    pub(crate) fn view(&self, measured: &Measured, wanted: impl Fn(u32) -> bool) -> TraceView {
+    pub fn view(&self, measured: &Measured, wanted: impl Fn(u32) -> bool) -> TraceView {
         let content = |seq| match wanted(seq) {
             true => self.content_or_note(seq),
             false => CallContent::default(),
@@ -235,7 +236,7 @@ fn tool_results(messages: &[Message]) -> Vec<ToolResult> {
 }
 
 /// The tool calls of a recording with what they gave, in their order.
-pub(crate) fn recorded_tools(reader: &Reader, trace: &RecordedTrace) -> Result<Vec<RecordedTool>, ReadError> {
+pub fn recorded_tools(reader: &Reader, trace: &RecordedTrace) -> Result<Vec<RecordedTool>, ReadError> {
     let contents = Contents::new(reader, trace, Messages::LeftOut);
     let view = contents.view(&trace.measure(), |_| true);
     let measured = reader.measured_tools(trace.row.key)?;

@@ -10,11 +10,11 @@ use looptape_core::wire::Wire;
 use looptape_store::{ReadError, Reader, RecordedTrace};
 
 /// What to do about it.
-pub(crate) const REMEDY: &str = "the client did not ask for usage (stream_options.include_usage), as some libraries do not \
+pub const REMEDY: &str = "the client did not ask for usage (stream_options.include_usage), as some libraries do not \
 once a base URL is set. Ask for it: ChatOpenAI(stream_usage=True), litellm stream_options={\"include_usage\": True}";
 
 /// The calls (by `seq`) whose tokens are unknown because the request did not ask for them.
-pub(crate) fn calls(reader: &Reader, trace: &RecordedTrace) -> Result<Vec<u32>, ReadError> {
+pub fn calls(reader: &Reader, trace: &RecordedTrace) -> Result<Vec<u32>, ReadError> {
     let mut found = Vec::new();
     for facts in trace.facts.iter().filter(|facts| lacks_usage(facts)) {
         if !asks_for_usage(reader, trace, facts)? {

@@ -9,19 +9,19 @@ use std::collections::HashMap;
 
 /// Prompts, and the calls (by `seq`) whose requests are damaged.
 #[derive(Debug)]
-pub(crate) struct ReadPrompts {
-    pub(crate) prompts: Prompts,
-    pub(crate) damage: Vec<(u32, ReadError)>,
+pub struct ReadPrompts {
+    pub prompts: Prompts,
+    pub damage: Vec<(u32, ReadError)>,
 }
 
 impl ReadPrompts {
     /// Those of all model calls.
-    pub(crate) fn all(reader: &Reader, trace: &RecordedTrace) -> Self {
+    pub fn all(reader: &Reader, trace: &RecordedTrace) -> Self {
         Self::of(reader, trace, |_| true)
     }
 
     /// That of one call, and of those whose answers it goes on from without repeating them.
-    pub(crate) fn one(reader: &Reader, trace: &RecordedTrace, call: CallIndex) -> Self {
+    pub fn one(reader: &Reader, trace: &RecordedTrace, call: CallIndex) -> Self {
         let wanted = chain(&trace.facts, call);
         Self::of(reader, trace, |index| wanted.contains(&index))
     }
@@ -76,7 +76,7 @@ fn chain(facts: &[CallFacts], call: CallIndex) -> Vec<CallIndex> {
 }
 
 /// Makes the tokenizers of a trace ready aside, while other things are read.
-pub(crate) fn prepare_tokenizers(trace: &RecordedTrace) {
+pub fn prepare_tokenizers(trace: &RecordedTrace) {
     let mut wanted: Vec<Tokenizer> = Vec::new();
     for fact in &trace.facts {
         let model = fact.response_model.as_deref().or(fact.model.as_deref());

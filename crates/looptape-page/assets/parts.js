@@ -1,0 +1,70 @@
+// Parts that several views are made of.
+import { el } from './dom.js';
+import { oneLine } from './recorded.js';
+
+// What a trace's status and outcome look like.
+const STATUS = {
+  complete: ['✓', 'good'],
+  incomplete: ['!', 'warn'],
+  aborted: ['✗', 'bad'],
+  recording: ['●', 'live'],
+};
+
+export function statusMark(status) {
+  const [mark, tone] = STATUS[status] ?? ['?', 'muted'];
+  return el('span', { class: `mark ${tone}`, title: status, role: 'img', 'aria-label': status }, mark);
+}
+
+const OUTCOME = { success: 'good', failure: 'bad', abandoned: 'warn', unknown: 'muted' };
+
+export function outcomeBadge(outcome) {
+  return el('span', { class: `badge ${OUTCOME[outcome] ?? 'muted'}` }, outcome);
+}
+
+export function badge(text, tone = 'muted', title = null) {
+  return el('span', { class: `badge ${tone}`, title }, text);
+}
+
+// A figure with its name.
+export function figure(name, value, { note = null, tone = null } = {}) {
+  return el('div', { class: `figure ${tone ?? ''}` }, el('dt', {}, name), el('dd', {}, value, note && el('small', {}, note)));
+}
+
+export function figures(...all) {
+  return el('dl', { class: 'figures' }, all);
+}
+
+export function notice(text, tone = 'muted') {
+  return el('p', { class: `notice ${tone}`, role: tone === 'bad' ? 'alert' : 'status' }, text);
+}
+
+export function failure(error) {
+  return el('div', { class: 'empty', role: 'alert' }, el('h2', {}, 'This cannot be shown'), el('p', {}, oneLine(error.message, 600)));
+}
+
+export function empty(title, ...rest) {
+  return el('div', { class: 'empty' }, el('h2', {}, title), rest);
+}
+
+export function copyButton(text, { label = 'Copy', said = 'Copied' } = {}) {
+  const button = el('button', { type: 'button', class: 'small' }, label);
+  button.addEventListener('click', async () => {
+    try {
+      await navigator.clipboard.writeText(typeof text === 'function' ? await text() : text);
+      button.textContent = said;
+    } catch {
+      button.textContent = 'The browser forbids it';
+    }
+    setTimeout(() => (button.textContent = label), 1500);
+  });
+  return button;
+}
+
+// Tabs as links, so that each has an address.
+export function tabs(label, all, current) {
+  return el(
+    'nav',
+    { class: 'tabs', 'aria-label': label },
+    all.map(({ name, title, href }) => el('a', { href, 'aria-current': name === current ? 'page' : null }, title)),
+  );
+}

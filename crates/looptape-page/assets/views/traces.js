@@ -1,0 +1,214 @@
+// The list of traces: what to look at first. Filters and order are in the address, so that a list can be passed on.
+import { get } from '../api.js';
+import { sparkline } from '../chart.js';
+import { el, fill } from '../dom.js';
+import { ago, clock, count, duration, money, UNKNOWN } from '../format.js';
+import { onChange } from '../live.js';
+import { empty, failure, outcomeBadge, statusMark } from '../parts.js';
+import { ask, href } from '../place.js';
+import { oneLine, recorded } from '../recorded.js';
+
+const PAGE = 100;
+
+const COLUMNS = [
+  { name: 'time', title: 'started' },
+  { title: 'agent', class: 'wide' },
+  { title: 'model', class: 'minor' },
+  { name: 'outcome', title: 'outcome', sortable: false, class: 'minor' },
+  { name: 'steps', title: 'steps', class: 'number' },
+  { title: 'tools', class: 'number minor' },
+  { name: 'retries', title: 'retries', class: 'number' },
+  { name: 'duration', title: 'duration', class: 'number' },
+  { name: 'cost', title: 'cost', class: 'number' },
+  { title: 'last runs', class: 'trend minor' },
+];
+
+const SPANS = { '': 'any time', '15m': 'last 15 min', '1h': 'last hour', '1d': 'last day', '7d': 'last week', '30d': 'last 30 days' };
+const MINUTES = { '15m': 15, '1h': 60, '1d': 1440, '7d': 10_080, '30d': 43_200 };
+const FILTERS = ['text', 'agent', 'model', 'tag', 'outcome', 'status', 'within', 'replays'];
+
+export const tracesView = {
+  name: 'traces',
+  title: () => 'Traces',
+  matches: (path) => (path === '/' ? {} : null),
+  open(root, place) {
+    const list = new TraceList(root);
+    list.show(place.query);
+    const stop = onChange(() => list.refresh());
+    return { update: (next) => list.show(next.query), close: stop, keys: { j: () => list.move(1), k: () => list.move(-1) } };
+  },
+};
+
+class TraceList {
+  constructor(root) {
+    this.query = {};
+    this.shown = PAGE;
+    this.asked = null;
+    this.form = this.filters();
+    this.body = el('tbody', {});
+    this.head = el('tr', {});
+    this.table = el(
+      'table',
+      { class: 'traces' },
+      el('caption', { class: 'unseen' }, 'Recorded traces'),
+      el('thead', {}, this.head),
+      this.body,
+    );
+    this.below = el('div', { class: 'below' });
+    this.state = el('p', { class: 'unseen', role: 'status' });
+    fill(root, el('h1', { class: 'unseen' }, 'Traces'), this.form, el('div', { class: 'scroll-x' }, this.table), this.below, this.state);
+  }
+
+  filters() {
+    this.inputs = {};
+    const input = (name, attributes) => {
+      const box = el('input', { type: 'search', name, autocomplete: 'off', spellcheck: 'false', ...attributes });
+      let timer;
+      box.addEventListener('input', () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => ask({ [name]: box.value.trim() }), 200);
+      });
+      this.inputs[name] = box;
+      return box;
+    };
+    const select = (name, label, options) => {
+      const box = el('select', { name, 'aria-label': label }, Object.entries(options).map(([value, text]) => el('option', { value }, text)));
+      box.addEventListener('change', () => ask({ [name]: box.value }));
+      this.inputs[name] = box;
+      return box;
+    };
+    const replays = el('input', { type: 'checkbox', name: 'replays' });
+    replays.addEventListener('change', () => ask({ replays: replays.checked ? 'true' : '' }));
+    this.inputs.replays = replays;
+    const form = el(
+      'form',
+      { class: 'filters', role: 'search', 'aria-label': 'Filter traces' },
+      input('text', { placeholder: 'Find: id, agent, name, tag, command', 'aria-label': 'Text', 'data-search': true, class: 'find' }),
+      input('agent', { placeholder: 'agent', 'aria-label': 'Agent', list: 'agents' }),
+      input('model', { placeholder: 'model', 'aria-label': 'Model', list: 'models' }),
+      input('tag', { placeholder: 'tag, KEY=VALUE', 'aria-label': 'Tag' }),
+      select('outcome', 'Outcome', { '': 'any outcome', success: 'success', failure: 'failure', abandoned: 'abandoned', unknown: 'unknown' }),
+      select('status', 'Status', { '': 'any status', complete: 'complete', recording: 'recording', incomplete: 'incomplete', aborted: 'aborted' }),
+      select('within', 'Time', SPANS),
+      el('label', {}, replays, ' replays'),
+      el('button', { type: 'button', class: 'small', onclick: () => ask(Object.fromEntries(FILTERS.map((name) => [name, '']))) }, 'Clear'),
+      el('datalist', { id: 'agents' }),
+      el('datalist', { id: 'models' }),
+    );
+    form.addEventListener('submit', (event) => event.preventDefault());
+    return form;
+  }
+
+  async show(query) {
+    this.query = query;
+    this.shown = PAGE;
+    for (const [name, box] of Object.entries(this.inputs)) {
+      if (box.type === 'checkbox') box.checked = query[name] === 'true';
+      else if (document.activeElement !== box) box.value = query[name] ?? '';
+    }
+    this.heading();
+    await this.refresh();
+  }
+
+  heading() {
+    const { sort = 'time', order = 'down' } = this.query;
+    const cells = COLUMNS.map(({ name, title, sortable = true, class: kind }) => {
+      if (!name || !sortable) return el('th', { scope: 'col', class: kind }, title);
+      const current = sort === name;
+      const sorted = current ? (order === 'up' ? 'ascending' : 'descending') : 'none';
+      const next = current && order === 'down' ? 'up' : 'down';
+      const click = () => ask({ sort: name === 'time' ? '' : name, order: next === 'up' ? 'up' : '' });
+      const arrow = current ? (order === 'up' ? ' ↑' : ' ↓') : '';
+      return el('th', { scope: 'col', class: kind, 'aria-sort': sorted }, el('button', { type: 'button', onclick: click }, title, arrow));
+    });
+    fill(this.head, cells);
+  }
+
+  async refresh() {
+    this.asked?.abort();
+    const asked = (this.asked = new AbortController());
+    const { within, ...query } = this.query;
+    const since = within && MINUTES[within] ? Date.now() - MINUTES[within] * 60_000 : null;
+    try {
+      const answer = await get('/traces', { ...query, since, limit: this.shown }, { signal: asked.signal });
+      if (asked === this.asked) this.draw(answer);
+    } catch (error) {
+      if (error.name === 'AbortError') return;
+      fill(this.body);
+      fill(this.below, failure(error));
+    }
+  }
+
+  draw({ traces, more, cohorts = [] }) {
+    const focused = document.activeElement?.dataset?.trace;
+    const byAgent = new Map(cohorts.map((cohort) => [cohort.agent, cohort]));
+    fill(this.body, traces.map((trace) => this.row(trace, byAgent.get(trace.agent))));
+    if (focused) this.links().find((link) => link.dataset.trace === focused)?.focus({ preventScroll: true });
+    this.suggest(traces);
+    this.state.textContent = `${traces.length}${more ? ' or more' : ''} traces`;
+    if (traces.length === 0) fill(this.below, this.nothing());
+    else if (more) fill(this.below, el('button', { type: 'button', onclick: () => this.further() }, `Show ${PAGE} more`));
+    else fill(this.below, el('p', { class: 'muted' }, traces.length === 1 ? 'One trace' : `${count(traces.length)} traces, all there are`));
+  }
+
+  row(trace, cohort) {
+    const link = el('a', { href: href(`/trace/${encodeURIComponent(trace.label)}`), 'data-trace': trace.label, class: 'id' }, recorded(trace.short));
+    const started = trace.started_unix_us / 1000;
+    const retries = Math.max(0, trace.attempts - trace.steps);
+    const place = cohort?.runs.findIndex((run) => run.label === trace.label) ?? -1;
+    const unusual = trace.unusual && el('span', { class: 'badge warn', title: `${trace.times_median.toFixed(1)} times the median of ${trace.agent}` }, `${trace.times_median.toFixed(1)}×`);
+    const who = [
+      trace.agent && oneLine(trace.agent, 60),
+      trace.agent && trace.name && ' · ',
+      trace.name && oneLine(trace.name, 60),
+      !trace.agent && !trace.name && el('span', { class: 'muted' }, 'unnamed'),
+    ];
+    return el(
+      'tr',
+      { class: trace.status },
+      el('td', { class: 'started', title: clock(started) }, statusMark(trace.status), ' ', link, el('small', {}, ago(started))),
+      el('td', { class: 'wide' }, who, trace.tags.map((tag) => el('span', { class: 'tag' }, oneLine(tag, 40)))),
+      el('td', { class: 'minor' }, (trace.models ?? []).map((model, at) => [at > 0 && ', ', oneLine(model, 40)])),
+      el('td', { class: 'minor' }, trace.outcome && outcomeBadge(trace.outcome)),
+      el('td', { class: 'number' }, count(trace.steps)),
+      el('td', { class: 'number minor' }, trace.tool_calls ? count(trace.tool_calls) : ''),
+      el('td', { class: 'number' }, retries ? el('span', { class: 'warn-text' }, count(retries)) : ''),
+      el('td', { class: 'number' }, trace.status === 'recording' ? el('span', { class: 'muted' }, 'running') : duration(trace.duration_ms)),
+      el('td', { class: 'number' }, unusual, unusual && ' ', trace.steps === 0 && trace.cost_usd === null ? UNKNOWN : money(trace.cost_usd, trace.cost_at_least)),
+      el('td', { class: 'trend minor' }, cohort && cohort.runs.length > 2 && sparkline(cohort.runs.map((run) => run.cost_usd ?? 0), { mark: place })),
+    );
+  }
+
+  nothing() {
+    const filtered = FILTERS.some((name) => this.query[name]);
+    if (filtered) return empty('No trace passes these filters', el('p', {}, 'Clear some of them, or look further back.'));
+    return empty(
+      'Nothing is recorded yet',
+      el('p', {}, 'Run an agent with ', el('code', {}, 'looptape record -- CMD…'), ', or ', el('code', {}, 'looptape demo'), '. It appears here while it runs.'),
+    );
+  }
+
+  suggest(traces) {
+    const distinct = (values) => [...new Set(values.filter(Boolean))].sort().slice(0, 50);
+    const offer = (id, values) => fill(this.form.querySelector(`#${id}`), values.map((value) => el('option', { value })));
+    offer('agents', distinct(traces.map((trace) => trace.agent)));
+    offer('models', distinct(traces.flatMap((trace) => trace.models ?? [])));
+  }
+
+  async further() {
+    const last = this.links().length;
+    this.shown += PAGE;
+    await this.refresh();
+    this.links()[last]?.focus();
+  }
+
+  links() {
+    return [...this.body.querySelectorAll('a[data-trace]')];
+  }
+
+  move(by) {
+    const links = this.links();
+    const at = links.indexOf(document.activeElement);
+    links[Math.max(0, Math.min(links.length - 1, at < 0 ? 0 : at + by))]?.focus();
+  }
+}
