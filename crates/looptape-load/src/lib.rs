@@ -20,6 +20,7 @@ mod health;
 mod observer;
 mod recordings;
 mod run;
+mod seen;
 mod shared;
 mod spending;
 mod talking;

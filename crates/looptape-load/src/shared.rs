@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::run::Drive;
+use crate::seen::Seen;
 use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::load::{Aborts, Arrivals, Ended, LoadReport, Prices, RunTime, Tally};
 use looptape_core::scenario::Scenario;
@@ -37,6 +38,7 @@ pub(crate) struct Shared<'a> {
     /// Loops under way are broken off.
     broken_off: Notify,
     pub(crate) counts: Counts,
+    pub(crate) seen: Seen,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,7 @@ impl<'a> Shared<'a> {
             ended: RefCell::new(Ended::Completed),
             broken_off: Notify::new(),
             counts: Counts::default(),
+            seen: Seen::default(),
         }
     }
 
@@ -88,10 +91,11 @@ impl<'a> Shared<'a> {
     }
 
     pub(crate) fn into_report(self) -> LoadReport {
+        let limits = self.seen.limits();
         let Self { scenario, prices, tally, health, ended, .. } = self;
         let (ended, prices) = (ended.into_inner(), prices.into_inner());
         let report = tally.into_inner().report(scenario, RunTime::Real, ended, &prices);
-        LoadReport { client: Some(health.into_inner().finish()), ..report }
+        LoadReport { client: Some(health.into_inner().finish()), limits, ..report }
     }
 
     pub(crate) fn live(&self) -> Live {

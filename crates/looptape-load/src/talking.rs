@@ -288,6 +288,8 @@ impl<'a> Talking<'a> {
         running.shared.counts.spent.set(self.spending.borrow().spent());
         running.shared.tally.borrow_mut().call_ended(phase, running.now_us(), &end);
         attempts.attempt(&end, &self.prices);
+        let most_output = running.shared.scenario.traffic.max_output_tokens;
+        running.shared.seen.call(asked, self.prices.model(model), &called, planned, most_output);
         if let Some(observer) = self.observer {
             observer.call_ended(ObservedCall {
                 of: running.id,

@@ -3,12 +3,14 @@
 
 use super::figures::{count, duration, percent, plural};
 use super::groups;
+use super::limits::evidence;
 use super::sparkline::sparkline_within;
 use super::stats::{ENDLESS, cost, ms, percentile, rate, whole};
 use super::style::{Style, Tone};
 use super::table;
 use super::terminal_text::{escape, fit};
 use looptape_core::cost::Usd;
+use looptape_core::limits::{FittedAccount, FittedLimit};
 use looptape_core::load::{Ended, LoadFigures, LoadReport, LoadSeries, PriceNote, Progress, RunTime};
 use looptape_core::metrics::{Distribution, Health, Method, Ms, PricedSteps, Segment};
 use looptape_load::Live;
@@ -20,6 +22,7 @@ pub(crate) fn text(report: &LoadReport, style: Style) -> String {
     }
     lines.push(String::new());
     lines.extend(troubles(&report.total, style));
+    lines.extend(limits(&report.limits));
     lines.extend(over_time(&report.series));
     lines.extend(remarks(report).into_iter().map(|line| style.paint(Tone::Quiet, &line)));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
@@ -229,6 +232,17 @@ fn troubles(total: &LoadFigures, style: Style) -> Vec<String> {
         lines.push(format!("{}  {}", fit("refused by", NAME), limits.join(", ")));
     }
     lines
+}
+
+/// What calls showed of the target's limits: a line each.
+fn limits(accounts: &[FittedAccount]) -> Vec<String> {
+    let several = accounts.len() > 1;
+    let line = |account: &FittedAccount, limit: &FittedLimit| {
+        let of = if several { format!(" ({})", escape(&account.account)) } else { String::new() };
+        let name = format!("{} {}{of}", limit.which.as_str(), count(limit.limit));
+        format!("{}  {name}: {}", fit("limit", NAME), evidence(limit))
+    };
+    accounts.iter().flat_map(|account| account.limits.iter().map(move |limit| line(account, limit))).collect()
 }
 
 const NAME: usize = 10;

@@ -3,10 +3,11 @@
 use super::prices::PriceNote;
 use super::series::LoadSeries;
 use crate::cost::Usd;
+use crate::limits::{AccountReport, FittedAccount};
 use crate::metrics::{Distribution, PricedSteps, Segment, Stats};
 use crate::retry::Profile;
 use crate::scenario::Scenario;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A run. Its gates are judged by whoever asks for them, on the figures of the whole.
@@ -27,6 +28,9 @@ pub struct LoadReport {
     pub segments: LoadSegments,
     pub series: LoadSeries,
     pub prices: Vec<PriceNote>,
+    /// In real time, of targets that have any: the limits that calls met.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "accounts")]
+    pub limits: Vec<FittedAccount>,
     /// In real time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientHealth>,
@@ -132,6 +136,10 @@ pub struct LoadSegments {
     pub by_output_tokens: Vec<Segment<PricedSteps>>,
 }
 
+fn accounts<S: Serializer>(accounts: &[FittedAccount], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(accounts.iter().map(AccountReport::from))
+}
+
 /// The twelfth part of a year.
 const MONTH_S: f64 = 365.0 * 86_400.0 / 12.0;
 
@@ -184,6 +192,7 @@ impl LoadReport {
             segments: finished.segments,
             series: finished.series,
             prices,
+            limits: Vec::new(),
             client: None,
         }
     }
