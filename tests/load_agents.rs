@@ -99,11 +99,8 @@ fn a_command_that_does_not_run_ends_the_run() {
     let ran = load(env, &[&[path.as_str()], &many[..]].concat(), &["no-such-agent"]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(ran.stdout.contains("`no-such-agent` was not found"), "{}", ran.stdout);
-    let ran = load(
-        env,
-        &[&[path.as_str(), "--json"], &many[..]].concat(),
-        &["sh", "-c", "echo no key; exit 3"],
-    );
+    let ran =
+        load(env, &[&[path.as_str(), "--json"], &many[..]].concat(), &["sh", "-c", "echo no key; exit 3"]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     let ended = &json(&ran)["ended"];
     assert_eq!((&ended["why"], &ended["loops"]), (&"command_failed".into(), &10.into()), "{ended}");
@@ -126,7 +123,10 @@ fn ctrl_c_leaves_nothing_running() {
     let ran = Ran::from(child.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     let report = json(&ran);
-    assert_eq!((&report["ended"]["why"], &report["total"]["loops"]["unknown"]), (&"interrupted".into(), &2.into()));
+    assert_eq!(
+        (&report["ended"]["why"], &report["total"]["loops"]["unknown"]),
+        (&"interrupted".into(), &2.into())
+    );
     for pid in pids {
         // Whoever adopted it may take a moment to notice that it has ended.
         wait_until(|| is_gone(pid), &format!("process {pid:?} still runs"));
@@ -154,7 +154,8 @@ fn wait_until(holds: impl Fn() -> bool, else_say: &str) {
 #[test]
 fn a_gate_ends_the_run_as_soon_as_it_fails() {
     let env = &TestEnv::new();
-    let gates = "[gates]\nloops_failed = { threshold = 'count<1', abort_on_fail = true }\nretry_rate = 'value<1'\n";
+    let gates =
+        "[gates]\nloops_failed = { threshold = 'count<1', abort_on_fail = true }\nretry_rate = 'value<1'\n";
     let path = scenario(env, &format!("{SCENARIO}{gates}"));
     let script = "exit $(( LOOPTAPE_LOOP_INDEX == 1 ))";
     let ran = load(env, &[&path, "--json", "--set", "phase.all.iterations=10000"], &["sh", "-c", script]);

@@ -2,9 +2,9 @@
 
 use crate::env::{Ran, TestEnv};
 use crate::views::{Recorded, good, json, recorded};
+use looptape_store::{Reader, Selector};
 use looptape_testkit::answer::{Answer, Gate};
 use looptape_testkit::upstream::ScriptedUpstream;
-use looptape_store::{Reader, Selector};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::process::Stdio;
@@ -161,7 +161,9 @@ fn sent(env: &TestEnv, id: &str) -> Vec<Value> {
     let row = reader.find(&Selector::Id { prefix: id.to_owned(), run: None }).unwrap();
     let (key, trace) = (row.key, reader.load(row).unwrap());
     let firsts = trace.assemble().steps.into_iter().map(|step| trace.facts[step.first_call().0].seq);
-    firsts.map(|seq| serde_json::from_slice(&reader.exchange(key, seq).unwrap().request_body).unwrap()).collect()
+    firsts
+        .map(|seq| serde_json::from_slice(&reader.exchange(key, seq).unwrap().request_body).unwrap())
+        .collect()
 }
 
 #[test]

@@ -207,7 +207,8 @@ async fn limits_come_back_from_what_was_recorded() {
 fn a_scenario_says_what_kind_of_provider_it_is() {
     let env = &TestEnv::new();
     let path = env.home().join("scenario.toml");
-    std::fs::write(&path, "traffic.output_tokens = 7\n[twin]\nfaults = ['insufficient_quota until 1h30m']\n").unwrap();
+    std::fs::write(&path, "traffic.output_tokens = 7\n[twin]\nfaults = ['insufficient_quota until 1h30m']\n")
+        .unwrap();
     let mock = Mock::start(env, &["--scenario", path.to_str().unwrap()]);
     let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hello" }] });
     let refused = String::from_utf8(mock.raw("/v1/chat/completions", &body)).unwrap();

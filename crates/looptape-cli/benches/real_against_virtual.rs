@@ -29,7 +29,10 @@ fn main() -> ExitCode {
     };
     let (real, simulated) = (run(&[]), run(&["--virtual"]));
     let loops = &real["total"]["loops"];
-    println!("{} loops of {per_s} a second for {seconds} s, {} of them failed", loops["started"], loops["failure"]);
+    println!(
+        "{} loops of {per_s} a second for {seconds} s, {} of them failed",
+        loops["started"], loops["failure"]
+    );
     println!("{:<16} {:>10} {:>10} {:>7}", "", "real", "virtual", "ratio");
     let figures: [(&str, fn(&Value) -> f64); 3] = [
         ("loops/min", |report| report["total"]["loops_per_min"].as_f64().unwrap()),

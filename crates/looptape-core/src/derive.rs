@@ -125,7 +125,8 @@ pub fn response_view(kind: CallKind, outcome: &Outcome) -> Option<ResponseView> 
 /// is.
 pub fn has_unreadable_events(outcome: &Outcome) -> bool {
     let Outcome::Answered(answer) = outcome else { return false };
-    let is_events = answer.headers.get("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+    let is_events =
+        answer.headers.get("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
     let is_json = |data: &str| serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok();
     is_events && {
         let body = decode_body(&answer.headers, &answer.body, &[]).bytes;

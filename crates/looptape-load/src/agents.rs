@@ -92,7 +92,8 @@ fn count(shared: &Shared<'_>, start: &Start, facts: &[CallFacts]) -> LoopTrack {
     let mut prices = shared.prices.borrow_mut();
     let mut tally = shared.tally.borrow_mut();
     let counts = &shared.counts;
-    let steps = RecordedSteps { facts, due_us: start.at_us, book: shared.book, at_unix_us: shared.at_unix_us };
+    let steps =
+        RecordedSteps { facts, due_us: start.at_us, book: shared.book, at_unix_us: shared.at_unix_us };
     for step in steps.ends(&mut prices) {
         for attempt in &step.attempts {
             tally.call_passed(start.phase, attempt);

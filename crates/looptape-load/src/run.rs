@@ -140,7 +140,8 @@ impl Run<'_> {
         if let Carried::ByAgents(agents) = &self.carried {
             agents::look(shared, *agents);
         }
-        let failed = shared.aborts.borrow_mut().judge(now_us, &shared.tally.borrow(), &shared.prices.borrow());
+        let failed =
+            shared.aborts.borrow_mut().judge(now_us, &shared.tally.borrow(), &shared.prices.borrow());
         failed.into_iter().for_each(|why| shared.end(why));
     }
 

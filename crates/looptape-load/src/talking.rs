@@ -77,7 +77,8 @@ impl<'a> Talking<'a> {
         target: Target,
     ) -> Result<Self, DriveError> {
         let scenario = drive.scenario;
-        let provider = Provider::parse(scenario.traffic.provider()).expect("the names of providers are valid");
+        let provider =
+            Provider::parse(scenario.traffic.provider()).expect("the names of providers are valid");
         Ok(Self {
             plans: Plans::new(scenario, drive.material),
             models,
@@ -222,8 +223,11 @@ impl<'a> Talking<'a> {
             }
             let retries = attempts.retries();
             let place = self.jitter.at(running.plan.loop_key).at(u64::from(n));
-            let wait_us =
-                running.shared.scenario.retry.policy.wait_us(failure, retries, place.unit(u64::from(retries)));
+            let wait_us = running.shared.scenario.retry.policy.wait_us(
+                failure,
+                retries,
+                place.unit(u64::from(retries)),
+            );
             let Some(wait_us) = wait_us else { break StepEnding::Over(LoopEnding::Failed) };
             running.shared.counts.retries.set(running.shared.counts.retries.get() + 1);
             running.shared.tally.borrow_mut().retried(running.now_us());
@@ -253,7 +257,12 @@ impl<'a> Talking<'a> {
             return None;
         }
         let at_most = LeafTokens {
-            output_visible: running.shared.scenario.traffic.max_output_tokens.unwrap_or(planned.output_visible),
+            output_visible: running
+                .shared
+                .scenario
+                .traffic
+                .max_output_tokens
+                .unwrap_or(planned.output_visible),
             ..*planned
         };
         let reserved = match self.spending.borrow_mut().reserve(&self.prices, model, &at_most) {

@@ -295,9 +295,9 @@ impl Run {
         use looptape_core::load::Ended;
         match self.report.ended {
             Ended::Interrupted { .. } => Exit::Interrupted,
-            Ended::TargetDown { .. }
-            | Ended::CommandFailed { .. }
-            | Ended::RecordingUnreadable { .. } => Exit::Failure,
+            Ended::TargetDown { .. } | Ended::CommandFailed { .. } | Ended::RecordingUnreadable { .. } => {
+                Exit::Failure
+            }
             Ended::GateFailed { .. } => Exit::Gate,
             Ended::Completed | Ended::OverBudget { .. } => Exit::Success,
         }
@@ -306,10 +306,7 @@ impl Run {
 
 /// The formats of scenarios, which are those of the simulated provider.
 fn is_simulated(wire: Wire) -> bool {
-    matches!(
-        wire,
-        Wire::OpenAiChat | Wire::OpenAiResponses | Wire::AnthropicMessages | Wire::GeminiGenerate
-    )
+    matches!(wire, Wire::OpenAiChat | Wire::OpenAiResponses | Wire::AnthropicMessages | Wire::GeminiGenerate)
 }
 
 /// What is under way, on stderr; hidden unless that is a terminal.

@@ -78,8 +78,7 @@ mod tests {
         };
         let account =
             |account: &str, limits| FittedAccount { account: account.into(), calls: 80, refused: 12, limits };
-        let inferred =
-            FittedLimit {
+        let inferred = FittedLimit {
             which: Limited::Concurrent,
             limit: 4,
             basis: Basis::Inferred { refusals: 3 },

@@ -42,9 +42,9 @@ const STRAYS_PERCENT: u64 = 5;
 /// provider says.
 pub fn range(which: Limited, calls: &[TriedCall], named: Option<u64>) -> Option<LimitRange> {
     let counts = if which == Limited::Requests { &[true, false][..] } else { &[true][..] };
-    let ranges = counts.iter().filter_map(|count_refused| {
-        Trial { which, calls, count_refused: *count_refused }.range(named)
-    });
+    let ranges = counts
+        .iter()
+        .filter_map(|count_refused| Trial { which, calls, count_refused: *count_refused }.range(named));
     ranges.max_by_key(|range| range.agree)
 }
 

@@ -63,7 +63,13 @@ pub struct WorkloadCall {
 impl Material {
     /// Adds the loops of a trace, their steps one after another; returns how many there were. `trace` is its number among
     /// those that are added. Steps of which it is not known what they used cannot be sent again, and are left out.
-    pub fn add_trace(&mut self, trace: usize, facts: &[CallFacts], assembly: &Assembly, weight: f64) -> usize {
+    pub fn add_trace(
+        &mut self,
+        trace: usize,
+        facts: &[CallFacts],
+        assembly: &Assembly,
+        weight: f64,
+    ) -> usize {
         let before = self.loops.len();
         for recorded in &assembly.loops {
             let calls: Vec<(&CallFacts, &CallFacts)> = recorded

@@ -3,8 +3,8 @@
 //! A step follows from the scenario's seed, the loop's key and the step's number: nothing is kept but how long the
 //! conversation has become. So a million loops cost no memory, and real and virtual time ask the same.
 
-use super::material::{Material, RecordedStep};
 use super::arrivals::Start;
+use super::material::{Material, RecordedStep};
 use crate::draws::Draws;
 use crate::scenario::{Generated, Scenario, TrafficSource};
 use crate::spread::Spread;

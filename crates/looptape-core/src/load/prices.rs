@@ -46,7 +46,13 @@ impl Prices {
 
     /// The place of a model, which is looked up if it is not there yet. Of two providers' models of one name the first
     /// one's price counts.
-    pub(super) fn place_of(&mut self, book: &PriceBook, provider: &str, model: &str, at_unix_us: i64) -> usize {
+    pub(super) fn place_of(
+        &mut self,
+        book: &PriceBook,
+        provider: &str,
+        model: &str,
+        at_unix_us: i64,
+    ) -> usize {
         let known = self.models.iter().position(|one| one.model == model);
         known.unwrap_or_else(|| {
             self.models.push(ModelPrice::of(book, provider, model, at_unix_us));

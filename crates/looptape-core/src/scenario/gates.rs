@@ -41,7 +41,9 @@ impl<'de> Deserialize<'de> for Written {
         impl<'de> Visitor<'de> for TextOrTable {
             type Value = Written;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a threshold such as \"p(95)<20000\", or { threshold, abort_on_fail, delay_abort_eval }")
+                f.write_str(
+                    "a threshold such as \"p(95)<20000\", or { threshold, abort_on_fail, delay_abort_eval }",
+                )
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Written, E> {
                 let threshold = text.to_owned();

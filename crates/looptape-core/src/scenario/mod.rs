@@ -24,8 +24,8 @@ pub use gates::AbortingGate;
 pub use phase::{Executor, Phase, Spacing};
 pub use presets::{PRESETS, Preset, preset};
 pub use traffic::{
-    DEFAULT_MODEL, Generated, TraceChoice, Traffic, TrafficSource, WeightedTrace, WorkloadFile,
-    WireBy, WorkloadFormat,
+    DEFAULT_MODEL, Generated, TraceChoice, Traffic, TrafficSource, WeightedTrace, WireBy, WorkloadFile,
+    WorkloadFormat,
 };
 pub use vary::{Setting, Variation};
 

@@ -259,7 +259,8 @@ fn faults_are_broken_in_the_formats_own_shape() {
 #[test]
 fn an_account_without_credit_is_told_so_and_by_no_limit() {
     for (path, body) in asked(&json!([]), None) {
-        let mut mock = Mock::new(json!({ "faults": ["insufficient_quota"], "limits": { "rpm": 60 } }), generated(20));
+        let mut mock =
+            Mock::new(json!({ "faults": ["insufficient_quota"], "limits": { "rpm": 60 } }), generated(20));
         let refused = mock.ask(path, &body);
         assert_eq!(refused.kind, MockKind::NoQuota, "{path}");
         let MockSent::Answer(answer) = refused.sent else { panic!("{path}") };

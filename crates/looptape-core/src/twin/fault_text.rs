@@ -77,7 +77,9 @@ impl<'a> Words<'a> {
 
     fn after(&mut self, written: &mut Written) -> Result<(), FaultError> {
         let amount = self.next()?;
-        if let Some(after_s) = amount.ends_with(|c: char| !c.is_ascii_digit()).then(|| seconds(amount)).flatten() {
+        if let Some(after_s) =
+            amount.ends_with(|c: char| !c.is_ascii_digit()).then(|| seconds(amount)).flatten()
+        {
             written.after_s = Some(after_s);
             return Ok(());
         }

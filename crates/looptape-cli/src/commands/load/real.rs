@@ -139,9 +139,7 @@ impl RealRun<'_> {
         // Figures come from a recording; one that is not to be kept is in a folder of this run alone.
         let folder = self.args.no_record.then(tempfile::tempdir).transpose()?;
         let global = match &folder {
-            Some(folder) => {
-                &Global { db: Some(folder.path().join("looptape.db")), quiet: self.global.quiet }
-            }
+            Some(folder) => &Global { db: Some(folder.path().join("looptape.db")), quiet: self.global.quiet },
             None => self.global,
         };
         let mut options = global.recorder_options(self.config, Durability::Relaxed)?;
@@ -206,8 +204,7 @@ impl RealRun<'_> {
             proxied: proxy.tally(),
             budget,
         };
-        let report =
-            runtime.block_on(drive(self.drive(began), Loops::Agents(&loops), self.stopped(), tell));
+        let report = runtime.block_on(drive(self.drive(began), Loops::Agents(&loops), self.stopped(), tell));
         runtime.block_on(server.drain(LINGER));
         for (remark, times) in proxy.tally().remarks() {
             self.global.say(&format!("looptape: {remark} ({times} ×)"));

@@ -42,7 +42,8 @@ impl Recordings for RecordedTexts {
         let bytes = self.traces.get(at.trace).ok_or("the recording is not there")?;
         let recorded = bytes.exchange(at.seq).map_err(|error| error.to_string())?;
         let plain = derive::decode_body(&recorded.request_headers, &recorded.request_body, &[]).bytes;
-        let sent = self.model.request(Some(at.wire), &recorded.path, &plain).map_err(|error| error.to_string())?;
+        let sent =
+            self.model.request(Some(at.wire), &recorded.path, &plain).map_err(|error| error.to_string())?;
         let headers = recorded.request_headers.iter();
         let headers = headers.filter(|(name, value)| *value != REDACTED && is_sent(name));
         Ok(RecordedRequest {
@@ -56,6 +57,7 @@ impl Recordings for RecordedTexts {
 
 /// Whether a header is about what is asked, and not about the connection, a page, or the body as it was encoded.
 fn is_sent(name: &str) -> bool {
-    let is_other = matches!(name, "content-encoding" | "content-length" | "host" | "accept-encoding" | "origin");
+    let is_other =
+        matches!(name, "content-encoding" | "content-length" | "host" | "accept-encoding" | "origin");
     !is_other && !name.starts_with("sec-fetch-")
 }
