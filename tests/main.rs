@@ -21,6 +21,7 @@ mod lab;
 mod load;
 mod load_agents;
 mod load_real;
+mod load_reports;
 mod mcp;
 mod mock;
 mod model_driven;

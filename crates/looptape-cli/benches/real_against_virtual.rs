@@ -12,6 +12,9 @@
 use serde_json::Value;
 use std::process::{Command, ExitCode, Stdio};
 
+/// What is read from a report.
+type Figure = fn(&Value) -> f64;
+
 /// They may differ by so much.
 const MOST: f64 = 0.05;
 
@@ -34,7 +37,7 @@ fn main() -> ExitCode {
         loops["started"], loops["failure"]
     );
     println!("{:<16} {:>10} {:>10} {:>7}", "", "real", "virtual", "ratio");
-    let figures: [(&str, fn(&Value) -> f64); 3] = [
+    let figures: [(&str, Figure); 3] = [
         ("loops/min", |report| report["total"]["loops_per_min"].as_f64().unwrap()),
         ("p95 of a loop", |report| percentile(report, "loop_duration_ms", "p95")),
         ("p50 of a loop", |report| percentile(report, "loop_duration_ms", "p50")),

@@ -2,6 +2,7 @@
 
 mod agents;
 mod capacity;
+mod files;
 mod kept;
 mod material;
 mod real;
@@ -18,6 +19,7 @@ use crate::exit::{Exit, UsageError};
 use crate::interrupt::heed_ctrl_c;
 use crate::render;
 use crate::session::{Global, now_unix_us, print, print_json, style};
+use files::ReportFiles;
 use indicatif::{ProgressBar, ProgressStyle};
 use kept::RunId;
 use looptape_core::cost::PriceBook;
@@ -62,6 +64,7 @@ Examples:
   looptape load peak.toml --virtual --gate 'loop_duration_ms: p(95)<60000' --gate 'retry_rate: value<=0.05'
   looptape load peak.toml --virtual --vary limits.tpm=200k,500k,1M --vary retry.max=0,2,5
   looptape load peak.toml --virtual --find-capacity --slo 'loop_duration_ms: p(95)<60000'
+  looptape load peak.toml --virtual --html peak.html             plots of it, in one file
   looptape load peak.toml --virtual --json | jq .total.loops_per_min
 
 Presets: baseline, ramp, spike-x3, spike-x5, spike-x10, sustained-peak, burst, outage, warm-cold,
@@ -115,6 +118,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     config_gates: ConfigGatesArg,
     #[command(flatten)]
+    files: ReportFiles,
+    #[command(flatten)]
     tool_hooks: ToolHooksArgs,
     /// A command that runs each loop, in the place of the scenario's traffic
     #[arg(last = true, value_name = "CMD", conflicts_with_all = ["is_virtual", "vary"])]
@@ -128,6 +133,16 @@ pub(crate) struct Run {
     pub(crate) report: LoadReport,
     #[serde(flatten)]
     judged: Judged,
+}
+
+/// The scenario as it was run.
+#[derive(Debug)]
+pub(crate) struct AsRun<'a> {
+    /// A file, or a preset.
+    pub(crate) name: String,
+    pub(crate) text: &'a str,
+    /// What was set to other values.
+    pub(crate) settings: &'a [Setting],
 }
 
 #[derive(Serialize)]
@@ -170,6 +185,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         settings: args.settings()?,
         stop: Arc::new(AtomicBool::new(false)),
     };
+    args.files.check()?;
     let scenario = bench.scenario(&[])?;
     (bench.material, bench.texts) = material::read(global, &config, &scenario, &bench.text)?;
     let mut scenario = bench.spoken_as_recorded(scenario)?;
@@ -196,6 +212,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     bar.finish_and_clear();
     let formatted = Formatted { format: 1, value: &run };
     bench.keep(global, args, (LoadRunKind::Run, scenario.name.as_deref()), &formatted);
+    args.files.write(&formatted, || render::load::page(&run, &bench.as_run()))?;
     if args.json {
         print_json(&formatted)?;
     } else {
@@ -241,6 +258,10 @@ impl Bench {
             }
             _ => Ok(scenario),
         }
+    }
+
+    fn as_run(&self) -> AsRun<'_> {
+        AsRun { name: self.text.name(), text: self.text.text(), settings: &self.settings }
     }
 
     /// Runs a scenario, and judges it by its own gates and those of the command.

@@ -52,7 +52,7 @@ pub(crate) use export::{Exported, FormatArg};
 pub(crate) use gates::Score;
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;
-pub(crate) use load::{Sought, Varied};
+pub(crate) use load::{AsRun, Run as LoadRun, Sought, Varied};
 pub(crate) use mcp::Checked;
 pub(crate) use prices::ModelPrice;
 pub(crate) use prune::Pruned;

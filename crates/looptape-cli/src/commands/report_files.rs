@@ -127,7 +127,7 @@ fn append(file: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("the summary cannot be added to {} (GITHUB_STEP_SUMMARY)", file.display()))
 }
 
-fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(file, text).with_context(|| format!("the report cannot be written to {}", file.display()))
 }
 

@@ -15,29 +15,39 @@ pub(crate) fn text(report: &GateReport, style: Style) -> String {
     let lines = gates.iter().map(|gate| line(gate, columns, style) + "\n");
     let mut out: String = lines.collect();
     if !gates.is_empty() {
-        out.push_str(&format!("{}\n", verdict(report, style)));
+        let tone = if report.passed { Tone::Good } else { Tone::Bad };
+        out.push_str(&format!("{}\n", style.paint(tone, &verdict(report))));
     }
     out
 }
 
-fn verdict(report: &GateReport, style: Style) -> String {
+/// How many of them hold.
+pub(super) fn verdict(report: &GateReport) -> String {
     let (failed, all) = (report.failures().count(), report.gates.len());
     match (failed, all) {
-        (0, 1) => style.paint(Tone::Good, "the gate holds"),
-        (0, all) => style.paint(Tone::Good, &format!("all {all} gates hold")),
-        (failed, all) => style.paint(Tone::Bad, &format!("{failed} of {all} gates failed")),
+        (0, 1) => "the gate holds".to_owned(),
+        (0, all) => format!("all {all} gates hold"),
+        (failed, all) => format!("{failed} of {all} gates failed"),
+    }
+}
+
+/// `✓`, `✗`, `?`.
+pub(super) fn mark(verdict: GateVerdict) -> &'static str {
+    match verdict {
+        GateVerdict::Passed => "✓",
+        GateVerdict::Failed => "✗",
+        GateVerdict::Unknown | GateVerdict::UnknownAccepted => "?",
     }
 }
 
 /// One gate: mark, condition, figure, margin.
 fn line(gate: &GateResult, columns: usize, style: Style) -> String {
-    let (mark, tone) = match gate.verdict {
-        GateVerdict::Passed => ("✓", Tone::Good),
-        GateVerdict::Failed => ("✗", Tone::Bad),
-        GateVerdict::Unknown => ("?", Tone::Bad),
-        GateVerdict::UnknownAccepted => ("?", Tone::Warning),
+    let tone = match gate.verdict {
+        GateVerdict::Passed => Tone::Good,
+        GateVerdict::Failed | GateVerdict::Unknown => Tone::Bad,
+        GateVerdict::UnknownAccepted => Tone::Warning,
     };
-    let (mark, figure) = (style.paint(tone, mark), figure(gate));
+    let (mark, figure) = (style.paint(tone, mark(gate.verdict)), figure(gate));
     let line = format!("{mark} {}  {}  {}", fit(&gate.gate, columns), fit_right(&figure, 10), remarks(gate));
     line.trim_end().to_owned()
 }

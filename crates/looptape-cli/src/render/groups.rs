@@ -3,7 +3,7 @@
 use super::figures::percent;
 use super::stats::{cost, heading, ms, percentile, rate, tokens, whole};
 use super::style::{Style, Tone};
-use super::table;
+use super::table::Table;
 use super::terminal_text::escape;
 use looptape_core::metrics::{
     GroupBy, Groups, Health, HealthReport, KindFigures, PricedSteps, Segment, Stats, THRESHOLDS, Threshold,
@@ -14,10 +14,10 @@ use looptape_core::metrics::{
 pub(crate) fn text(stats: &Stats, by: &GroupBy, groups: &Groups, style: Style) -> String {
     let by = by.to_string();
     let table = match groups {
-        Groups::Traces(groups) => lines(&by, TRACES, groups, of_traces),
-        Groups::Steps(groups) => lines(&by, STEPS, groups, of_steps),
-        Groups::Tools(groups) => lines(&by, TOOLS, groups, of_tools),
-        Groups::Kinds(groups) => lines(&by, KINDS, groups, of_kind),
+        Groups::Traces(groups) => table(&by, TRACES, groups, of_traces).lines(),
+        Groups::Steps(groups) => table(&by, STEPS, groups, of_steps).lines(),
+        Groups::Tools(groups) => table(&by, TOOLS, groups, of_tools).lines(),
+        Groups::Kinds(groups) => table(&by, KINDS, groups, of_kind).lines(),
     };
     let mut lines = heading(stats);
     lines.push(String::new());
@@ -48,12 +48,12 @@ pub(super) fn legend(table: &[String]) -> impl Iterator<Item = String> {
 }
 
 /// A table with the groups' keys on the left.
-pub(super) fn lines<F, const N: usize>(
+pub(super) fn table<F, const N: usize>(
     by: &str,
     titles: [&str; N],
     groups: &[Segment<F>],
     cells: fn(&F) -> [String; N],
-) -> Vec<String> {
+) -> Table {
     let by = escape(by);
     let mut titles: [&str; N] = titles;
     titles[0] = &by;
@@ -62,7 +62,7 @@ pub(super) fn lines<F, const N: usize>(
         row[0] = escape(&group.key);
         row
     };
-    table::lines(titles, 1, &groups.iter().map(row).collect::<Vec<_>>())
+    Table::new(titles, 1, groups.iter().map(row).collect())
 }
 
 /// A figure with the mark of its health.

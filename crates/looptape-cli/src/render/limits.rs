@@ -26,7 +26,7 @@ pub(crate) fn toml(accounts: &[FittedAccount]) -> String {
 }
 
 /// What speaks for a limit.
-pub(super) fn evidence(limit: &FittedLimit) -> String {
+pub(crate) fn evidence(limit: &FittedLimit) -> String {
     let shown = limit.range.map(|range| format!("; {}", shown(range)));
     said(limit.basis) + &shown.unwrap_or_default()
 }

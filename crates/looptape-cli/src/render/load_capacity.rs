@@ -4,50 +4,48 @@ use super::figures::{duration, percent};
 use super::groups;
 use super::stats::{ms, percentile, rate};
 use super::style::{Style, Tone};
-use super::table;
+use super::table::Table;
 use super::terminal_text::escape;
 use crate::commands::Sought;
 use looptape_core::load::Probe;
 use looptape_core::metrics::{Health, Ms};
 
 pub(crate) fn text(sought: &Sought, style: Style) -> String {
-    let mut lines = vec![verdict(sought, style)];
-    lines.push(held(sought));
+    let tone = if sought.capacity.loops_per_min.is_some() { Tone::Strong } else { Tone::Bad };
+    let mut lines = vec![style.paint(tone, &verdict(sought)), held(sought)];
     lines.extend(knee(sought));
     lines.push(String::new());
-    let rows: Vec<[String; 9]> = sought.capacity.probes.iter().map(row).collect();
-    let titles =
-        ["", "offered/min", "goodput/min", "success", "loop p50", "p95", "p99", "retries", "at once"];
-    for (line, place) in table::lines(titles, 1, &rows).into_iter().zip(0..) {
+    for (line, place) in table(sought).lines().into_iter().zip(0..) {
         lines.push(if place == 0 { style.paint(Tone::Quiet, &line) } else { line });
     }
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn verdict(sought: &Sought, style: Style) -> String {
+/// A row a rate.
+pub(super) fn table(sought: &Sought) -> Table {
+    let titles =
+        ["", "offered/min", "goodput/min", "success", "loop p50", "p95", "p99", "retries", "at once"];
+    Table::new(titles, 1, sought.capacity.probes.iter().map(row).collect())
+}
+
+/// What was found.
+pub(super) fn verdict(sought: &Sought) -> String {
     let name = sought.scenario.as_deref().map_or("the provider".to_owned(), escape);
     let capacity = &sought.capacity;
     match (capacity.loops_per_min, capacity.fails_at_per_min) {
-        (Some(holds), Some(fails)) => style.paint(
-            Tone::Strong,
-            &format!(
-                "{name} takes {} loops/min; at {} something gives",
-                rate(Some(holds)),
-                rate(Some(fails))
-            ),
-        ),
-        (Some(holds), None) => style.paint(
-            Tone::Strong,
-            &format!("{name} takes {} loops/min, and more was not tried", rate(Some(holds))),
-        ),
-        (None, Some(fails)) => {
-            style.paint(Tone::Bad, &format!("{name} does not even take {} loops/min", rate(Some(fails))))
+        (Some(holds), Some(fails)) => {
+            format!("{name} takes {} loops/min; at {} something gives", rate(Some(holds)), rate(Some(fails)))
         }
-        (None, None) => style.paint(Tone::Bad, "nothing was tried"),
+        (Some(holds), None) => {
+            format!("{name} takes {} loops/min, and more was not tried", rate(Some(holds)))
+        }
+        (None, Some(fails)) => format!("{name} does not even take {} loops/min", rate(Some(fails))),
+        (None, None) => "nothing was tried".to_owned(),
     }
 }
 
-fn held(sought: &Sought) -> String {
+/// What had to hold.
+pub(super) fn held(sought: &Sought) -> String {
     let step = duration(Ms::from_us((sought.step_s * 1_000_000) as i64));
     let slo = match sought.slo.as_slice() {
         [] => "goodput follows what is offered".to_owned(),
@@ -56,7 +54,8 @@ fn held(sought: &Sought) -> String {
     format!("what had to hold: {slo}; {step} at each rate, seed {}", sought.seed)
 }
 
-fn knee(sought: &Sought) -> Option<String> {
+/// Where goodput does not follow any more, and why.
+pub(super) fn knee(sought: &Sought) -> Option<String> {
     let capacity = &sought.capacity;
     let knee = capacity.knee_per_min?;
     let probe = capacity.probes.iter().find(|probe| !probe.follows)?;

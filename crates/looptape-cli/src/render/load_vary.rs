@@ -2,10 +2,9 @@
 
 use super::figures::percent;
 use super::groups;
-use super::load::usd;
-use super::stats::{ENDLESS, ms, percentile, rate};
+use super::stats::{ENDLESS, ms, percentile, rate, usd};
 use super::style::{Style, Tone};
-use super::table;
+use super::table::Table;
 use super::terminal_text::{escape, fit, fit_right, width};
 use crate::commands::Varied;
 use looptape_core::load::LoadFigures;
@@ -13,7 +12,8 @@ use looptape_core::metrics::Health;
 
 /// A row a run, then how loops per minute and their p95 compare.
 pub(crate) fn text(runs: &[Varied], style: Style) -> String {
-    let mut lines = table(runs, style);
+    let mut lines = table(runs).lines();
+    lines[0] = style.paint(Tone::Quiet, &lines[0]);
     let has_some = |(_, value, _): &&Plot| {
         runs.iter().any(|run| value(&run.run.report.total).is_some_and(f64::is_finite))
     };
@@ -22,7 +22,9 @@ pub(crate) fn text(runs: &[Varied], style: Style) -> String {
         lines.push(style.paint(Tone::Quiet, title));
         lines.extend(bars(runs, *value, *show));
     }
-    lines.extend(remarks(runs).into_iter().map(|line| style.paint(Tone::Quiet, &line)));
+    let legend = legend(runs);
+    lines.extend((!legend.is_empty()).then(String::new));
+    lines.extend(legend.iter().map(|line| style.paint(Tone::Quiet, line)));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
@@ -37,13 +39,14 @@ const PLOTS: &[Plot] = &[
 /// Columns of the longest bar.
 const BAR: usize = 40;
 
-fn name(run: &Varied) -> String {
+/// What was set.
+pub(super) fn name(run: &Varied) -> String {
     let settings: Vec<String> =
         run.settings.iter().map(|one| format!("{}={}", escape(&one.key), escape(&one.written))).collect();
     settings.join(" ")
 }
 
-fn table(runs: &[Varied], style: Style) -> Vec<String> {
+pub(super) fn table(runs: &[Varied]) -> Table {
     let titles = [
         "",
         "success",
@@ -87,11 +90,7 @@ fn table(runs: &[Varied], style: Style) -> Vec<String> {
             gates,
         ]
     };
-    let mut lines = table::lines(titles, 1, &runs.iter().map(row).collect::<Vec<_>>());
-    if let Some(first) = lines.first_mut() {
-        *first = style.paint(Tone::Quiet, first);
-    }
-    lines
+    Table::new(titles, 1, runs.iter().map(row).collect())
 }
 
 /// A bar a run; what has no end has none that fits.
@@ -114,7 +113,8 @@ fn bars(runs: &[Varied], value: fn(&LoadFigures) -> Option<f64>, show: fn(f64) -
     names.iter().zip(&values).map(line).collect()
 }
 
-fn remarks(runs: &[Varied]) -> Vec<String> {
+/// What the marks mean that are there.
+pub(super) fn legend(runs: &[Varied]) -> Vec<String> {
     let took = || runs.iter().map(|run| &run.run.report.total.stats.loop_duration_ms);
     let mut lines = Vec::new();
     if took().any(|of| [of.p50(), of.p95(), of.p99()].iter().flatten().any(|p| !p.certified)) {
@@ -122,9 +122,6 @@ fn remarks(runs: &[Varied]) -> Vec<String> {
     }
     if took().any(|of| of.endless() > 0) {
         lines.push(format!("{ENDLESS} a loop that failed counts as longer than any other"));
-    }
-    if !lines.is_empty() {
-        lines.insert(0, String::new());
     }
     lines
 }

@@ -247,7 +247,7 @@ pub(super) fn ms(n: f64) -> String {
     duration(Ms::from_us((n * 1000.0).round() as i64))
 }
 
-fn usd(n: f64) -> String {
+pub(super) fn usd(n: f64) -> String {
     Usd::from_f64(n).map_or("–".to_owned(), |usd| usd.to_string())
 }
 

@@ -35,12 +35,15 @@
     usd: (usd) => `$${short(usd)}`,
     share: (part) => `${short(part * 100)} %`,
   };
-  // Steps that people count a clock's time in.
+  // Steps that people count time in.
   const TIMES = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
   const STEPS = {
     time: TIMES,
     duration: [1, 2, 5, 10, 20, 50, 100, 200, 500, ...TIMES.map((s) => s * 1000)],
   };
+  // Of an axis whose steps are factors: round times, as far from each other as there is room for names.
+  const ROUND = [0.1, 0.3, 1, 3, 10, 30, 100, 300, ...[1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800, 36000, 86400].map((s) => s * 1000)];
+  const factors = (_, __, least, most) => ROUND.filter((at) => at >= least && at <= most);
 
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -51,7 +54,7 @@
     font: '12px system-ui, sans-serif',
     size: side === 'y' ? 64 : 34,
     values: (_, places) => places.map((at) => (at === null ? '' : WRITTEN[of.unit](at))),
-    ...(STEPS[of.unit] && !of.is_log ? { incrs: STEPS[of.unit] } : {}),
+    ...(of.is_log ? { splits: factors } : STEPS[of.unit] ? { incrs: STEPS[of.unit] } : {}),
   });
 
   const series = (line) => ({
@@ -73,9 +76,11 @@
     ctx.save();
     ctx.font = `${11 * scale}px system-ui, sans-serif`;
     ctx.textBaseline = 'top';
+    ctx.textAlign = 'left';
     ctx.strokeStyle = ctx.fillStyle = color('quiet');
     ctx.lineWidth = scale;
-    let free = -Infinity;
+    // Names that would run into each other stand below each other.
+    const ends = [];
     for (const { at, label } of places) {
       const x = u.valToPos(at, 'x', true);
       if (x < bbox.left - 1 || x > bbox.left + bbox.width + 1) continue;
@@ -87,9 +92,10 @@
       const width = ctx.measureText(label).width;
       const room = bbox.left + bbox.width;
       const left = x + 4 * scale + width > room ? x - 4 * scale - width : x + 4 * scale;
-      if (left < free) continue;
-      ctx.fillText(label, left, bbox.top + 2 * scale);
-      free = left + width + 6 * scale;
+      const free = ends.findIndex((end) => end <= left);
+      const row = free < 0 ? ends.length : free;
+      ctx.fillText(label, left, bbox.top + (2 + 13 * row) * scale);
+      ends[row] = left + width + 6 * scale;
     }
     ctx.restore();
   };

@@ -78,7 +78,12 @@ fn table(table: &Table) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(table.caption) {
             table {
-                thead { tr { @for (at, title) in table.titles.iter().enumerate() { th scope="col" class=(class(at)) { (title) } } } }
+                thead { tr {
+                    @for (at, title) in table.titles.iter().enumerate() {
+                        // A heading that says nothing is none.
+                        @if title.is_empty() { td {} } @else { th scope="col" class=(class(at)) { (title) } }
+                    }
+                } }
                 tbody {
                     @for row in &table.rows {
                         tr {

@@ -46,6 +46,7 @@ pub(super) fn run(global: &Global, bench: &Bench, scenario: &Scenario, args: &Ar
     };
     let formatted = Formatted { format: 1, value: &sought };
     bench.keep(global, args, (LoadRunKind::Capacity, scenario.name.as_deref()), &formatted);
+    args.files.write(&formatted, || render::load::capacity_page(&sought, &bench.as_run()))?;
     if args.json {
         print_json(&formatted)?;
     } else {

@@ -47,6 +47,7 @@ pub(super) fn run(
     bar.finish_and_clear();
     let formatted = Formatted { format: 1, value: &Runs { runs: &runs } };
     bench.keep(global, args, (LoadRunKind::Vary, scenario), &formatted);
+    args.files.write(&formatted, || render::load::vary_page(&runs, &bench.as_run()))?;
     if args.json {
         print_json(&formatted)?;
     } else {
