@@ -83,10 +83,10 @@ class TraceList {
     const form = el(
       'form',
       { class: 'filters', role: 'search', 'aria-label': 'Filter traces' },
-      input('text', { placeholder: 'Find: id, agent, name, tag, command', 'aria-label': 'Text', 'data-search': true, class: 'find' }),
+      input('text', { placeholder: 'Find an id, a name, a command…', 'aria-label': 'Text', 'data-search': true, class: 'find' }),
       input('agent', { placeholder: 'agent', 'aria-label': 'Agent', list: 'agents' }),
       input('model', { placeholder: 'model', 'aria-label': 'Model', list: 'models' }),
-      input('tag', { placeholder: 'tag, KEY=VALUE', 'aria-label': 'Tag' }),
+      input('tag', { placeholder: 'tag: KEY=VALUE', 'aria-label': 'Tag' }),
       select('outcome', 'Outcome', { '': 'any outcome', success: 'success', failure: 'failure', abandoned: 'abandoned', unknown: 'unknown' }),
       select('status', 'Status', { '': 'any status', complete: 'complete', recording: 'recording', incomplete: 'incomplete', aborted: 'aborted' }),
       select('within', 'Time', SPANS),
