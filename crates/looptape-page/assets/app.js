@@ -2,14 +2,25 @@
 import { el, fill } from './dom.js';
 import { here, href, isFile, onPlace } from './place.js';
 import { failure } from './parts.js';
+import { auditView, rankingView } from './views/audit.js';
+import { diffView } from './views/diff.js';
+import { loadRunView, loadView } from './views/load.js';
+import { numbersView } from './views/numbers.js';
+import { replayView } from './views/replay.js';
 import { tracesView } from './views/traces.js';
 
 // Each: name, title(place), matches(path) → parameters or null, open(root, place) → {update(place), close(), keys}.
 // `update` is asked for when only the questions of the place change.
-const VIEWS = [tracesView];
+const VIEWS = [tracesView, diffView, rankingView, auditView, numbersView, loadView, loadRunView, replayView];
 
 // What stands at the top of every page.
-const PLACES = [{ view: 'traces', title: 'Traces', path: '/' }];
+const PLACES = [
+  { view: 'traces', title: 'Traces', path: '/' },
+  { view: 'diff', title: 'Diff', path: '/diff' },
+  { view: 'audit', title: 'Audit', path: '/audit' },
+  { view: 'numbers', title: 'Numbers', path: '/numbers' },
+  { view: 'load', title: 'Load', path: '/load' },
+];
 
 const KEYS = [
   ['j, k', 'next, previous'],

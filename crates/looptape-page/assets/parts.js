@@ -68,3 +68,14 @@ export function tabs(label, all, current) {
     all.map(({ name, title, href }) => el('a', { href, 'aria-current': name === current ? 'page' : null }, title)),
   );
 }
+
+// A part of a page with a heading.
+export function panel(title, ...rest) {
+  return el('section', { class: 'panel' }, el('h2', {}, title), rest);
+}
+
+// A table; a title is a name, or a name with its column's class.
+export function table(caption, titles, rows) {
+  const heads = titles.map((title) => [title].flat()).map(([name, kind]) => el('th', { scope: 'col', class: kind }, name));
+  return el('table', {}, el('caption', { class: 'unseen' }, caption), el('thead', {}, el('tr', {}, heads)), el('tbody', {}, rows));
+}

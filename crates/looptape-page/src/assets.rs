@@ -18,10 +18,16 @@ const MODULES: &[&str] = &[
     include_str!("../assets/chart.js"),
     include_str!("../assets/live.js"),
     include_str!("../assets/views/traces.js"),
+    include_str!("../assets/views/diff.js"),
+    include_str!("../assets/views/audit.js"),
+    include_str!("../assets/views/numbers.js"),
+    include_str!("../assets/views/load.js"),
+    include_str!("../assets/views/replay.js"),
     include_str!("../assets/app.js"),
 ];
 
-const STYLES: &[&str] = &[UPLOT_CSS, include_str!("../assets/page.css")];
+const STYLES: &[&str] =
+    &[UPLOT_CSS, include_str!("../assets/page.css"), include_str!("../assets/numbers.css")];
 
 /// All that the page runs.
 pub(crate) static SCRIPT: LazyLock<String> = LazyLock::new(|| {

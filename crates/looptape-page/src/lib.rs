@@ -15,7 +15,8 @@ pub mod one_file;
 mod page;
 mod readers;
 pub mod reading;
+pub mod replays;
 pub mod report;
 pub mod vendor;
 
-pub use page::{Page, WriteToken};
+pub use page::{Page, Rules, WriteToken, Writing};

@@ -5,6 +5,7 @@
 use crate::api::{self, Failure};
 use crate::assets;
 use crate::readers::Readers;
+use crate::replays::{Replays, RunsReplays};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
@@ -16,6 +17,8 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Collected};
 use looptape_core::cost::PriceBook;
+use looptape_core::gates::Conditions;
+use looptape_core::replay::MaskKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tower_service::Service;
@@ -46,11 +49,31 @@ impl std::fmt::Debug for WriteToken {
     }
 }
 
+/// What the user's configuration says of what is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub prices: PriceBook,
+    /// What figures must hold.
+    pub conditions: Conditions,
+    /// Kinds of volatile values that a comparison does not tolerate.
+    pub not_masked: Vec<MaskKind>,
+}
+
 /// What handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) readers: Arc<Readers>,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) token: Option<WriteToken>,
+    /// Where replays can be started.
+    pub(crate) replays: Option<Arc<Replays>>,
+}
+
+/// What a page may do beyond reading, and what has to be presented for it.
+#[derive(Debug)]
+pub struct Writing {
+    pub token: WriteToken,
+    pub replays: Arc<dyn RunsReplays>,
 }
 
 /// The page. Cheap to clone.
@@ -60,10 +83,14 @@ pub struct Page {
 }
 
 impl Page {
-    /// The page of a database, which need not be there yet. Without a token it only reads.
-    pub fn new(database: PathBuf, prices: PriceBook, token: Option<WriteToken>) -> Self {
-        let readers = Arc::new(Readers::new(database, prices));
-        Self { router: Self::router(Shared { readers, token }) }
+    /// The page of a database, which need not be there yet. Where nothing is said of writing it only reads.
+    pub fn new(database: PathBuf, rules: Rules, writing: Option<Writing>) -> Self {
+        let readers = Arc::new(Readers::new(database, rules.prices.clone()));
+        let (token, replays) = match writing {
+            Some(Writing { token, replays }) => (Some(token), Some(Arc::new(Replays::new(replays)))),
+            None => (None, None),
+        };
+        Self { router: Self::router(Shared { readers, rules: Arc::new(rules), token, replays }) }
     }
 
     /// Answers a request for a path below `/ui`. Answers are whole: nothing here streams.

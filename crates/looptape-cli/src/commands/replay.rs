@@ -32,6 +32,7 @@ use looptape_proxy::tape_server::Speed;
 use looptape_store::{Reader, RecordedTrace};
 use serde_json::json;
 use std::ffi::OsString;
+use std::sync::Arc;
 
 /// Run an agent against a recording, with the network gone
 ///
@@ -218,6 +219,7 @@ impl Args {
             plan,
             why: plan.map_or_else(|| self.sources.why(), ModelPlan::why),
             store,
+            progress: Arc::default(),
         }
     }
 

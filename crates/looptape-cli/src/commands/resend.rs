@@ -22,6 +22,7 @@ use looptape_core::replay::driven::{
     Coverage, DrivenMoney, Exactness, Figures, FreeOutcome, FreeReport, ResentReport, RunLine,
 };
 use looptape_core::replay::{ModelKind, Options};
+use looptape_page::replays::Progress;
 use looptape_proxy::model::Model;
 use looptape_proxy::server::Server;
 use looptape_proxy::tape_server::{Speed, TapeServer};
@@ -125,6 +126,8 @@ pub(super) struct Resending<'a> {
     pub(super) why: String,
     /// Where each run is written down.
     pub(super) store: Option<&'a ReplayStore>,
+    /// Told how far it is, and tells it to stop.
+    pub(super) progress: Arc<Progress>,
 }
 
 /// What came of it.
@@ -144,8 +147,10 @@ impl Resending<'_> {
     /// Sends the recorded requests, each as it was.
     fn resent(&self) -> anyhow::Result<ResentReport> {
         let answers = self.answers();
-        let job = move |client: Client, recording: Arc<Recording>, mut stop: Stop| async move {
-            forced::run(&client, &recording, answers.sending(), &mut stop).await
+        let progress = &self.progress;
+        let job = |client: Client, recording: Arc<Recording>, mut stop: Stop| {
+            let progress = progress.clone();
+            async move { forced::run(&client, &recording, answers.sending(), &mut stop, &progress).await }
         };
         let (runs, figures) = self.batch(job)?;
         Ok(ResentReport::new(&runs, figures, answers.exactness()))
@@ -250,9 +255,15 @@ impl Resending<'_> {
         let runs = batch.rows.len() as u64 * u64::from(batch.repeat.get());
         let bar = progress(self.global, runs, "runs");
         let interrupted = async {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stopper.send_replace(true);
+            tokio::select! {
+                heard = tokio::signal::ctrl_c() => {
+                    if heard.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+                () = self.progress.stopped() => {}
             }
+            stopper.send_replace(true);
             std::future::pending::<()>().await;
         };
         let answering = async |trace: &RecordedTrace| self.answering(trace, &stop).await;
@@ -295,6 +306,9 @@ impl Resending<'_> {
         let environment = self.reader.environment(trace.row.key)?;
         let about = || About { recording: &trace.row, why: self.why(), command: &[], environment };
         let stored = self.store.map(|store| store.open(about())).transpose()?;
+        if let Some(stored) = &stored {
+            self.progress.records(stored.id().as_str());
+        }
         if let (Some(model), Some(stored)) = (&model, &stored) {
             model.counts_to(stored.id());
         }
@@ -345,6 +359,7 @@ pub(super) fn self_check(
         plan: None,
         why: String::new(),
         store: None,
+        progress: Arc::default(),
     }
     .resent()
 }

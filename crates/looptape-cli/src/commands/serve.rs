@@ -7,7 +7,7 @@ use super::record;
 use crate::child::environment;
 use crate::config::{Config, parse_duration, parse_size};
 use crate::exit::{Exit, UsageError};
-use crate::page::ServedPage;
+use crate::page::{ServedPage, rules};
 use crate::session::{DurabilityArg, Global, runtime};
 use anyhow::Context;
 use looptape_core::budget::Limits;
@@ -115,7 +115,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     runtime.spawn(telemetry.clone().keep_time());
     let lanes = Lanes::start().context("the gateway's threads cannot be started")?;
     // Many people's agents meet here: its page only reads.
-    let page = Arc::new(ServedPage::new(Page::new(global.database()?, config.price_book()?, None)));
+    let page = Arc::new(ServedPage::new(Page::new(global.database()?, rules(&config)?, None)));
     let gateway = Gateway { global, args, guard, upstreams, keep, recorder, budget, telemetry, page };
     let drained = runtime.block_on(gateway.serve(&lanes, listener));
     // The recorder ends before the connections do: a call that is broken off here stays without an end,

@@ -1,15 +1,18 @@
 //! `looptape ui`: the local page.
 
+mod replays;
+
 use super::serve::{StopSignals, parse_listen, parse_token};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
-use crate::page::ServedPage;
+use crate::page::{ServedPage, rules};
 use crate::session::{Global, runtime};
 use anyhow::Context;
-use looptape_page::{Page, WriteToken};
+use looptape_page::{Page, WriteToken, Writing};
 use looptape_proxy::guard::Guard;
 use looptape_proxy::pages::PageServer;
 use looptape_proxy::server::{Server, bind};
+use replays::ReplaysHere;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,9 +57,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     if database.exists() {
         global.reader()?;
     }
-    let prices = Config::load()?.price_book()?;
+    let config = Config::load()?;
+    let rules = rules(&config)?;
     let secret = secret()?;
-    let page = Page::new(database.clone(), prices, Some(WriteToken::new(&secret)));
+    let replays = Arc::new(ReplaysHere::new(global, config));
+    let writing = Writing { token: WriteToken::new(&secret), replays };
+    let page = Page::new(database.clone(), rules, Some(writing));
     let runtime = runtime()?;
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;

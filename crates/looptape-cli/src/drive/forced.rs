@@ -14,6 +14,7 @@ use looptape_core::replay::answers::AnswerDiff;
 use looptape_core::replay::driven::{self, Coverage, DrivenCall, ResentCalls};
 use looptape_core::replay::retry::MAX_RETRIES;
 use looptape_core::replay::schedule::{RecordedSpan, Turn, turns};
+use looptape_page::replays::Progress;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -46,8 +47,10 @@ pub(crate) async fn run(
     recording: &Arc<Recording>,
     sending: Sending,
     stop: &mut Stop,
+    progress: &Progress,
 ) -> anyhow::Result<Sent<ResentCalls>> {
     let items = items(recording, sending);
+    progress.begins(items.len());
     let unanswered = recording.facts.iter().filter(|call| call.end_us.is_none()).count();
     let superseded = recording.facts.iter().filter(|call| call.is_superseded()).count();
     let not_sent = recording.facts.len().saturating_sub(unanswered + superseded + items.len());
@@ -70,6 +73,7 @@ pub(crate) async fn run(
                     () = stop.wait() => break,
                 };
                 under_way.remove(&item);
+                progress.one_answered();
                 sent.push((items[item].at, done));
             }
         }

@@ -111,9 +111,9 @@ fn baseline(audit: &Audit) -> Option<Finding> {
         Usd::ZERO => String::new(),
         baseline => format!(", {:.1} times as much", waterfall.usd.as_f64() / baseline.as_f64()),
     };
-    let change = match (bar.from, bar.to) {
-        (Some(from), Some(to)) => format!(" ({})", bar.factor.change(from, to)),
-        _ => String::new(),
+    let change = match bar.change() {
+        change if change.is_empty() => String::new(),
+        change => format!(" ({change})"),
     };
     let text = format!(
         "It cost {amount} {word} than {of}{times}: {} made {} of it{change}.",

@@ -3,14 +3,15 @@
 use crate::assembly::{Assembly, StepNumber};
 use crate::composition::{Piece, PieceId, Prompts, Said, Section, SeenPieces};
 use crate::text_diff::beginning;
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 use std::collections::HashMap;
 
 /// Characters of a message that are shown of it.
 const SHOWN_CHARS: usize = 80;
 
-/// A message of the trace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A message of the trace. Its JSON says in words what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub section: Section,
     /// Of a result or a definition.
@@ -88,6 +89,23 @@ impl Origins {
             attachments: piece.attachments,
             beginning: one_line(piece),
         }
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { section, tool, step, sub, first_sent_step, bytes, attachments, beginning } = self;
+        let mut message = serializer.serialize_struct("Message", 9)?;
+        message.serialize_field("section", section)?;
+        message.serialize_field("tool", tool)?;
+        message.serialize_field("step", step)?;
+        message.serialize_field("sub", sub)?;
+        message.serialize_field("first_sent_step", first_sent_step)?;
+        message.serialize_field("bytes", bytes)?;
+        message.serialize_field("attachments", attachments)?;
+        message.serialize_field("beginning", beginning)?;
+        message.serialize_field("words", &self.words())?;
+        message.end()
     }
 }
 

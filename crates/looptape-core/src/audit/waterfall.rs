@@ -14,7 +14,8 @@ use super::bill::Bills;
 use super::lmdi;
 use crate::cost::{LeafCosts, Usd, UsdDelta};
 use crate::figures::{count, percent};
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 /// What changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -102,14 +103,34 @@ pub struct Quantities {
     pub other_calls: Usd,
 }
 
-/// One bar.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// One bar. Its JSON says it in words too.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bar {
     pub factor: Factor,
     /// The factor itself in the baseline; `None` where it is no single number.
     pub from: Option<f64>,
     pub to: Option<f64>,
     pub usd: UsdDelta,
+}
+
+impl Bar {
+    /// How the factor changed, in its own unit; empty where it is no single number.
+    pub fn change(&self) -> String {
+        self.from.zip(self.to).map(|(from, to)| self.factor.change(from, to)).unwrap_or_default()
+    }
+}
+
+impl Serialize for Bar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bar = serializer.serialize_struct("Bar", 6)?;
+        bar.serialize_field("factor", &self.factor)?;
+        bar.serialize_field("from", &self.from)?;
+        bar.serialize_field("to", &self.to)?;
+        bar.serialize_field("usd", &self.usd)?;
+        bar.serialize_field("words", self.factor.words())?;
+        bar.serialize_field("change", &self.change())?;
+        bar.end()
+    }
 }
 
 /// The difference between two runs. The bars sum to `delta_usd` exactly.

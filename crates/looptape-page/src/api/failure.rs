@@ -13,6 +13,12 @@ pub(crate) enum Failure {
     NothingRecorded,
     #[error(transparent)]
     NotFound(FindError),
+    #[error("{0}")]
+    Busy(String),
+    #[error("there is no replay {0}: this page was started anew since")]
+    NoSuchReplay(u32),
+    #[error("there is no load run `{0}`")]
+    NoSuchRun(String),
     #[error(transparent)]
     NoSuchPlace(#[from] NoSuchPlace),
     #[error("{0}")]
@@ -45,6 +51,9 @@ impl Failure {
         match self {
             Self::NothingRecorded => (StatusCode::NOT_FOUND, "nothing_recorded"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "no_such_trace"),
+            Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            Self::NoSuchReplay(_) => (StatusCode::NOT_FOUND, "no_such_replay"),
+            Self::NoSuchRun(_) => (StatusCode::NOT_FOUND, "no_such_run"),
             Self::NoSuchPlace(_) => (StatusCode::NOT_FOUND, "no_such_step"),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             Self::ReadOnly => (StatusCode::FORBIDDEN, "read_only"),

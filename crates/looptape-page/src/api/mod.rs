@@ -3,7 +3,12 @@
 //! `GET /ui/api/openapi.json` describes it. Errors are `{"error": {"code", "message"}}`. Traces are named as on the
 //! command line: by id, prefix, `last`, `ID#1`; percent-encoded.
 
+mod audits;
+mod compare;
 mod failure;
+mod load_runs;
+mod replays;
+mod stats;
 mod traces;
 
 pub(crate) use failure::Failure;
@@ -13,6 +18,7 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
+use looptape_store::{Reader, Selector, TraceRow};
 use serde::Serialize;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema, openapi};
@@ -50,6 +56,15 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(changes))
         .routes(routes!(write_access))
         .routes(routes!(traces::list))
+        .routes(routes!(compare::diff))
+        .routes(routes!(audits::audit))
+        .routes(routes!(audits::ranking))
+        .routes(routes!(stats::stats))
+        .routes(routes!(load_runs::load_runs))
+        .routes(routes!(load_runs::load_run))
+        .routes(routes!(replays::start))
+        .routes(routes!(replays::state))
+        .routes(routes!(replays::stop))
         .split_for_parts();
     router
         .route("/openapi.json", get(async || Json(description)))
@@ -93,4 +108,9 @@ struct Changes {
 #[utoipa::path(get, path = "/changes", responses((status = 200, body = Changes)))]
 async fn changes(State(shared): State<Shared>) -> Result<Json<Changes>, Failure> {
     Ok(Json(Changes { mark: shared.readers.change_mark().await? }))
+}
+
+/// The trace that a name finds.
+pub(crate) fn find(reader: &Reader, name: &str) -> Result<TraceRow, Failure> {
+    Ok(reader.find(&Selector::parse(name))?)
 }

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use looptape_core::gates::{Conditions, Judged, Observations};
 use looptape_core::metrics::{
-    GroupBy, GroupTally, Groups, HealthReport, PHASE, Sample, Stats, THRESHOLDS, TallyOptions, Threshold,
-    Window, WindowBasis,
+    Bucket, GroupBy, GroupTally, Groups, HealthReport, METRICS, PHASE, Sample, Stats, THRESHOLDS,
+    TallyOptions, Threshold, Window, WindowBasis, select,
 };
 use looptape_store::{ReadError, Reader, ScannedTrace, TraceFilter, TraceRow};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Figures, how healthy they are, what that is judged by, and what gates say.
 #[derive(Debug, Serialize)]
@@ -22,9 +23,14 @@ pub struct Figures {
     pub group_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Groups>,
+    /// How the values of each metric lie, of those that have many.
+    pub histograms: BTreeMap<&'static str, Vec<Bucket>>,
     #[serde(flatten)]
     pub judged: Judged,
 }
+
+/// Columns of a histogram at most.
+const COLUMNS: usize = 24;
 
 /// What is asked of the traces.
 #[derive(Clone, Debug)]
@@ -66,9 +72,18 @@ pub fn of(
         health_thresholds: THRESHOLDS,
         group_by: wanted.group_by.as_ref().map(GroupBy::to_string),
         groups,
+        histograms: histograms(&stats),
         judged,
         stats,
     })
+}
+
+fn histograms(stats: &Stats) -> BTreeMap<&'static str, Vec<Bucket>> {
+    let each = METRICS.iter().filter_map(|metric| {
+        let histogram = select(stats, metric.name)?.distribution?.histogram(COLUMNS);
+        (!histogram.is_empty()).then_some((metric.name, histogram))
+    });
+    each.collect()
 }
 
 /// Imports have the times that their files state.

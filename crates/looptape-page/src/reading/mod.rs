@@ -7,13 +7,14 @@
 //! - `trace_view`, `step_detail`, `prompts`, `usage_gap`: one trace, and one of its steps.
 //! - `diff`: two traces, of which `sides` reads each.
 //! - `audit`: why a run cost what it cost; `baseline`: what it is compared with.
-//! - `figures`: the metrics of many traces.
+//! - `figures`: the metrics of many traces; `load_runs`: what came of load runs.
 
 pub mod audit;
 pub mod baseline;
 pub mod diff;
 pub mod figures;
 pub mod list;
+pub mod load_runs;
 pub mod prompts;
 mod sides;
 pub mod step_detail;

@@ -246,6 +246,7 @@ impl RunOfTest<'_> {
             plan: self.plan,
             why: self.why(),
             store: store.as_ref(),
+            progress: Default::default(),
         };
         if let Some(plan) = self.plan {
             plan.kept_by(books.as_ref().or(store.as_ref()))?;

@@ -2,7 +2,7 @@
 
 use crate::render::style::{Style, Tone};
 use crate::render::terminal_text::{fit, fit_right};
-use looptape_core::audit::{Bar, Waterfall};
+use looptape_core::audit::Waterfall;
 use looptape_core::cost::UsdDelta;
 
 /// Columns of the drawing.
@@ -25,7 +25,7 @@ pub(super) fn lines(waterfall: &Waterfall, baseline: &str, style: Style) -> Vec<
         let shown = rounded(to, decimals);
         let tone = if to >= at { Tone::Bad } else { Tone::Good };
         let drawn = scale.draw(at, to, tone, style);
-        lines.push(line(bar.factor.words(), &change(bar), &signed(shown - printed, decimals), &drawn));
+        lines.push(line(bar.factor.words(), &bar.change(), &signed(shown - printed, decimals), &drawn));
         (at, printed) = (to, shown);
     }
     lines.push(line("this run", "", &dollars(printed, decimals), &scale.draw(0, at, Tone::Plain, style)));
@@ -36,13 +36,6 @@ fn line(name: &str, change: &str, amount: &str, drawn: &str) -> String {
     format!("  {}  {}  {}  {drawn}", fit(name, 15), fit(change, 38), fit_right(amount, 11))
         .trim_end()
         .to_owned()
-}
-
-fn change(bar: &Bar) -> String {
-    match (bar.from, bar.to) {
-        (Some(from), Some(to)) => bar.factor.change(from, to),
-        _ => String::new(),
-    }
 }
 
 /// Where amounts lie in the drawing.

@@ -1,0 +1,90 @@
+//! The figures of many traces.
+
+use super::Failure;
+use crate::page::Shared;
+use crate::reading::figures::{self, Figures, Wanted, window};
+use axum::Json;
+use axum::extract::{Query, State};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use looptape_core::gates::Gate;
+use looptape_core::metrics::{Detail, GroupBy, TallyOptions};
+use looptape_store::{TagFilter, TraceFilter, TraceOrigin};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+/// A call is cold after this long without a call to its model.
+const IDLE_US: i64 = 300_000_000;
+
+/// Which traces.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WhichTraces {
+    agent: Option<String>,
+    agent_version: Option<String>,
+    /// A model that a call asked for or was answered by.
+    model: Option<String>,
+    /// KEY=VALUE, or KEY whatever its value.
+    tag: Option<String>,
+    /// Only those that started since, in ms since the Unix epoch.
+    since: Option<i64>,
+    /// Replays too.
+    replays: bool,
+}
+
+/// What is asked of them.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StatsQuery {
+    /// model, agent, version, tool, tag, tag:KEY, day, phase, kind, stream, input, output
+    group_by: Option<String>,
+    /// What must hold besides the gates of looptape.toml, such as `retry_rate: value<=0.05`
+    gate: Option<String>,
+}
+
+impl WhichTraces {
+    pub(super) fn filter(&self) -> Result<TraceFilter, Failure> {
+        let tag = self.tag.as_deref().map(TagFilter::parse).transpose();
+        Ok(TraceFilter {
+            agent: self.agent.clone(),
+            agent_version: self.agent_version.clone(),
+            model: self.model.clone(),
+            tags: tag.map_err(|error| Failure::Invalid(error.to_string()))?.into_iter().collect(),
+            since_unix_us: self.since.map(|ms| ms.saturating_mul(1000)),
+            origin: if self.replays { TraceOrigin::All } else { TraceOrigin::Recordings },
+            ..TraceFilter::default()
+        })
+    }
+}
+
+/// Loops per minute, steps, latency, retries, tokens and cost, over many traces, as `looptape stats --json`
+#[utoipa::path(get, path = "/stats", params(WhichTraces, StatsQuery), responses((status = 200, body = Object)))]
+pub(crate) async fn stats(
+    State(shared): State<Shared>,
+    Query(which): Query<WhichTraces>,
+    Query(query): Query<StatsQuery>,
+) -> Result<Json<Figures>, Failure> {
+    let filter = which.filter()?;
+    let group_by = query.group_by.as_deref().map(GroupBy::parse).transpose();
+    let group_by = group_by.map_err(|error| Failure::Invalid(error.to_string()))?;
+    let gate = query.gate.as_deref().map(str::parse::<Gate>).transpose();
+    let mut conditions = shared.rules.conditions.clone();
+    conditions.gates.extend(gate.map_err(|error| Failure::Invalid(error.to_string()))?);
+    let of_steps = group_by.as_ref().is_some_and(GroupBy::is_of_steps);
+    let wanted = Wanted {
+        group_by,
+        options: TallyOptions {
+            idle_us: IDLE_US,
+            detail: if of_steps { Detail::Segments } else { Detail::Whole },
+        },
+        window: window(&filter, Timestamp::now().as_microsecond()),
+        zone: TimeZone::system(),
+    };
+    let found = shared.readers.read(move |reader| {
+        let rows = reader.traces(&filter)?;
+        Ok(figures::of(reader, rows, &wanted, &conditions, || {})?)
+    });
+    Ok(Json(found.await?))
+}
