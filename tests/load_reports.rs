@@ -1,6 +1,7 @@
 //! What `load` writes besides the terminal: JSON, a page with plots, and the forms of other tools.
 
 use crate::env::{Ran, TestEnv};
+use crate::page::Looking;
 use crate::views::{good, json};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -183,4 +184,26 @@ fn other_tools_find_their_own_forms() {
     assert!(file("stats_history").lines().count() > 50);
     let refused = load(env, &["preset:outage", "--virtual", "--find-capacity", "--k6-summary", "x.json"]);
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+}
+
+#[test]
+fn pages_are_drawn_in_a_browser() {
+    let env = &TestEnv::new();
+    let search = ["--find-capacity", "--slo", "loop_duration_ms: p(95)<180000"];
+    // What is seen at once, and at which widths.
+    let runs: [(&str, &[&str], &[&str]); 3] = [
+        ("run", &["preset:outage"], &["9", "1280", "390"]),
+        ("capacity", &[&["preset:sustained-peak"], &search[..]].concat(), &["4", "390"]),
+        ("vary", &["preset:baseline", "--vary", "limits.tpm=2M,3M,4M"], &["4", "1280"]),
+    ];
+    for (name, arguments, seen) in runs {
+        let file = env.home().join(name).with_extension("html").display().to_string();
+        let hostile =
+            ["--set", "name=<img src=x onerror='window.ran=1'>", "--virtual", "--no-record", "--html", &file];
+        good(env, &[&["load"], arguments, &hostile].concat());
+        let Some(looking) = Looking::at(&format!("file://{file}"), "load_report.mjs", seen) else {
+            return;
+        };
+        looking.ends_well();
+    }
 }
