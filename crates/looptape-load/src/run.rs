@@ -13,7 +13,7 @@ use looptape_core::cost::PriceBook;
 use looptape_core::load::{
     Due, Ended, LoadError, LoadReport, LoopEnd, LoopEnding, LoopTrack, Material, Plans, Prices, Start, models,
 };
-use looptape_core::scenario::Scenario;
+use looptape_core::scenario::{OutageWindow, Scenario};
 use std::future::Future;
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
@@ -28,6 +28,8 @@ pub struct Drive<'a> {
     pub at_unix_us: i64,
     /// When the run's clock shows 0.
     pub started: Instant,
+    /// When the target is known to be down.
+    pub outage: Option<OutageWindow>,
 }
 
 /// Who carries loops through.
