@@ -26,6 +26,7 @@ mod mcp;
 mod mock;
 mod model_driven;
 mod offline;
+mod page;
 mod passthrough;
 mod prices;
 mod private;

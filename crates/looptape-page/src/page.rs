@@ -4,6 +4,7 @@
 
 use crate::api::{self, Failure};
 use crate::assets;
+use crate::opened::Opened;
 use crate::readers::Readers;
 use crate::replays::{Replays, RunsReplays};
 use axum::Router;
@@ -63,6 +64,7 @@ pub struct Rules {
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) readers: Arc<Readers>,
+    pub(crate) opened: Arc<Opened>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) token: Option<WriteToken>,
     /// Where replays can be started.
@@ -90,7 +92,8 @@ impl Page {
             Some(Writing { token, replays }) => (Some(token), Some(Arc::new(Replays::new(replays)))),
             None => (None, None),
         };
-        Self { router: Self::router(Shared { readers, rules: Arc::new(rules), token, replays }) }
+        let (rules, opened) = (Arc::new(rules), Arc::default());
+        Self { router: Self::router(Shared { readers, opened, rules, token, replays }) }
     }
 
     /// Answers a request for a path below `/ui`. Answers are whole: nothing here streams.
@@ -130,6 +133,9 @@ fn asset(kind: &'static str, content: &'static str) -> Response<Body> {
 
 /// Which view a place means, the browser decides.
 async fn document(uri: Uri) -> Response<Body> {
+    if uri.path().starts_with("/ui/api/") {
+        return Failure::UnknownPath.into_response();
+    }
     let mut response = Response::new(Body::from(assets::document(uri.path())));
     let kind = HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -3,14 +3,18 @@
 //! `GET /ui/api/openapi.json` describes it. Errors are `{"error": {"code", "message"}}`. Traces are named as on the
 //! command line: by id, prefix, `last`, `ID#1`; percent-encoded.
 
+mod asked;
 mod audits;
+mod calls;
 mod compare;
 mod failure;
 mod load_runs;
 mod replays;
 mod stats;
+mod trace;
 mod traces;
 
+pub(crate) use asked::Asked;
 pub(crate) use failure::Failure;
 
 use crate::page::{MayWrite, Shared, TOKEN_HEADER};
@@ -56,6 +60,17 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(changes))
         .routes(routes!(write_access))
         .routes(routes!(traces::list))
+        .routes(routes!(trace::head))
+        .routes(routes!(trace::rows))
+        .routes(routes!(trace::row))
+        .routes(routes!(trace::row_text))
+        .routes(routes!(trace::series))
+        .routes(routes!(trace::heat))
+        .routes(routes!(trace::step))
+        .routes(routes!(trace::step_text))
+        .routes(routes!(calls::head))
+        .routes(routes!(calls::as_curl))
+        .routes(routes!(calls::body))
         .routes(routes!(compare::diff))
         .routes(routes!(audits::audit))
         .routes(routes!(audits::ranking))
@@ -66,10 +81,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(replays::state))
         .routes(routes!(replays::stop))
         .split_for_parts();
-    router
-        .route("/openapi.json", get(async || Json(description)))
-        .fallback(async || Failure::UnknownPath)
-        .with_state(shared)
+    router.route("/openapi.json", get(async || Json(description))).with_state(shared)
 }
 
 /// What serves the page.
