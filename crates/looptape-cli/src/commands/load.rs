@@ -67,6 +67,7 @@ Examples:
   looptape load peak.toml --virtual --html peak.html             plots of it, in one file
   looptape load peak.toml --find-capacity --slo 'loop_duration_ms: p(95)<20000' --url http://127.0.0.1:4100/openai/v1
   looptape load preset:rate-limit-probe --url http://127.0.0.1:4100/openai/v1     which limits are there?
+  looptape load peak.toml --k6-summary summary.json              as k6 writes its own
   looptape load peak.toml --virtual --json | jq .total.loops_per_min
 
 Presets: baseline, ramp, spike-x3, spike-x5, spike-x10, sustained-peak, burst, outage, warm-cold,
@@ -126,12 +127,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     config_gates: ConfigGatesArg,
     #[command(flatten)]
-    files: ReportFiles,
-    #[command(flatten)]
     tool_hooks: ToolHooksArgs,
     /// A command that runs each loop, in the place of the scenario's traffic
     #[arg(last = true, value_name = "CMD", conflicts_with_all = ["is_virtual", "vary"])]
     command: Vec<OsString>,
+    #[command(flatten)]
+    files: ReportFiles,
 }
 
 /// A run, and what gates say of it.
@@ -228,6 +229,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let formatted = Formatted { format: 1, value: &run };
     bench.keep(global, args, (LoadRunKind::Run, scenario.name.as_deref()), &formatted);
     args.files.write(&formatted, || render::load::page(&run, &bench.as_run()))?;
+    args.files.write_as_others(&run, u64::try_from(bench.at_unix_us / 1_000_000).unwrap_or(0))?;
     if args.json {
         print_json(&formatted)?;
     } else {

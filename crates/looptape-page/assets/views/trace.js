@@ -95,6 +95,7 @@ class TraceView {
         el('span', { class: 'spring' }),
         el('a', { href: href('/diff', { a: label }) }, 'Compare'),
         el('a', { href: href(`/audit/${encodeURIComponent(label)}`) }, 'Audit'),
+        el('a', { href: href(`/replay/${encodeURIComponent(label)}`) }, 'Replay'),
       ),
       headFigures(this.head),
     );
