@@ -10,7 +10,8 @@ mod tool_hooks;
 mod upstreams;
 
 use crate::env::{Ran, TestEnv};
-use installed::{Client, Clients, Clock, Output, Play, Usage, programs, say};
+pub(crate) use installed::say;
+use installed::{Client, Clients, Clock, Output, Play, Usage, programs};
 use looptape_core::assembly::RetryLayer;
 use looptape_core::facts::{AttemptState, CallKind};
 use looptape_core::simulated::Script;

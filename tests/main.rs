@@ -25,6 +25,7 @@ mod mcp;
 mod mock;
 mod model_driven;
 mod offline;
+mod page;
 mod passthrough;
 mod prices;
 mod private;

@@ -68,6 +68,8 @@ fn ls_lists_and_filters() {
         "agent",
         "started_at",
         "status",
+        "outcome",
+        "models",
         "steps",
         "llm_calls",
         "tool_calls",
@@ -189,7 +191,7 @@ fn show_step_sets_apart_what_is_new_and_raw_is_exact() {
     let detail = json(&good(env, &["show", "last", "--step", "2", "--json"]));
     assert_eq!(
         keys(&detail),
-        ["format", "trace", "steps", "step", "tools", "attempt", "request", "response"]
+        ["format", "trace", "steps", "step", "tools", "attempt", "cost_by_leaf", "request", "response"]
     );
     assert_eq!((&detail["attempt"], &detail["request"]["known_messages"]), (&2.into(), &2.into()));
     assert_eq!(detail["request"]["parameters"]["stream"], true);

@@ -113,7 +113,7 @@ pub(super) fn programs() -> PathBuf {
 
 /// Says on the process's own standard error what did not run, or how much did: the test harness captures
 /// what the print macros write, but not this.
-pub(super) fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 

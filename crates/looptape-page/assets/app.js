@@ -7,11 +7,12 @@ import { diffView } from './views/diff.js';
 import { loadRunView, loadView } from './views/load.js';
 import { numbersView } from './views/numbers.js';
 import { replayView } from './views/replay.js';
+import { traceView } from './views/trace.js';
 import { tracesView } from './views/traces.js';
 
 // Each: name, title(place), matches(path) → parameters or null, open(root, place) → {update(place), close(), keys}.
 // `update` is asked for when only the questions of the place change.
-const VIEWS = [tracesView, diffView, rankingView, auditView, numbersView, loadView, loadRunView, replayView];
+const VIEWS = [tracesView, traceView, diffView, rankingView, auditView, numbersView, loadView, loadRunView, replayView];
 
 // What stands at the top of every page.
 const PLACES = [
@@ -81,7 +82,7 @@ function show(main) {
   const view = found?.view;
   const at = { ...place, params: found?.params };
   for (const link of document.querySelectorAll('header nav a')) {
-    if (link.dataset.view === view?.name) link.setAttribute('aria-current', 'page');
+    if (link.dataset.view === (view?.of ?? view?.name)) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
   document.title = `${view?.title(at) ?? 'Not found'} · looptape`;

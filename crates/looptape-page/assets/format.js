@@ -12,9 +12,9 @@ export function duration(ms) {
 }
 
 // Four significant digits of what is less than a dollar, cents above.
-export function money(usd, atLeast = false) {
+export function money(usd, atLeast = false, significantDigits = 4) {
   if (usd === null || usd === undefined) return UNKNOWN;
-  const digits = usd === 0 ? '0' : usd >= 1 ? usd.toFixed(2) : significant(usd, 4);
+  const digits = usd === 0 ? '0' : usd >= 1 ? usd.toFixed(2) : significant(usd, significantDigits);
   return `${atLeast ? '≥' : ''}$${digits}`;
 }
 

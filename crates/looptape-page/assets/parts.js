@@ -75,7 +75,7 @@ export function panel(title, ...rest) {
 }
 
 // A table; a title is a name, or a name with its column's class.
-export function table(caption, titles, rows) {
+export function tableOf(caption, titles, rows) {
   const heads = titles.map((title) => [title].flat()).map(([name, kind]) => el('th', { scope: 'col', class: kind }, name));
   return el('table', {}, el('caption', { class: 'unseen' }, caption), el('thead', {}, el('tr', {}, heads)), el('tbody', {}, rows));
 }

@@ -12,6 +12,7 @@
 mod api;
 mod assets;
 pub mod one_file;
+mod opened;
 mod page;
 mod readers;
 pub mod reading;

@@ -4,6 +4,7 @@
 
 use crate::api::{self, Failure};
 use crate::assets;
+use crate::opened::Opened;
 use crate::readers::Readers;
 use crate::replays::{Replays, RunsReplays};
 use axum::Router;
@@ -64,6 +65,7 @@ pub struct Rules {
 pub(crate) struct Shared {
     pub(crate) readers: Arc<Readers>,
     pub(crate) rules: Arc<Rules>,
+    pub(crate) opened: Arc<Opened>,
     pub(crate) token: Option<WriteToken>,
     /// Where replays can be started.
     pub(crate) replays: Option<Arc<Replays>>,
@@ -90,7 +92,15 @@ impl Page {
             Some(Writing { token, replays }) => (Some(token), Some(Arc::new(Replays::new(replays)))),
             None => (None, None),
         };
-        Self { router: Self::router(Shared { readers, rules: Arc::new(rules), token, replays }) }
+        Self {
+            router: Self::router(Shared {
+                readers,
+                rules: Arc::new(rules),
+                opened: Arc::default(),
+                token,
+                replays,
+            }),
+        }
     }
 
     /// Answers a request for a path below `/ui`. Answers are whole: nothing here streams.

@@ -31,9 +31,9 @@ pub use gc::{Maintenance, PruneError, PruneReport, Retention};
 pub use ids::{Selector, TraceKey};
 pub use load_runs::{KeepError, LoadRunKind, LoadRunRow, keep_load_run};
 pub use reader::{
-    CallOutline, FindError, ModelInUse, OutlineEnd, ReadError, Reader, RecordedTrace, RecordedWorkspace,
-    RequestTail, Response, ScannedTrace, Snapshot, StoredTrees, Surroundings, TagFilter, TraceFilter,
-    TraceOrigin, TraceRow, TraceStatus,
+    CallOutline, Direction, FindError, ModelInUse, OrderBy, OutlineEnd, ReadError, Reader, RecordedTrace,
+    RecordedWorkspace, RequestTail, Response, RunCost, ScannedTrace, Snapshot, StoredTrees, Surroundings,
+    TagFilter, TraceFilter, TraceOrder, TraceOrigin, TraceRow, TraceStatus,
 };
 pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, FilesTicket, Moment, RecordedCallRef, Recorder,

@@ -1,6 +1,7 @@
 //! The store as a whole: what goes in comes out, through the same doors as everybody uses.
 
 mod labels;
+mod lists;
 mod scan;
 
 use crate::*;

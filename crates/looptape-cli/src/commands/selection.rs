@@ -48,7 +48,6 @@ impl Selection {
     pub(super) fn filter(&self, now_unix_us: i64) -> anyhow::Result<TraceFilter> {
         let since = self.since.as_deref().map(|text| since(text, now_unix_us, &TimeZone::system()));
         Ok(TraceFilter {
-            limit: None,
             since_unix_us: since.transpose().map_err(UsageError)?,
             agent: self.agent.clone(),
             agent_version: self.agent_version.clone(),
@@ -61,6 +60,7 @@ impl Selection {
                 StatusArg::Recording => TraceStatus::Recording,
             }),
             origin: if self.replays { TraceOrigin::All } else { TraceOrigin::Recordings },
+            ..TraceFilter::default()
         })
     }
 

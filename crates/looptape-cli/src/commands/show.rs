@@ -105,7 +105,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         raw(&reader.exchange(trace.row.key, place.seq)?, which, head)?;
         return Ok(Exit::Success);
     }
-    let detail = StepDetail::build(reader, trace, place)?;
+    let detail = StepDetail::build(reader, trace, place, Compositions::Included)?;
     match args.json {
         true => print_json(&detail)?,
         false => print(&render::step::text(&detail, messages, style()))?,

@@ -113,6 +113,8 @@ mod tests {
             agent_version: None,
             started_at: None,
             status,
+            outcome: looptape_core::assembly::LoopOutcome::Success,
+            models: Vec::new(),
             steps: 5,
             llm_calls: 6,
             tool_calls: 4,
@@ -124,7 +126,7 @@ mod tests {
             tags: Vec::new(),
         };
         let (label, short) = (row.id.to_string(), name.to_owned());
-        ListedTrace { label, short, started_unix_us: NOW - ago_s * 1_000_000, row }
+        ListedTrace { label, short, started_unix_us: NOW - ago_s * 1_000_000, key: None, row }
     }
 
     #[test]

@@ -164,21 +164,28 @@ impl PieceCost {
     }
 }
 
+impl CarriedMessage {
+    /// `trace_usd` is what the share is of.
+    pub(super) fn of(piece: PieceId, cost: &PieceCost, message: Message, trace_usd: Usd) -> Self {
+        Self {
+            message,
+            times_sent: cost.times,
+            tokens: cost.tokens,
+            usd: cost.usd,
+            again_usd: cost.usd.saturating_sub(cost.first),
+            share: (trace_usd > Usd::ZERO).then(|| cost.usd.as_f64() / trace_usd.as_f64()),
+            piece,
+        }
+    }
+}
+
 impl Carried {
     /// `trace_usd` is what shares are of.
     pub(super) fn of(costs: &PieceCosts, prompts: &Prompts, origins: &Origins, trace_usd: Usd) -> Self {
         let mut messages: Vec<CarriedMessage> = costs
             .by_piece
             .iter()
-            .map(|(id, cost)| CarriedMessage {
-                message: origins.message(prompts, *id),
-                times_sent: cost.times,
-                tokens: cost.tokens,
-                usd: cost.usd,
-                again_usd: cost.usd.saturating_sub(cost.first),
-                share: (trace_usd > Usd::ZERO).then(|| cost.usd.as_f64() / trace_usd.as_f64()),
-                piece: *id,
-            })
+            .map(|(id, cost)| CarriedMessage::of(*id, cost, origins.message(prompts, *id), trace_usd))
             .collect();
         messages.sort_by_key(|message| (std::cmp::Reverse(message.usd), message.piece));
         let of_pieces: Usd = messages.iter().map(|message| message.usd).sum();

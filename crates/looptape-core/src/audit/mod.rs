@@ -6,7 +6,8 @@
 //! - `pricing`, `what_if`: what the run would have cost if something had been otherwise.
 //! - `findings`: the few sentences that matter.
 //! - `bill`: the tokens and dollars of each attempt, from which all of it is made.
-//! - `ranking`: which runs to look at.
+//! - `ranking`, `usual`: which runs to look at.
+//! - `heat`: what each message of one prompt cost the run, in the order of the prompt.
 //!
 //! Invariants: the bars of a waterfall sum to the difference exactly; sections, tools and messages each sum to
 //! the input cost exactly; what has no price is named and is never 0. Tokens of single messages are estimates
@@ -18,6 +19,7 @@ mod bill;
 mod cache;
 mod carried;
 mod findings;
+mod heat;
 pub mod lmdi;
 mod message;
 mod pricing;
@@ -26,6 +28,7 @@ mod repeats;
 mod retries;
 #[cfg(test)]
 mod tests;
+mod usual;
 mod waterfall;
 mod what_if;
 
@@ -33,11 +36,13 @@ pub use bill::{Bill, Bills};
 pub use cache::{CacheMiss, CacheReport, MissCause, PrefixChange};
 pub use carried::{Carried, CarriedMessage, SectionCost, ToolCost};
 pub use findings::{Finding, FindingKind};
+pub use heat::{Heat, heat};
 pub use message::Message;
 pub use pricing::Pricing;
-pub use ranking::{RankBy, RankedTrace, UNUSUAL, Waste, ranking};
+pub use ranking::{RankBy, RankedTrace, Waste, ranking};
 pub use repeats::{Repeat, Repeated};
 pub use retries::{RetriedStep, Retries};
+pub use usual::{UNUSUAL, UsualCost, is_unusual};
 pub use waterfall::{Bar, Factor, Quantities, Waterfall};
 pub use what_if::{Supposing, WhatIf};
 

@@ -1,9 +1,6 @@
 //! Which runs to look at: by cost, by how unusual their cost is, by waste.
 //!
-//! How unusual: the robust z-score 0.6745·(x − median)/MAD within the runs of the same agent, where MAD is the
-//! median of the distances from the median and 0.6745 makes it comparable with a standard deviation
-//! (B. Iglewicz, D. Hoaglin, "How to detect and handle outliers", 1993, who suggest 3.5 as the limit). It is
-//! not known for fewer than [`SMALLEST_COHORT`] priced runs, or where more than half of them cost the same.
+//! How unusual: within the runs of the same agent ([`UsualCost`]).
 //!
 //! Waste is counted from the figures alone, without reading bodies: attempts that were tried again, requests
 //! that had been answered before, and, where a request goes on from an earlier one, the part of that one's
@@ -11,16 +8,13 @@
 
 use super::bill::{Bill, Bills};
 use super::pricing::Pricing;
+use super::usual::{UsualCost, is_unusual};
 use crate::cost::Usd;
 use crate::diff::History;
 use crate::facts::CallFacts;
 use crate::metrics::Measured;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
-
-const SMALLEST_COHORT: usize = 5;
-/// A z-score from which on a cost is unusual.
-pub const UNUSUAL: f64 = 3.5;
 
 /// By what runs are ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,15 +95,15 @@ pub fn ranking<T>(
     for (_, agent, usd, _) in &runs {
         cohorts.entry(agent.clone()).or_default().push(*usd);
     }
-    let cohorts: HashMap<_, Cohort> =
-        cohorts.into_iter().map(|(agent, usd)| (agent, Cohort::of(&usd))).collect();
+    let cohorts: HashMap<_, UsualCost> =
+        cohorts.into_iter().map(|(agent, usd)| (agent, UsualCost::of(&usd))).collect();
     let mut ranked: Vec<(Option<Usd>, RankedTrace<T>)> = runs
         .into_iter()
         .map(|(trace, agent, usd, waste)| {
             let cohort = &cohorts[&agent];
             let z = usd.and_then(|usd| cohort.z(usd));
-            let unusual = z.is_some_and(|z| z.abs() >= UNUSUAL);
-            let (cohort, median_usd) = (cohort.runs, cohort.median.and_then(Usd::from_f64));
+            let unusual = z.is_some_and(is_unusual);
+            let (cohort, median_usd) = (cohort.runs(), cohort.median());
             (usd, RankedTrace { trace, cohort, median_usd, z, unusual, waste })
         })
         .collect();
@@ -123,39 +117,6 @@ pub fn ranking<T>(
         }
     });
     ranked.into_iter().map(|(_, trace)| trace).take(most).collect()
-}
-
-/// The costs of the runs of one agent.
-struct Cohort {
-    runs: usize,
-    median: Option<f64>,
-    deviation: Option<f64>,
-}
-
-impl Cohort {
-    fn of(costs: &[Option<Usd>]) -> Self {
-        let known = sorted(costs.iter().flatten().map(|usd| usd.as_f64()));
-        let median = median(&known);
-        let distances = median.map(|median| sorted(known.iter().map(|usd| (usd - median).abs())));
-        let deviation = distances.and_then(|distances| self::median(&distances));
-        let deviation = deviation.filter(|mad| *mad > 0.0 && known.len() >= SMALLEST_COHORT);
-        Self { runs: costs.len(), median, deviation }
-    }
-
-    fn z(&self, usd: Usd) -> Option<f64> {
-        Some(0.6745 * (usd.as_f64() - self.median?) / self.deviation?)
-    }
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn median(sorted: &[f64]) -> Option<f64> {
-    let (below, above) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
-    Some((below + above) / 2.0)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::provider::Provider;
 use crate::tools::{ToolFacts, ToolOutcome};
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// Everything measured about one trace.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -257,6 +258,12 @@ pub fn trace<'a>(
 }
 
 impl TraceMetrics {
+    /// The models that were asked for, each once, in the order of the steps.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        let mut seen = HashSet::new();
+        self.by_step.iter().filter_map(|step| step.model.as_deref()).filter(move |model| seen.insert(*model))
+    }
+
     /// Adds what the times of the answers' pieces say: those of each call, in the order of the facts, in µs on
     /// the trace's clock.
     pub fn add_pieces(&mut self, facts: &[CallFacts], assembly: &Assembly, pieces_us: &[Vec<i64>]) {

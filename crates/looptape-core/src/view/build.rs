@@ -73,6 +73,8 @@ pub fn ls_row(meta: TraceMeta, metrics: &TraceMetrics) -> LsRow {
         agent: meta.agent,
         agent_version: meta.agent_version,
         status: meta.status,
+        outcome: metrics.outcome,
+        models: metrics.models().map(str::to_owned).collect(),
         steps: metrics.steps,
         llm_calls: metrics.attempts,
         tool_calls: metrics.tool_calls,
@@ -262,6 +264,7 @@ impl Source<'_> {
         let fact = &self.facts[attempt.call.0];
         AttemptView {
             attempt: number,
+            call: fact.seq,
             status: fact.status,
             state: fact.state,
             retry_layer: attempt.retry.map(|retry| retry.layer),

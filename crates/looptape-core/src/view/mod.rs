@@ -12,7 +12,7 @@ mod build;
 mod tests;
 pub mod tracks;
 
-use crate::assembly::{Lane, LoopNumber, StepNumber};
+use crate::assembly::{Lane, LoopNumber, LoopOutcome, StepNumber};
 use crate::composition::Composition;
 use crate::cost::Usd;
 use crate::facts::AttemptState;
@@ -255,6 +255,8 @@ impl Serialize for ToolKnown {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AttemptView {
     pub attempt: u32,
+    /// The call's place among those of the trace: its `seq`.
+    pub call: u32,
     pub status: Option<u16>,
     pub state: AttemptState,
     pub retry_layer: Option<crate::assembly::RetryLayer>,
@@ -279,6 +281,9 @@ pub struct LsRow {
     pub agent_version: Option<String>,
     pub started_at: Option<String>,
     pub status: TraceStatus,
+    pub outcome: LoopOutcome,
+    /// The models that were asked for, in the order of the steps.
+    pub models: Vec<String>,
     pub steps: u32,
     /// Model calls as the client sent them, retries included.
     pub llm_calls: u32,
@@ -299,5 +304,11 @@ impl TraceStatus {
             Self::Aborted => "aborted",
             Self::Recording => "recording",
         }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Complete, Self::Incomplete, Self::Aborted, Self::Recording]
+            .into_iter()
+            .find(|status| status.as_str() == word)
     }
 }

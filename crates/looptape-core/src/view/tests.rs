@@ -162,6 +162,7 @@ fn a_model_step() {
       "attempts": [
         {
           "attempt": 1,
+          "call": 1,
           "status": 429,
           "state": "complete",
           "retry_layer": null,
@@ -174,6 +175,7 @@ fn a_model_step() {
         },
         {
           "attempt": 2,
+          "call": 2,
           "status": 200,
           "state": "complete",
           "retry_layer": "sdk",
@@ -245,5 +247,5 @@ fn imports_have_order_but_no_times() {
 fn a_row_of_a_list() {
     let measured =
         Measured::of(&facts(), TraceSpan::closed(800_000), meta().started_unix_us, &PriceBook::listed());
-    insta::assert_snapshot!(serde_json::to_string(&ls_row(meta(), &measured.metrics)).unwrap(), @r#"{"id":"4bf92f3577b34da6a3ce929d0e0e4736","name":null,"agent":"weather","agent_version":"1.4","started_at":"2026-11-01T00:00:00Z","status":"complete","steps":2,"llm_calls":3,"tool_calls":2,"attempts":3,"retry_rate":0.5,"duration_ms":800.0,"cost_usd":0.000345,"cost_at_least":false,"tags":["team=a"]}"#);
+    insta::assert_snapshot!(serde_json::to_string(&ls_row(meta(), &measured.metrics)).unwrap(), @r#"{"id":"4bf92f3577b34da6a3ce929d0e0e4736","name":null,"agent":"weather","agent_version":"1.4","started_at":"2026-11-01T00:00:00Z","status":"complete","outcome":"success","models":["gpt-4o-mini"],"steps":2,"llm_calls":3,"tool_calls":2,"attempts":3,"retry_rate":0.5,"duration_ms":800.0,"cost_usd":0.000345,"cost_at_least":false,"tags":["team=a"]}"#);
 }

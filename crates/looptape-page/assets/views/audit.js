@@ -2,7 +2,7 @@
 import { get, traceAt } from '../api.js';
 import { el, fill } from '../dom.js';
 import { count, duration, money, percent, plural, short, UNKNOWN } from '../format.js';
-import { empty, failure, figure, figures, notice, panel, table } from '../parts.js';
+import { empty, failure, figure, figures, notice, panel, tableOf } from '../parts.js';
 import { ask, href } from '../place.js';
 import { oneLine, recorded } from '../recorded.js';
 import { span } from './diff.js';
@@ -154,7 +154,7 @@ class AuditPage {
     const share = (usd) => sharePercent(usd / carried.input_usd);
     const parts = (all) => el('ul', { class: 'parts' }, all.map(([name, usd, note]) => el('li', {}, el('span', {}, oneLine(name, 60), note && el('small', {}, ` ${note}`)), el('span', { class: 'number' }, money(usd), ' ', el('small', {}, share(usd))))));
     const titles = [['cost', 'number'], ['share', 'number'], ['sent', 'number'], ['tokens', 'number minor'], 'message'];
-    const messages = table('Messages, the dearest first', titles, carried.messages.slice(0, MESSAGES_AT_ONCE).map((one) => this.message(one)));
+    const messages = tableOf('Messages, the dearest first', titles, carried.messages.slice(0, MESSAGES_AT_ONCE).map((one) => this.message(one)));
     const rows = messages.tBodies[0];
     const rest = carried.messages.slice(MESSAGES_AT_ONCE);
     const more = rest.length > 0 && el('button', { type: 'button', class: 'small' }, `Show ${rest.length} more`);
@@ -316,7 +316,7 @@ function ranking(runs) {
       el('td', { class: 'number' }, wasted(run.waste)),
       el('td', { class: 'minor' }, el('a', { href: href(`/trace/${encodeURIComponent(run.id)}`) }, 'open')),
     );
-  return el('div', { class: 'scroll-x' }, table('Runs, the most remarkable first', titles, runs.map(row)));
+  return el('div', { class: 'scroll-x' }, tableOf('Runs, the most remarkable first', titles, runs.map(row)));
 }
 
 function wasted({ retried_usd: retried, repeated_usd: repeated, uncached_usd: missed, usd: all }) {

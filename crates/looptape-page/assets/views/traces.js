@@ -139,9 +139,9 @@ class TraceList {
     }
   }
 
-  draw({ traces, more, cohorts = [] }) {
+  draw({ traces, more, agents }) {
     const focused = document.activeElement?.dataset?.trace;
-    const byAgent = new Map(cohorts.map((cohort) => [cohort.agent, cohort]));
+    const byAgent = new Map(agents.map((runs) => [runs.agent, runs]));
     fill(this.body, traces.map((trace) => this.row(trace, byAgent.get(trace.agent))));
     if (focused) this.links().find((link) => link.dataset.trace === focused)?.focus({ preventScroll: true });
     this.suggest(traces);
@@ -151,12 +151,13 @@ class TraceList {
     else fill(this.below, el('p', { class: 'muted' }, traces.length === 1 ? 'One trace' : `${count(traces.length)} traces, all there are`));
   }
 
-  row(trace, cohort) {
+  row(trace, runs) {
     const link = el('a', { href: href(`/trace/${encodeURIComponent(trace.label)}`), 'data-trace': trace.label, class: 'id' }, recorded(trace.short));
     const started = trace.started_unix_us / 1000;
     const retries = Math.max(0, trace.attempts - trace.steps);
-    const place = cohort?.runs.findIndex((run) => run.label === trace.label) ?? -1;
-    const unusual = trace.unusual && el('span', { class: 'badge warn', title: `${trace.times_median.toFixed(1)} times the median of ${trace.agent}` }, `${trace.times_median.toFixed(1)}×`);
+    const among = runs?.listed.find((one) => one.label === trace.label);
+    const times = runs?.median_usd > 0 && trace.cost_usd !== null ? trace.cost_usd / runs.median_usd : null;
+    const unusual = among?.unusual && times !== null && el('span', { class: 'badge warn', title: `unusual: ${times.toFixed(1)} times the median of the last runs of ${trace.agent}` }, `${times.toFixed(1)}×`);
     const who = [
       trace.agent && oneLine(trace.agent, 60),
       trace.agent && trace.name && ' · ',
@@ -170,12 +171,12 @@ class TraceList {
       el('td', { class: 'wide' }, who, trace.tags.map((tag) => el('span', { class: 'tag' }, oneLine(tag, 40)))),
       el('td', { class: 'minor' }, (trace.models ?? []).map((model, at) => [at > 0 && ', ', oneLine(model, 40)])),
       el('td', { class: 'minor' }, trace.outcome && outcomeBadge(trace.outcome)),
-      el('td', { class: 'number' }, count(trace.steps)),
+      el('td', { class: 'number steps' }, count(trace.steps)),
       el('td', { class: 'number minor' }, trace.tool_calls ? count(trace.tool_calls) : ''),
-      el('td', { class: 'number' }, retries ? el('span', { class: 'warn-text' }, count(retries)) : ''),
-      el('td', { class: 'number' }, trace.status === 'recording' ? el('span', { class: 'muted' }, 'running') : duration(trace.duration_ms)),
-      el('td', { class: 'number' }, unusual, unusual && ' ', trace.steps === 0 && trace.cost_usd === null ? UNKNOWN : money(trace.cost_usd, trace.cost_at_least)),
-      el('td', { class: 'trend minor' }, cohort && cohort.runs.length > 2 && sparkline(cohort.runs.map((run) => run.cost_usd ?? 0), { mark: place })),
+      el('td', { class: 'number retries' }, retries ? el('span', { class: 'warn-text' }, count(retries)) : ''),
+      el('td', { class: 'number duration' }, trace.status === 'recording' ? el('span', { class: 'muted' }, 'running') : duration(trace.duration_ms)),
+      el('td', { class: 'number cost' }, unusual, unusual && ' ', trace.steps === 0 && trace.cost_usd === null ? UNKNOWN : money(trace.cost_usd, trace.cost_at_least)),
+      el('td', { class: 'trend minor' }, runs?.costs_usd.length > 2 && sparkline(runs.costs_usd.map((usd) => usd ?? 0), { mark: among?.at })),
     );
   }
 

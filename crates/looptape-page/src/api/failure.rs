@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     NoSuchRun(String),
     #[error(transparent)]
     NoSuchPlace(#[from] NoSuchPlace),
+    #[error("trace {trace} has no row {at}")]
+    NoSuchRow { trace: String, at: usize },
     #[error("{0}")]
     Invalid(String),
     #[error("this page only reads: start `looptape ui` in a terminal to do more")]
@@ -54,7 +56,7 @@ impl Failure {
             Self::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             Self::NoSuchReplay(_) => (StatusCode::NOT_FOUND, "no_such_replay"),
             Self::NoSuchRun(_) => (StatusCode::NOT_FOUND, "no_such_run"),
-            Self::NoSuchPlace(_) => (StatusCode::NOT_FOUND, "no_such_step"),
+            Self::NoSuchPlace(_) | Self::NoSuchRow { .. } => (StatusCode::NOT_FOUND, "no_such_step"),
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             Self::ReadOnly => (StatusCode::FORBIDDEN, "read_only"),
             Self::TokenMissing => (StatusCode::FORBIDDEN, "token_missing"),

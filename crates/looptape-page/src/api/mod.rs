@@ -4,11 +4,13 @@
 //! command line: by id, prefix, `last`, `ID#1`; percent-encoded.
 
 mod audits;
+mod calls;
 mod compare;
 mod failure;
 mod load_runs;
 mod replays;
 mod stats;
+mod trace;
 mod traces;
 
 pub(crate) use failure::Failure;
@@ -65,6 +67,17 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(replays::start))
         .routes(routes!(replays::state))
         .routes(routes!(replays::stop))
+        .routes(routes!(trace::head))
+        .routes(routes!(trace::rows))
+        .routes(routes!(trace::row))
+        .routes(routes!(trace::row_text))
+        .routes(routes!(trace::series))
+        .routes(routes!(trace::heat))
+        .routes(routes!(trace::step))
+        .routes(routes!(trace::step_text))
+        .routes(routes!(calls::head))
+        .routes(routes!(calls::as_curl))
+        .routes(routes!(calls::body))
         .split_for_parts();
     router
         .route("/openapi.json", get(async || Json(description)))

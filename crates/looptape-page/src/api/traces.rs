@@ -2,10 +2,12 @@
 
 use super::Failure;
 use crate::page::Shared;
-use crate::reading::list::{self, ListedTrace};
+use crate::reading::list::{AgentRuns, ListPage, ListedTrace};
 use axum::Json;
 use axum::extract::{Query, State};
-use looptape_store::{TagFilter, TraceFilter, TraceOrigin};
+use looptape_core::assembly::LoopOutcome;
+use looptape_core::view::TraceStatus;
+use looptape_store::{Direction, OrderBy, TagFilter, TraceFilter, TraceOrder, TraceOrigin};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -18,13 +20,29 @@ const LARGEST_PAGE: u32 = 1000;
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    /// Found in its id, name, agent, version, tags, command or models.
+    text: Option<String>,
     agent: Option<String>,
     /// A model that a call asked for or was answered by.
     model: Option<String>,
     /// KEY=VALUE, or KEY whatever its value.
     tag: Option<String>,
+    /// success, failure, abandoned, unknown.
+    outcome: Option<String>,
+    /// complete, incomplete, aborted, recording.
+    status: Option<String>,
+    /// Started at or after, ms since the Unix epoch.
+    since: Option<f64>,
+    /// Started before, ms since the Unix epoch.
+    before: Option<f64>,
     /// Replays too.
     replays: bool,
+    /// time (the default), cost, steps, duration, retries.
+    sort: Option<String>,
+    /// down (the default: the newest, the most) or up.
+    order: Option<String>,
+    offset: u32,
+    /// 100 if it is not said, at most 1000.
     limit: Option<u32>,
 }
 
@@ -36,35 +54,83 @@ pub(crate) struct Traces {
     traces: Vec<ListedTrace>,
     /// Whether there are more after these.
     more: bool,
+    /// The newest runs of their agents: what they cost, and which of these are unusual.
+    #[schema(value_type = Vec<Object>)]
+    agents: Vec<AgentRuns>,
 }
 
-/// Traces, newest first
+/// Traces, newest first if nothing else is said
 #[utoipa::path(get, path = "/traces", params(ListQuery), responses((status = 200, body = Traces)))]
 pub(crate) async fn list(
     State(shared): State<Shared>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Traces>, Failure> {
     let limit = query.limit.unwrap_or(PAGE).min(LARGEST_PAGE);
-    let filter = query.filter(limit)?;
-    let read = shared.readers.read(move |reader| Ok(list::page(reader, &filter, limit)?)).await;
+    let filter = query.filter()?;
+    let read = shared.readers.read(move |reader| Ok(ListPage::read(reader, &filter, limit)?)).await;
     Ok(Json(match read {
-        Ok((traces, more)) => Traces { traces, more },
-        Err(Failure::NothingRecorded) => Traces { traces: Vec::new(), more: false },
+        Ok(ListPage { traces, more, agents }) => Traces { traces, more, agents },
+        Err(Failure::NothingRecorded) => Traces { traces: Vec::new(), more: false, agents: Vec::new() },
         Err(failure) => return Err(failure),
     }))
 }
 
 impl ListQuery {
-    /// With one more than asked for, to know whether there are more.
-    fn filter(&self, limit: u32) -> Result<TraceFilter, Failure> {
-        let tag = self.tag.as_deref().map(TagFilter::parse).transpose();
+    fn filter(self) -> Result<TraceFilter, Failure> {
+        let order = self.in_order()?;
+        let invalid = |what: &str, is: &str, words: &str| {
+            Failure::Invalid(format!("`{is}` is no {what}: write one of {words}"))
+        };
+        let outcome = said(self.outcome).map(|word| {
+            let words = "success, failure, abandoned, unknown";
+            LoopOutcome::parse(&word).ok_or_else(|| invalid("outcome", &word, words))
+        });
+        let status = said(self.status).map(|word| {
+            let words = "complete, incomplete, aborted, recording";
+            TraceStatus::parse(&word).ok_or_else(|| invalid("status", &word, words))
+        });
+        let tag = said(self.tag)
+            .map(|text| TagFilter::parse(&text).map_err(|error| Failure::Invalid(format!("tag: {error}"))));
+        let us = |ms: f64| (ms * 1000.0) as i64;
         Ok(TraceFilter {
-            limit: Some(limit + 1),
-            agent: self.agent.clone(),
-            model: self.model.clone(),
-            tags: tag.map_err(|error| Failure::Invalid(error.to_string()))?.into_iter().collect(),
+            limit: None,
+            offset: self.offset,
+            order,
+            text: said(self.text),
+            outcome: outcome.transpose()?,
+            before_unix_us: self.before.map(us),
+            since_unix_us: self.since.map(us),
+            agent: said(self.agent),
+            agent_version: None,
+            model: said(self.model),
+            tags: tag.transpose()?.into_iter().collect(),
+            status: status.transpose()?,
             origin: if self.replays { TraceOrigin::All } else { TraceOrigin::Recordings },
-            ..TraceFilter::default()
         })
     }
+
+    fn in_order(&self) -> Result<TraceOrder, Failure> {
+        let by = match self.sort.as_deref() {
+            None | Some("" | "time") => OrderBy::Start,
+            Some("cost") => OrderBy::Cost,
+            Some("steps") => OrderBy::Steps,
+            Some("duration") => OrderBy::Duration,
+            Some("retries") => OrderBy::Retries,
+            Some(other) => {
+                let words = "time, cost, steps, duration, retries";
+                return Err(Failure::Invalid(format!("sort: `{other}` is none of {words}")));
+            }
+        };
+        let direction = match self.order.as_deref() {
+            None | Some("" | "down") => Direction::Down,
+            Some("up") => Direction::Up,
+            Some(other) => return Err(Failure::Invalid(format!("order: `{other}` is neither down nor up"))),
+        };
+        Ok(TraceOrder { by, direction })
+    }
+}
+
+/// An empty box of a form says nothing.
+fn said(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }

@@ -1,8 +1,9 @@
 //! One step in full: what was asked, what was answered, what is new since the step before.
 
 use super::prompts::ReadPrompts;
-use super::trace_view::{Contents, Messages};
+use super::trace_view::{Compositions, Contents, Messages};
 use looptape_core::assembly::Step;
+use looptape_core::cost::{Cost, LeafCosts};
 use looptape_core::derive;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::CallKind;
@@ -62,6 +63,8 @@ pub struct StepDetail {
     /// Its tool calls.
     pub tools: Vec<EntryView>,
     pub attempt: u32,
+    /// What this attempt cost, by token leaf; null where that is not known or nothing was billed.
+    pub cost_by_leaf: Option<LeafCosts>,
     pub request: RequestDetail,
     pub response: Option<ResponseDetail>,
 }
@@ -92,7 +95,16 @@ pub struct ResponseDetail {
 impl Place {
     /// An attempt of a step; the last one if none is named.
     pub fn find(trace: &RecordedTrace, step: u32, attempt: Option<u32>) -> Result<Self, NoSuchPlace> {
-        let measured = trace.measure();
+        Self::of(trace, &trace.measure(), step, attempt)
+    }
+
+    /// The same in a trace that was measured before.
+    pub fn of(
+        trace: &RecordedTrace,
+        measured: &Measured,
+        step: u32,
+        attempt: Option<u32>,
+    ) -> Result<Self, NoSuchPlace> {
         let steps = &measured.assembly.steps;
         let Some(found) = steps.get((step as usize).wrapping_sub(1)).cloned() else {
             return Err(NoSuchPlace::Step { trace: trace.row.label(), step, has: steps.len() });
@@ -102,12 +114,17 @@ impl Place {
         let Some(made) = found.attempts.get((attempt as usize).wrapping_sub(1)) else {
             return Err(NoSuchPlace::Attempt { step, attempt, has });
         };
-        Ok(Self { seq: trace.facts[made.call.0].seq, step: found, attempt, measured })
+        Ok(Self { seq: trace.facts[made.call.0].seq, step: found, attempt, measured: measured.clone() })
     }
 }
 
 impl StepDetail {
-    pub fn build(reader: &Reader, trace: &RecordedTrace, place: Place) -> Result<Self, ReadError> {
+    pub fn build(
+        reader: &Reader,
+        trace: &RecordedTrace,
+        place: Place,
+        compositions: Compositions,
+    ) -> Result<Self, ReadError> {
         let Place { seq, step, attempt, measured } = place;
         let exchange = reader.exchange(trace.row.key, seq)?;
         let kind = trace.facts[step.final_call().0].kind;
@@ -122,7 +139,12 @@ impl StepDetail {
             error: answer.error,
             truncated: answer.truncated,
         });
-        let (step_view, tools) = entries(reader, trace, &measured, &step);
+        let made = step.attempts.get((attempt as usize).wrapping_sub(1));
+        let cost_by_leaf = made.and_then(|made| match &measured.costs[made.call.0] {
+            Cost::Known(price) => Some(price.by_leaf),
+            Cost::NotBilled | Cost::Unknown(_) => None,
+        });
+        let (step_view, tools) = entries(reader, trace, &measured, &step, compositions);
         Ok(Self {
             format: looptape_core::view::FORMAT,
             trace: trace.row.label(),
@@ -130,6 +152,7 @@ impl StepDetail {
             step: step_view.ok_or(ReadError::Damaged { seq, what: "step" })?,
             tools,
             attempt,
+            cost_by_leaf,
             request: RequestDetail {
                 system: view.system,
                 known_messages,
@@ -169,12 +192,18 @@ fn entries(
     trace: &RecordedTrace,
     measured: &Measured,
     step: &Step,
+    compositions: Compositions,
 ) -> (Option<EntryView>, Vec<EntryView>) {
     let answering = step.tools.iter().filter_map(|tool| tool.answered_by);
     let answering = answering.filter_map(|number| measured.assembly.step(number)).map(Step::final_call);
     let wanted: Vec<u32> = answering.chain([step.final_call()]).map(|call| trace.facts[call.0].seq).collect();
-    let prompts = ReadPrompts::one(reader, trace, step.final_call()).prompts;
-    let contents = Contents::new(reader, trace, Messages::LeftOut).with_prompts(prompts);
+    let contents = Contents::new(reader, trace, Messages::LeftOut);
+    let contents = match compositions {
+        Compositions::LeftOut => contents,
+        Compositions::Included => {
+            contents.with_prompts(ReadPrompts::one(reader, trace, step.final_call()).prompts)
+        }
+    };
     let view = contents.view(measured, |seq| wanted.contains(&seq));
     let own = view.steps.into_iter().filter(|entry| entry.step == Some(step.number));
     let (tools, mut steps): (Vec<_>, Vec<_>) = own.partition(|entry| entry.kind == EntryKind::Tool);

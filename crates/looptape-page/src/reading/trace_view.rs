@@ -6,7 +6,7 @@
 
 use super::prompts::ReadPrompts;
 use super::usage_gap;
-use looptape_core::assembly::CallIndex;
+use looptape_core::assembly::{CallIndex, Step};
 use looptape_core::composition::Prompts;
 use looptape_core::derive;
 use looptape_core::facts::{CallFacts, CallKind};
@@ -76,29 +76,28 @@ pub fn build(
     };
     let measured = scanned.measure();
     let view = contents.view(&measured, |_| true);
-    let numbers: HashMap<u32, u32> = measured
-        .assembly
-        .steps
-        .iter()
-        .flat_map(|step| step.calls().map(|call| (trace.facts[call.0].seq, step.number.0)))
-        .collect();
-    let steps = |seqs: &[u32]| -> Vec<u32> {
-        let steps: BTreeSet<u32> = seqs.iter().filter_map(|seq| numbers.get(seq).copied()).collect();
-        steps.into_iter().collect()
-    };
-    let damage = contents.damage.into_inner().into_iter();
-    let mut notes: Vec<Note> = damage
-        .map(|(seq, error)| Note { kind: NoteKind::Damaged, text: error.to_string(), steps: steps(&[seq]) })
-        .collect();
-    let of_tools =
-        |error: ReadError| Note { kind: NoteKind::Damaged, text: error.to_string(), steps: Vec::new() };
-    notes.extend(contents.tool_damage.into_inner().map(of_tools));
-    let silent = usage_gap::calls(reader, trace).unwrap_or_default();
-    if !silent.is_empty() {
-        let text = format!("tokens and cost are unknown: {}", usage_gap::REMEDY);
-        notes.push(Note { kind: NoteKind::UsageNotAskedFor, text, steps: steps(&silent) });
-    }
+    let mut notes = contents.notes(&measured);
+    notes.extend(usage_note(reader, trace, &measured));
     Shown { view, notes }
+}
+
+/// Says that tokens are unknown because the client did not ask for them, where that is so.
+pub fn usage_note(reader: &Reader, trace: &RecordedTrace, measured: &Measured) -> Option<Note> {
+    let silent = usage_gap::calls(reader, trace).unwrap_or_default();
+    let text = format!("tokens and cost are unknown: {}", usage_gap::REMEDY);
+    let steps = steps_of(&silent, trace, measured);
+    (!silent.is_empty()).then_some(Note { kind: NoteKind::UsageNotAskedFor, text, steps })
+}
+
+/// The steps that calls belong to, by their `seq`.
+fn steps_of(seqs: &[u32], trace: &RecordedTrace, measured: &Measured) -> Vec<u32> {
+    if seqs.is_empty() {
+        return Vec::new();
+    }
+    let seqs: BTreeSet<u32> = seqs.iter().copied().collect();
+    let steps = measured.assembly.steps.iter();
+    let has_one = |step: &&Step| step.calls().any(|call| seqs.contains(&trace.facts[call.0].seq));
+    steps.filter(has_one).map(|step| step.number.0).collect()
 }
 
 /// Reads what the calls of one trace say.
@@ -130,6 +129,16 @@ impl<'a> Contents<'a> {
     /// With what these prompts consist of.
     pub fn with_prompts(self, prompts: Prompts) -> Self {
         Self { prompts: Some(prompts), ..self }
+    }
+
+    /// What could not be read while views were made.
+    pub fn notes(self, measured: &Measured) -> Vec<Note> {
+        let note = |text: String, steps| Note { kind: NoteKind::Damaged, text, steps };
+        let of_calls = self.damage.into_inner().into_iter();
+        let of_calls =
+            of_calls.map(|(seq, error)| note(error.to_string(), steps_of(&[seq], self.trace, measured)));
+        let of_tools = self.tool_damage.into_inner().map(|error| note(error.to_string(), Vec::new()));
+        of_calls.chain(of_tools).collect()
     }
 
     /// The view, with the content of those calls that are `wanted` (by `seq`).

@@ -1,11 +1,11 @@
-//! Finding traces by id, by position, by filter.
+//! Finding traces by id and by position.
 
+use super::list::TraceOrigin;
 use super::{ReadError, Reader, TraceEnd, TraceRow, TraceStatus};
 use crate::ids::{Selector, TraceKey};
 use crate::liveness::Process;
+use looptape_core::TraceId;
 use looptape_core::assembly::{LoopOutcome, Timing};
-use looptape_core::labels::{Cohort, InvalidLabel, Tag};
-use looptape_core::{TraceId, view};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 fn number(count: u32) -> String {
@@ -42,68 +42,7 @@ fn nearest_hint(nearest: &[String]) -> String {
     }
 }
 
-/// Recordings, what came of replaying them, or both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TraceOrigin {
-    /// What was recorded; loops of load runs only where a tag is asked for, since a run has thousands.
-    #[default]
-    Recordings,
-    Replays,
-    All,
-}
-
-impl TraceOrigin {
-    /// The word for it in SQL.
-    fn as_word(self) -> &'static str {
-        match self {
-            Self::Recordings => "recordings",
-            Self::Replays => "replays",
-            Self::All => "all",
-        }
-    }
-}
-
-/// What a trace's tags have to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TagFilter {
-    /// There is a tag of this key, whatever its value.
-    Key(String),
-    Value(Tag),
-}
-
-/// Which traces a list shows, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct TraceFilter {
-    /// Not more than this many.
-    pub limit: Option<u32>,
-    /// Started at or after, µs since the Unix epoch.
-    pub since_unix_us: Option<i64>,
-    pub agent: Option<String>,
-    pub agent_version: Option<String>,
-    /// A model that any of its calls asked for or got.
-    pub model: Option<String>,
-    /// Every one of these.
-    pub tags: Vec<TagFilter>,
-    pub status: Option<view::TraceStatus>,
-    pub origin: TraceOrigin,
-}
-
-impl TagFilter {
-    /// From `KEY=VALUE`, or `KEY` for any value.
-    pub fn parse(text: &str) -> Result<Self, InvalidLabel> {
-        let tag = Tag::parse(text)?;
-        Ok(if text.contains('=') { Self::Value(tag) } else { Self::Key(tag.key) })
-    }
-
-    fn as_pair(&self) -> [Option<&str>; 2] {
-        match self {
-            Self::Key(key) => [Some(key), None],
-            Self::Value(tag) => [Some(&tag.key), Some(&tag.value)],
-        }
-    }
-}
-
-const COLUMNS: &str = "t.key, t.id, t.run, t.source, t.name, t.agent, t.tags, t.command, t.parent_why, \
+pub(super) const COLUMNS: &str = "t.key, t.id, t.run, t.source, t.name, t.agent, t.tags, t.command, t.parent_why, \
      t.started_unix_us, t.byte_exact, t.recorder, e.ended_us, e.idle, e.exit_code, e.aborted, \
      coalesce((SELECT p.id FROM traces p WHERE p.key = t.parent), t.parent_id), \
      EXISTS (SELECT 1 FROM traces n WHERE n.id = t.id AND n.run > t.run), e.outcome, \
@@ -123,71 +62,6 @@ impl Reader {
     /// The row of a trace that is known to be there.
     pub fn row(&self, key: TraceKey) -> Result<TraceRow, ReadError> {
         Ok(row(&self.connection, key)?)
-    }
-
-    /// Traces that pass `filter`, newest first.
-    pub fn traces(&self, filter: &TraceFilter) -> Result<Vec<TraceRow>, ReadError> {
-        // Only the row itself knows whether its recorder still lives.
-        let has_status =
-            |row: &TraceRow| filter.status.is_none_or(|status| row.status.as_str() == status.as_str());
-        self.select(filter, has_status, filter.limit.map_or(usize::MAX, |n| n as usize))
-    }
-
-    /// The newest `limit` of those that pass `filter` and are wanted.
-    fn select(
-        &self,
-        filter: &TraceFilter,
-        is_wanted: impl Fn(&TraceRow) -> bool,
-        limit: usize,
-    ) -> Result<Vec<TraceRow>, ReadError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM traces t LEFT JOIN trace_ends e ON e.trace = t.key \
-             WHERE t.started_unix_us >= ?1 AND (?2 IS NULL OR t.agent = ?2) \
-             AND (?3 IS NULL OR EXISTS (SELECT 1 FROM calls c WHERE c.trace = t.key AND (c.model = ?3 OR c.response_model = ?3))) \
-             AND NOT EXISTS (SELECT 1 FROM json_each(?4) w WHERE NOT EXISTS (SELECT 1 FROM json_each(t.tags) k \
-                 WHERE k.key = w.value ->> 0 AND (w.value ->> 1 IS NULL OR k.value = w.value ->> 1))) \
-             AND CASE ?5 WHEN 'complete' THEN e.trace IS NOT NULL AND e.aborted IS NULL \
-                         WHEN 'incomplete' THEN e.trace IS NOT NULL AND e.aborted IS NULL \
-                         WHEN 'aborted' THEN e.trace IS NULL OR e.aborted IS NOT NULL \
-                         WHEN 'recording' THEN e.trace IS NULL ELSE 1 END \
-             AND CASE ?6 WHEN 'recordings' THEN t.source <> 'replay' AND (t.source <> 'load' OR ?8) WHEN 'replays' THEN t.source = 'replay' ELSE 1 END \
-             AND (?7 IS NULL OR t.agent_version = ?7) \
-             ORDER BY t.started_unix_us DESC, t.key DESC"
-        );
-        let tags: Vec<[Option<&str>; 2]> = filter.tags.iter().map(TagFilter::as_pair).collect();
-        let tags = serde_json::to_string(&tags).expect("strings are JSON");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(
-            params![
-                filter.since_unix_us.unwrap_or(i64::MIN),
-                filter.agent,
-                filter.model,
-                tags,
-                filter.status.map(view::TraceStatus::as_str),
-                filter.origin.as_word(),
-                filter.agent_version,
-                !filter.tags.is_empty(),
-            ],
-            |r| trace_row(&self.connection, r),
-        )?;
-        // Rows are read as they are taken.
-        let wanted = |row: &rusqlite::Result<TraceRow>| row.as_ref().map_or(true, &is_wanted);
-        Ok(rows.filter(wanted).take(limit).collect::<Result<_, _>>()?)
-    }
-
-    /// The newest `last_n` recordings of a cohort that have ended, `but` left out, newest first.
-    pub fn cohort(&self, cohort: &Cohort, but: TraceKey, last_n: u32) -> Result<Vec<TraceRow>, ReadError> {
-        let tag = |(key, value): (&String, &String)| {
-            TagFilter::Value(Tag { key: key.clone(), value: value.clone() })
-        };
-        let filter = TraceFilter {
-            agent: Some(cohort.agent.clone()),
-            agent_version: cohort.agent_version.clone(),
-            tags: cohort.tags.iter().map(tag).collect(),
-            ..TraceFilter::default()
-        };
-        let is_member = |row: &TraceRow| row.key != but && row.end.is_some();
-        self.select(&filter, is_member, last_n as usize)
     }
 
     /// How much of a trace's id tells it apart from all others, at least `at_least` characters.
@@ -296,7 +170,7 @@ pub(crate) fn row(connection: &Connection, key: TraceKey) -> rusqlite::Result<Tr
     connection.prepare_cached(&sql)?.query_row([key.0], |r| trace_row(connection, r))
 }
 
-fn trace_row(connection: &Connection, r: &Row<'_>) -> rusqlite::Result<TraceRow> {
+pub(super) fn trace_row(connection: &Connection, r: &Row<'_>) -> rusqlite::Result<TraceRow> {
     let key = TraceKey(r.get(0)?);
     let end = match r.get::<_, Option<i64>>(12)? {
         Some(ended_us) => {

@@ -6,6 +6,7 @@
 mod bodies;
 mod files;
 mod find;
+mod list;
 mod load;
 mod models;
 mod outline;
@@ -19,8 +20,9 @@ mod tools;
 pub use bodies::RequestTail;
 pub(crate) use files::mark_snapshots;
 pub use files::{RecordedWorkspace, Snapshot, StoredTrees};
+pub use find::FindError;
 pub(crate) use find::row as trace_row;
-pub use find::{FindError, TagFilter, TraceFilter, TraceOrigin};
+pub use list::{Direction, OrderBy, RunCost, TagFilter, TraceFilter, TraceOrder, TraceOrigin};
 pub(crate) use load::decode_chunks;
 pub use load::{RecordedTrace, Response};
 pub use models::ModelInUse;

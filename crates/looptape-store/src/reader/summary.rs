@@ -117,8 +117,9 @@ impl Reader {
         Ok(self
             .connection
             .prepare_cached(
-                "SELECT steps, llm_calls, tool_calls, attempts, retries, duration_us, cost_usd, cost_at_least \
-                 FROM trace_facts WHERE trace = ?1 AND derivation = ?2 AND prices = ?3",
+                "SELECT steps, llm_calls, tool_calls, attempts, retries, duration_us, cost_usd, cost_at_least, \
+                 outcome, models FROM trace_facts \
+                 WHERE trace = ?1 AND derivation = ?2 AND prices = ?3 AND outcome IS NOT NULL",
             )?
             .query_row(params![row.key.0, DERIVATION, self.prices().version()], |r| {
                 let steps: u32 = r.get(0)?;
@@ -132,6 +133,8 @@ impl Reader {
                     duration_ms: r.get::<_, Option<i64>>(5)?.map(Ms::from_us),
                     cost_usd: r.get::<_, Option<f64>>(6)?.and_then(Usd::from_f64),
                     cost_at_least: r.get(7)?,
+                    outcome: LoopOutcome::parse(&r.get::<_, String>(8)?).unwrap_or(LoopOutcome::Unknown),
+                    models: serde_json::from_str(&r.get::<_, String>(9)?).unwrap_or_default(),
                     ..blank
                 })
             })
@@ -150,7 +153,7 @@ pub(crate) fn sum_up(
     let tools = super::tools::facts(connection, key)?;
     let recording = Recording { facts, tools: &tools };
     let metrics = Measured::of_spent(recording, span, happened_unix_us, prices, |_| true).metrics;
-    insert(connection, key, &metrics, prices)?;
+    insert(connection, key, &metrics, facts, prices)?;
     Ok(metrics)
 }
 
@@ -169,7 +172,7 @@ pub(crate) fn sum_up_rows(
     let tools = super::tools::facts(connection, row.key)?;
     let recording = Recording { facts: &facts, tools: &tools };
     let metrics = replayed::measured(row, recording, &provenances, prices).metrics;
-    insert(connection, row.key, &metrics, prices)?;
+    insert(connection, row.key, &metrics, &facts, prices)?;
     Ok(Some(metrics))
 }
 
@@ -177,13 +180,22 @@ fn insert(
     connection: &Connection,
     key: TraceKey,
     m: &TraceMetrics,
+    facts: &[CallFacts],
     prices: &PriceBook,
 ) -> rusqlite::Result<()> {
+    let models: Vec<&str> = m.models().collect();
+    let mut answered_by: Vec<&str> = Vec::new();
+    for model in facts.iter().flat_map(|fact| [&fact.model, &fact.response_model]).flatten() {
+        if !models.contains(&model.as_str()) && !answered_by.contains(&model.as_str()) {
+            answered_by.push(model);
+        }
+    }
+    let json = |names: &[&str]| serde_json::to_string(names).expect("strings are JSON");
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO trace_facts (trace, derivation, steps, llm_calls, tool_calls, attempts, \
-             retries, duration_us, cost_usd, cost_at_least, prices) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             retries, duration_us, cost_usd, cost_at_least, prices, outcome, models, answered_by) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             key.0,
@@ -197,6 +209,9 @@ fn insert(
             m.cost_usd.map(Usd::as_f64),
             m.cost_at_least,
             prices.version(),
+            m.outcome.as_str(),
+            json(&models),
+            json(&answered_by),
         ])?;
     Ok(())
 }

@@ -1,0 +1,71 @@
+//! Lists: what they are filtered by, in which order they come.
+
+use super::*;
+use looptape_core::assembly::LoopOutcome;
+
+/// What version 15 summed up says nothing of outcomes and models: both are made anew for lists, and filters go by what is known.
+#[test]
+fn lists_of_version_15_are_made_anew() {
+    let lab = Lab::new();
+    let old = lab.of_version(15);
+    old.execute_batch(
+        "INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
+         INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
+           VALUES ('t1', 1, 1, 'record', '{}', '[]', 10, 10);
+         INSERT INTO trace_ends (trace, ended_us, idle, exit_code) VALUES (1, 7, 0, 1);",
+    )
+    .unwrap();
+    let summed_up = "INSERT INTO trace_facts VALUES (1, ?1, 9, 9, 0, 9, 0, 7, 99.0, 0, ?2)";
+    let prices = looptape_core::cost::PriceBook::listed();
+    old.execute(summed_up, rusqlite::params![looptape_core::facts::DERIVATION, prices.version()]).unwrap();
+    drop(old);
+    let reader = lab.reader();
+    let filter = |outcome| TraceFilter { outcome: Some(outcome), ..TraceFilter::default() };
+    assert_eq!(reader.traces(&filter(LoopOutcome::Success)).unwrap().len(), 0);
+    let found = reader.traces(&filter(LoopOutcome::Failure)).unwrap();
+    let row = reader.ls_row(found.into_iter().next().unwrap()).unwrap();
+    assert_eq!((row.steps, row.outcome, row.models.len()), (0, LoopOutcome::Failure, 0));
+}
+
+#[test]
+fn lists_are_filtered_and_ordered() {
+    let lab = Lab::new();
+    lab.record(|recorder| {
+        for (name, calls, exit) in [("one", 1, 0), ("three", 3, 1), ("two_50%", 2, 0)] {
+            let id = TraceId::parse(&name.replace('%', "-")).unwrap();
+            let mut spec = TraceSpec::new(id.clone(), Source::Record, Moment::now());
+            spec.command = vec!["agent".to_owned(), format!("--task={name}")];
+            spec.labels.agent = Some("counting".to_owned());
+            recorder.open_trace(spec);
+            for _ in 0..calls {
+                recorder.begin(begin(id.as_str(), PRICED_REQUEST)).finish(answered(&[PRICED_ANSWER]));
+            }
+            recorder.close_trace(id, Moment::now(), Some(exit), None);
+        }
+        recorder.open_trace(TraceSpec::new(TraceId::parse("open").unwrap(), Source::Record, Moment::now()));
+    });
+    let reader = lab.reader();
+    let listed = |filter: TraceFilter| -> Vec<String> {
+        reader.traces(&filter).unwrap().iter().map(|row| row.id.to_string()).collect()
+    };
+    let order = |by, direction| TraceFilter { order: TraceOrder { by, direction }, ..TraceFilter::default() };
+    assert_eq!(listed(order(OrderBy::Start, Direction::Down)), ["open", "two_50-", "three", "one"]);
+    assert_eq!(listed(order(OrderBy::Start, Direction::Up)), ["one", "three", "two_50-", "open"]);
+    for by in [OrderBy::Steps, OrderBy::Cost] {
+        assert_eq!(listed(order(by, Direction::Down)), ["three", "two_50-", "one", "open"], "{by:?}");
+        assert_eq!(listed(order(by, Direction::Up)), ["one", "two_50-", "three", "open"], "{by:?}");
+        let page = TraceFilter { limit: Some(2), offset: 1, ..order(by, Direction::Down) };
+        assert_eq!(listed(page), ["two_50-", "one"], "{by:?}");
+    }
+    let text = |text: &str| TraceFilter { text: Some(text.to_owned()), ..TraceFilter::default() };
+    assert_eq!(listed(text("TASK=t")), ["two_50-", "three"]);
+    assert_eq!(listed(text("50%")), ["two_50-"], "a sign of LIKE means itself");
+    assert_eq!(listed(text("!")).len(), 0);
+    let failed = TraceFilter { outcome: Some(LoopOutcome::Failure), ..TraceFilter::default() };
+    assert_eq!(listed(failed), ["three"]);
+    let model = |name: &str| TraceFilter { model: Some(name.to_owned()), ..TraceFilter::default() };
+    assert_eq!(listed(model("gpt-4o-mini")).len(), 3);
+    assert_eq!(listed(model("gpt-4o")).len(), 0, "names are whole");
+    let costs = reader.costs_of_agent("counting", 2).unwrap();
+    assert_eq!(costs.iter().map(|run| run.usd.is_some()).collect::<Vec<_>>(), [true, true]);
+}
