@@ -114,6 +114,7 @@ fn what_is_wrong_is_said() {
         ("/traces?outcome=great", 400, "invalid"),
         ("/traces?sort=colour", 400, "invalid"),
         ("/traces?tag==x", 400, "invalid"),
+        ("/traces?limit=many", 400, "invalid"),
         ("/write-access", 403, "token_missing"),
         ("/nowhere", 404, "unknown_path"),
     ] {
@@ -125,8 +126,6 @@ fn what_is_wrong_is_said() {
             "{path}: {said}"
         );
     }
-    let malformed = runtime.block_on(get(&page, "/api/traces?limit=many"));
-    assert_eq!(malformed.head.status, 400, "{}", malformed.text());
 }
 
 #[tokio::test]

@@ -140,6 +140,9 @@ fn asset(kind: &'static str, content: &'static str) -> Response<Body> {
 
 /// Which view a place means, the browser decides.
 async fn document(uri: Uri) -> Response<Body> {
+    if uri.path().starts_with("/ui/api/") {
+        return Failure::UnknownPath.into_response();
+    }
     let mut response = Response::new(Body::from(assets::document(uri.path())));
     let kind = HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -1,12 +1,12 @@
 //! Single calls, as they passed: heads, bytes, and the request as a command.
 
-use super::Failure;
+use super::{Asked, Failure};
 use crate::page::Shared;
 use crate::reading::curl::curl;
 use crate::reading::open_trace::OpenTrace;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, header};
@@ -100,7 +100,7 @@ pub(crate) struct BodyQuery {
 pub(crate) async fn body(
     State(shared): State<Shared>,
     Path((trace, call, which)): Path<(String, u32, String)>,
-    Query(query): Query<BodyQuery>,
+    Asked(query): Asked<BodyQuery>,
 ) -> Result<Response<Body>, Failure> {
     let name = format!("call-{call}-{which}");
     let read = move |reader: &Reader, open: &OpenTrace| {

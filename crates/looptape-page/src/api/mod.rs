@@ -3,6 +3,7 @@
 //! `GET /ui/api/openapi.json` describes it. Errors are `{"error": {"code", "message"}}`. Traces are named as on the
 //! command line: by id, prefix, `last`, `ID#1`; percent-encoded.
 
+mod asked;
 mod audits;
 mod calls;
 mod compare;
@@ -13,6 +14,7 @@ mod stats;
 mod trace;
 mod traces;
 
+pub(crate) use asked::Asked;
 pub(crate) use failure::Failure;
 
 use crate::page::{MayWrite, Shared, TOKEN_HEADER};
@@ -79,10 +81,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(calls::as_curl))
         .routes(routes!(calls::body))
         .split_for_parts();
-    router
-        .route("/openapi.json", get(async || Json(description)))
-        .fallback(async || Failure::UnknownPath)
-        .with_state(shared)
+    router.route("/openapi.json", get(async || Json(description))).with_state(shared)
 }
 
 /// What serves the page.

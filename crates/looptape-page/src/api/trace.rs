@@ -1,6 +1,6 @@
 //! One trace: its head, its timeline in pages, its steps in full.
 
-use super::{Failure, find};
+use super::{Asked, Failure, find};
 use crate::page::Shared;
 use crate::reading::cut_texts::{CutText, cut_texts};
 use crate::reading::heat;
@@ -8,7 +8,7 @@ use crate::reading::open_trace::{OpenHead, OpenTrace, Row, StepSeries};
 use crate::reading::step_detail::{Place, StepDetail};
 use crate::reading::trace_view::{Compositions, Note};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use looptape_core::assembly::StepNumber;
 use looptape_core::audit::Heat;
 use looptape_store::Reader;
@@ -74,7 +74,7 @@ pub(crate) struct Rows {
 pub(crate) async fn rows(
     State(shared): State<Shared>,
     Path(trace): Path<String>,
-    Query(RowsQuery { from, limit }): Query<RowsQuery>,
+    Asked(RowsQuery { from, limit }): Asked<RowsQuery>,
 ) -> Result<Json<Rows>, Failure> {
     let wanted = from..from.saturating_add(limit.min(MOST_ROWS));
     let read = move |reader: &Reader, open: &OpenTrace| {
@@ -153,7 +153,7 @@ pub(crate) struct StepQuery {
 pub(crate) async fn step(
     State(shared): State<Shared>,
     Path((trace, step)): Path<(String, u32)>,
-    Query(query): Query<StepQuery>,
+    Asked(query): Asked<StepQuery>,
 ) -> Result<Json<WithCuts>, Failure> {
     let read =
         move |reader: &Reader, open: &OpenTrace| whole_step(reader, open, step, &query).map(WithCuts::of);
@@ -169,7 +169,7 @@ pub(crate) async fn step(
 pub(crate) async fn step_text(
     State(shared): State<Shared>,
     Path((trace, step)): Path<(String, u32)>,
-    Query(query): Query<StepQuery>,
+    Asked(query): Asked<StepQuery>,
 ) -> Result<String, Failure> {
     let read = move |reader: &Reader, open: &OpenTrace| {
         text_at(whole_step(reader, open, step, &query)?, &query.pointer)
@@ -186,7 +186,7 @@ pub(crate) async fn step_text(
 pub(crate) async fn row_text(
     State(shared): State<Shared>,
     Path((trace, at)): Path<(String, usize)>,
-    Query(query): Query<StepQuery>,
+    Asked(query): Asked<StepQuery>,
 ) -> Result<String, Failure> {
     let read = move |reader: &Reader, open: &OpenTrace| text_at(whole_row(reader, open, at)?, &query.pointer);
     shared.read_trace(trace, read).await
@@ -213,7 +213,7 @@ pub(crate) struct HeatQuery {
 pub(crate) async fn heat(
     State(shared): State<Shared>,
     Path(trace): Path<String>,
-    Query(query): Query<HeatQuery>,
+    Asked(query): Asked<HeatQuery>,
 ) -> Result<Json<Option<Heat>>, Failure> {
     let read =
         move |reader: &Reader, open: &OpenTrace| Ok(heat::heat(reader, open, query.step.map(StepNumber)));

@@ -1,10 +1,10 @@
 //! The list of traces.
 
-use super::Failure;
+use super::{Asked, Failure};
 use crate::page::Shared;
 use crate::reading::list::{AgentRuns, ListPage, ListedTrace};
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::view::TraceStatus;
 use looptape_store::{Direction, OrderBy, TagFilter, TraceFilter, TraceOrder, TraceOrigin};
@@ -63,7 +63,7 @@ pub(crate) struct Traces {
 #[utoipa::path(get, path = "/traces", params(ListQuery), responses((status = 200, body = Traces)))]
 pub(crate) async fn list(
     State(shared): State<Shared>,
-    Query(query): Query<ListQuery>,
+    Asked(query): Asked<ListQuery>,
 ) -> Result<Json<Traces>, Failure> {
     let limit = query.limit.unwrap_or(PAGE).min(LARGEST_PAGE);
     let filter = query.filter()?;
