@@ -1,12 +1,12 @@
 //! Why a run cost what it cost, and which runs to look at.
 
 use super::stats::WhichTraces;
-use super::{Failure, find};
+use super::{Asked, Failure, find};
 use crate::page::Shared;
 use crate::reading::audit::{AuditError, Audited, audited, ranked};
 use crate::reading::baseline::{LATEST_RUNS, median, named};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use looptape_core::audit::{Baseline, RankBy, RankedTrace};
 use looptape_core::view::LsRow;
 use looptape_store::{Reader, RecordedTrace};
@@ -37,7 +37,7 @@ impl From<AuditError> for Failure {
 pub(crate) async fn audit(
     State(shared): State<Shared>,
     Path(trace): Path<String>,
-    Query(query): Query<AuditQuery>,
+    Asked(query): Asked<AuditQuery>,
 ) -> Result<Json<Audited>, Failure> {
     let found = shared.readers.read(move |reader| {
         let trace = reader.load(find(reader, &trace)?)?;
@@ -78,8 +78,8 @@ pub(crate) struct RankQuery {
 #[utoipa::path(get, path = "/audit", params(RankQuery, WhichTraces), responses((status = 200, body = Vec<Object>)))]
 pub(crate) async fn ranking(
     State(shared): State<Shared>,
-    Query(query): Query<RankQuery>,
-    Query(which): Query<WhichTraces>,
+    Asked(query): Asked<RankQuery>,
+    Asked(which): Asked<WhichTraces>,
 ) -> Result<Json<Vec<RankedTrace<LsRow>>>, Failure> {
     let by = match query.by.as_deref().unwrap_or("cost") {
         "cost" => RankBy::Cost,
