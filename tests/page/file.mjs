@@ -30,6 +30,7 @@ for (const size of [{}, { width: 390, height: 800, theme: 'dark' }]) {
     await page.goto('about:blank');
     await page.goto(at);
     await page.locator('.pane').waitFor();
+    await page.keyboard.press('Escape');
     for (const tab of ['Context', 'Money']) {
       await page.getByRole('link', { name: tab, exact: true }).click();
       await page.locator('.sheet').waitFor();

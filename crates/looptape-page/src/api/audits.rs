@@ -9,12 +9,14 @@ use axum::Json;
 use axum::extract::{Path, State};
 use looptape_core::audit::{Baseline, RankBy, RankedTrace};
 use looptape_core::view::LsRow;
-use looptape_store::{Reader, RecordedTrace};
+use looptape_store::{Reader, RecordedTrace, TraceFilter};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 /// Runs in a ranking if nobody says otherwise.
 const MOST_RANKED: usize = 20;
+/// Of how many of the latest runs a ranking is, if nobody says otherwise: each has to be read and priced.
+const LATEST_RANKED: u32 = 500;
 
 /// What to compare with.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -72,6 +74,8 @@ pub(crate) struct RankQuery {
     /// cost, anomaly, waste
     by: Option<String>,
     most: Option<usize>,
+    /// Among how many of the latest runs [default: 500].
+    latest: Option<u32>,
 }
 
 /// Which runs to look at, as `looptape audit --top --json`
@@ -89,7 +93,9 @@ pub(crate) async fn ranking(
             return Err(Failure::Invalid(format!("`{other}`: runs are ranked by cost, anomaly or waste")));
         }
     };
-    let (filter, most) = (which.filter()?, query.most.unwrap_or(MOST_RANKED));
+    let limit = Some(query.latest.unwrap_or(LATEST_RANKED));
+    let filter = TraceFilter { limit, ..which.filter()? };
+    let most = query.most.unwrap_or(MOST_RANKED);
     let found =
         shared.readers.read(move |reader| Ok(ranked(reader, reader.traces(&filter)?, by, most, || {})?));
     Ok(Json(found.await?))
