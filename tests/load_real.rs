@@ -1,10 +1,12 @@
 //! `load` in real time: against a twin of its own, against a URL, and where that goes wrong.
 
 use crate::env::{Ran, TestEnv};
-use crate::views::{good, json};
+use crate::views::{Recorded, good, json, recorded};
+use looptape_store::{Reader, Selector};
 use looptape_testkit::answer::{Answer, Gate};
 use looptape_testkit::upstream::ScriptedUpstream;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use std::process::Stdio;
 
 /// Two loops of two steps, at once; the twin answers at once too.
@@ -151,4 +153,53 @@ async fn ctrl_c_reports_what_ran() {
         (&2.into(), &0.into())
     );
     gate.release();
+}
+
+/// The requests of a trace, as they were sent: each model step's first.
+fn sent(env: &TestEnv, id: &str) -> Vec<Value> {
+    let reader = Reader::open(&env.database()).unwrap();
+    let row = reader.find(&Selector::Id { prefix: id.to_owned(), run: None }).unwrap();
+    let (key, trace) = (row.key, reader.load(row).unwrap());
+    let firsts = trace.assemble().steps.into_iter().map(|step| trace.facts[step.first_call().0].seq);
+    firsts
+        .map(|seq| serde_json::from_slice(&reader.exchange(key, seq).unwrap().request_body).unwrap())
+        .collect()
+}
+
+#[test]
+fn recorded_loops_send_the_recorded_texts_and_get_answers_of_the_recorded_size() {
+    let Recorded { env, id, .. } = &recorded();
+    let text = format!("traffic.traces = ['{id}']\ntwin = {{ ttft_ms = 1, tpot_ms = 0 }}\n{TWO_LOOPS}");
+    let path = scenario(env, &text);
+    let ran = good(env, &["load", &path, "--json"]);
+    let total = &json(&ran)["total"];
+    assert_eq!((&total["loops"]["success"], &total["steps"]), (&2.into(), &6.into()), "{}", ran.stderr);
+    let recorded = sent(env, id);
+    for no in ["1", "2"] {
+        assert_eq!(sent(env, &format!("load-{}-{no}", run_of(&ran))), recorded);
+    }
+    let was = json(&good(env, &["stats", id, "--json"]));
+    let [now, was] = [total, &was].map(|figures| figures["tokens"]["output_total"].as_f64().unwrap());
+    assert!((now / 2.0 - was).abs() <= was * 0.1, "{now} of two loops, {was} of one");
+
+    let other = good(env, &["load", &path, "--json", "--set", "traffic.model=gpt-4o"]);
+    let first = &sent(env, &format!("load-{}-1", run_of(&other)))[0];
+    assert_eq!(first["model"], "gpt-4o");
+    assert_eq!(first["messages"], recorded[0]["messages"]);
+}
+
+const TWO_LOOPS: &str = "[[phase]]\nexecutor = 'shared-iterations'\nvus = 2\niterations = 2\n";
+
+/// Something in the middle of a stream is no JSON: an SDK fails on it, and so does the loop.
+#[test]
+fn a_malformed_event_is_a_failed_attempt() {
+    for wire in ["openai.chat", "openai.responses", "anthropic.messages", "gemini.generate"] {
+        let env = &TestEnv::new();
+        let path = scenario(env, &format!("{QUICK}faults = ['malformed']\n"));
+        let set = format!("traffic.wire={wire}");
+        let report = json(&good(env, &["load", &path, "--json", "--no-record", "--set", &set]));
+        let total = &report["total"];
+        assert_eq!(total["loops"]["failure"], 6, "{wire}: {}", total["loops"]);
+        assert_eq!(total["errors"]["malformed"], 6, "{wire}: {}", total["errors"]);
+    }
 }

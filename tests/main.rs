@@ -19,6 +19,7 @@ mod gateway;
 mod import;
 mod lab;
 mod load;
+mod load_agents;
 mod load_real;
 mod load_reports;
 mod mcp;

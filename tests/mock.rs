@@ -201,3 +201,24 @@ async fn limits_come_back_from_what_was_recorded() {
     std::fs::write(&twin, &fit.stdout).unwrap();
     Mock::start(&env, &["--twin", twin.to_str().unwrap()]);
 }
+
+/// The provider of a scenario, with its faults and the sizes of its traffic.
+#[test]
+fn a_scenario_says_what_kind_of_provider_it_is() {
+    let env = &TestEnv::new();
+    let path = env.home().join("scenario.toml");
+    std::fs::write(&path, "traffic.output_tokens = 7\n[twin]\nfaults = ['insufficient_quota until 1h30m']\n")
+        .unwrap();
+    let mock = Mock::start(env, &["--scenario", path.to_str().unwrap()]);
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hello" }] });
+    let refused = String::from_utf8(mock.raw("/v1/chat/completions", &body)).unwrap();
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("insufficient_quota"), "{refused}");
+    assert_eq!(mock.stop()["faults"]["insufficient_quota"], 1);
+    std::fs::write(&path, "traffic.output_tokens = 7\n").unwrap();
+    let mock = Mock::start(env, &["--scenario", path.to_str().unwrap()]);
+    let served = String::from_utf8(mock.raw("/v1/chat/completions", &body)).unwrap();
+    assert!(served.contains("\"completion_tokens\":7"), "{served}");
+    let wrong = env.looptape(&["mock", "--scenario", "preset:outag"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("there are baseline, ramp"), "{}", wrong.stderr);
+}

@@ -1,6 +1,6 @@
 //! Agents and SDKs that speak to a real MCP server: what they start is led here by their configuration alone.
 
-use super::installed::{Clients, programs, say};
+use super::installed::{Client, Clients, programs, say};
 use super::upstreams::Provider;
 use crate::env::{Ran, TestEnv};
 use crate::mcp::HttpServer;
@@ -67,47 +67,69 @@ fn the_python_sdk_speaks_to_a_recording_as_to_the_server() {
     assert_eq!((replayed.code, &replayed.stdout), (Some(0), &recorded.stdout), "{replayed:?}");
 }
 
+/// A server of an agent's: its command, and whether the agent is to wait for it.
+struct AgentsServer {
+    command: [String; 3],
+    is_waited_for: bool,
+}
+
+impl AgentsServer {
+    /// Writes it down where the agent looks for it, and lets the agent's command use its tools.
+    fn configure(&self, name: &str, env: &mut TestEnv, command: &mut Vec<String>) {
+        let [program, arguments @ ..] = &self.command;
+        let entry = json!({ "mcpServers": { "everything": { "command": program, "args": arguments } } });
+        let (file, text) = match name {
+            "claude-code" => {
+                command.push("mcp__everything".to_owned());
+                if self.is_waited_for {
+                    env.set("MCP_CONNECTION_NONBLOCKING", "0");
+                    env.set("MCP_CONNECT_TIMEOUT_MS", "60000");
+                }
+                (".claude.json", entry.to_string())
+            }
+            "codex" => {
+                let required = self.is_waited_for;
+                let table = format!(
+                    "[mcp_servers.everything]\nrequired = {required}\nstartup_timeout_sec = 60\n\
+                     command = {program:?}\nargs = {arguments:?}\n"
+                );
+                (".codex/config.toml", table)
+            }
+            _ => (".gemini/settings.json", entry.to_string()),
+        };
+        let file = env.home().join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+}
+
+/// Records an agent with a server, and replays it; also what `show --json` says of the recording.
+fn recorded_and_replayed(clients: &Clients, client: &Client, server: &AgentsServer) -> (Ran, String, Ran) {
+    let runtime = runtime();
+    let (url, provider) = runtime.block_on(Provider::playing(script()));
+    let mut env = clients.env(client, &url);
+    let mut command = clients.command(client, &programs());
+    server.configure(&client.name, &mut env, &mut command);
+    let recorded = env.looptape(&over(&["record"], &command));
+    runtime.block_on(provider.stop());
+    assert_eq!(recorded.code, Some(0), "{}: {recorded:?}", client.name);
+    let shown = env.looptape(&["show", recorded.trace(), "--json"]).stdout;
+    let replayed = env.looptape(&over(&["replay", recorded.trace()], &command));
+    (recorded, shown, replayed)
+}
+
 /// The servers of these agents stand in files that they read; the agents are run as they always are.
 #[test]
 fn agents_need_no_change() {
     let Some((clients, server)) = server() else { return };
-    let server = server.display().to_string();
-    let entry = json!({ "command": "node", "args": [server, "stdio"] });
+    let command = ["node".to_owned(), server.display().to_string(), "stdio".to_owned()];
+    let server = AgentsServer { command, is_waited_for: true };
     for name in ["claude-code", "codex", "gemini-cli"] {
         for client in clients.able(&[name]) {
-            let runtime = runtime();
-            let (url, provider) = runtime.block_on(Provider::playing(script()));
-            let env = clients.env(&client, &url);
-            let mut command = clients.command(&client, &programs());
-            let write = |file: &str, text: String| {
-                let file = env.home().join(file);
-                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-                std::fs::write(file, text).unwrap();
-            };
-            match name {
-                "claude-code" => {
-                    write(".claude.json", json!({ "mcpServers": { "everything": entry } }).to_string());
-                    command.push("mcp__everything".to_owned());
-                }
-                "codex" => {
-                    let table = format!(
-                        "[mcp_servers.everything]\ncommand = \"node\"\nargs = [{server:?}, \"stdio\"]\n"
-                    );
-                    write(".codex/config.toml", table);
-                }
-                _ => write(
-                    ".gemini/settings.json",
-                    json!({ "mcpServers": { "everything": entry } }).to_string(),
-                ),
-            }
-            let recorded = env.looptape(&over(&["record"], &command));
-            runtime.block_on(provider.stop());
-            assert_eq!(recorded.code, Some(0), "{name}: {recorded:?}");
-            let shown = env.looptape(&["show", recorded.trace(), "--json"]).stdout;
+            let (recorded, shown, replayed) = recorded_and_replayed(&clients, &client, &server);
             // Codex names a server's tools in a way of its own, in which the simulated model does not ask.
             let said = if name == "claude-code" { "tools/call get-sum" } else { "tools/list" };
             assert!(shown.contains(said), "{name}: {shown}\n{recorded:?}");
-            let replayed = env.looptape(&over(&["replay", recorded.trace()], &command));
             // gemini-cli asks for the list again when the server says that it changed, and asks its model without waiting:
             // which of the two comes first is not the same from run to run, nor is what it then offers the model.
             assert!(name == "gemini-cli" || replayed.code == Some(0), "{name}: {replayed:?}");
@@ -117,6 +139,19 @@ fn agents_need_no_change() {
             assert!(name == "gemini-cli" || replayed.stderr.contains(&served), "{name}: {replayed:?}");
             say(&format!("{name}: its MCP server was recorded and replayed"));
         }
+    }
+}
+
+/// These ask their model while a server still starts. A replay starts none: it must not be quicker than the server was.
+#[test]
+fn agents_that_do_not_wait_for_a_server_are_told_no_sooner_in_a_replay() {
+    let Some((clients, server)) = server() else { return };
+    let slowly = format!("sleep 8; exec node '{}' stdio", server.display());
+    let server = AgentsServer { command: ["sh".to_owned(), "-c".to_owned(), slowly], is_waited_for: false };
+    for client in clients.able(&["claude-code", "codex"]) {
+        let (_, _, replayed) = recorded_and_replayed(&clients, &client, &server);
+        assert_eq!(replayed.code, Some(0), "{}: {replayed:?}", client.name);
+        say(&format!("{}: a slow MCP server was recorded and replayed", client.name));
     }
 }
 

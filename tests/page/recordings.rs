@@ -12,7 +12,7 @@ pub(super) const HOSTILE: &str = "<script>window.ran = 1</script><img src=x oner
 pub(super) fn growing_chat(turns: usize, text: &str) -> String {
     let turn = |at: usize| {
         let (role, said) =
-            if at % 2 == 0 { ("user", text.to_owned()) } else { ("assistant", answer_text(at / 2)) };
+            if at.is_multiple_of(2) { ("user", text.to_owned()) } else { ("assistant", answer_text(at / 2)) };
         json!({"role": role, "content": said})
     };
     let messages: Vec<Value> = (0..2 * turns - 1).map(turn).collect();

@@ -30,7 +30,7 @@ pub(crate) struct NamedTraces {
     /// What finds each of them there.
     pub(crate) names: Vec<String>,
     /// Holds a temporary database; removed after the reader is closed.
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 /// A database that cassettes are written into.
@@ -49,7 +49,7 @@ impl NamedTraces {
     ) -> anyhow::Result<Self> {
         if names.iter().all(|name| path_of(name).is_none()) {
             let (reader, database) = (global.reader()?, global.database()?);
-            return Ok(Self { reader, database, names: names.to_vec(), _folder: None });
+            return Ok(Self { reader, database, names: names.to_vec(), folder: None });
         }
         let folder = match home {
             Home::Nowhere => Some(tempfile::Builder::new().prefix("looptape-").tempdir()?),
@@ -75,7 +75,12 @@ impl NamedTraces {
         let shelf = Shelf { database: database.clone(), recorder, thread };
         let placed = names.iter().map(|name| shelf.place(global, name, home)).collect::<anyhow::Result<_>>();
         let reader = shelf.finish()?.priced_by(config.price_book()?);
-        Ok(Self { reader, database, names: placed?, _folder: folder })
+        Ok(Self { reader, database, names: placed?, folder })
+    }
+
+    /// The folder of a temporary database, for whoever goes on reading from it.
+    pub(crate) fn into_folder(self) -> Option<TempDir> {
+        self.folder
     }
 
     /// The trace that was named at this place.

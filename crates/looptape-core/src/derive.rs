@@ -12,7 +12,7 @@ use crate::provider::Provider;
 use crate::tools::message::arguments_digest;
 use crate::usage::TokenUsage;
 use crate::wire::content_encoding::{self, DEFAULT_LIMIT_BYTES, DecodedBody};
-use crate::wire::{ResponseView, ToolCall, Wire, route};
+use crate::wire::{ResponseView, ToolCall, Wire, route, sse};
 use bytes::Bytes;
 use reading::{Openings, Reading};
 
@@ -118,6 +118,22 @@ pub fn response_view(kind: CallKind, outcome: &Outcome) -> Option<ResponseView> 
     match (kind, outcome) {
         (CallKind::Llm(wire), Outcome::Answered(answer)) => Some(decode_answer(wire, answer).0),
         _ => None,
+    }
+}
+
+/// Whether an answer is an event stream in which some event is no JSON, although the formats that are known say that it
+/// is.
+pub fn has_unreadable_events(outcome: &Outcome) -> bool {
+    let Outcome::Answered(answer) = outcome else { return false };
+    let is_events =
+        answer.headers.get("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+    let is_json = |data: &str| serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok();
+    is_events && {
+        let body = decode_body(&answer.headers, &answer.body, &[]).bytes;
+        sse::events(&body).any(|event| {
+            let data = event.data.trim();
+            event.end == sse::EventEnd::BlankLine && !data.is_empty() && data != "[DONE]" && !is_json(data)
+        })
     }
 }
 

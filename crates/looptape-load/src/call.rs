@@ -1,6 +1,7 @@
 //! One call: sent, read to its end, with the times at which its pieces came.
 
-use crate::target::Target;
+use crate::clock::Clock;
+use crate::target::{Target, TargetProvider};
 use bytes::Bytes;
 use looptape_core::derive::{self, RequestFacts};
 use looptape_core::exchange::{Answer, Chunk, Ending, Outcome};
@@ -8,31 +9,56 @@ use looptape_core::facts::{CallFacts, CallKind, Lineage};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::load::GivenUp;
 use looptape_core::provider::Provider;
+use looptape_core::simulated::WISH_HEADER;
 use looptape_core::wire::{ResponseView, Wire};
 use std::future::Future;
 use std::time::Duration;
-use tokio::time::Instant;
 
-/// Sends calls to one target. Times are µs since `started`.
+/// Sends calls to one target. Times are those of the run's clock.
 #[derive(Debug)]
 pub(crate) struct Caller {
     http: reqwest::Client,
-    pub(crate) target: Target,
+    target: Target,
+    clock: Clock,
+}
+
+/// What is asked, however often.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
     pub(crate) wire: Wire,
     pub(crate) provider: Provider,
     pub(crate) stream: bool,
-    pub(crate) started: Instant,
+    pub(crate) path: String,
+    /// Besides the key, and what the count of retries is said in.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+    /// What a simulated provider is to answer, if the body does not say so itself.
+    pub(crate) wish: Option<String>,
 }
 
 /// A request to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Sending<'a> {
-    pub(crate) path: &'a str,
-    pub(crate) body: Bytes,
+    pub(crate) asked: &'a Asked,
     /// How often it was sent before.
     pub(crate) retries: u32,
     /// How long the client waits for an answer, and for more of it.
     pub(crate) patience: Duration,
+}
+
+/// What SDKs count their retries in.
+pub(crate) const RETRY_COUNT: &str = "x-stainless-retry-count";
+
+impl Asked {
+    /// All headers but the key's.
+    pub(crate) fn headers(&self, retries: u32) -> Vec<(String, String)> {
+        let mut headers = self.headers.clone();
+        // The SDKs of these providers count their retries.
+        if matches!(self.wire, Wire::OpenAiChat | Wire::OpenAiResponses | Wire::AnthropicMessages) {
+            headers.push((RETRY_COUNT.to_owned(), retries.to_string()));
+        }
+        headers
+    }
 }
 
 /// What came of it.
@@ -41,49 +67,27 @@ pub(crate) struct Called {
     pub(crate) outcome: Outcome,
     pub(crate) facts: CallFacts,
     pub(crate) given_up: Option<GivenUp>,
+    /// Something in its stream cannot be read.
+    pub(crate) is_unreadable: bool,
     /// What the answer says; `None` if there is none.
     pub(crate) said: Option<ResponseView>,
 }
 
 impl Caller {
-    pub(crate) fn new(
-        target: Target,
-        wire: Wire,
-        provider: Provider,
-        stream: bool,
-    ) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(target: Target, clock: Clock) -> Result<Self, reqwest::Error> {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
             .pool_max_idle_per_host(usize::MAX);
         // No proxy of the environment could reach this machine.
         let builder = if target.is_here() { builder.no_proxy() } else { builder };
-        Ok(Self { http: builder.build()?, target, wire, provider, stream, started: Instant::now() })
-    }
-
-    pub(crate) fn now_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    /// The instant of a time of the run.
-    pub(crate) fn instant(&self, us: u64) -> Instant {
-        self.started + Duration::from_micros(us)
-    }
-
-    /// What every request has besides its key.
-    pub(crate) fn headers(&self, retries: u32) -> Vec<(&'static str, String)> {
-        let mut headers = vec![("content-type", "application/json".to_owned())];
-        // The SDKs of these providers count their retries.
-        if matches!(self.wire, Wire::OpenAiChat | Wire::OpenAiResponses | Wire::AnthropicMessages) {
-            headers.push(("x-stainless-retry-count", retries.to_string()));
-        }
-        headers
+        Ok(Self { http: builder.build()?, target, clock })
     }
 
     /// Sends a request and reads its answer to the end, unless the loop's time is over before.
     pub(crate) async fn call(&self, sending: Sending<'_>, over: impl Future<Output = ()>) -> Called {
-        let sent_us = self.signed_now_us();
-        let request = self.facts(&sending, sent_us);
+        let sent_us = self.clock.signed_now_us();
+        let request = Self::facts(&sending, sent_us);
         let mut reading = Reading::default();
         let given_up = {
             tokio::select! {
@@ -91,18 +95,27 @@ impl Caller {
                 () = over => Some(GivenUp::Stopped),
             }
         };
-        let outcome = reading.outcome(self.signed_now_us(), given_up);
+        let outcome = reading.outcome(self.clock.signed_now_us(), given_up);
         let facts = derive::call(&request, &outcome);
         let said = derive::response_view(request.kind, &outcome);
-        Called { outcome, facts, given_up, said }
+        let is_unreadable = derive::has_unreadable_events(&outcome);
+        Called { outcome, facts, given_up, is_unreadable, said }
     }
 
     async fn ask(&self, sending: &Sending<'_>, reading: &mut Reading) -> Option<GivenUp> {
-        let mut request = self.http.post(self.target.join(sending.path)).body(sending.body.clone());
-        for (name, value) in self.headers(sending.retries).into_iter().chain(self.target.headers(self.wire)) {
+        let Sending { asked, retries, patience } = *sending;
+        let mut request = self.http.post(self.target.join(&asked.path)).body(asked.body.clone());
+        for (name, value) in asked.headers(retries) {
             request = request.header(name, value);
         }
-        let mut response = match tokio::time::timeout(sending.patience, request.send()).await {
+        for (name, value) in self.target.headers(asked.wire) {
+            request = request.header(name, value);
+        }
+        let wish = asked.wish.as_ref().filter(|_| self.target.provider == TargetProvider::Simulated);
+        if let Some(wish) = wish {
+            request = request.header(WISH_HEADER, wish);
+        }
+        let mut response = match tokio::time::timeout(patience, request.send()).await {
             Err(_) => return Some(GivenUp::TimedOut),
             Ok(Err(error)) => {
                 reading.broken = Some(ending(&error));
@@ -112,13 +125,13 @@ impl Caller {
         };
         let headers = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         reading.head =
-            Some((response.status().as_u16(), RedactedHeaders::redact(headers), self.signed_now_us()));
+            Some((response.status().as_u16(), RedactedHeaders::redact(headers), self.clock.signed_now_us()));
         loop {
-            match tokio::time::timeout(sending.patience, response.chunk()).await {
+            match tokio::time::timeout(patience, response.chunk()).await {
                 Err(_) => return Some(GivenUp::TimedOut),
                 Ok(Ok(Some(piece))) => {
                     let len = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-                    reading.chunks.push(Chunk { at_us: self.signed_now_us(), len });
+                    reading.chunks.push(Chunk { at_us: self.clock.signed_now_us(), len });
                     reading.body.push(piece);
                 }
                 Ok(Ok(None)) => return None,
@@ -130,25 +143,22 @@ impl Caller {
         }
     }
 
-    fn signed_now_us(&self) -> i64 {
-        i64::try_from(self.now_us()).unwrap_or(i64::MAX)
-    }
-
     /// What is known of the request, which this client made: its body is not read again.
-    fn facts(&self, sending: &Sending<'_>, sent_us: i64) -> RequestFacts {
+    fn facts(sending: &Sending<'_>, sent_us: i64) -> RequestFacts {
+        let Sending { asked, retries, .. } = *sending;
         RequestFacts {
             seq: 0,
             sent_us,
             loop_hint: None,
-            provider: self.provider.clone(),
-            endpoint: format!("POST {}", sending.path.split('?').next().unwrap_or_default()),
-            kind: CallKind::Llm(self.wire),
+            provider: asked.provider.clone(),
+            endpoint: format!("POST {}", asked.path.split('?').next().unwrap_or_default()),
+            kind: CallKind::Llm(asked.wire),
             model: None,
-            stream: self.stream,
+            stream: asked.stream,
             previous_response_id: None,
             request_digest: 0,
-            retry_count: Some(sending.retries),
-            request_bytes: sending.body.len() as u64,
+            retry_count: Some(retries),
+            request_bytes: asked.body.len() as u64,
             lineage: Lineage::default(),
             conversation: None,
         }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use looptape_core::exchange::Outcome;
 use looptape_core::load::LoopEnding;
+use looptape_core::provider::Provider;
 
 /// 1, 2, 3, … in the order in which loops began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,10 +24,11 @@ pub struct ObservedStart {
 pub struct ObservedCall {
     pub of: LoopId,
     pub sent_us: u64,
+    pub provider: Provider,
     /// As the provider knows it, with its version.
     pub path: String,
     /// Without the one that holds the key.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
     pub body: Bytes,
     /// Its times are µs since the run's start too.
     pub outcome: Outcome,
@@ -41,7 +43,7 @@ pub struct ObservedEnd {
 }
 
 /// Is told on the driver's own thread: what it does must not take long.
-pub trait Observer {
+pub trait Observer: std::fmt::Debug {
     fn loop_began(&self, start: &ObservedStart);
     fn call_ended(&self, call: ObservedCall);
     fn loop_ended(&self, end: &ObservedEnd);

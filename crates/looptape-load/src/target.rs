@@ -8,6 +8,15 @@ use url::Url;
 pub struct Target {
     base: Url,
     key: String,
+    pub(crate) provider: TargetProvider,
+}
+
+/// Who is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TargetProvider {
+    Unknown,
+    /// A simulated provider, which can be told what answers are wanted.
+    Simulated,
 }
 
 impl std::fmt::Debug for Target {
@@ -37,7 +46,14 @@ impl Target {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(wrong("a base URL has no query"));
         }
-        Ok(Self { base, key: key.unwrap_or_else(|| NO_KEY.to_owned()) })
+        let provider = TargetProvider::Unknown;
+        Ok(Self { base, key: key.unwrap_or_else(|| NO_KEY.to_owned()), provider })
+    }
+
+    /// The same, if a simulated provider is there.
+    #[must_use]
+    pub fn simulated(self) -> Self {
+        Self { provider: TargetProvider::Simulated, ..self }
     }
 
     /// Whether it is on this machine, where calls cost nothing by themselves.

@@ -27,12 +27,12 @@ const MODULES: &[&str] = &[
     include_str!("../assets/trace/context.js"),
     include_str!("../assets/trace/money.js"),
     include_str!("../assets/views/traces.js"),
+    include_str!("../assets/views/trace.js"),
     include_str!("../assets/views/diff.js"),
     include_str!("../assets/views/audit.js"),
     include_str!("../assets/views/numbers.js"),
     include_str!("../assets/views/load.js"),
     include_str!("../assets/views/replay.js"),
-    include_str!("../assets/views/trace.js"),
     include_str!("../assets/app.js"),
 ];
 

@@ -64,8 +64,8 @@ pub struct Rules {
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) readers: Arc<Readers>,
-    pub(crate) rules: Arc<Rules>,
     pub(crate) opened: Arc<Opened>,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) token: Option<WriteToken>,
     /// Where replays can be started.
     pub(crate) replays: Option<Arc<Replays>>,
@@ -92,15 +92,8 @@ impl Page {
             Some(Writing { token, replays }) => (Some(token), Some(Arc::new(Replays::new(replays)))),
             None => (None, None),
         };
-        Self {
-            router: Self::router(Shared {
-                readers,
-                rules: Arc::new(rules),
-                opened: Arc::default(),
-                token,
-                replays,
-            }),
-        }
+        let (rules, opened) = (Arc::new(rules), Arc::default());
+        Self { router: Self::router(Shared { readers, opened, rules, token, replays }) }
     }
 
     /// Answers a request for a path below `/ui`. Answers are whole: nothing here streams.

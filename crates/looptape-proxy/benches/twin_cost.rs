@@ -114,7 +114,7 @@ fn desk() -> MockDesk {
 fn answered() -> SimResponse {
     let request = SimRequest { method: "POST", path: PATH, body: BODY.as_bytes(), occurrence: 0, unix_s: 0 };
     let (provider, mut desk) = (provider(), desk());
-    let heard = provider.hear(&request, None).expect("a request");
+    let heard = provider.hear(&request, looptape_core::simulated::Client::default()).expect("a request");
     let at = desk.place(&heard);
     let thought = provider.think(&heard, &request, at);
     let decided = desk.decide(&heard, &thought, 0);

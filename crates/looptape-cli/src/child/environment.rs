@@ -145,6 +145,15 @@ pub(crate) fn variables(
 }
 
 fn replay_only(parent: &dyn Fn(&str) -> Option<String>) -> Variables {
+    let mut set = without_keys(parent);
+    // Both would fetch from or send to hosts that a replay has no business with.
+    set.push(("LITELLM_LOCAL_MODEL_COST_MAP".into(), "True".into()));
+    set.push(("OPENAI_AGENTS_DISABLE_TRACING".into(), "1".into()));
+    set
+}
+
+/// Dummies in the place of all keys: what asks nobody but this machine needs none.
+pub(crate) fn without_keys(parent: &dyn Fn(&str) -> Option<String>) -> Variables {
     // Google's SDKs read either, and complain about both.
     let is_one_too_many =
         |name: &str| name == "GOOGLE_API_KEY" && parent(name).is_none() && parent("GEMINI_API_KEY").is_some();
@@ -153,11 +162,7 @@ fn replay_only(parent: &dyn Fn(&str) -> Option<String>) -> Variables {
         .copied()
         .filter(|name| !is_one_too_many(name))
         .chain(KEYS_IF_SET.iter().copied().filter(|name| parent(name).is_some()));
-    let mut set: Variables = dummies.map(|name| (name.to_owned(), DUMMY_KEY.to_owned())).collect();
-    // Both would fetch from or send to hosts that a replay has no business with.
-    set.push(("LITELLM_LOCAL_MODEL_COST_MAP".into(), "True".into()));
-    set.push(("OPENAI_AGENTS_DISABLE_TRACING".into(), "1".into()));
-    set
+    dummies.map(|name| (name.to_owned(), DUMMY_KEY.to_owned())).collect()
 }
 
 /// Points HTTP clients at a proxy at `origin`, for every host but this one.

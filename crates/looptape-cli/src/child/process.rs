@@ -270,7 +270,7 @@ async fn sleep(limit: Option<Duration>) {
 
 impl Running {
     /// Waits for its end, whatever brings it about.
-    pub(super) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+    pub(crate) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait().await
     }
 
@@ -292,6 +292,17 @@ impl Running {
         self.signal(Signal::KILL);
         // It may have ended this very moment.
         let _ = self.child.start_kill();
+    }
+
+    /// Ends it, and all of a group of its own.
+    pub(crate) async fn end(&mut self) -> anyhow::Result<ExitStatus> {
+        let pid = self.pid();
+        let status = self.end_in_time().await;
+        if let (Some(pid), Group::Own) = (pid, self.group) {
+            // Whoever is left of the group had its time too; there may be nobody.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        status
     }
 
     /// Tells it to end, and ends it if it does not.
@@ -320,6 +331,7 @@ fn interruption(signal: Signal) -> Option<Interruption> {
     }
 }
 
-fn code(status: ExitStatus) -> i32 {
+/// Its exit code; 128 and the signal's number if a signal ended it.
+pub(crate) fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

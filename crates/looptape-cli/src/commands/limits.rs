@@ -9,11 +9,10 @@ use crate::session::{Global, now_unix_us, print, print_json, progress};
 use clap::Subcommand;
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
-use looptape_core::facts::CallKind;
-use looptape_core::limits::{Basis, FittedAccount, SeenCall, fit};
+use looptape_core::facts::{CallFacts, CallKind};
+use looptape_core::limits::{AccountReport, Demand, SeenCall, fit};
 use looptape_store::{Reader, TraceRow};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// Find out which rate limits recorded calls ran under
 #[derive(Debug, clap::Args)]
@@ -59,25 +58,6 @@ struct Report {
     accounts: Vec<AccountReport>,
 }
 
-#[derive(Serialize)]
-struct AccountReport {
-    account: String,
-    calls: u64,
-    refused: u64,
-    limits: BTreeMap<&'static str, LimitReport>,
-}
-
-#[derive(Serialize)]
-struct LimitReport {
-    limit: u64,
-    basis: &'static str,
-    headers: u64,
-    refusals: u64,
-    others: u64,
-    figures: u64,
-    figures_that_fit: u64,
-}
-
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let What::Fit(args) = &args.what;
     if !args.traces.is_empty() && !args.selection.is_empty() {
@@ -99,7 +79,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let accounts = fit(&calls);
     let is_known = accounts.iter().any(|account| !account.limits.is_empty());
     if args.json {
-        print_json(&Report { format: 1, accounts: accounts.iter().map(AccountReport::of).collect() })?;
+        print_json(&Report { format: 1, accounts: accounts.iter().map(AccountReport::from).collect() })?;
     } else if is_known {
         print(&render::limits::toml(&accounts))?;
     } else {
@@ -121,9 +101,21 @@ fn seen(reader: &Reader, row: TraceRow) -> anyhow::Result<Vec<SeenCall>> {
             continue;
         }
         let account = format!("{} {}", call.provider, call.model.as_deref().unwrap_or("?"));
-        seen.extend(answered(account, &reader.exchange(key, call.seq)?));
+        let answered = answered(account, &reader.exchange(key, call.seq)?);
+        seen.extend(answered.map(|seen| seen.needing(demand(call))));
     }
     Ok(seen)
+}
+
+/// What a call needed. Of the bound that it set for its answer, which some limits reserve, what was written is all that is
+/// known.
+fn demand(call: &CallFacts) -> Demand {
+    Demand {
+        input_tokens: call.usage.input_total.unwrap_or(call.request_bytes / 4),
+        cached_tokens: call.usage.cache_read.unwrap_or(0),
+        max_output_tokens: None,
+        output_tokens: call.usage.output_total.unwrap_or(0),
+    }
 }
 
 fn answered(account: String, exchange: &Exchange) -> Option<SeenCall> {
@@ -131,33 +123,4 @@ fn answered(account: String, exchange: &Exchange) -> Option<SeenCall> {
     let times = (exchange.sent_unix_us, exchange.sent_unix_us + (answer.end_us - exchange.sent_us).max(0));
     let body = derive::decode_body(&answer.headers, &answer.body, &[]).bytes;
     Some(SeenCall::new(account, times, answer.status, &answer.headers, &body))
-}
-
-impl AccountReport {
-    fn of(account: &FittedAccount) -> Self {
-        let limit = |basis: Basis, limit: u64| match basis {
-            Basis::Stated { headers, refusals, others, figures, figures_that_fit } => {
-                LimitReport { limit, basis: "stated", headers, refusals, others, figures, figures_that_fit }
-            }
-            Basis::Inferred { refusals } => LimitReport {
-                limit,
-                basis: "inferred",
-                headers: 0,
-                refusals,
-                others: 0,
-                figures: 0,
-                figures_that_fit: 0,
-            },
-        };
-        Self {
-            account: account.account.clone(),
-            calls: account.calls,
-            refused: account.refused,
-            limits: account
-                .limits
-                .iter()
-                .map(|fitted| (fitted.which.as_str(), limit(fitted.basis, fitted.limit)))
-                .collect(),
-        }
-    }
 }

@@ -1,15 +1,19 @@
 //! `looptape load`: loops under load, in real or in virtual time.
 
+mod agents;
 mod capacity;
 mod files;
 mod kept;
 mod material;
 mod real;
-mod scenario;
 mod stored;
+mod texts;
+mod twin_here;
 mod vary;
 
 use super::gates::{ConfigGatesArg, GateArgs, gated};
+use super::scenario_text::ScenarioText;
+use crate::child::tool_hooks::ToolHooksArgs;
 use crate::config::{Config, parse_duration};
 use crate::exit::{Exit, UsageError};
 use crate::interrupt::heed_ctrl_c;
@@ -21,15 +25,17 @@ use kept::RunId;
 use looptape_core::cost::PriceBook;
 use looptape_core::gates::{Conditions, Gate, Judged, Observations};
 use looptape_core::load::{LoadReport, Material, Progress, simulate};
-use looptape_core::scenario::{Scenario, Setting, Variation};
+use looptape_core::scenario::{AbortingGate, Scenario, Setting, Span, Variation, WireBy};
+use looptape_core::wire::Wire;
 use looptape_store::LoadRunKind;
-use scenario::ScenarioText;
 use serde::Serialize;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stored::Stored;
+use texts::RecordedTexts;
 
 pub(crate) use capacity::Sought;
 pub(crate) use vary::Varied;
@@ -41,6 +47,9 @@ pub(crate) use vary::Varied;
 /// a simulated provider that is started for the run. Latency counts from when a loop was due. Each loop is kept as a
 /// trace with the tag load=RUN.
 ///
+/// With a command it is started once for each loop, with base URLs that lead to the target, as `record` does it; its exit
+/// code says how the loop ended. It finds its number in LOOPTAPE_LOOP_INDEX (1, 2, 3, …).
+///
 /// With --virtual it runs in virtual time against the provider's twin: nothing is sent, nothing waits, nothing costs, and
 /// the same seed gives the same figures to the byte. docs/load.md describes scenarios.
 #[derive(Debug, clap::Args)]
@@ -48,6 +57,8 @@ pub(crate) use vary::Varied;
 Examples:
   looptape load preset:baseline
   looptape load peak.toml --url http://127.0.0.1:4100/openai/v1
+  looptape load peak.toml -- python agent.py                     an agent for each loop
+  looptape load peak.toml --url http://127.0.0.1:4100 -- python agent.py
   looptape load preset:baseline --virtual
   looptape load preset:baseline --print-scenario > peak.toml     a beginning for your own
   looptape load peak.toml --virtual --gate 'loop_duration_ms: p(95)<60000' --gate 'retry_rate: value<=0.05'
@@ -98,10 +109,21 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     gates: GateArgs,
+    /// End the run as soon as a gate fails; of the scenario's gates those do so in any case that say `abort_on_fail`
+    #[arg(long, help_heading = "Gates")]
+    abort_on_fail: bool,
+    /// Ask no gate of --abort-on-fail before so long a time
+    #[arg(long, help_heading = "Gates", value_name = "TIME", default_value = "0s", value_parser = Span::parse, requires = "abort_on_fail")]
+    delay_abort_eval: Span,
     #[command(flatten)]
     config_gates: ConfigGatesArg,
     #[command(flatten)]
     files: ReportFiles,
+    #[command(flatten)]
+    tool_hooks: ToolHooksArgs,
+    /// A command that runs each loop, in the place of the scenario's traffic
+    #[arg(last = true, value_name = "CMD", conflicts_with_all = ["is_virtual", "vary"])]
+    command: Vec<OsString>,
 }
 
 /// A run, and what gates say of it.
@@ -137,6 +159,7 @@ struct Bench {
     id: RunId,
     text: ScenarioText,
     material: Material,
+    texts: RecordedTexts,
     prices: PriceBook,
     conditions: Conditions,
     at_unix_us: i64,
@@ -155,6 +178,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         id: RunId::new()?,
         text: args.scenario.clone(),
         material: Material::default(),
+        texts: RecordedTexts::default(),
         prices: config.price_book()?,
         conditions: args.gates.conditions(&config, args.config_gates.into())?,
         at_unix_us: now_unix_us(),
@@ -163,7 +187,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     };
     args.files.check()?;
     let scenario = bench.scenario(&[])?;
-    bench.material = material::read(global, &config, &scenario, &bench.text)?;
+    (bench.material, bench.texts) = material::read(global, &config, &scenario, &bench.text)?;
+    let mut scenario = bench.spoken_as_recorded(scenario)?;
+    if args.abort_on_fail {
+        let gates = scenario.gates.iter().chain(&bench.conditions.gates);
+        let aborting = gates.map(|gate| AbortingGate { gate: *gate, delay_us: args.delay_abort_eval.us() });
+        scenario.aborting = aborting.collect();
+    }
     heed_ctrl_c(bench.stop.clone())?;
     if args.find_capacity {
         return capacity::run(global, &bench, &scenario, args);
@@ -174,7 +204,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let bar = progress(global);
     let run = match args.is_virtual {
         true => bench.run(&scenario, &mut |progress| tell(&bar, progress))?,
-        false => real::run(global, &config, &bench, &scenario, args, &bar)?,
+        false => {
+            let real = real::RealRun { global, config: &config, bench: &bench, scenario: &scenario, args };
+            real::run(&real, &bar)?
+        }
     };
     bar.finish_and_clear();
     let formatted = Formatted { format: 1, value: &run };
@@ -213,6 +246,18 @@ impl Bench {
     fn scenario(&self, settings: &[Setting]) -> anyhow::Result<Scenario> {
         let all: Vec<Setting> = self.settings.iter().chain(settings).cloned().collect();
         self.text.read(&all)
+    }
+
+    /// The same scenario, in the format of the recorded loops if it names none.
+    fn spoken_as_recorded(&mut self, scenario: Scenario) -> anyhow::Result<Scenario> {
+        let wire = self.material.wire().filter(|wire| *wire != scenario.traffic.wire && is_simulated(*wire));
+        match (wire, scenario.traffic.wire_by) {
+            (Some(wire), WireBy::Default) => {
+                self.settings.push(Setting::new("traffic.wire", wire.as_str()));
+                self.scenario(&[])
+            }
+            _ => Ok(scenario),
+        }
     }
 
     fn as_run(&self) -> AsRun<'_> {
@@ -271,10 +316,18 @@ impl Run {
         use looptape_core::load::Ended;
         match self.report.ended {
             Ended::Interrupted { .. } => Exit::Interrupted,
-            Ended::TargetDown { .. } => Exit::Failure,
+            Ended::TargetDown { .. } | Ended::CommandFailed { .. } | Ended::RecordingUnreadable { .. } => {
+                Exit::Failure
+            }
+            Ended::GateFailed { .. } => Exit::Gate,
             Ended::Completed | Ended::OverBudget { .. } => Exit::Success,
         }
     }
+}
+
+/// The formats of scenarios, which are those of the simulated provider.
+fn is_simulated(wire: Wire) -> bool {
+    matches!(wire, Wire::OpenAiChat | Wire::OpenAiResponses | Wire::AnthropicMessages | Wire::GeminiGenerate)
 }
 
 /// What is under way, on stderr; hidden unless that is a terminal.

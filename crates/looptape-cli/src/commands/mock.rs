@@ -34,12 +34,13 @@ Examples:
   looptape mock --speed 0 --text 'You said: {user}'
   looptape mock --limit rpm=60 --limit tpm=30K --fault 'fail first 2 with 429'
   looptape mock --fault 'outage 60s..120s' --fault '529 at 5 %' --seed 7
+  looptape mock --scenario preset:outage
   looptape mock --twin twin.toml --listen 127.0.0.1:0 --json
   looptape mock --from last --speed 10
   OPENAI_BASE_URL=http://127.0.0.1:4101/openai/v1 OPENAI_API_KEY=none python agent.py
 
-Faults: a status, timeout, drop, latency x3, drip x10, stream_error after 5 tokens, cut after 300 bytes, malformed;
-with: first 2, at 5 %, 60s..120s, loops 1..10, step 3, attempts 2. docs/mock.md has all of it.
+Faults: a status, timeout, drop, latency x3, drip x10, stream_error after 5 tokens, cut after 300 bytes, malformed,
+insufficient_quota; with: first 2, at 5 %, 60s..2m30s, loops 1..10, step 3, attempts 2. docs/mock.md has all of it.
 
 Exit code: 0 after Ctrl-C or SIGTERM.")]
 pub(crate) struct Args {

@@ -1,5 +1,6 @@
 //! What a mock says and how its twin behaves, from the command line and from files.
 
+use super::scenario_text::ScenarioText;
 use super::sources::after_recording;
 use crate::config::Config;
 use crate::exit::UsageError;
@@ -7,6 +8,7 @@ use crate::named_traces::{Home, NamedTraces};
 use crate::session::Global;
 use anyhow::{Context, bail};
 use looptape_core::limits::{Limit, Limits};
+use looptape_core::scenario::{Scenario, TrafficSource};
 use looptape_core::simulated::{AfterRecording, Generated, Says, Script};
 use looptape_core::spread::Spread;
 use looptape_core::twin::{Fault, TwinSpec};
@@ -18,6 +20,10 @@ pub(crate) struct SpecArgs {
     /// A TOML file with a [twin] table: latency, prompt cache, queue, limits, faults
     #[arg(long, value_name = "FILE")]
     twin: Option<PathBuf>,
+    /// The provider of a scenario: the [twin] of a file as `load` runs it, or of preset:NAME; generated answers are as long,
+    /// and loops have as many steps, as its [traffic] says
+    #[arg(long, value_name = "SCENARIO", conflicts_with = "twin")]
+    scenario: Option<ScenarioText>,
     /// A limit of the account: rpm, tpm, itpm, otpm or concurrent; repeatable
     #[arg(long = "limit", value_name = "NAME=N", value_parser = parse_limit)]
     limits: Vec<(LimitName, Limit)>,
@@ -69,11 +75,15 @@ struct TwinFile {
 
 impl SpecArgs {
     pub(crate) fn read(&self, global: &Global, config: &Config, seed: u64) -> anyhow::Result<MockSpec> {
-        let mut twin = self.twin.as_deref().map(read_twin).transpose()?;
+        let scenario = self.scenario.as_ref().map(|text| text.read(&[])).transpose()?;
+        let mut twin = match &scenario {
+            Some(scenario) => Some(scenario.twin.clone()),
+            None => self.twin.as_deref().map(read_twin).transpose()?,
+        };
         let says = match (&self.text, &self.script, self.from.as_slice()) {
             (Some(text), _, _) => Says::Text(text.clone()),
             (_, Some(script), _) => Says::Script(read_script(script)?),
-            (_, _, []) => Says::Generated(self.generated()),
+            (_, _, []) => Says::Generated(self.generated(scenario.as_ref())),
             (_, _, traces) => {
                 let recording = recorded(global, config, traces, seed)?;
                 twin = twin.or_else(|| paced_like(&recording));
@@ -88,8 +98,15 @@ impl SpecArgs {
         Ok(MockSpec { twin, says })
     }
 
-    fn generated(&self) -> Generated {
-        let usual = Generated::default();
+    fn generated(&self, scenario: Option<&Scenario>) -> Generated {
+        let usual = match scenario.map(|scenario| &scenario.traffic.source) {
+            Some(TrafficSource::Generated(traffic)) => Generated {
+                output_tokens: traffic.output_tokens.clone(),
+                steps: traffic.steps.clone(),
+                ..Generated::default()
+            },
+            _ => Generated::default(),
+        };
         Generated {
             output_tokens: self.output_tokens.clone().unwrap_or(usual.output_tokens),
             steps: self.steps.clone().unwrap_or(usual.steps),

@@ -33,6 +33,7 @@ mod report_files;
 mod resend;
 mod restored_workspace;
 mod sandboxed;
+mod scenario_text;
 mod selection;
 mod serve;
 mod show;

@@ -34,6 +34,7 @@ pub(crate) fn text(report: &LoadReport, style: Style) -> String {
     }
     lines.push(String::new());
     lines.extend(troubles(report, style));
+    lines.extend(named(words::limits(&report.limits)));
     lines.extend(over_time(&report.series));
     lines.extend(remarks(report).into_iter().map(|line| style.paint(Tone::Quiet, &line)));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
@@ -73,9 +74,12 @@ fn shown(table: &Table, style: Style) -> Vec<String> {
     lines
 }
 
+fn named(lines: Vec<(&'static str, String)>) -> Vec<String> {
+    lines.into_iter().map(|(name, what)| format!("{}  {what}", fit(name, NAME))).collect()
+}
+
 fn troubles(report: &LoadReport, style: Style) -> Vec<String> {
-    let lines = words::troubles(&report.total).into_iter();
-    let mut lines: Vec<String> = lines.map(|(name, what)| format!("{}  {what}", fit(name, NAME))).collect();
+    let mut lines = named(words::troubles(&report.total));
     if let Some(errors) = lines.first_mut() {
         *errors = style.paint(Tone::Warning, errors);
     }

@@ -32,4 +32,5 @@ pub use metric::{Metric, Unit};
 pub use observations::{Observations, Summary};
 pub use report::{GateReport, GateResult, GateVerdict};
 pub use scanner::ConditionError;
+pub(crate) use table::by_metric;
 pub use table::{GateTable, RegressionTable};

@@ -9,8 +9,9 @@
 //! Limits that never refused anybody and are never stated cannot be seen.
 
 use super::bucket::wait_us;
+use super::range::{Fate, LimitRange, TriedCall, range};
 use super::stated::{self, Figures, Stated};
-use super::{Limit, Limited};
+use super::{Demand, Limit, Limited};
 use crate::headers::RedactedHeaders;
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,6 +23,9 @@ pub struct SeenCall {
     pub sent_us: i64,
     pub end_us: i64,
     pub status: u16,
+    /// What it needed of its limits, if that is known.
+    demand: Option<Demand>,
+    is_refusal: bool,
     stated: Vec<Stated>,
     /// A refusal's.
     refusal: Option<Stated>,
@@ -44,6 +48,9 @@ pub struct FittedLimit {
     pub which: Limited,
     pub limit: u64,
     pub basis: Basis,
+    /// How exactly the calls show it, whatever is said; `None` if they were not refused by it, or it is not known what they
+    /// needed of it.
+    pub range: Option<LimitRange>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,20 +77,52 @@ impl SeenCall {
         headers: &RedactedHeaders,
         body: &[u8],
     ) -> Self {
-        let is_refusal = status == 429;
+        let is_refusal = status == 429 && !stated::is_about_quota(body);
         Self {
             account,
             sent_us,
             end_us,
             status,
+            demand: None,
+            is_refusal,
             stated: stated::in_headers(headers),
             refusal: is_refusal.then(|| stated::in_refusal(body)).flatten(),
             is_crowded: is_refusal && stated::is_about_concurrency(body),
         }
     }
 
+    /// The same, of which it is known what it needed.
+    #[must_use]
+    pub fn needing(self, demand: Demand) -> Self {
+        Self { demand: Some(demand), ..self }
+    }
+
+    /// The same as a limit sees it. `silent` is the limit by which refusals are that name none.
+    fn tried(&self, silent: Option<Limited>) -> TriedCall {
+        let us = |at: i64| u64::try_from(at).unwrap_or(0);
+        let by = match self.refusal {
+            Some(stated) => Some(stated.which),
+            None if self.is_crowded => Some(Limited::Concurrent),
+            None => silent,
+        };
+        let fate = match (self.status, self.is_refusal, by) {
+            (200..300, ..) => Fate::LetIn,
+            (_, true, Some(by)) => Fate::RefusedBy(by),
+            _ => Fate::RefusedOtherwise,
+        };
+        let demand = self.demand.unwrap_or_default();
+        // A refusal says itself what was counted.
+        let demand = match self.refusal.map(|stated| (stated.which, stated.figures)) {
+            Some((Limited::Tokens, Figures::Refused { requested, .. })) => {
+                Demand { input_tokens: requested, max_output_tokens: None, ..demand }
+            }
+            _ => demand,
+        };
+        TriedCall { at_us: us(self.sent_us), ends_us: us(self.end_us), demand, fate }
+    }
+
     fn is_refused(&self) -> bool {
-        self.status == 429
+        self.is_refusal
     }
 }
 
@@ -107,6 +146,9 @@ fn account(name: &str, mut calls: Vec<&SeenCall>) -> FittedAccount {
     let has_requests = limits.iter().any(|limit| limit.which == Limited::Requests);
     if !has_requests {
         limits.extend(inferred_requests(&calls));
+    }
+    for limit in &mut limits {
+        limit.range = range_of(limit, &calls);
     }
     limits.extend(inferred_concurrency(&calls));
     limits.sort_by_key(|limit| limit.which);
@@ -143,7 +185,26 @@ fn stated_limit(which: Limited, calls: &[&SeenCall]) -> Option<FittedLimit> {
             figures: fits.len() as u64,
             figures_that_fit: fits.iter().filter(|fits| **fits).count() as u64,
         },
+        range: None,
     })
+}
+
+/// What the calls' fates say of a limit.
+fn range_of(limit: &FittedLimit, calls: &[&SeenCall]) -> Option<LimitRange> {
+    let is_counted = limit.which == Limited::Requests || calls.iter().all(|call| call.demand.is_some());
+    let (silent, named) = match limit.basis {
+        Basis::Stated { .. } => (None, Some(limit.limit)),
+        Basis::Inferred { .. } => (Some(limit.which), None),
+    };
+    // From the first of them on: the clock's zero says nothing.
+    let zero_us = calls.first().map_or(0, |call| u64::try_from(call.sent_us).unwrap_or(0));
+    let since = |call: TriedCall| TriedCall {
+        at_us: call.at_us - zero_us,
+        ends_us: call.ends_us.saturating_sub(zero_us),
+        ..call
+    };
+    let tried: Vec<TriedCall> = calls.iter().map(|call| since(call.tried(silent))).collect();
+    range(limit.which, &tried, named).filter(|_| is_counted)
 }
 
 /// Whether figures are those of a bucket that regains its limit a minute, all the time; `None` without figures.
@@ -177,7 +238,7 @@ fn inferred_requests(calls: &[&SeenCall]) -> Option<FittedLimit> {
     let began = run.first()?.sent_us;
     let minutes = (first.sent_us - began) as f64 / 6e7;
     let limit = (run.len() as f64 / (1.0 + minutes)).round().max(1.0) as u64;
-    Some(FittedLimit { which: Limited::Requests, limit, basis: Basis::Inferred { refusals } })
+    Some(FittedLimit { which: Limited::Requests, limit, basis: Basis::Inferred { refusals }, range: None })
 }
 
 /// The most calls that were under way whenever one more was refused: the fewest of those, since some may have
@@ -193,5 +254,5 @@ fn inferred_concurrency(calls: &[&SeenCall]) -> Option<FittedLimit> {
         calls.iter().filter(|call| call.is_crowded).map(|call| under_way(call.sent_us)).collect();
     let limit = *seen.iter().min()?;
     let basis = Basis::Inferred { refusals: seen.len() as u64 };
-    Some(FittedLimit { which: Limited::Concurrent, limit: limit.max(1), basis })
+    Some(FittedLimit { which: Limited::Concurrent, limit: limit.max(1), basis, range: None })
 }

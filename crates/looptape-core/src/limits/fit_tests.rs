@@ -1,7 +1,7 @@
 use super::*;
 use crate::headers::RedactedHeaders;
 use crate::simulated::{
-    Generated, MockClock, MockDesk, MockProvider, MockSent, Says, SimRequest, SimResponse, SimTime,
+    Client, Generated, MockClock, MockDesk, MockProvider, MockSent, Says, SimRequest, SimResponse, SimTime,
 };
 use crate::spread::Spread;
 use crate::twin::TwinSpec;
@@ -26,7 +26,7 @@ fn recorded(
         let body = ask(n).to_string();
         let request =
             SimRequest { method: "POST", path, body: body.as_bytes(), occurrence: 0, unix_s: 1_800_000_000 };
-        let heard = provider.hear(&request, None).unwrap();
+        let heard = provider.hear(&request, Client::default()).unwrap();
         let at = desk.place(&heard);
         let thought = provider.think(&heard, &request, at);
         let decided = desk.decide(&heard, &thought, n * gap_us);

@@ -16,7 +16,7 @@
 //! requests at the same times get the same verdicts on any machine; no bucket holds more than its limit. What is
 //! remembered of a request is forgotten when it has ended.
 //!
-//! [`fit()`] goes the other way: from recorded calls to the limits that they show.
+//! [`fit()`] goes the other way: from calls to the limits that they show, and [`range()`] says how exactly they do.
 //!
 //! What providers leave open is decided here: of several limits that refuse, the one with the longest wait is named;
 //! a refused request counts as a request (`count_refused`), as OpenAI says of its own.
@@ -24,12 +24,16 @@
 mod bucket;
 mod fit;
 mod limiter;
+mod range;
+mod report;
 mod spec;
 mod stated;
 
 pub use bucket::{Bucket, Standing, wait_us};
 pub use fit::{Basis, FittedAccount, FittedLimit, SeenCall, fit};
 pub use limiter::{Blocked, Demand, Limiter, Standings};
+pub use range::{Fate, LimitRange, TriedCall, range};
+pub use report::AccountReport;
 pub use spec::{Limit, LimitError, Limits};
 
 /// What a limit is about.

@@ -39,7 +39,7 @@ pub struct Limit(u64);
 pub struct LimitError(pub f64);
 
 impl Limit {
-    const MOST: u64 = 100_000_000_000;
+    pub(super) const MOST: u64 = 100_000_000_000;
 
     pub fn new(limit: u64) -> Result<Self, LimitError> {
         let is_possible = (1..=Self::MOST).contains(&limit);

@@ -67,6 +67,11 @@ pub(super) fn in_refusal(body: &[u8]) -> Option<Stated> {
     by_quota(&error["details"]).or_else(|| in_message(error["message"].as_str()?))
 }
 
+/// Whether an answer says that the account is used up, which says nothing about its limits.
+pub(super) fn is_about_quota(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).contains("insufficient_quota")
+}
+
 /// Whether an answer says that there are too many calls at the same time.
 pub(super) fn is_about_concurrency(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);

@@ -22,6 +22,17 @@ impl Gauge {
         self.now = self.now.saturating_sub(1);
     }
 
+    /// One that is told when it is over. It counts for the mean; for the most, whoever looks says how many there are
+    /// ([`Gauge::seen`]).
+    pub fn past(&mut self, from_us: u64, to_us: u64) {
+        self.area_us += u128::from(to_us.saturating_sub(from_us));
+    }
+
+    /// So many were seen at once.
+    pub fn seen(&mut self, count: u32) {
+        self.peak = self.peak.max(count);
+    }
+
     fn pass(&mut self, at_us: u64) {
         self.area_us += u128::from(self.now) * u128::from(at_us.saturating_sub(self.since_us));
         self.since_us = self.since_us.max(at_us);

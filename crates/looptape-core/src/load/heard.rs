@@ -4,7 +4,7 @@
 //! [`Failure`] where the call may be sent again.
 
 use super::track::{AttemptEnd, AttemptOutcome, Used};
-use crate::exchange::{Ending, Outcome};
+use crate::exchange::Outcome;
 use crate::facts::{AttemptState, CallFacts};
 use crate::retry::Failure;
 use crate::usage::LeafTokens;
@@ -24,60 +24,30 @@ pub struct Heard<'a> {
     pub outcome: &'a Outcome,
     pub facts: &'a CallFacts,
     pub given_up: Option<GivenUp>,
+    /// Something in its stream cannot be read: SDKs fail on that.
+    pub is_unreadable: bool,
     pub planned: LeafTokens,
 }
 
 impl Heard<'_> {
     /// What it comes to. Times are µs on the run's clock.
     pub fn attempt(&self) -> AttemptEnd {
-        let us = |at: i64| u64::try_from(at).unwrap_or(0);
-        let firsts =
-            [self.facts.first_content_us, self.facts.first_tool_call_us, self.facts.first_reasoning_us];
-        let outcome = self.ended();
-        AttemptEnd {
-            sent_us: us(self.facts.sent_us),
-            first_us: firsts.into_iter().flatten().min().filter(|_| self.facts.stream).map(us),
-            end_us: us(self.facts.end_us.unwrap_or(self.facts.sent_us)),
-            used: self.used(outcome),
-            outcome,
-        }
+        attempt_end(self.facts, self.ended(), &self.planned)
     }
 
     fn ended(&self) -> AttemptOutcome {
-        match (self.given_up, self.outcome) {
-            (Some(GivenUp::Stopped), _) => AttemptOutcome::Stopped,
-            (Some(GivenUp::TimedOut), _) => AttemptOutcome::TimedOut,
-            (None, Outcome::InFlight | Outcome::NoResponse { .. }) => AttemptOutcome::NoAnswer,
-            (None, Outcome::Answered(answer)) => match answer.status {
-                429 => AttemptOutcome::Limited(None),
-                status if !(200..300).contains(&status) => AttemptOutcome::Status(status),
-                _ if answer.ending != Ending::Complete => AttemptOutcome::Cut,
-                _ if self.facts.state == AttemptState::StreamError => AttemptOutcome::StreamError,
-                // Every format says why an answer ends.
-                _ if self.facts.finish_reason.is_some() => AttemptOutcome::Answered,
-                _ if self.facts.stream => AttemptOutcome::Cut,
-                _ => AttemptOutcome::Malformed,
+        match self.given_up {
+            Some(GivenUp::Stopped) => AttemptOutcome::Stopped,
+            Some(GivenUp::TimedOut) => AttemptOutcome::TimedOut,
+            None => match ended(self.facts) {
+                // What is missing may be in what cannot be read.
+                AttemptOutcome::Answered | AttemptOutcome::Cut
+                    if self.is_unreadable && self.facts.state == AttemptState::Complete =>
+                {
+                    AttemptOutcome::Malformed
+                }
+                other => other,
             },
-        }
-    }
-
-    /// Providers bill what they began to answer, and say how much at the end.
-    fn used(&self, outcome: AttemptOutcome) -> Used {
-        let known = self.facts.usage.is_known().then(|| self.facts.usage.leaf_tokens());
-        match outcome {
-            AttemptOutcome::Limited(_) | AttemptOutcome::Status(_) | AttemptOutcome::NoAnswer => {
-                Used::Nothing
-            }
-            AttemptOutcome::Answered | AttemptOutcome::Malformed => {
-                known.map_or(Used::AtLeast(self.planned), Used::Tokens)
-            }
-            AttemptOutcome::Cut
-            | AttemptOutcome::StreamError
-            | AttemptOutcome::TimedOut
-            | AttemptOutcome::Stopped => {
-                let sent = LeafTokens { output_visible: 0, reasoning: 0, ..self.planned };
-                Used::AtLeast(known.unwrap_or(sent))
-            }
         }
     }
 
@@ -97,11 +67,57 @@ impl Heard<'_> {
     }
 }
 
+/// How a call ended that nobody gave up.
+pub(super) fn ended(facts: &CallFacts) -> AttemptOutcome {
+    match (facts.state, facts.status) {
+        (AttemptState::ClientGone, _) => AttemptOutcome::Stopped,
+        (_, None) => AttemptOutcome::NoAnswer,
+        (_, Some(429)) => AttemptOutcome::Limited(None),
+        (_, Some(status)) if !(200..300).contains(&status) => AttemptOutcome::Status(status),
+        (AttemptState::StreamError, _) => AttemptOutcome::StreamError,
+        // Every format says why an answer ends.
+        (AttemptState::Complete, _) if facts.finish_reason.is_some() => AttemptOutcome::Answered,
+        (AttemptState::Complete, _) if !facts.stream => AttemptOutcome::Malformed,
+        _ => AttemptOutcome::Cut,
+    }
+}
+
+/// A call that ended so; `planned` is what it would have used.
+pub(super) fn attempt_end(facts: &CallFacts, outcome: AttemptOutcome, planned: &LeafTokens) -> AttemptEnd {
+    let us = |at: i64| u64::try_from(at).unwrap_or(0);
+    let firsts = [facts.first_content_us, facts.first_tool_call_us, facts.first_reasoning_us];
+    AttemptEnd {
+        sent_us: us(facts.sent_us),
+        first_us: firsts.into_iter().flatten().min().filter(|_| facts.stream).map(us),
+        end_us: us(facts.end_us.unwrap_or(facts.sent_us)),
+        used: used(facts, outcome, planned),
+        outcome,
+    }
+}
+
+/// Providers bill what they began to answer, and say how much at the end.
+fn used(facts: &CallFacts, outcome: AttemptOutcome, planned: &LeafTokens) -> Used {
+    let known = facts.usage.is_known().then(|| facts.usage.leaf_tokens());
+    match outcome {
+        AttemptOutcome::Limited(_) | AttemptOutcome::Status(_) | AttemptOutcome::NoAnswer => Used::Nothing,
+        AttemptOutcome::Answered | AttemptOutcome::Malformed => {
+            known.map_or(Used::AtLeast(*planned), Used::Tokens)
+        }
+        AttemptOutcome::Cut
+        | AttemptOutcome::StreamError
+        | AttemptOutcome::TimedOut
+        | AttemptOutcome::Stopped => {
+            let sent = LeafTokens { output_visible: 0, reasoning: 0, ..*planned };
+            Used::AtLeast(known.unwrap_or(sent))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::derive;
-    use crate::exchange::{Answer, Chunk};
+    use crate::exchange::{Answer, Chunk, Ending};
     use crate::headers::RedactedHeaders;
     use crate::provider::Provider;
     use bytes::Bytes;
@@ -118,7 +134,8 @@ mod tests {
         );
         let facts = derive::call(&request, outcome);
         let planned = LeafTokens { uncached_input: 100, output_visible: 10, ..LeafTokens::default() };
-        let heard = Heard { outcome, facts: &facts, given_up, planned };
+        let is_unreadable = derive::has_unreadable_events(outcome);
+        let heard = Heard { outcome, facts: &facts, given_up, is_unreadable, planned };
         (heard.attempt(), heard.failure())
     }
 
@@ -150,6 +167,16 @@ mod tests {
         assert_eq!((end.outcome, end.first_us, end.end_us), (AttemptOutcome::Answered, Some(2_000), 9_000));
         let Used::Tokens(used) = end.used else { panic!("{end:?}") };
         assert_eq!((used.input(), used.output(), failure), (120, 7, None));
+    }
+
+    #[test]
+    fn an_event_in_the_middle_that_is_no_json_is_a_failure_that_is_not_tried_again() {
+        let broken = [EVENTS[0], "data: {\"choices\":[{\"index\":0,\n\n", EVENTS[2]];
+        let (end, failure) = heard(&answer(200, &[SSE], &broken, Ending::Complete), None);
+        assert_eq!(end.outcome, AttemptOutcome::Malformed);
+        assert!(matches!(end.used, Used::Tokens(_)), "it is billed all the same");
+        let policy = crate::retry::Profile::ClaudeCode.policy();
+        assert_eq!(policy.wait_us(failure.unwrap(), 0, 0.0), None);
     }
 
     #[test]

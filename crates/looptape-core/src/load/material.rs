@@ -1,8 +1,9 @@
 //! What a scenario is made of besides its text: recorded loops, and requests of workload files.
 
 use crate::assembly::Assembly;
-use crate::facts::CallFacts;
+use crate::facts::{CallFacts, CallKind};
 use crate::scenario::DEFAULT_MODEL;
+use crate::wire::Wire;
 use std::sync::Arc;
 
 /// Recorded loops and requests of a file; empty where the traffic is generated.
@@ -34,6 +35,20 @@ pub struct RecordedStep {
     pub output_tokens: u64,
     /// From the end of its answer to the next request: tools, and the agent itself.
     pub then_us: u64,
+    /// Tools that its answer calls.
+    pub tool_calls: u64,
+    pub stream: bool,
+    /// Where its request is.
+    pub at: RecordedAt,
+}
+
+/// A recorded request: whoever sends it reads it when it is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordedAt {
+    /// The trace, by the number that it was added with.
+    pub trace: usize,
+    pub seq: u32,
+    pub wire: Wire,
 }
 
 /// A request of a workload file.
@@ -46,9 +61,15 @@ pub struct WorkloadCall {
 }
 
 impl Material {
-    /// Adds the loops of a trace, their steps one after another; returns how many there were. Steps of which it is not
-    /// known what they used cannot be sent again, and are left out.
-    pub fn add_trace(&mut self, facts: &[CallFacts], assembly: &Assembly, weight: f64) -> usize {
+    /// Adds the loops of a trace, their steps one after another; returns how many there were. `trace` is its number among
+    /// those that are added. Steps of which it is not known what they used cannot be sent again, and are left out.
+    pub fn add_trace(
+        &mut self,
+        trace: usize,
+        facts: &[CallFacts],
+        assembly: &Assembly,
+        weight: f64,
+    ) -> usize {
         let before = self.loops.len();
         for recorded in &assembly.loops {
             let calls: Vec<(&CallFacts, &CallFacts)> = recorded
@@ -59,7 +80,7 @@ impl Material {
                 .filter(|(_, last)| last.usage.input_total.is_some() && last.usage.output_total.is_some())
                 .collect();
             let steps: Vec<RecordedStep> =
-                (0..calls.len()).map(|at| self.step(calls[at].1, calls.get(at + 1))).collect();
+                (0..calls.len()).filter_map(|at| self.step(trace, calls[at], calls.get(at + 1))).collect();
             if let Some((first, _)) = calls.first() {
                 let shared_tokens = first.usage.cache_read.unwrap_or(0);
                 self.loops.push(RecordedLoop { weight, shared_tokens, steps });
@@ -68,15 +89,31 @@ impl Material {
         self.loops.len() - before
     }
 
-    fn step(&mut self, last: &CallFacts, next: Option<&(&CallFacts, &CallFacts)>) -> RecordedStep {
+    fn step(
+        &mut self,
+        trace: usize,
+        (first, last): (&CallFacts, &CallFacts),
+        next: Option<&(&CallFacts, &CallFacts)>,
+    ) -> Option<RecordedStep> {
+        let CallKind::Llm(wire) = first.kind else { return None };
         let gap_us = next.zip(last.end_us).map(|((next, _), end_us)| next.sent_us.saturating_sub(end_us));
         let model = last.model.as_deref().or(last.response_model.as_deref()).unwrap_or(DEFAULT_MODEL);
-        RecordedStep {
+        Some(RecordedStep {
             model: self.model(model),
             input_tokens: last.usage.input_total.unwrap_or(0).max(1),
             output_tokens: last.usage.output_total.unwrap_or(0),
             then_us: u64::try_from(gap_us.unwrap_or(0)).unwrap_or(0),
-        }
+            tool_calls: last.asks.len() as u64,
+            stream: last.stream,
+            at: RecordedAt { trace, seq: first.seq, wire },
+        })
+    }
+
+    /// The format that all recorded loops are in, if there is one.
+    pub fn wire(&self) -> Option<Wire> {
+        let mut wires = self.loops.iter().flat_map(|one| &one.steps).map(|step| step.at.wire);
+        let first = wires.next()?;
+        wires.all(|wire| wire == first).then_some(first)
     }
 
     /// When the file's requests come.

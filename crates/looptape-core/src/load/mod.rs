@@ -7,6 +7,7 @@
 //!
 //! What this does not do: send, wait, read files, or judge gates ([`crate::gates`]).
 
+mod abort;
 mod arrivals;
 mod capacity;
 mod gauge;
@@ -16,6 +17,7 @@ mod phase_tally;
 mod plans;
 mod prices;
 mod ramp;
+mod recorded_steps;
 mod report;
 mod series;
 mod stretch;
@@ -25,14 +27,16 @@ mod track;
 mod virtual_time;
 mod workload;
 
+pub use abort::Aborts;
 pub use arrivals::{Arrivals, Due, Start};
 pub use capacity::{Capacity, CapacityError, Probe, Search, SearchOptions, find_capacity};
 pub use gauge::Gauge;
 pub use heard::{GivenUp, Heard};
-pub use material::{Material, RecordedLoop, RecordedStep, WorkloadCall};
+pub use material::{Material, RecordedAt, RecordedLoop, RecordedStep, WorkloadCall};
 pub use plans::{Conversation, LoopPlan, Plans, Prompt, StepInput, StepPlan};
 pub use prices::{PriceNote, Prices};
 pub use ramp::{Ramp, Stage};
+pub use recorded_steps::{RecordedStepEnd, RecordedSteps};
 pub use report::{
     ClientHealth, Ended, LoadFigures, LoadReport, LoadSegments, PhaseReport, RetryNote, RunTime, Wasted,
 };

@@ -93,6 +93,24 @@ impl PhaseTally {
 
     pub(super) fn call_ended(&mut self, at_us: u64, end: &AttemptEnd) {
         self.calls.end(at_us);
+        self.outcome(end);
+    }
+
+    pub(super) fn call_passed(&mut self, attempt: &AttemptEnd) {
+        self.calls.past(attempt.sent_us, attempt.end_us);
+        self.outcome(attempt);
+    }
+
+    pub(super) fn calls_at_once(&mut self, count: u32) {
+        self.calls.seen(count);
+    }
+
+    /// Whether loops of it are under way.
+    pub(super) fn runs(&self) -> bool {
+        self.loops.now() > 0
+    }
+
+    fn outcome(&mut self, end: &AttemptEnd) {
         self.attempts.add_ms(Ms::from_us(i64::try_from(end.took_us()).unwrap_or(i64::MAX)));
         if end.outcome.is_failure() {
             let kind = match end.outcome {

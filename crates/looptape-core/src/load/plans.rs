@@ -3,12 +3,13 @@
 //! A step follows from the scenario's seed, the loop's key and the step's number: nothing is kept but how long the
 //! conversation has become. So a million loops cost no memory, and real and virtual time ask the same.
 
-use super::Material;
 use super::arrivals::Start;
+use super::material::{Material, RecordedStep};
 use crate::draws::Draws;
 use crate::scenario::{Generated, Scenario, TrafficSource};
 use crate::spread::Spread;
 use crate::twin::PromptPart;
+use crate::wire::Wire;
 
 /// How loops are planned.
 #[derive(Clone, Debug)]
@@ -152,6 +153,14 @@ impl<'a> Plans<'a> {
                 }
             }
         }
+    }
+
+    /// What was recorded of step `n`, if the loop is a recorded one that is all in this format.
+    pub fn recorded(&self, plan: &LoopPlan, n: u32, wire: Wire) -> Option<&'a RecordedStep> {
+        let Source::Recorded { material, .. } = &self.source else { return None };
+        let steps = &material.loops[plan.like].steps;
+        let is_in_it = steps.iter().all(|step| step.at.wire == wire);
+        steps.get(n as usize - 1).filter(|_| is_in_it)
     }
 
     /// What is there before a loop's first message.

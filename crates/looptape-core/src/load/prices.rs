@@ -40,15 +40,24 @@ pub struct PriceNote {
 impl Prices {
     /// At the prices of this time.
     pub fn new(book: &PriceBook, provider: &str, models: &[String], at_unix_us: i64) -> Self {
-        let price = |model: &String| {
-            let quote = book.quote(Quoted { provider: Some(provider), model, at_unix_us });
-            let rates = match quote.tiers.into_iter().next() {
-                Some(tier) => Ok(Rates { steps: tier.by_input, source: tier.source, version: tier.version }),
-                None => Err(quote.unpriced.unwrap_or(Unpriced::UnknownModel)),
-            };
-            ModelPrice { model: model.clone(), rates, input_limit: input_limit_of(provider, model) }
-        };
+        let price = |model: &String| ModelPrice::of(book, provider, model, at_unix_us);
         Self { models: models.iter().map(price).collect() }
+    }
+
+    /// The place of a model, which is looked up if it is not there yet. Of two providers' models of one name the first
+    /// one's price counts.
+    pub(super) fn place_of(
+        &mut self,
+        book: &PriceBook,
+        provider: &str,
+        model: &str,
+        at_unix_us: i64,
+    ) -> usize {
+        let known = self.models.iter().position(|one| one.model == model);
+        known.unwrap_or_else(|| {
+            self.models.push(ModelPrice::of(book, provider, model, at_unix_us));
+            self.models.len() - 1
+        })
     }
 
     /// What a call costs; `None` if there is no price.
@@ -109,6 +118,17 @@ impl Prices {
             unpriced: one.rates.as_ref().err().copied(),
         };
         self.models.iter().map(note).collect()
+    }
+}
+
+impl ModelPrice {
+    fn of(book: &PriceBook, provider: &str, model: &str, at_unix_us: i64) -> Self {
+        let quote = book.quote(Quoted { provider: Some(provider), model, at_unix_us });
+        let rates = match quote.tiers.into_iter().next() {
+            Some(tier) => Ok(Rates { steps: tier.by_input, source: tier.source, version: tier.version }),
+            None => Err(quote.unpriced.unwrap_or(Unpriced::UnknownModel)),
+        };
+        Self { model: model.to_owned(), rates, input_limit: input_limit_of(provider, model) }
     }
 }
 

@@ -3,10 +3,11 @@
 use super::prices::PriceNote;
 use super::series::LoadSeries;
 use crate::cost::Usd;
+use crate::limits::{AccountReport, FittedAccount};
 use crate::metrics::{Distribution, PricedSteps, Segment, Stats};
 use crate::retry::Profile;
 use crate::scenario::Scenario;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A run. Its gates are judged by whoever asks for them, on the figures of the whole.
@@ -18,12 +19,18 @@ pub struct LoadReport {
     pub wire: &'static str,
     pub stream: bool,
     pub retry: RetryNote,
+    /// What ran each loop, if that was a command: then format and retries are its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     pub ended: Ended,
     pub phases: Vec<PhaseReport>,
     pub total: LoadFigures,
     pub segments: LoadSegments,
     pub series: LoadSeries,
     pub prices: Vec<PriceNote>,
+    /// In real time, of targets that have any: the limits that calls met.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "accounts")]
+    pub limits: Vec<FittedAccount>,
     /// In real time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientHealth>,
@@ -56,6 +63,26 @@ pub enum Ended {
     OverBudget { at_s: f64, max_usd: Usd },
     /// Nothing but failed connections: so many calls in a row had no answer.
     TargetDown { at_s: f64, calls: u32, error: String },
+    /// A gate failed that ends the run.
+    GateFailed { at_s: f64, gate: String, figure: Option<f64> },
+    /// A recorded request could not be read.
+    RecordingUnreadable { at_s: f64, error: String },
+    /// The command that is to run a loop does not: so many loops in a row came to nothing.
+    CommandFailed { at_s: f64, loops: u32, error: String },
+}
+
+impl Ended {
+    /// Whether loops under way are broken off: what is paid for may go on to the end of its call.
+    pub fn breaks_off(&self) -> bool {
+        match self {
+            Self::Completed | Self::OverBudget { .. } => false,
+            Self::Interrupted { .. }
+            | Self::TargetDown { .. }
+            | Self::GateFailed { .. }
+            | Self::RecordingUnreadable { .. }
+            | Self::CommandFailed { .. } => true,
+        }
+    }
 }
 
 /// How well the client kept up with what it was to do. A client that did not is what was measured, not the target.
@@ -109,6 +136,10 @@ pub struct LoadSegments {
     pub by_output_tokens: Vec<Segment<PricedSteps>>,
 }
 
+fn accounts<S: Serializer>(accounts: &[FittedAccount], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(accounts.iter().map(AccountReport::from))
+}
+
 /// The twelfth part of a year.
 const MONTH_S: f64 = 365.0 * 86_400.0 / 12.0;
 
@@ -148,6 +179,7 @@ impl LoadReport {
             wire: scenario.traffic.wire.as_str(),
             stream: scenario.traffic.stream,
             retry: RetryNote { profile: scenario.retry.profile, max: scenario.retry.policy.max },
+            command: None,
             ended,
             phases: phases
                 .map(|(at, (phase, figures))| PhaseReport {
@@ -160,6 +192,7 @@ impl LoadReport {
             segments: finished.segments,
             series: finished.series,
             prices,
+            limits: Vec::new(),
             client: None,
         }
     }

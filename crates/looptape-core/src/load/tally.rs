@@ -14,7 +14,7 @@ use super::report::{Ended, LoadFigures, LoadReport, LoadSegments, RunTime};
 use super::series::{LoadSeries, SeriesTally};
 use super::track::{AttemptEnd, LoopTrack, StepEnd};
 use crate::assembly::LoopOutcome;
-use crate::metrics::{PricedSteps, Segment, Size, StepTally};
+use crate::metrics::{PricedSteps, Segment, Size, Stats, StepTally};
 use crate::scenario::Scenario;
 use std::collections::BTreeMap;
 
@@ -120,6 +120,19 @@ impl Tally {
         self.phases[phase].call_ended(at_us, end);
     }
 
+    /// A call was recorded that began and ended meanwhile.
+    pub fn call_passed(&mut self, phase: usize, attempt: &AttemptEnd) {
+        self.calls.past(attempt.sent_us, attempt.end_us);
+        self.series.attempt_ended(attempt.end_us, attempt);
+        self.phases[phase].call_passed(attempt);
+    }
+
+    /// So many calls were seen to be under way.
+    pub fn calls_at_once(&mut self, count: u32) {
+        self.calls.seen(count);
+        self.phases.iter_mut().filter(|phase| phase.runs()).for_each(|phase| phase.calls_at_once(count));
+    }
+
     /// A failed call will be sent again.
     pub fn retried(&mut self, at_us: u64) {
         self.series.retried(at_us);
@@ -128,9 +141,12 @@ impl Tally {
     pub fn step_ended(&mut self, phase: usize, at_us: u64, step: &StepEnd, prices: &Prices) {
         let sample = &step.sample;
         self.series.step_ended(at_us, step);
+        let tally = || StepTally::keeping(MOST_RAW);
+        if self.by_model.len() <= step.model {
+            self.by_model.resize_with(step.model + 1, tally);
+        }
         self.by_model[step.model].add_sample(sample);
         let sized = |tokens| Size::of((tokens > 0).then_some(tokens));
-        let tally = || StepTally::keeping(MOST_RAW);
         self.by_input.entry(sized(step.input_tokens)).or_insert_with(tally).add_sample(sample);
         self.by_output.entry(sized(step.output_tokens)).or_insert_with(tally).add_sample(sample);
         self.phases[phase].step_ended(step, prices.why_unpriced(step.model).is_some());
@@ -172,11 +188,20 @@ impl Tally {
         LoadReport::new(scenario, time, ended, prices.notes(), finished)
     }
 
-    /// The figures of each phase, and of all.
-    fn finish(self, prices: &Prices) -> Finished {
+    /// The figures of the whole until now.
+    pub(super) fn so_far(&self, prices: &Prices) -> Stats {
+        self.whole().finish(prices).stats
+    }
+
+    fn whole(&self) -> PhaseTally {
         let mut whole = PhaseTally::new();
         self.phases.iter().for_each(|phase| whole.merge(phase));
-        let whole = whole.with_gauges(self.loops, self.calls);
+        whole.with_gauges(self.loops, self.calls)
+    }
+
+    /// The figures of each phase, and of all.
+    fn finish(self, prices: &Prices) -> Finished {
+        let whole = self.whole();
         let segment = |(size, tally): (Size, StepTally)| of_steps(size.name(), tally);
         Finished {
             phases: self.phases.into_iter().map(|phase| phase.finish(prices)).collect(),

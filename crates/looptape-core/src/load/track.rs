@@ -4,7 +4,7 @@
 //! what it comes to.
 
 use super::prices::Prices;
-use crate::cost::Bound;
+use crate::cost::{Bound, Usd};
 use crate::limits::Limited;
 use crate::metrics::{AttemptMetrics, CostSum, Ms, StepSample, TokenSums};
 use crate::retry::FailureKind;
@@ -217,6 +217,13 @@ impl StepTrack {
             spent: Spent { tokens: all, cost: self.cost },
             wasted: self.wasted,
         }
+    }
+}
+
+impl StepEnd {
+    /// What it cost, as far as that is known.
+    pub fn usd(&self) -> Usd {
+        self.spent.cost.usd().unwrap_or(Usd::ZERO)
     }
 }
 

@@ -12,6 +12,7 @@ mod ending;
 #[cfg(test)]
 mod tests;
 
+use super::abort::Aborts;
 use super::arrivals::{Arrivals, Due, Start};
 use super::plans::{Conversation, LoopPlan, Plans, Prompt, StepPlan};
 use super::prices::Prices;
@@ -73,6 +74,7 @@ struct Run<'a> {
     planned: u64,
     loops_begun: u64,
     spent: Usd,
+    aborts: Aborts,
     ended: Ended,
     now_us: u64,
 }
@@ -130,6 +132,7 @@ impl<'a> Run<'a> {
             planned: 0,
             loops_begun: 0,
             spent: Usd::ZERO,
+            aborts: Aborts::new(&scenario.aborting),
             ended: Ended::Completed,
             now_us: 0,
         }
@@ -146,6 +149,11 @@ impl<'a> Run<'a> {
                 (Some(own), due) if due.is_none_or(|due| own <= due) => self.step(),
                 (_, Some(due)) => self.take_due(due),
                 (Some(_), None) => self.step(),
+            }
+            if self.ended == Ended::Completed
+                && let Some(ended) = self.aborts.judge(self.now_us, &self.tally, self.prices)
+            {
+                self.ended = ended;
             }
             let loops_ended = self.loops_begun - u64::from(self.tally.running());
             if loops_ended >= told + PROGRESS_EVERY {

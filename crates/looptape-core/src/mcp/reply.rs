@@ -35,6 +35,17 @@ pub(super) fn answer(call: &RecordedCall, live: Option<&Unanswered>) -> Vec<Part
     call.said.iter().filter_map(say).collect()
 }
 
+/// The same for an agent that did not wait for the answer before it asked its model, if what it offers its model depends on
+/// it: it comes when the model has been asked as often as then.
+pub(super) fn after_the_model(answer: Vec<Part>, call: &RecordedCall, model_asked_us: &[i64]) -> Vec<Part> {
+    let Some(first) = answer.first().filter(|_| asks_what_is_offered(&call.message)) else { return answer };
+    let asked_by = |at_us: i64| model_asked_us.partition_point(|asked| *asked < at_us);
+    let (after_us, calls) = (first.after_us, asked_by(call.at_us + first.after_us));
+    let is_late = calls > asked_by(call.at_us);
+    let wait = is_late.then_some(Part { after_us, what: What::AwaitModel { calls } });
+    wait.into_iter().chain(answer).collect()
+}
+
 /// `None` if nobody waits for it: progress that was not asked for.
 fn rewritten(said: &Bytes, recorded: Option<&Unanswered>, live: Option<&Unanswered>) -> Option<Bytes> {
     let (Some(recorded), Some(live)) = (recorded, live) else { return Some(said.clone()) };
@@ -89,6 +100,10 @@ pub(super) fn merge<R: Fn(&str) -> Option<i64>>(
         merged.push(part);
     }
     merged
+}
+
+fn asks_what_is_offered(message: &[u8]) -> bool {
+    matches!(Message::read(message), Message::Request { method, .. } if method == "initialize" || method.ends_with("/list"))
 }
 
 fn tells_of_a_changed_list(message: &[u8]) -> bool {

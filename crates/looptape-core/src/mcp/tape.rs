@@ -319,6 +319,7 @@ impl ServerTape {
             }
             live => {
                 let answer = reply::answer(call, live);
+                let answer = reply::after_the_model(answer, call, &conversation.model_asked_us);
                 reply::merge(answer, stream, call.at_us, &conversation.meanwhile())
             }
         };

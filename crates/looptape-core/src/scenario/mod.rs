@@ -10,6 +10,7 @@
 
 mod duration;
 mod error;
+mod gates;
 mod phase;
 mod presets;
 #[cfg(test)]
@@ -19,18 +20,20 @@ mod vary;
 
 pub use duration::Span;
 pub use error::{Place, ScenarioError};
+pub use gates::AbortingGate;
 pub use phase::{Executor, Phase, Spacing};
 pub use presets::{PRESETS, Preset, preset};
 pub use traffic::{
-    DEFAULT_MODEL, Generated, TraceChoice, Traffic, TrafficSource, WeightedTrace, WorkloadFile,
+    DEFAULT_MODEL, Generated, TraceChoice, Traffic, TrafficSource, WeightedTrace, WireBy, WorkloadFile,
     WorkloadFormat,
 };
 pub use vary::{Setting, Variation};
 
 use crate::cost::Usd;
-use crate::gates::{Gate, GateTable};
+use crate::gates::Gate;
 use crate::retry::{Profile, RetryPolicy};
 use crate::twin::TwinSpec;
+use gates::ScenarioGates;
 use serde::Deserialize;
 
 /// A scenario that makes sense.
@@ -44,6 +47,8 @@ pub struct Scenario {
     pub retry: Retry,
     pub twin: TwinSpec,
     pub gates: Vec<Gate>,
+    /// Those of them that end the run as soon as they fail.
+    pub aborting: Vec<AbortingGate>,
     /// `None`: as much as it takes.
     pub max_usd: Option<Usd>,
 }
@@ -100,7 +105,7 @@ struct Written {
     phase: Vec<PhaseEntry>,
     retry: RetryEntry,
     twin: TwinSpec,
-    gates: GateTable,
+    gates: ScenarioGates,
     budget: BudgetEntry,
 }
 
@@ -207,7 +212,8 @@ impl Written {
             traffic,
             phases,
             twin: self.twin,
-            gates: self.gates.0,
+            gates: self.gates.gates,
+            aborting: self.gates.aborting,
             max_usd: self.budget.max_usd.map(|BudgetUsd(usd)| usd),
         })
     }

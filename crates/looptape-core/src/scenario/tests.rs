@@ -46,6 +46,9 @@ fn a_mistake_has_its_line_and_the_nearest_name() {
     let unknown = message("colour = 1");
     assert!(unknown.contains("unknown key `colour`: there are name, seed, traffic"), "{unknown}");
     assert!(message("[twin.limits]\ntmp = 5\n").contains("did you mean `tpm`?"));
+    let gate = message("[gates]\nloops_failed = { threshold = \"count<1\", abort_on_fial = true }\n");
+    assert!(gate.contains("line 2") && gate.contains("did you mean `abort_on_fail`?"), "{gate}");
+    assert!(message("[gates]\nloops_faild = \"count<1\"\n").contains("nearest: loops_failed"));
     assert!(message("seed = ").starts_with("line 1, column "));
 }
 

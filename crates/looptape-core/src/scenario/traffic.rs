@@ -10,11 +10,21 @@ pub struct Traffic {
     /// `None`: that of the recorded calls; of others [`DEFAULT_MODEL`].
     pub model: Option<String>,
     pub wire: Wire,
+    /// Whether the scenario says it.
+    pub wire_by: WireBy,
     pub stream: bool,
     pub max_output_tokens: Option<u64>,
     /// Between two loops of one virtual user.
     pub think_ms: Spread,
     pub source: TrafficSource,
+}
+
+/// Who says which format is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireBy {
+    Scenario,
+    /// Nobody: it is the usual one, unless recorded loops have another.
+    Default,
 }
 
 /// Where the conversations come from.
@@ -167,6 +177,7 @@ impl TryFrom<Entry> for Traffic {
         };
         Ok(Self {
             wire,
+            wire_by: if entry.wire.is_some() { WireBy::Scenario } else { WireBy::Default },
             stream: entry.stream.unwrap_or(true),
             max_output_tokens: entry.max_output_tokens.as_ref().map(|tokens| tokens.count(0.0)),
             think_ms: entry.think_ms.clone().unwrap_or_else(|| Spread::always(0.0)),

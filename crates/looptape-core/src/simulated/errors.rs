@@ -37,6 +37,7 @@ impl Refused<'_> {
         let wait_us = refusal.retry_after_us();
         let error = match refusal.why {
             RefusalWhy::Limit(blocked) => self.limited(&blocked),
+            RefusalWhy::NoQuota => no_quota(self.format),
             RefusalWhy::Fault { status: 429, retry_after_us } => self.limited(&self.made_up(retry_after_us)),
             RefusalWhy::Fault { .. } | RefusalWhy::Overloaded => {
                 error_body(self.format, status, kind(self.format, status), message(self.format, status))
@@ -52,6 +53,7 @@ impl Refused<'_> {
     /// Only Anthropic has a 529: the others say 503.
     fn status(&self, refusal: &Refusal) -> u16 {
         match (refusal.status(), self.format) {
+            (_, Format::AnthropicMessages) if refusal.why == RefusalWhy::NoQuota => 400,
             (529, Format::OpenAiChat | Format::OpenAiResponses | Format::GeminiGenerate) => 503,
             (status, _) => status,
         }
@@ -161,6 +163,24 @@ fn gemini_limit(model: &str, blocked: &Blocked) -> Value {
     let details = retry_info.into_iter().chain([failure]).collect();
     body["error"]["details"] = Value::Array(details);
     body
+}
+
+/// The account's credit is used up. Anthropic has no 429 for that.
+fn no_quota(format: Format) -> Value {
+    let message = match format {
+        Format::AnthropicMessages => {
+            "Your credit balance is too low to access the API. Please go to Plans & Billing to upgrade or purchase credits."
+        }
+        _ => "You exceeded your current quota, please check your plan and billing details.",
+    };
+    match format {
+        Format::OpenAiChat | Format::OpenAiResponses => {
+            let code = "insufficient_quota";
+            json!({ "error": { "message": message, "type": code, "param": null, "code": code } })
+        }
+        Format::AnthropicMessages => error_body(format, 400, "invalid_request_error", message),
+        Format::GeminiGenerate => error_body(format, 429, "RESOURCE_EXHAUSTED", message),
+    }
 }
 
 /// What clients wait for. Seconds are rounded up, so that whoever waits so long is let in; OpenAI states the

@@ -11,7 +11,7 @@
 use super::conversation::Conversation;
 use super::places::{Arrival, Placed, Places};
 use super::reply::{self, Ids, Reply, Tokens};
-use super::says::{Said, SayingPlace, Says};
+use super::says::{Said, SayingPlace, Says, Wish};
 use super::script::Pace;
 use super::{Endpoint, Framing, SimRequest, SimResponse, SimTime, errors, render, served};
 use crate::draws::Draws;
@@ -55,7 +55,20 @@ pub struct Heard {
     body: Value,
     conversation: Conversation,
     arrival: Arrival,
+    wish: Wish,
 }
+
+/// What a client says of itself, beside its request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Client<'a> {
+    /// How often its SDK says that it tried already.
+    pub retries: Option<u32>,
+    /// What answer it wants, where it does not say so in its newest message: `output_tokens=150, tool_calls=1`.
+    pub wish: Option<&'a str>,
+}
+
+/// The header that it says it in.
+pub const WISH_HEADER: &str = "x-looptape-wish";
 
 /// A request with its place.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +119,7 @@ pub enum MockKind {
     },
     Limited(Limited),
     Overloaded,
+    NoQuota,
     /// A refusal that a fault asks for.
     Failed {
         status: u16,
@@ -122,8 +136,8 @@ impl MockProvider {
         Self { says, draws: Draws::new(seed), time, clock }
     }
 
-    /// Reads a request; `Err` is the answer to what cannot be read. `retries`: what the SDK says how often it tried.
-    pub fn hear(&self, request: &SimRequest<'_>, retries: Option<u32>) -> Result<Heard, MockAnswer> {
+    /// Reads a request; `Err` is the answer to what cannot be read.
+    pub fn hear(&self, request: &SimRequest<'_>, client: Client<'_>) -> Result<Heard, MockAnswer> {
         let not_understood = |response: SimResponse| MockAnswer {
             kind: MockKind::NotUnderstood { status: response.status },
             sent: MockSent::Answer(self.dated(response)),
@@ -139,9 +153,10 @@ impl MockProvider {
             request: xxh3_64_with_seed(request.body, xxh3_64(request.path.as_bytes())),
             opening: conversation.opening,
             step: u32::try_from(conversation.model_turns).unwrap_or(u32::MAX).saturating_add(1),
-            retries,
+            retries: client.retries,
         };
-        Ok(Heard { body, conversation, arrival })
+        let wish = client.wish.map_or_else(|| Wish::of(endpoint.format, &body), Wish::read);
+        Ok(Heard { body, conversation, arrival, wish })
     }
 
     /// What there is to say.
@@ -153,7 +168,7 @@ impl MockProvider {
             step: placed.place.step,
         };
         let request = SimRequest { occurrence: placed.occurrence, ..*request };
-        let said = self.says.answer(&heard.conversation, &heard.body, &request, place);
+        let said = self.says.answer(&heard.conversation, (&heard.body, &heard.wish), &request, place);
         Thought { said, placed }
     }
 
@@ -247,7 +262,7 @@ impl MockProvider {
             RefusalWhy::Fault { retry_after_us, .. } => {
                 *retry_after_us = retry_after_us.map(|us| self.time.stated(us));
             }
-            RefusalWhy::Overloaded => {}
+            RefusalWhy::Overloaded | RefusalWhy::NoQuota => {}
         }
         refusal
     }
@@ -310,6 +325,7 @@ impl MockKind {
         match refusal.why {
             RefusalWhy::Limit(blocked) => Self::Limited(blocked.which),
             RefusalWhy::Overloaded => Self::Overloaded,
+            RefusalWhy::NoQuota => Self::NoQuota,
             RefusalWhy::Fault { status, .. } => Self::Failed { status },
         }
     }

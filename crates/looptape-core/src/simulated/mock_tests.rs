@@ -35,7 +35,7 @@ impl Mock {
     fn ask(&mut self, path: &str, body: &Value) -> MockAnswer {
         let text = body.to_string();
         let request = SimRequest { method: "POST", path, body: text.as_bytes(), occurrence: 0, unix_s: 5 };
-        let heard = match self.provider.hear(&request, None) {
+        let heard = match self.provider.hear(&request, Client::default()) {
             Ok(heard) => heard,
             Err(answer) => return answer,
         };
@@ -253,6 +253,25 @@ fn faults_are_broken_in_the_formats_own_shape() {
         assert!(malformed.body() != whole && malformed.ending == SimEnding::Complete, "{path}");
         let dropped = with("drop").ask(path, &body);
         assert_eq!((dropped.sent, dropped.kind), (MockSent::Closed, MockKind::Dropped));
+    }
+}
+
+#[test]
+fn an_account_without_credit_is_told_so_and_by_no_limit() {
+    for (path, body) in asked(&json!([]), None) {
+        let mut mock =
+            Mock::new(json!({ "faults": ["insufficient_quota"], "limits": { "rpm": 60 } }), generated(20));
+        let refused = mock.ask(path, &body);
+        assert_eq!(refused.kind, MockKind::NoQuota, "{path}");
+        let MockSent::Answer(answer) = refused.sent else { panic!("{path}") };
+        let text = String::from_utf8_lossy(&answer.body()).into_owned();
+        let (status, word) = match path {
+            "/v1/messages" => (400, "credit balance"),
+            path if path.contains("models") => (429, "RESOURCE_EXHAUSTED"),
+            _ => (429, "insufficient_quota"),
+        };
+        assert!(answer.status == status && text.contains(word), "{path}: {} {text}", answer.status);
+        assert!(answer.headers.iter().all(|(name, _)| !name.starts_with("retry-after")), "no wait cures it");
     }
 }
 

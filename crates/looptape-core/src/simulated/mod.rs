@@ -35,8 +35,8 @@ mod stream;
 
 pub use after_recording::{AfterRecording, PlayedCall};
 pub use mock::{
-    AtPlace, Decided, Heard, MockAnswer, MockClock, MockDesk, MockKind, MockProvider, MockSent,
-    SEEDED_UNIX_S, Thought,
+    AtPlace, Client, Decided, Heard, MockAnswer, MockClock, MockDesk, MockKind, MockProvider, MockSent,
+    SEEDED_UNIX_S, Thought, WISH_HEADER,
 };
 pub use says::{Generated, Says};
 pub use script::{Pace, PlannedCall, PromptCache, Rejection, Script, Turn};

@@ -65,15 +65,15 @@ impl Default for Generated {
 }
 
 impl Says {
-    pub(crate) fn answer(
+    pub(super) fn answer(
         &self,
         conversation: &Conversation,
-        body: &Value,
+        (body, wish): (&Value, &Wish),
         request: &SimRequest<'_>,
         place: SayingPlace,
     ) -> Said {
         let said = match self {
-            Self::Generated(generated) => generated.answer(conversation, body, place),
+            Self::Generated(generated) => generated.answer(conversation, body, wish, place),
             Self::Text(template) => Said::of(spoken(filled(template, conversation, place.step))),
             Self::Script(script) => {
                 let turn = script.turn_for(conversation);
@@ -93,11 +93,10 @@ impl Says {
 }
 
 impl Generated {
-    fn answer(&self, conversation: &Conversation, body: &Value, place: SayingPlace) -> Said {
-        let wished = Wish::of(conversation.format, body);
+    fn answer(&self, conversation: &Conversation, body: &Value, wished: &Wish, place: SayingPlace) -> Said {
         let tokens =
             wished.output_tokens.unwrap_or_else(|| self.output_tokens.count(place.in_step.unit(TOKENS)));
-        let calls = self.calls(conversation, body, place, &wished);
+        let calls = self.calls(conversation, body, place, wished);
         let mut turn = Turn { calls, ..spoken(String::new()) };
         let said_by_calls = if turn.calls.is_empty() { 0 } else { call_tokens(&turn) };
         // Something is always said: an answer without text and calls is none.
@@ -147,19 +146,24 @@ impl Generated {
     }
 }
 
-/// What a client asks the mock for in its newest message: `[[looptape: output_tokens=150, tool_calls=1]]`.
+/// What a client asks the mock for: `output_tokens=150, tool_calls=1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Wish {
+pub(super) struct Wish {
     output_tokens: Option<u64>,
     tool_calls: Option<u64>,
 }
 
 impl Wish {
-    fn of(format: Format, body: &Value) -> Self {
+    /// In its newest message: `[[looptape: output_tokens=150, tool_calls=1]]`.
+    pub(super) fn of(format: Format, body: &Value) -> Self {
         let text = Conversation::newest_text(format, body);
         let written = text.rsplit_once("[[looptape:").and_then(|(_, rest)| rest.split_once("]]"));
+        Self::read(written.map_or("", |(inside, _)| inside))
+    }
+
+    pub(super) fn read(words: &str) -> Self {
         let mut wish = Self::default();
-        for pair in written.map_or("", |(inside, _)| inside).split([',', ' ']) {
+        for pair in words.split([',', ' ']) {
             match pair.split_once('=').map(|(name, value)| (name.trim(), value.trim().parse().ok())) {
                 Some(("output_tokens", tokens)) => wish.output_tokens = tokens,
                 Some(("tool_calls", calls)) => wish.tool_calls = calls,

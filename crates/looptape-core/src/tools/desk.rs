@@ -67,8 +67,8 @@ struct Running {
     call_id: Option<String>,
     run: Option<String>,
     recorded: Option<usize>,
-    /// It reached a tool server, whose result was compared.
-    is_compared_at_server: bool,
+    /// A call reached a tool server, whose result is compared: with arguments of this digest.
+    compared_at_server: Option<i64>,
 }
 
 impl RecordedTool {
@@ -235,7 +235,7 @@ impl ToolDesk {
         }
         let key = (call.name.clone(), call.arguments_digest());
         let (call_id, run) = (call.call_id.clone(), run.clone());
-        self.running.push(Running { key, call_id, run, recorded, is_compared_at_server: false });
+        self.running.push(Running { key, call_id, run, recorded, compared_at_server: None });
         ToolVerdict::Run
     }
 
@@ -248,14 +248,24 @@ impl ToolDesk {
             _ => running.key == key && running.call_id == call.call_id,
         };
         let Some(place) = self.running.iter().position(is_it) else { return ToolVerdict::Noted };
-        let Running { recorded, is_compared_at_server, .. } = self.running.remove(place);
-        if !is_compared_at_server {
+        let Running { recorded, compared_at_server, .. } = self.running.remove(place);
+        if compared_at_server.is_none() && !self.was_taken_for_another(&call.name) {
             self.compare(call, recorded, live);
         }
         match recorded {
             Some(at) if !self.keeps_live => ToolVerdict::Answer(self.answer(at)),
             _ => ToolVerdict::Noted,
         }
+    }
+
+    /// Whether a server's call of this tool was put down to another one that still runs; that one is free again.
+    fn was_taken_for_another(&mut self, name: &str) -> bool {
+        let is_others = |running: &Running| running.compared_at_server.is_some_and(|at| at != running.key.1);
+        let mut of_tool = self.running.iter_mut().filter(|running| running.key.0 == name);
+        of_tool
+            .find(|running| is_others(running))
+            .and_then(|running| running.compared_at_server.take())
+            .is_some()
     }
 
     fn compare(&mut self, call: &ToolCallKey, recorded: Option<usize>, live: &ToolEnd) {

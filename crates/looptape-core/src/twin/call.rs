@@ -81,6 +81,8 @@ pub enum RefusalWhy {
     Limit(Blocked),
     /// Too many calls wait already: 529, or 503 where a provider has no 529.
     Overloaded,
+    /// The account is used up.
+    NoQuota,
     /// A fault of the script.
     Fault { status: u16, retry_after_us: Option<u64> },
 }
@@ -89,7 +91,7 @@ impl Refusal {
     /// The HTTP status, as Anthropic would answer; others say 503 for 529.
     pub fn status(&self) -> u16 {
         match self.why {
-            RefusalWhy::Limit(_) => 429,
+            RefusalWhy::Limit(_) | RefusalWhy::NoQuota => 429,
             RefusalWhy::Overloaded => 529,
             RefusalWhy::Fault { status, .. } => status,
         }
@@ -99,7 +101,7 @@ impl Refusal {
     pub fn retry_after_us(&self) -> Option<u64> {
         match self.why {
             RefusalWhy::Limit(blocked) => blocked.wait_us,
-            RefusalWhy::Overloaded => None,
+            RefusalWhy::Overloaded | RefusalWhy::NoQuota => None,
             RefusalWhy::Fault { retry_after_us, .. } => retry_after_us,
         }
     }

@@ -44,6 +44,8 @@ pub enum FaultKind {
     },
     Cut(CutAfter),
     Malformed,
+    /// The account is used up: no retry cures it.
+    NoQuota,
 }
 
 /// After how much an answer is cut.
@@ -75,7 +77,7 @@ pub enum FaultError {
     Figure(String),
 }
 
-const KINDS: &str = "timeout, drop, latency, drip, stream_error, cut, malformed";
+const KINDS: &str = "timeout, drop, latency, drip, stream_error, cut, malformed, insufficient_quota";
 const EXAMPLES: &str =
     "\"fail first 2 with 429\", \"outage 60s..120s\", \"529 at 5 %\", \"cut after 300 bytes\"";
 
@@ -92,6 +94,7 @@ pub(super) struct Effects {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusing {
     Status { status: u16, after_us: u64, retry_after_us: Option<u64> },
+    NoQuota,
     Drop,
 }
 
@@ -137,6 +140,7 @@ impl Effects {
                 self.refuse(Refusing::Status { status: 504, after_us, retry_after_us: None });
             }
             FaultKind::Drop => self.refuse(Refusing::Drop),
+            FaultKind::NoQuota => self.refuse(Refusing::NoQuota),
             FaultKind::StreamError { after_tokens } => self.end(ServiceEnding::StreamError { after_tokens }),
             FaultKind::Cut(after) => self.end(ServiceEnding::Cut(after)),
             FaultKind::Malformed => self.end(ServiceEnding::Malformed),
@@ -213,6 +217,7 @@ impl Written {
                 (None, tokens) => CutAfter::Tokens(tokens.unwrap_or(5)),
             }),
             "malformed" => FaultKind::Malformed,
+            "insufficient_quota" => FaultKind::NoQuota,
             status => FaultKind::Status {
                 status: status
                     .parse()

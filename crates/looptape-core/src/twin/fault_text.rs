@@ -2,11 +2,11 @@
 //!
 //! | words | what they say |
 //! |---|---|
-//! | a status, `timeout`, `drop`, `latency`, `drip`, `stream_error`, `cut`, `malformed` | what happens |
+//! | a status, `timeout`, `drop`, `latency`, `drip`, `stream_error`, `cut`, `malformed`, `insufficient_quota` | what happens |
 //! | `outage` | 503 |
 //! | `first 2` | the first attempts of each step |
 //! | `at 5 %` | by chance |
-//! | `60s..120s`, `from 60s`, `until 2m` | in this time after the start |
+//! | `60s..2m30s`, `from 60s`, `until 2m` | in this time after the start |
 //! | `loops 1..10`, `step 3`, `attempts 2` | at this place |
 //! | `after 300 bytes`, `after 5 tokens`, `after 30s` | when it strikes (cut, stream_error; timeout) |
 //! | `x3`, `+2s` | how much slower (latency, drip) |
@@ -15,6 +15,7 @@
 //! `fail`, `with`, `in`, `and` may stand between them.
 
 use super::fault::{FaultError, Written};
+use crate::scenario::Span;
 use std::str::FromStr;
 
 pub(super) fn read(text: &str) -> Result<Written, FaultError> {
@@ -76,7 +77,9 @@ impl<'a> Words<'a> {
 
     fn after(&mut self, written: &mut Written) -> Result<(), FaultError> {
         let amount = self.next()?;
-        if let Some(after_s) = amount.ends_with(['s', 'm']).then(|| seconds(amount)).flatten() {
+        if let Some(after_s) =
+            amount.ends_with(|c: char| !c.is_ascii_digit()).then(|| seconds(amount)).flatten()
+        {
             written.after_s = Some(after_s);
             return Ok(());
         }
@@ -117,13 +120,8 @@ impl<'a> Words<'a> {
     }
 }
 
-/// `500ms`, `60s`, `2m`, or a number of seconds.
+/// A length of time (`500ms`, `1m30s`), or a number of seconds.
 fn seconds(text: &str) -> Option<f64> {
-    let (digits, unit_s) = match text {
-        _ if text.ends_with("ms") => (text.strip_suffix("ms")?, 1e-3),
-        _ if text.ends_with('s') => (text.strip_suffix('s')?, 1.0),
-        _ if text.ends_with('m') => (text.strip_suffix('m')?, 60.0),
-        _ => (text, 1.0),
-    };
-    digits.parse().ok().filter(|value: &f64| value.is_finite()).map(|value| value * unit_s)
+    let number = text.parse().ok().filter(|value: &f64| value.is_finite());
+    number.or_else(|| Span::parse(text).ok().map(|span| span.us() as f64 / 1e6))
 }

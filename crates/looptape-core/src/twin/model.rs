@@ -166,6 +166,7 @@ fn refused_by(refusing: Refusing, at_us: u64) -> Verdict {
             at_us: at_us.saturating_add(after_us),
             why: RefusalWhy::Fault { status, retry_after_us },
         }),
+        Refusing::NoQuota => Verdict::Refused(Refusal { at_us, why: RefusalWhy::NoQuota }),
         Refusing::Drop => Verdict::Dropped { at_us },
     }
 }

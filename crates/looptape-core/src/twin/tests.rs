@@ -133,7 +133,9 @@ fn faults_strike_where_they_are_written() {
     assert_eq!(statuses(json!(["fail first 2 with 429"]), &attempts), [429, 429, 200]);
     assert_eq!(statuses(json!([{ "kind": 500, "attempts": "2..3" }]), &attempts), [200, 500, 500]);
     let times = [59 * S, 60 * S, 119 * S, 120 * S].map(|at_us| (at_us, place(1, 1, 1)));
-    assert_eq!(statuses(json!(["outage 60s..120s"]), &times), [200, 503, 503, 200]);
+    for words in ["outage 60s..120s", "outage 1m..1m60s", "outage 60..2m", "outage from 1m0s until 120s"] {
+        assert_eq!(statuses(json!([words]), &times), [200, 503, 503, 200], "{words}");
+    }
     let places = [place(1, 1, 1), place(2, 1, 1), place(2, 2, 1), place(3, 2, 1)].map(|place| (0, place));
     assert_eq!(statuses(json!(["drop in loops 2..3, step 2"]).clone(), &places), [200, 200, 0, 0]);
     let many: Vec<_> = (0..10_000).map(|n| (0, place(n, 1, 1))).collect();
@@ -173,13 +175,13 @@ fn what_is_no_fault_says_what_to_write() {
         error("fail first 2"),
         error("cut after 300"),
     ].join("\n"), @r#"
-    `explode` is no kind of fault: write a status such as 429 or 529, or one of timeout, drop, latency, drip, stream_error, cut, malformed
+    `explode` is no kind of fault: write a status such as 429 or 529, or one of timeout, drop, latency, drip, stream_error, cut, malformed, insufficient_quota
     `sometimes` says nothing in the fault `429 sometimes`: write for example "fail first 2 with 429", "outage 60s..120s", "529 at 5 %", "cut after 300 bytes"
     `often` says nothing in the fault `429 at often`: write for example "fail first 2 with 429", "outage 60s..120s", "529 at 5 %", "cut after 300 bytes"
     `until_s` is not after `from_s`
     `first` is 1 or more
     `rate` is between 0 and 1 (0.05 is 5 %), not 5
-    `fail first 2` is no kind of fault: write a status such as 429 or 529, or one of timeout, drop, latency, drip, stream_error, cut, malformed
+    `fail first 2` is no kind of fault: write a status such as 429 or 529, or one of timeout, drop, latency, drip, stream_error, cut, malformed, insufficient_quota
     `300` says nothing in the fault `cut after 300`: write for example "fail first 2 with 429", "outage 60s..120s", "529 at 5 %", "cut after 300 bytes"
     "#);
     let table = |written: Value| serde_json::from_value::<Fault>(written).unwrap_err().to_string();
@@ -191,8 +193,8 @@ fn what_is_no_fault_says_what_to_write() {
         table(json!({ "kind": 429, "loops": "3..1" })),
     ].join("\n"), @r#"
     unknown field `rat`, expected one of `kind`, `first`, `loops`, `steps`, `attempts`, `from_s`, `until_s`, `rate`, `factor`, `extra_ms`, `after_bytes`, `after_tokens`, `after_s`, `retry_after_s`
-    `200` is no kind of fault: write a status such as 429 or 529, or one of timeout, drop, latency, drip, stream_error, cut, malformed
-    `` is no kind of fault: write a status such as 429 or 529, or one of timeout, drop, latency, drip, stream_error, cut, malformed
+    `200` is no kind of fault: write a status such as 429 or 529, or one of timeout, drop, latency, drip, stream_error, cut, malformed, insufficient_quota
+    `` is no kind of fault: write a status such as 429 or 529, or one of timeout, drop, latency, drip, stream_error, cut, malformed, insufficient_quota
     `factor` is above 0, not 0
     `3..1` is no range: write 3, or 1..10 with both ends counted
     "#);

@@ -65,7 +65,7 @@ export function contextView(trace, series, head, onPick) {
     axes: [perStep, { size: 66, values: (_, all) => all.map((of) => duration(of)) }],
   });
   return {
-    nodes: [growth, output, timing, el('h2', {}, 'The same in figures'), table(trace, series)],
+    nodes: [growth, output, timing, el('h2', {}, 'The same in figures'), stepTable(trace, series)],
     close: () => open.forEach((one) => one.close()),
   };
 }
@@ -87,7 +87,7 @@ function markTrims(plot, steps, trimmed) {
   pen.restore();
 }
 
-function table(trace, series) {
+function stepTable(trace, series) {
   const all = series.step.map((_, at) => at);
   const chosen = all.length <= MOST_STEPS ? all : [...all].sort((a, b) => (series.cost_usd[b] ?? 0) - (series.cost_usd[a] ?? 0)).slice(0, MOST_STEPS);
   const heads = ['step', 'input', 'cached', 'context', 'output', 'cost', 'time', 'first token', 'retries'];

@@ -19,7 +19,12 @@ use looptape_core::redact::{
 use looptape_core::replay::Provenance;
 use looptape_core::tools::{DenyCode, LiveResult, ServerCall, ServerVerdict, ToolEnd, ToolError, ToolSource};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// How long an answer waits for the agent's call of its model that came before it when it was recorded.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Recorded servers, for any number of clients. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -126,10 +131,11 @@ impl McpDesk {
         self.model_asked.send_modify(|calls| *calls += 1);
     }
 
-    /// Waits until the agent has asked its model so often.
+    /// Waits until the agent has asked its model so often. An agent that now asks less often is not kept waiting for ever.
     pub(super) async fn until_model_is_asked(&self, calls: usize) {
+        let mut asked = self.model_asked.subscribe();
         // It fails only if the desk is gone, and with it the replay.
-        let _ = self.model_asked.subscribe().wait_for(|asked| *asked >= calls).await;
+        let _ = timeout(LONGEST_WAIT, asked.wait_for(|asked| *asked >= calls)).await;
     }
 
     /// The same, with recorded time passing at `speed`.

@@ -191,6 +191,12 @@ impl HttpServers {
             }
             return Err(Abort { why: "the recorded MCP server broke off here".into() });
         }
+        let first = parts.iter().take_while(|part| !matches!(part.what, What::Answer(_)));
+        for part in first {
+            if let What::AwaitModel { calls } = part.what {
+                self.desk.until_model_is_asked(calls).await;
+            }
+        }
         let (answers, by_itself): (Vec<Part>, Vec<Part>) =
             parts.into_iter().partition(|part| matches!(part.what, What::Answer(_)));
         self.with(&key, |http| http.hear(by_itself.into_iter().filter_map(stream)));

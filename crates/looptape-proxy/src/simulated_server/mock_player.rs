@@ -2,10 +2,11 @@
 
 use super::{Played, Player, Received};
 use bytes::Bytes;
-use http::HeaderMap;
 use looptape_core::derive;
 use looptape_core::headers::RedactedHeaders;
-use looptape_core::simulated::{MockAnswer, MockDesk, MockKind, MockProvider, MockSent, SimRequest, SimTime};
+use looptape_core::simulated::{
+    Client, MockAnswer, MockDesk, MockKind, MockProvider, MockSent, SimRequest, SimTime, WISH_HEADER,
+};
 use looptape_store::Moment;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -52,8 +53,8 @@ impl MockPlayer {
         lock(&self.tally).clone()
     }
 
-    fn answer(&self, request: &SimRequest<'_>, retries: Option<u32>) -> MockAnswer {
-        let heard = match self.provider.hear(request, retries) {
+    fn answer(&self, request: &SimRequest<'_>, client: Client<'_>) -> MockAnswer {
+        let heard = match self.provider.hear(request, client) {
             Ok(heard) => heard,
             Err(answer) => return answer,
         };
@@ -79,7 +80,9 @@ impl Player for MockPlayer {
             occurrence: 0,
             unix_s: Moment::now().unix_us / 1_000_000,
         };
-        let answer = self.answer(&sim, retries(request.headers));
+        let said = |name: &str| request.headers.get(name)?.to_str().ok();
+        let retries = said("x-stainless-retry-count").and_then(|count| count.parse().ok());
+        let answer = self.answer(&sim, Client { retries, wish: said(WISH_HEADER) });
         lock(&self.tally).count(answer.kind);
         match answer.sent {
             MockSent::Answer(response) => Played::Answer(response),
@@ -95,10 +98,6 @@ fn plain(request: &Received<'_>) -> Bytes {
     }
     let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     derive::decode_body(&RedactedHeaders::redact(headers), request.body, &[]).bytes
-}
-
-fn retries(headers: &HeaderMap) -> Option<u32> {
-    headers.get("x-stainless-retry-count")?.to_str().ok()?.parse().ok()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -120,6 +119,7 @@ impl MockTally {
             MockKind::Limited(which) => *self.limited.entry(which.as_str()).or_default() += 1,
             MockKind::Overloaded => self.overloaded += 1,
             MockKind::Failed { status } => *self.faults.entry(status.to_string()).or_default() += 1,
+            MockKind::NoQuota => *self.faults.entry("insufficient_quota".to_owned()).or_default() += 1,
             MockKind::Dropped => *self.faults.entry("dropped".to_owned()).or_default() += 1,
             MockKind::NotUnderstood { .. } => self.not_understood += 1,
         }

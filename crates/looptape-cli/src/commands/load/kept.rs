@@ -5,7 +5,6 @@ use looptape_core::assembly::LoopOutcome;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::labels::Labels;
 use looptape_core::load::LoopEnding;
-use looptape_core::provider::Provider;
 use looptape_core::redact::Credentials;
 use looptape_core::scenario::Scenario;
 use looptape_load::{LoopId, ObservedCall, ObservedEnd, ObservedStart, Observer};
@@ -30,17 +29,17 @@ impl fmt::Display for RunId {
     }
 }
 
-/// Writes down what the driver does.
-pub(super) struct Kept {
+/// The traces of a run's loops: when they are opened and closed, and what they are called.
+#[derive(Debug)]
+pub(super) struct LoopTraces {
     recorder: Recorder,
     run: RunId,
     scenario: String,
     phases: Vec<String>,
-    provider: Provider,
     started: Moment,
 }
 
-impl Kept {
+impl LoopTraces {
     /// `started` is when the driver's clock shows 0.
     pub(super) fn new(recorder: Recorder, run: RunId, scenario: &Scenario, started: Moment) -> Self {
         Self {
@@ -48,13 +47,30 @@ impl Kept {
             run,
             scenario: scenario.name.clone().unwrap_or_else(|| "load".to_owned()),
             phases: (0..scenario.phases.len()).map(|at| scenario.phase_name(at)).collect(),
-            provider: Provider::parse(scenario.traffic.provider()).expect("the names of providers are valid"),
             started,
         }
     }
 
-    fn trace(&self, LoopId(no): LoopId) -> TraceId {
+    pub(super) fn id(&self, LoopId(no): LoopId) -> TraceId {
         TraceId::parse(&format!("load-{}-{no}", self.run)).expect("letters, digits and dashes make an id")
+    }
+
+    pub(super) fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    pub(super) fn phase(&self, start: &ObservedStart) -> String {
+        self.phases.get(start.phase).cloned().unwrap_or_default()
+    }
+
+    /// What a loop is opened as: from when it was due, so that its duration counts what it waited.
+    pub(super) fn spec(&self, start: &ObservedStart) -> TraceSpec {
+        let mut spec = TraceSpec::new(self.id(start.id), Source::Load, self.at(start.scheduled_us));
+        spec.name = Some(self.scenario.clone());
+        let tags = [("load", self.run.to_string()), ("phase", self.phase(start))];
+        let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        spec.labels = Labels { tags, ..Labels::default() };
+        spec
     }
 
     fn at(&self, us: u64) -> Moment {
@@ -63,26 +79,25 @@ impl Kept {
     }
 }
 
+/// Writes down what the driver does.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) traces: LoopTraces,
+}
+
 impl Observer for Kept {
     fn loop_began(&self, start: &ObservedStart) {
-        // From when it was due: so its duration counts what it waited.
-        let mut spec = TraceSpec::new(self.trace(start.id), Source::Load, self.at(start.scheduled_us));
-        spec.name = Some(self.scenario.clone());
-        let tags = [
-            ("load", self.run.to_string()),
-            ("phase", self.phases.get(start.phase).cloned().unwrap_or_default()),
-        ];
-        let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        spec.labels = Labels { agent: Some("looptape load".to_owned()), agent_version: None, tags };
-        self.recorder.open_trace(spec);
+        let mut spec = self.traces.spec(start);
+        spec.labels.agent = Some("looptape load".to_owned());
+        self.traces.recorder.open_trace(spec);
     }
 
     fn call_ended(&self, call: ObservedCall) {
-        let headers = call.headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-        let ticket = self.recorder.begin(BeginCall {
-            hint: TraceHint::Named(self.trace(call.of)),
-            at: self.at(call.sent_us),
-            provider: self.provider.clone(),
+        let headers = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let ticket = self.traces.recorder.begin(BeginCall {
+            hint: TraceHint::Named(self.traces.id(call.of)),
+            at: self.traces.at(call.sent_us),
+            provider: call.provider,
             method: "POST".to_owned(),
             path: call.path,
             headers: RedactedHeaders::redact(headers),
@@ -92,7 +107,7 @@ impl Observer for Kept {
             labels: Labels::default(),
             credentials: Credentials::none(),
         });
-        match CallEnd::of(call.outcome, self.started.mono_us) {
+        match CallEnd::of(call.outcome, self.traces.started.mono_us) {
             Some(end) => ticket.finish(end),
             // The driver tells of calls that have ended; one that had not would be one that was given up.
             None => drop(ticket),
@@ -100,13 +115,16 @@ impl Observer for Kept {
     }
 
     fn loop_ended(&self, end: &ObservedEnd) {
-        let (id, at) = (self.trace(end.id), self.at(end.ended_us));
+        let (id, at) = (self.traces.id(end.id), self.traces.at(end.ended_us));
         let (outcome, aborted) = match end.ending {
             LoopEnding::Succeeded => (Some(LoopOutcome::Success), None),
             LoopEnding::Failed => (Some(LoopOutcome::Failure), None),
-            LoopEnding::Stopped => (None, Some("the load run stopped it".to_owned())),
+            LoopEnding::Stopped => (None, Some(STOPPED.to_owned())),
         };
-        self.recorder.end_trace(id.clone(), at, outcome, |_| {});
-        self.recorder.close_trace(id, at, None, aborted);
+        self.traces.recorder.end_trace(id.clone(), at, outcome, |_| {});
+        self.traces.recorder.close_trace(id, at, None, aborted);
     }
 }
+
+/// Why a loop that was broken off has no end of its own.
+pub(super) const STOPPED: &str = "the load run stopped it";

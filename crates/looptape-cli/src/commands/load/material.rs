@@ -1,6 +1,7 @@
 //! What a scenario is made of besides its text: recorded traces, and files of workloads.
 
-use super::scenario::{ScenarioText, file_text};
+use super::texts::RecordedTexts;
+use crate::commands::scenario_text::{ScenarioText, file_text};
 use crate::config::Config;
 use crate::exit::UsageError;
 use crate::named_traces::{Home, NamedTraces};
@@ -8,19 +9,19 @@ use crate::session::Global;
 use anyhow::Context;
 use looptape_core::load::{Material, read_workload};
 use looptape_core::scenario::{Needs, Scenario, TraceChoice, WorkloadFile};
-use looptape_store::{Reader, TagFilter, TraceFilter, TraceOrigin, TraceRow};
+use looptape_store::{Reader, TagFilter, TraceFilter, TraceKey, TraceOrigin, TraceRow};
 
-/// Reads what the scenario needs.
+/// Reads what the scenario needs: figures now, texts when they are due.
 pub(super) fn read(
     global: &Global,
     config: &Config,
     scenario: &Scenario,
     text: &ScenarioText,
-) -> anyhow::Result<Material> {
+) -> anyhow::Result<(Material, RecordedTexts)> {
     match scenario.needs() {
-        Needs::Nothing => Ok(Material::default()),
-        Needs::Workload(file) => workload(file, text),
-        Needs::Traces(choice) => traces(global, config, choice),
+        Needs::Nothing => Ok(Default::default()),
+        Needs::Workload(file) => Ok((workload(file, text)?, RecordedTexts::default())),
+        Needs::Traces(choice) => traces(global, config, choice, scenario.traffic.model.clone()),
     }
 }
 
@@ -31,14 +32,26 @@ fn workload(file: &WorkloadFile, text: &ScenarioText) -> anyhow::Result<Material
     Ok(Material { calls, ..Material::default() })
 }
 
-fn traces(global: &Global, config: &Config, choice: &TraceChoice) -> anyhow::Result<Material> {
-    let mut material = Material::default();
+fn traces(
+    global: &Global,
+    config: &Config,
+    choice: &TraceChoice,
+    model: Option<String>,
+) -> anyhow::Result<(Material, RecordedTexts)> {
+    let (mut material, mut texts) = (Material::default(), RecordedTexts::asking(model));
     let names: Vec<String> = choice.traces.iter().map(|one| one.trace.clone()).collect();
+    let mut added = 0;
     if !names.is_empty() {
         let named = NamedTraces::open(global, config, &names, Home::Nowhere)?;
+        let mut keys = Vec::new();
         for (at, one) in choice.traces.iter().enumerate() {
-            add(&mut material, &named.reader, named.row(at)?, one.weight)?;
+            let row = named.row(at)?;
+            keys.push(row.key);
+            add(&mut material, added, &named.reader, row, one.weight)?;
+            added += 1;
         }
+        texts.add(&named.reader, &keys)?;
+        texts.keep(named.into_folder());
     }
     if let Some(tag) = &choice.tag {
         let reader = global.reader()?;
@@ -51,15 +64,24 @@ fn traces(global: &Global, config: &Config, choice: &TraceChoice) -> anyhow::Res
                 "no recorded trace has the tag {tag}, which the scenario names: looptape ls shows what there is"
             );
         }
+        let keys: Vec<TraceKey> = rows.iter().map(|row| row.key).collect();
         for row in rows {
-            add(&mut material, &reader, row, 1.0)?;
+            add(&mut material, added, &reader, row, 1.0)?;
+            added += 1;
         }
+        texts.add(&reader, &keys)?;
     }
-    Ok(material)
+    Ok((material, texts))
 }
 
-fn add(material: &mut Material, reader: &Reader, row: TraceRow, weight: f64) -> anyhow::Result<()> {
+fn add(
+    material: &mut Material,
+    number: usize,
+    reader: &Reader,
+    row: TraceRow,
+    weight: f64,
+) -> anyhow::Result<()> {
     let trace = reader.load(row)?;
-    material.add_trace(&trace.facts, &trace.assemble(), weight);
+    material.add_trace(number, &trace.facts, &trace.assemble(), weight);
     Ok(())
 }

@@ -1,22 +1,36 @@
-//! Real time: loops are sent, to a URL or to a twin that is started here, and kept in the database.
+//! Real time: loops are sent, to a URL or to a twin that is started here, or a command runs each of them; they are kept
+//! in the database.
 
-use super::kept::Kept;
+use super::agents::{self, CommandLoops, HeardCalls};
+use super::kept::{Kept, LoopTraces};
+use super::twin_here::TwinHere;
 use super::{Args, Bench, Run};
+use crate::child::claude_code;
+use crate::child::environment;
+use crate::commands::budget::BudgetArgs;
+use crate::commands::record;
 use crate::config::Config;
 use crate::exit::UsageError;
 use crate::render;
 use crate::session::Global;
 use anyhow::Context;
 use indicatif::ProgressBar;
+use looptape_core::load::LoadReport;
+use looptape_core::provider::Provider;
 use looptape_core::scenario::Scenario;
-use looptape_core::simulated::{MockClock, MockDesk, MockProvider, Says, SimTime};
-use looptape_load::{Drive, Live, Target, drive};
-use looptape_proxy::simulated_server::{MockPlayer, SimulatedServer, SimulatedServerHandle};
-use looptape_store::{Durability, Moment, Recorder};
+use looptape_load::{Drive, Live, Loops, Target, drive};
+use looptape_proxy::guard::Guard;
+use looptape_proxy::lanes::Lanes;
+use looptape_proxy::server::{Server, bind};
+use looptape_proxy::upstream::{Upstream, Upstreams};
+use looptape_proxy::{RecordingOptions, RecordingProxy};
+use looptape_store::{Durability, Moment, Recorder, RecorderThread};
+use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// So many calls in a row without any answer end a run.
 const MOST_UNANSWERED: u32 = 50;
@@ -24,96 +38,246 @@ const MOST_UNANSWERED: u32 = 50;
 /// How often a run looks whether it is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The twin, on a thread of its own: it must not wait for the client, nor the client for it.
-struct TwinHere {
-    runtime: tokio::runtime::Runtime,
-    server: SimulatedServerHandle,
-    url: String,
+/// How long calls that outlive their command may go on.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Everything that a run in real time goes by.
+pub(super) struct RealRun<'a> {
+    pub(super) global: &'a Global,
+    pub(super) config: &'a Config,
+    pub(super) bench: &'a Bench,
+    pub(super) scenario: &'a Scenario,
+    pub(super) args: &'a Args,
 }
 
-impl TwinHere {
-    fn start(scenario: &Scenario) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.context("the twin's thread cannot be started")?;
-        let time = SimTime::Times(1.0);
-        let (url, server) = runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-            let says = Says::Generated(looptape_core::simulated::Generated::default());
-            let provider = MockProvider::new(says, scenario.seed, time, MockClock::Real);
-            let desk = MockDesk::new(scenario.twin.clone(), scenario.seed);
-            SimulatedServer::start_mock(listener, Arc::new(MockPlayer::new(provider, desk, time)))
-        })?;
-        Ok(Self { runtime, server, url })
-    }
-
-    fn stop(self) {
-        let Self { runtime, server, .. } = self;
-        drop(server);
-        runtime.shutdown_background();
-    }
+/// The run's clock shows 0, in two words.
+#[derive(Clone, Copy)]
+struct Began {
+    moment: Moment,
+    instant: Instant,
 }
 
 /// Runs a scenario in real time.
-pub(super) fn run(
-    global: &Global,
-    config: &Config,
-    bench: &Bench,
-    scenario: &Scenario,
-    args: &Args,
-    bar: &ProgressBar,
-) -> anyhow::Result<Run> {
-    let twin = match &args.url {
-        Some(_) => None,
-        None => Some(TwinHere::start(scenario)?),
-    };
-    let url = args.url.as_deref().or(twin.as_ref().map(|twin| twin.url.as_str())).unwrap_or_default();
-    let target = Target::new(url, key(scenario)).map_err(|error| UsageError(error.to_string()))?;
-    if !target.is_here() && scenario.max_usd.is_none() {
-        let say = format!(
-            "{url} is not on this machine, so its calls may cost money: say how much, with [budget] max_usd in the scenario or --set budget.max_usd=5"
-        );
-        return Err(UsageError(say).into());
-    }
-    let recording = match args.no_record {
-        true => None,
-        false => Some(Recorder::start(global.recorder_options(config, Durability::Relaxed)?)?),
-    };
-    let id = bench.id.clone();
-    let kept = recording
-        .as_ref()
-        .map(|(recorder, _)| Kept::new(recorder.clone(), id.clone(), scenario, Moment::now()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("the runtime cannot be started")?;
-    let stop = async {
-        while !bench.stop.load(Ordering::Relaxed) {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    let mut tell = |live: Live| {
+pub(super) fn run(real: &RealRun<'_>, bar: &ProgressBar) -> anyhow::Result<Run> {
+    let report = real.report(&mut |live| {
         bar.set_message(render::load::live(live));
         bar.tick();
-    };
-    let what = Drive {
-        scenario,
-        material: &bench.material,
-        book: &bench.prices,
-        at_unix_us: bench.at_unix_us,
-        target,
-        most_unanswered: MOST_UNANSWERED,
-    };
-    let observer = kept.as_ref().map(|kept| kept as &dyn looptape_load::Observer);
-    let report = runtime.block_on(drive(what, observer, stop, &mut tell));
-    drop(kept);
-    if let Some((recorder, thread)) = recording {
+    })?;
+    real.bench.judged(real.scenario, report)
+}
+
+impl RealRun<'_> {
+    /// Runs it, and says what came of it.
+    pub(super) fn report(&self, tell: &mut dyn FnMut(Live)) -> anyhow::Result<LoadReport> {
+        let url = self.args.url.as_deref();
+        let twin = url.is_none().then(|| TwinHere::start(self.scenario)).transpose()?;
+        let url = url.or(twin.as_ref().map(TwinHere::url)).unwrap_or_default();
+        let target = self.target(url)?;
+        let target = if twin.is_some() { target.simulated() } else { target };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.context("the runtime cannot be started")?;
+        let report = match self.args.command.is_empty() {
+            true => self.sent(&runtime, target, tell),
+            false => self.by_command(&runtime, url, twin.is_some(), tell),
+        };
+        if let Some(twin) = twin {
+            twin.stop();
+        }
+        report
+    }
+
+    fn target(&self, url: &str) -> anyhow::Result<Target> {
+        let target = Target::new(url, key(self.scenario)).map_err(|error| UsageError(error.to_string()))?;
+        if !target.is_here() && self.scenario.max_usd.is_none() {
+            let say = format!(
+                "{url} is not on this machine, so its calls may cost money: say how much, with [budget] max_usd in the scenario or --set budget.max_usd=5"
+            );
+            return Err(UsageError(say).into());
+        }
+        Ok(target)
+    }
+
+    /// The driver sends what the scenario plans.
+    fn sent(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        target: Target,
+        tell: &mut dyn FnMut(Live),
+    ) -> anyhow::Result<LoadReport> {
+        let recording = match self.args.no_record {
+            true => None,
+            false => {
+                let options = self.global.recorder_options(self.config, Durability::Relaxed)?;
+                Some(Recorder::start(options)?)
+            }
+        };
+        let began = Began::now();
+        let kept = recording.as_ref().map(|(recorder, _)| Kept { traces: self.traces(recorder, began) });
+        let loops = Loops::Sent {
+            target,
+            most_unanswered: MOST_UNANSWERED,
+            observer: kept.as_ref().map(|kept| kept as &dyn looptape_load::Observer),
+            recordings: Some(&self.bench.texts),
+        };
+        let report = runtime.block_on(drive(self.drive(began), loops, self.stopped(), tell));
+        drop(kept);
+        if let Some((recorder, thread)) = recording {
+            drop(recorder);
+            self.finish(thread);
+        }
+        Ok(report?)
+    }
+
+    /// A command runs each loop, and its calls pass a recorder on their way to `url`.
+    fn by_command(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        url: &str,
+        is_simulated: bool,
+        tell: &mut dyn FnMut(Live),
+    ) -> anyhow::Result<LoadReport> {
+        // Figures come from a recording; one that is not to be kept is in a folder of this run alone.
+        let folder = self.args.no_record.then(tempfile::tempdir).transpose()?;
+        let global = match &folder {
+            Some(folder) => &Global { db: Some(folder.path().join("looptape.db")), quiet: self.global.quiet },
+            None => self.global,
+        };
+        let mut options = global.recorder_options(self.config, Durability::Relaxed)?;
+        let heard = Arc::new(HeardCalls::default());
+        options.watch = Some(heard.clone());
+        let (recorder, thread) = Recorder::start(options)?;
+        let report = self.commands(runtime, global, (url, is_simulated), &recorder, heard, tell);
         drop(recorder);
-        for (reason, times) in thread.finish().gaps {
-            global.say(&format!("looptape: the recording is incomplete: {reason} ({times} ×)"));
+        if folder.is_none() {
+            self.finish(thread);
+        } else {
+            thread.finish();
+        }
+        report
+    }
+
+    fn commands(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        global: &Global,
+        (url, is_simulated): (&str, bool),
+        recorder: &Recorder,
+        heard: Arc<HeardCalls>,
+        tell: &mut dyn FnMut(Live),
+    ) -> anyhow::Result<LoadReport> {
+        let max_usd = self.scenario.max_usd;
+        let budget = match is_simulated && max_usd.is_none() {
+            true => None,
+            false => BudgetArgs::of_run(max_usd).recorded_by(global, self.config, recorder)?,
+        };
+        let command = &self.args.command;
+        let mut upstreams = all_to(url)?;
+        record::add_mcp_servers(&mut upstreams, command);
+        let mut told = agents::keys(is_simulated);
+        told.extend(claude_code::if_first_party(&upstreams));
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let options = RecordingOptions {
+            upstreams,
+            guard: Guard::new(listen, None)?,
+            run: None,
+            known: environment::secrets(environment::texts()),
+            budget: budget.clone(),
+            telemetry: None,
+        };
+        let proxy =
+            RecordingProxy::new(options, recorder.clone()).context("the upstream client cannot be set up")?;
+        let lanes = Lanes::start().context("the proxy's threads cannot be started")?;
+        let server = runtime.block_on(async {
+            let listener = bind(listen).await?;
+            Server::start_on(&lanes, listener, || proxy.with_own_connections())
+                .context("the proxy cannot be started")
+        })?;
+        let began = Began::now();
+        let loops = CommandLoops {
+            command,
+            tools: self.args.tool_hooks.tools(),
+            origin: format!("http://{}", server.address()),
+            told,
+            traces: self.traces(recorder, began),
+            recorder: recorder.clone(),
+            heard,
+            proxied: proxy.tally(),
+            budget,
+        };
+        let report = runtime.block_on(drive(self.drive(began), Loops::Agents(&loops), self.stopped(), tell));
+        runtime.block_on(server.drain(LINGER));
+        for (remark, times) in proxy.tally().remarks() {
+            self.global.say(&format!("looptape: {remark} ({times} ×)"));
+        }
+        Ok(LoadReport { command: Some(loops.words()), ..report? })
+    }
+
+    fn drive(&self, began: Began) -> Drive<'_> {
+        Drive {
+            scenario: self.scenario,
+            material: &self.bench.material,
+            book: &self.bench.prices,
+            at_unix_us: self.bench.at_unix_us,
+            started: began.instant,
         }
     }
-    if let Some(twin) = twin {
-        twin.stop();
+
+    /// Until somebody wants it to end.
+    fn stopped(&self) -> impl Future<Output = ()> + use<> {
+        let stop = self.bench.stop.clone();
+        async move {
+            let told = [SignalKind::terminate(), SignalKind::hangup()].map(|kind| signal(kind).ok());
+            let [mut terminate, mut hang_up] = told;
+            let asked = async {
+                while !stop.load(Ordering::Relaxed) {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            };
+            tokio::select! {
+                () = asked => {}
+                () = heard(&mut terminate) => {}
+                () = heard(&mut hang_up) => {}
+            }
+        }
     }
-    bench.judged(scenario, report?)
+
+    fn traces(&self, recorder: &Recorder, began: Began) -> LoopTraces {
+        LoopTraces::new(recorder.clone(), self.bench.id.clone(), self.scenario, began.moment)
+    }
+
+    /// What is recorded is on disk afterwards.
+    fn finish(&self, thread: RecorderThread) {
+        for (reason, times) in thread.finish().gaps {
+            self.global.say(&format!("looptape: the recording is incomplete: {reason} ({times} ×)"));
+        }
+    }
+}
+
+impl Began {
+    fn now() -> Self {
+        Self { moment: Moment::now(), instant: Instant::now() }
+    }
+}
+
+/// Until a signal comes; for ever, if it cannot be heard.
+async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whichever provider a command asks, its calls go there.
+fn all_to(url: &str) -> anyhow::Result<Upstreams> {
+    let mut upstreams = Upstreams::default();
+    for (_, provider) in environment::base_variables() {
+        let upstream = Upstream::from_sdk_variable(url).map_err(|error| UsageError(error.to_string()))?;
+        let provider = Provider::parse(provider).expect("the table's names are valid");
+        upstreams.set(provider, upstream);
+    }
+    Ok(upstreams)
 }
 
 /// The key of the provider whose format is spoken, where the environment has one.

@@ -120,8 +120,11 @@ fn figures(report: &LoadReport) -> Vec<Block> {
         ("steps by model", tables::by_model(report)),
     ];
     let tables = tables.into_iter().filter(|(_, table)| !table.is_empty());
-    let troubles = words::troubles(&report.total).into_iter().map(|(name, what)| format!("{name}: {what}"));
-    let texts = troubles.chain(words::lag(report)).chain(words::legend(report));
+    let named = words::troubles(&report.total).into_iter().chain(words::limits(&report.limits));
+    let texts = named
+        .map(|(name, what)| format!("{name}: {what}"))
+        .chain(words::lag(report))
+        .chain(words::legend(report));
     tables
         .map(|(caption, table)| Block::Table(table.on_page(caption)))
         .chain(texts.map(Block::Text))

@@ -2,9 +2,11 @@
 //! line of text, in which nothing can act on a terminal.
 
 use super::super::figures::{count, duration, percent, plural};
+use super::super::limits::evidence;
 use super::super::stats::{ENDLESS, ms, percentile};
 use super::super::terminal_text::escape;
 use super::tables::parts;
+use looptape_core::limits::{FittedAccount, FittedLimit};
 use looptape_core::load::{Ended, LoadFigures, LoadReport, PriceNote, RunTime};
 use looptape_core::metrics::{Distribution, Method, Ms};
 
@@ -28,10 +30,13 @@ pub(super) fn heading(report: &LoadReport) -> Vec<String> {
         max => format!("retried as {} does, {}", report.retry.profile.as_str(), times(max)),
     };
     let loops = plural(stats.loops.started, "loop", "loops");
-    vec![
-        format!("{name}: {length} of {clock}, {loops}, seed {}", report.seed),
-        format!("{} over {}, {streamed}; {again}", models.join(", "), report.wire),
-    ]
+    let models = models.join(", ");
+    let asked = match &report.command {
+        Some(command) if models.is_empty() => format!("each loop runs {}", escape(command)),
+        Some(command) => format!("{models}: each loop runs {}", escape(command)),
+        None => format!("{models} over {}, {streamed}; {again}", report.wire),
+    };
+    vec![format!("{name}: {length} of {clock}, {loops}, seed {}", report.seed), asked]
 }
 
 fn times(max: u32) -> String {
@@ -63,21 +68,45 @@ pub(super) fn troubles(total: &LoadFigures) -> Vec<(&'static str, String)> {
     lines
 }
 
+/// What calls showed of the target's limits: a line each.
+pub(super) fn limits(accounts: &[FittedAccount]) -> Vec<(&'static str, String)> {
+    let several = accounts.len() > 1;
+    let line = |account: &FittedAccount, limit: &FittedLimit| {
+        let of = if several { format!(" ({})", escape(&account.account)) } else { String::new() };
+        let name = format!("{} {}{of}", limit.which.as_str(), count(limit.limit));
+        ("limit", format!("{name}: {}", evidence(limit)))
+    };
+    accounts.iter().flat_map(|account| account.limits.iter().map(move |limit| line(account, limit))).collect()
+}
+
 /// Why it ended, if not because it was done.
 pub(super) fn ended(ended: &Ended) -> Option<String> {
-    match ended {
-        Ended::Completed => None,
-        Ended::TargetDown { at_s, calls, error } => Some(format!(
-            "stopped after {}: {calls} calls in a row had no answer ({}): see whether the target is up",
-            seconds(*at_s),
+    let after = |at_s: f64| format!("stopped after {}", seconds(at_s));
+    Some(match ended {
+        Ended::Completed => return None,
+        Ended::TargetDown { at_s, calls, error } => format!(
+            "{}: {calls} calls in a row had no answer ({}): see whether the target is up",
+            after(*at_s),
             escape(error)
-        )),
-        Ended::OverBudget { at_s, max_usd } => Some(format!(
-            "stopped after {}: the next call would have cost more than the {max_usd} of [budget]",
-            seconds(*at_s)
-        )),
-        Ended::Interrupted { at_s } => Some(format!("interrupted after {}", seconds(*at_s))),
-    }
+        ),
+        Ended::OverBudget { at_s, max_usd } => {
+            format!("{}: the next call would have cost more than the {max_usd} of [budget]", after(*at_s))
+        }
+        Ended::GateFailed { at_s, gate, figure } => {
+            let figure = figure.map_or(String::new(), |figure| format!(" ({figure:.4})"));
+            format!("{}: {gate} failed{figure}", after(*at_s))
+        }
+        Ended::CommandFailed { at_s, loops: 1, error } => format!("{}: {}", after(*at_s), escape(error)),
+        Ended::CommandFailed { at_s, loops, error } => format!(
+            "{}: {loops} loops in a row ended with an error before they asked a model ({})",
+            after(*at_s),
+            escape(error)
+        ),
+        Ended::RecordingUnreadable { at_s, error } => {
+            format!("{}: a recorded request cannot be read: {}", after(*at_s), escape(error))
+        }
+        Ended::Interrupted { at_s } => format!("interrupted after {}", seconds(*at_s)),
+    })
 }
 
 /// Why the client was measured, and not the target.

@@ -172,6 +172,28 @@ fn a_run_that_is_ended_reports_what_ran() {
     assert!((4096..4200).contains(&report.total.stats.loops.started), "{told:?}");
 }
 
+/// The gate fails when the outage begins to tell; the run ends soon after, and says which gate it was.
+#[test]
+fn a_gate_ends_a_run_when_it_fails_and_not_before_its_delay() {
+    let ended_at = |delay: &str| {
+        let text = format!(
+            "twin.faults = [\"outage 60s..120s\"]\n[gates]\nretry_rate = \"value<0.01\"\n\
+             loops_failed = {{ threshold = \"count<1\", abort_on_fail = true, delay_abort_eval = \"{delay}\" }}\n"
+        );
+        let report = run(&text);
+        let Ended::GateFailed { at_s, gate, figure } = report.ended else { panic!("{:?}", report.ended) };
+        assert_eq!(gate, "loops_failed: count<1");
+        assert!(figure >= Some(1.0) && report.total.stats.loops.unknown > 0);
+        at_s
+    };
+    let soon = ended_at("0s");
+    assert!((60.0..70.0).contains(&soon), "{soon}");
+    let later = ended_at("5m");
+    assert!((300.0..310.0).contains(&later), "{later}");
+    let never = run("[gates]\nloops_failed = { threshold = \"count<1\", abort_on_fail = true }\n");
+    assert_eq!(never.ended, Ended::Completed);
+}
+
 #[test]
 fn a_phase_stops_its_loops_when_it_says_so() {
     let text = "[traffic]\nsteps = 50\n[[phase]]\nexecutor = \"constant-vus\"\nvus = 5\nduration = \"20s\"\ngraceful_stop = \"5s\"\n";
@@ -206,6 +228,9 @@ fn recorded(steps: &[(u64, u64, u64)]) -> crate::load::RecordedLoop {
         input_tokens: *input_tokens,
         output_tokens: *output_tokens,
         then_us: *then_us,
+        tool_calls: 0,
+        stream: true,
+        at: crate::load::RecordedAt { trace: 0, seq: 0, wire: Wire::OpenAiChat },
     };
     crate::load::RecordedLoop { weight: 1.0, shared_tokens: 0, steps: steps.iter().map(step).collect() }
 }

@@ -225,6 +225,30 @@ fn an_unknown_server_refuses_and_asks_nothing() {
 }
 
 #[test]
+fn what_a_server_offers_is_told_no_earlier_than_then() {
+    let script = r#"
+        > {"id":1,"method":"tools/list"}
+        < {"id":1,"result":{"tools":[]}}
+        > {"id":2,"method":"tools/call","params":{"name":"t"}}
+        < {"id":2,"result":{}}
+    "#;
+    let told_of = |asked_us: &[i64], message: &[u8]| {
+        let mut tape = tape(recorded("s", "1", script)).beside(asked_us.into());
+        let (session, _) = tape.open(&ServerName::parse("s").unwrap());
+        told(&tape.react(&session, message))
+    };
+    let lists = br#"{"id":7,"method":"tools/list"}"#;
+    insta::assert_snapshot!(told_of(&[2, 15, 90], lists), @r#"
+    ? model 1
+    < {"id":7,"result":{"tools":[]}}
+    "#);
+    assert!(!told_of(&[-5, -2], lists).contains('?'), "the agent asked its model, and then the server");
+    assert!(!told_of(&[90], lists).contains('?'), "the agent waited");
+    let calls = br#"{"id":7,"method":"tools/call","params":{"name":"t"}}"#;
+    assert!(!told_of(&(0..90).collect::<Vec<_>>(), calls).contains('?'), "a result offers nothing");
+}
+
+#[test]
 fn a_changed_list_is_told_when_the_model_was_asked_as_often_as_then() {
     let script = r#"
         > {"id":1,"method":"tools/list"}
@@ -237,7 +261,7 @@ fn a_changed_list_is_told_when_the_model_was_asked_as_often_as_then() {
         let (session, _) = tape.open(&ServerName::parse("s").unwrap());
         told(&tape.react(&session, br#"{"id":1,"method":"tools/list"}"#))
     };
-    insta::assert_snapshot!(told_of(&[5, 15, 90]), @r#"
+    insta::assert_snapshot!(told_of(&[-5, 15, 90]), @r#"
     < {"id":1,"result":{"tools":[]}}
     ? model 2
     * {"method":"notifications/tools/list_changed"}

@@ -48,8 +48,10 @@ impl ToolDesk {
         let ServerCall { server, call, is_recorded, reads_only } = *asked;
         // A hook in the agent runs the same tool: it was counted there, and is compared here, where nothing was made of the
         // result yet.
-        if let Some(running) = self.running.iter_mut().find(|running| running.is_at(call)) {
-            running.is_compared_at_server |= is_recorded;
+        if let Some(at) = self.running_at(call) {
+            if is_recorded {
+                self.running[at].compared_at_server = Some(call.arguments_digest());
+            }
             return ServerVerdict::Run(self.live_result());
         }
         let name = self.policies.name_at(server, &call.name).to_owned();
@@ -70,6 +72,14 @@ impl ToolDesk {
         }
     }
 
+    /// The call of a hook that this is, seen at a server: of several of the tool the one with these arguments, which a
+    /// framework may have written otherwise.
+    fn running_at(&self, call: &ToolCallKey) -> Option<usize> {
+        let digest = call.arguments_digest();
+        let of_tool = || (0..self.running.len()).filter(|at| self.running[*at].is_at(call));
+        of_tool().find(|at| self.running[*at].key.1 == digest).or_else(|| of_tool().next())
+    }
+
     fn runs_at_server(&mut self) -> ServerVerdict {
         self.report.live += 1;
         ServerVerdict::Run(self.live_result())
@@ -81,7 +91,7 @@ impl ToolDesk {
 
     /// A call that ran at a server has ended; `recorded`: how it ended when it was recorded, if it was.
     pub fn ended_at_server(&mut self, call: &ToolCallKey, recorded: Option<ToolEnd>, live: &ToolEnd) {
-        if recorded.is_none() && self.running.iter().any(|running| running.is_at(call)) {
+        if recorded.is_none() && self.running_at(call).is_some() {
             // The hook may know better.
             return;
         }
@@ -115,7 +125,7 @@ impl ToolDesk {
 impl Running {
     /// Whether this is the call, seen where the agent's tools are executed.
     fn is_at(&self, call: &ToolCallKey) -> bool {
-        is_name_of(&self.key.0, &call.name) && !self.is_compared_at_server
+        is_name_of(&self.key.0, &call.name) && self.compared_at_server.is_none()
     }
 }
 
@@ -167,18 +177,38 @@ mod tests {
         assert_eq!(verdict(&mut kept, "t", true, false), ServerVerdict::Run(LiveResult::Kept));
     }
 
+    fn message(call: ToolCallKey, phase: Phase) -> ToolMessage {
+        ToolMessage { call, run: None, via: None, may_write: true, hands: Hands::Give, ago_us: 0, phase }
+    }
+
+    /// Two calls of one tool at once, which reach the server in another order than the hook.
+    fn two_at_once(at_server: [Value; 2]) -> (u32, u32) {
+        let mut desk = desk(json!({ "*": { "policy": "live" } }));
+        let with = |arguments: &Value| ToolCallKey { arguments: arguments.clone(), ..call("t") };
+        let hooked = [json!({ "n": 1 }), json!({ "n": 2 })];
+        for arguments in &hooked {
+            assert_eq!(desk.take(&message(with(arguments), Phase::Ask)), ToolVerdict::Run);
+        }
+        for (arguments, n) in at_server.iter().zip([1, 0]) {
+            let key = with(arguments);
+            let asked = ServerCall { server: "s", call: &key, is_recorded: true, reads_only: false };
+            assert_eq!(desk.at_server(&asked), ServerVerdict::Run(LiveResult::Compared));
+            desk.ended_at_server(&key, Some(ToolEnd::Null), &ToolEnd::Null);
+            desk.take(&message(with(&hooked[n]), Phase::Ended { end: ToolEnd::Null, duration_us: None }));
+        }
+        (desk.report().live, desk.report().drift["t"].calls)
+    }
+
+    #[test]
+    fn calls_of_one_tool_at_once_are_each_compared_once() {
+        assert_eq!(two_at_once([json!({ "n": 2 }), json!({ "n": 1 })]), (2, 2));
+        assert_eq!(two_at_once([json!({ "n": 2, "unit": "C" }), json!({ "n": 1, "unit": "C" })]), (2, 2));
+    }
+
     #[test]
     fn what_a_hook_runs_is_compared_once() {
         let mut desk = desk(json!({ "*": { "policy": "live" } }));
-        let message = |phase| ToolMessage {
-            call: call("mcp__s__t"),
-            run: None,
-            via: None,
-            may_write: true,
-            hands: Hands::Give,
-            ago_us: 0,
-            phase,
-        };
+        let message = |phase| message(call("mcp__s__t"), phase);
         let compared = ServerVerdict::Run(LiveResult::Compared);
         assert_eq!(desk.take(&message(Phase::Ask)), ToolVerdict::Run);
         assert_eq!(verdict(&mut desk, "t", true, false), compared);

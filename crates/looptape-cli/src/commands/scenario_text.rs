@@ -1,4 +1,4 @@
-//! The scenario that the command line names: a file, or a preset.
+//! The scenario that the command line names: a file, or a preset. For the verbs that run one, or take its provider.
 
 use anyhow::Context;
 use looptape_core::scenario::{Scenario, ScenarioError, Setting, preset, read};

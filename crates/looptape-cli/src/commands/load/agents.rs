@@ -1,0 +1,212 @@
+//! A command as a loop: started once for each, with base URLs that lead to a recorder in front of the target.
+//!
+//! Each has a trace, a process group and an output file of its own. Its figures are those of the calls that the recorder
+//! wrote down, which tells them here as it does.
+
+use super::kept::{LoopTraces, STOPPED};
+use crate::child::environment::{self, Mode, Variables};
+use crate::child::process::{self, ChildOutput, Program};
+use crate::child::tool_hooks::FrameworkTools;
+use crate::commands::child_run::ToRun;
+use crate::commands::record::program_name;
+use crate::render::terminal_text::escape;
+use looptape_core::TraceId;
+use looptape_core::assembly::LoopOutcome;
+use looptape_core::cost::Usd;
+use looptape_core::facts::CallFacts;
+use looptape_load::{AgentEnding, AgentRan, Agents, LocalBoxFuture, ObservedStart};
+use looptape_proxy::Tally;
+use looptape_proxy::budgets::SharedBudget;
+use looptape_store::{Moment, Recorder, Watch, WatchedCall, WatchedRequest, WatchedTrace};
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+/// The command, and what all of its loops share.
+#[derive(Debug)]
+pub(super) struct CommandLoops<'a> {
+    pub(super) command: &'a [OsString],
+    pub(super) tools: FrameworkTools,
+    /// Where the recording proxy listens.
+    pub(super) origin: String,
+    /// Variables of all of them.
+    pub(super) told: Variables,
+    pub(super) traces: LoopTraces,
+    pub(super) recorder: Recorder,
+    pub(super) heard: Arc<HeardCalls>,
+    pub(super) proxied: Arc<Tally>,
+    pub(super) budget: Option<SharedBudget>,
+}
+
+/// The recorded calls of loops that are under way.
+#[derive(Debug, Default)]
+pub(super) struct HeardCalls(Mutex<HashMap<TraceId, Vec<CallFacts>>>);
+
+impl HeardCalls {
+    fn expect(&self, id: &TraceId) {
+        // Held for one insertion, as below: never across an await.
+        if let Ok(mut loops) = self.0.lock() {
+            loops.insert(id.clone(), Vec::new());
+        }
+    }
+
+    /// Of a loop that has ended, in the order in which they started.
+    fn take(&self, id: &TraceId) -> Vec<CallFacts> {
+        let calls = self.0.lock().ok().and_then(|mut loops| loops.remove(id));
+        let mut calls = calls.unwrap_or_default();
+        calls.sort_by_key(|call| call.seq);
+        calls
+    }
+}
+
+impl Watch for HeardCalls {
+    fn request(&self, _: &WatchedRequest<'_>) {}
+
+    fn wants_requests(&self) -> bool {
+        false
+    }
+
+    fn call(&self, call: &WatchedCall<'_>) {
+        if let Ok(mut loops) = self.0.lock()
+            && let Some(calls) = loops.get_mut(call.trace)
+        {
+            calls.push(call.facts.clone());
+        }
+    }
+
+    fn trace(&self, _: &WatchedTrace<'_>) {}
+
+    fn gaps(&self, _: &BTreeMap<String, u64>) {}
+}
+
+impl Agents for CommandLoops<'_> {
+    fn run<'a>(&'a self, start: ObservedStart, over: LocalBoxFuture<'a, ()>) -> LocalBoxFuture<'a, AgentRan> {
+        Box::pin(async move {
+            let id = self.traces.id(start.id);
+            let mut spec = self.traces.spec(&start);
+            spec.program = program_name(self.command);
+            spec.command = self.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            self.heard.expect(&id);
+            self.recorder.open_trace(spec);
+            let ending = match self.child(&id, &start, over).await {
+                Ok(ending) => ending,
+                Err(error) => AgentEnding::NotStarted { error: format!("{error:#}") },
+            };
+            self.close(&id, &ending).await;
+            AgentRan { ending, facts: self.heard.take(&id) }
+        })
+    }
+
+    fn calls_under_way(&self) -> u32 {
+        u32::try_from(self.proxied.in_flight.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+    }
+
+    fn over_budget(&self) -> Option<Usd> {
+        let spending = self.budget.as_ref()?.spending();
+        spending.limit_usd.filter(|_| spending.refused_calls > 0)
+    }
+}
+
+impl CommandLoops<'_> {
+    /// Its command line, for people.
+    pub(super) fn words(&self) -> String {
+        self.command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Starts it, and waits until it has ended by itself or `over` comes.
+    async fn child(
+        &self,
+        id: &TraceId,
+        start: &ObservedStart,
+        over: LocalBoxFuture<'_, ()>,
+    ) -> anyhow::Result<AgentEnding> {
+        let to_run = ToRun {
+            mode: Mode::Record,
+            origin: &self.origin,
+            trace: id.as_str(),
+            command: self.command,
+            tools: self.tools,
+        };
+        let prepared = to_run.prepare(self.variables(start))?;
+        let mut output = tempfile::tempfile()?;
+        let program = Program {
+            tools: self.tools,
+            ..Program::new(
+                prepared.command().unwrap_or(self.command),
+                ChildOutput::Captured(output.try_clone()?),
+            )
+        };
+        let mut running = match process::start(program, &prepared.variables)? {
+            Ok(running) => running,
+            Err(not_started) => return Ok(AgentEnding::NotStarted { error: not_started.message }),
+        };
+        let ended = tokio::select! {
+            status = running.ended() => Some(process::code(status?)),
+            () = over => None,
+        };
+        Ok(match ended {
+            Some(code) => AgentEnding::Exited { code, last_words: last_words(&mut output) },
+            None => {
+                running.end().await?;
+                AgentEnding::Stopped
+            }
+        })
+    }
+
+    fn variables(&self, start: &ObservedStart) -> Variables {
+        let own = [
+            ("LOOPTAPE_LOOP_INDEX", start.id.0.to_string()),
+            ("LOOPTAPE_LOOP_PHASE", self.traces.phase(start)),
+            ("LOOPTAPE_LOAD", self.traces.run().to_string()),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        self.told.iter().cloned().chain(own).collect()
+    }
+
+    /// Closes the trace of a loop, and waits until all of its calls are written down.
+    async fn close(&self, id: &TraceId, ending: &AgentEnding) {
+        let (outcome, code, aborted) = match ending {
+            AgentEnding::Exited { code: 0, .. } => (Some(LoopOutcome::Success), Some(0), None),
+            AgentEnding::Exited { code, .. } => (Some(LoopOutcome::Failure), Some(*code), None),
+            AgentEnding::Stopped => (None, None, Some(STOPPED.to_owned())),
+            AgentEnding::NotStarted { error } => (Some(LoopOutcome::Failure), None, Some(error.clone())),
+        };
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let told_by = move |_| {
+            // Nobody waits any more if the run was ended meanwhile.
+            let _ = tell.send(());
+        };
+        self.recorder.end_trace(id.clone(), Moment::now(), outcome, told_by);
+        // Dropped untold, the recording has a gap and says so.
+        let _ = told.await;
+        self.recorder.close_trace(id.clone(), Moment::now(), code, aborted);
+    }
+}
+
+/// Keys that the command finds: its own, unless nobody but this machine is asked.
+pub(super) fn keys(is_simulated: bool) -> Variables {
+    if is_simulated { environment::without_keys(&|name| std::env::var(name).ok()) } else { Variables::new() }
+}
+
+/// So many bytes from an output's end are looked at.
+const TAIL_BYTES: u64 = 4096;
+/// So many characters of a line are shown.
+const SHOWN: usize = 200;
+
+/// The last line of what was printed.
+fn last_words(output: &mut File) -> String {
+    let mut read = || -> std::io::Result<Vec<u8>> {
+        let len = output.seek(SeekFrom::End(0))?;
+        output.seek(SeekFrom::Start(len.saturating_sub(TAIL_BYTES)))?;
+        let mut tail = Vec::new();
+        output.read_to_end(&mut tail)?;
+        Ok(tail)
+    };
+    let tail = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&tail);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    escape(&last.trim().chars().take(SHOWN).collect::<String>())
+}

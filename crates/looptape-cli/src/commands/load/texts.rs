@@ -1,0 +1,63 @@
+//! The texts of recorded loops: read when they are due, so that long recordings are not held in memory.
+
+use looptape_core::derive;
+use looptape_core::headers::REDACTED;
+use looptape_core::load::RecordedAt;
+use looptape_core::replay::Forking;
+use looptape_load::{RecordedRequest, Recordings};
+use looptape_store::{CallBytes, Reader, TraceBytes, TraceKey};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Recorded traces, by the numbers with which they were added.
+#[derive(Debug, Default)]
+pub(super) struct RecordedTexts {
+    traces: Vec<TraceBytes>,
+    /// Asks the scenario's model in the place of the recorded ones.
+    model: Forking,
+    /// Where cassettes lie meanwhile.
+    folders: Vec<TempDir>,
+}
+
+impl RecordedTexts {
+    pub(super) fn asking(model: Option<String>) -> Self {
+        Self { model: Forking::new(model, []), ..Self::default() }
+    }
+
+    /// Adds traces of one database.
+    pub(super) fn add(&mut self, reader: &Reader, keys: &[TraceKey]) -> anyhow::Result<()> {
+        let bytes = Arc::new(CallBytes::new(reader)?);
+        self.traces.extend(keys.iter().map(|key| TraceBytes::new(bytes.clone(), *key)));
+        Ok(())
+    }
+
+    /// A folder that is there as long as this.
+    pub(super) fn keep(&mut self, folder: Option<TempDir>) {
+        self.folders.extend(folder);
+    }
+}
+
+impl Recordings for RecordedTexts {
+    fn request(&self, at: RecordedAt) -> Result<RecordedRequest, String> {
+        let bytes = self.traces.get(at.trace).ok_or("the recording is not there")?;
+        let recorded = bytes.exchange(at.seq).map_err(|error| error.to_string())?;
+        let plain = derive::decode_body(&recorded.request_headers, &recorded.request_body, &[]).bytes;
+        let sent =
+            self.model.request(Some(at.wire), &recorded.path, &plain).map_err(|error| error.to_string())?;
+        let headers = recorded.request_headers.iter();
+        let headers = headers.filter(|(name, value)| *value != REDACTED && is_sent(name));
+        Ok(RecordedRequest {
+            provider: recorded.provider,
+            path: sent.path,
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            body: sent.body.map_or(plain, Into::into),
+        })
+    }
+}
+
+/// Whether a header is about what is asked, and not about the connection, a page, or the body as it was encoded.
+fn is_sent(name: &str) -> bool {
+    let is_other =
+        matches!(name, "content-encoding" | "content-length" | "host" | "accept-encoding" | "origin");
+    !is_other && !name.starts_with("sec-fetch-")
+}

@@ -1,0 +1,119 @@
+//! Loops that a command carries through: it is started once for each, and its calls pass a recorder.
+//!
+//! What the command is, and how it is started, is somebody else's business ([`Agents`]). Its exit code says how its loop
+//! ended; figures are those of the calls that were recorded, assembled as those of any trace.
+
+use crate::observer::{LoopId, ObservedStart};
+use crate::shared::Shared;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use looptape_core::cost::Usd;
+use looptape_core::facts::CallFacts;
+use looptape_core::load::{Ended, LoopEnding, LoopTrack, RecordedSteps, Start};
+use tokio::time::Instant;
+
+/// Whoever starts the command.
+pub trait Agents: std::fmt::Debug {
+    /// Runs it for one loop. If `over` comes first it is ended, and everything that it started.
+    fn run<'a>(&'a self, start: ObservedStart, over: LocalBoxFuture<'a, ()>) -> LocalBoxFuture<'a, AgentRan>;
+
+    /// How many calls of all of them are under way.
+    fn calls_under_way(&self) -> u32;
+
+    /// What the calls of a run may cost, if one was refused because of that.
+    fn over_budget(&self) -> Option<Usd>;
+}
+
+/// A command that ran for a loop.
+#[derive(Clone, Debug)]
+pub struct AgentRan {
+    pub ending: AgentEnding,
+    /// Its recorded calls, in the order in which they started. Their time begins when the loop was due.
+    pub facts: Vec<CallFacts>,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentEnding {
+    Exited {
+        code: i32,
+        /// The last line that it printed.
+        last_words: String,
+    },
+    Stopped,
+    NotStarted {
+        error: String,
+    },
+}
+
+/// So many commands in a row that ended with an error before they asked a model, and the run ends.
+pub const MOST_IN_VAIN: u32 = 10;
+
+pub(crate) async fn run_loop(
+    shared: &Shared<'_>,
+    agents: &dyn Agents,
+    start: Start,
+    id: LoopId,
+    until: Option<Instant>,
+) -> (LoopEnding, LoopTrack) {
+    let observed = ObservedStart { id, phase: start.phase, scheduled_us: start.at_us };
+    let ran = agents.run(observed, shared.over(until).boxed_local()).await;
+    let track = count(shared, &start, &ran.facts);
+    let ending = match ran.ending {
+        AgentEnding::Stopped => LoopEnding::Stopped,
+        AgentEnding::Exited { code: 0, .. } => {
+            shared.counts.in_vain.set(0);
+            LoopEnding::Succeeded
+        }
+        AgentEnding::Exited { code, last_words } => {
+            let said = if last_words.is_empty() { String::new() } else { format!(": {last_words}") };
+            failed(shared, &ran.facts, MOST_IN_VAIN, format!("it ended with code {code}{said}"));
+            LoopEnding::Failed
+        }
+        AgentEnding::NotStarted { error } => {
+            failed(shared, &ran.facts, 1, error);
+            LoopEnding::Failed
+        }
+    };
+    (ending, track)
+}
+
+/// What shows between the ends of loops.
+pub(crate) fn look(shared: &Shared<'_>, agents: &dyn Agents) {
+    shared.tally.borrow_mut().calls_at_once(agents.calls_under_way());
+    if let Some(max_usd) = agents.over_budget() {
+        shared.end(Ended::OverBudget { at_s: shared.clock.now_s(), max_usd });
+    }
+}
+
+/// Tells the tally what passed the recorder.
+fn count(shared: &Shared<'_>, start: &Start, facts: &[CallFacts]) -> LoopTrack {
+    let mut track = LoopTrack::default();
+    let mut prices = shared.prices.borrow_mut();
+    let mut tally = shared.tally.borrow_mut();
+    let counts = &shared.counts;
+    let steps =
+        RecordedSteps { facts, due_us: start.at_us, book: shared.book, at_unix_us: shared.at_unix_us };
+    for step in steps.ends(&mut prices) {
+        for attempt in &step.attempts {
+            tally.call_passed(start.phase, attempt);
+        }
+        (1..step.attempts.len()).for_each(|retry| tally.retried(step.attempts[retry].sent_us));
+        counts.calls.set(counts.calls.get() + step.attempts.len() as u64);
+        counts.retries.set(counts.retries.get() + step.attempts.len() as u64 - 1);
+        counts.spent.set(counts.spent.get() + step.end.usd());
+        let ended_us = step.attempts.iter().map(|attempt| attempt.end_us).max().unwrap_or(start.at_us);
+        track.step(&step.end);
+        tally.step_ended(start.phase, ended_us, &step.end, &prices);
+    }
+    track
+}
+
+/// A loop came to an error; if it made no call, it is one in vain.
+fn failed(shared: &Shared<'_>, facts: &[CallFacts], most: u32, error: String) {
+    let in_vain = if facts.is_empty() { shared.counts.in_vain.get() + 1 } else { 0 };
+    shared.counts.in_vain.set(in_vain);
+    if in_vain >= most {
+        shared.end(Ended::CommandFailed { at_s: shared.clock.now_s(), loops: in_vain, error });
+    }
+}

@@ -1,0 +1,334 @@
+//! Loops that the driver carries through itself: it sends what the scenario plans, waits for answers, and tries failed
+//! calls again as the scenario's client does.
+
+use crate::call::{Asked, Called, Caller, RETRY_COUNT, Sending};
+use crate::clock::Clock;
+use crate::observer::{LoopId, ObservedCall, ObservedEnd, ObservedStart, Observer};
+use crate::recordings::{RecordedRequest, Recordings};
+use crate::run::{Drive, DriveError};
+use crate::shared::Shared;
+use crate::spending::Spending;
+use crate::target::Target;
+use bytes::Bytes;
+use looptape_core::draws::Draws;
+use looptape_core::exchange::{Ending, Outcome};
+use looptape_core::load::{
+    AttemptOutcome, Ended, Heard, LoopEnding, LoopPlan, LoopTrack, Plans, Prices, Start, StepPlan, StepTrack,
+    Talk, TalkRequest, Used, Wanted,
+};
+use looptape_core::provider::Provider;
+use looptape_core::retry::Failure;
+use looptape_core::usage::LeafTokens;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The place of what is drawn here, beside what others draw from the same seed: the same as in virtual time.
+const JITTER: u64 = 0x6a69_7474;
+
+/// What those loops share besides what all do.
+pub(crate) struct Talking<'a> {
+    plans: Plans<'a>,
+    models: Vec<String>,
+    prices: Prices,
+    provider: Provider,
+    caller: Caller,
+    recordings: Option<&'a dyn Recordings>,
+    jitter: Draws,
+    spending: RefCell<Spending>,
+    unanswered: Cell<u32>,
+    most_unanswered: u32,
+    observer: Option<&'a dyn Observer>,
+}
+
+/// A loop under way.
+struct Running<'a> {
+    shared: &'a Shared<'a>,
+    start: Start,
+    id: LoopId,
+    plan: LoopPlan,
+    talk: Talk,
+    until: Option<Instant>,
+    track: LoopTrack,
+}
+
+impl Running<'_> {
+    fn now_us(&self) -> u64 {
+        self.shared.clock.now_us()
+    }
+
+    /// Waits, unless the loop's time is over before: then `false`.
+    async fn wait(&self, us: u64) -> bool {
+        self.shared.wait(self.until, us).await
+    }
+}
+
+/// How a step ended.
+enum StepEnding {
+    Answered,
+    Over(LoopEnding),
+}
+
+impl<'a> Talking<'a> {
+    pub(crate) fn new(
+        drive: &Drive<'a>,
+        models: Vec<String>,
+        prices: Prices,
+        target: Target,
+    ) -> Result<Self, DriveError> {
+        let scenario = drive.scenario;
+        let provider =
+            Provider::parse(scenario.traffic.provider()).expect("the names of providers are valid");
+        Ok(Self {
+            plans: Plans::new(scenario, drive.material),
+            models,
+            prices,
+            provider,
+            caller: Caller::new(target, Clock::new(drive.started))?,
+            recordings: None,
+            jitter: Draws::new(scenario.seed).at(JITTER),
+            spending: RefCell::new(Spending::new(scenario.max_usd)),
+            unanswered: Cell::new(0),
+            most_unanswered: u32::MAX,
+            observer: None,
+        })
+    }
+
+    /// The same, with somebody who is told of every loop and call.
+    pub(crate) fn told(self, observer: Option<&'a dyn Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// The same, sending what was recorded of recorded loops; without a recording they have their sizes only.
+    pub(crate) fn taking_from(self, recordings: Option<&'a dyn Recordings>) -> Self {
+        Self { recordings, ..self }
+    }
+
+    /// The same, ending the run after so many calls in a row without any answer.
+    pub(crate) fn giving_up_after(self, most_unanswered: u32) -> Self {
+        Self { most_unanswered, ..self }
+    }
+
+    pub(crate) async fn run_loop(
+        &self,
+        shared: &Shared<'_>,
+        start: Start,
+        id: LoopId,
+        plan: LoopPlan,
+        until: Option<Instant>,
+    ) -> (LoopEnding, LoopTrack) {
+        if let Some(observer) = self.observer {
+            observer.loop_began(&ObservedStart { id, phase: start.phase, scheduled_us: start.at_us });
+        }
+        let first = self.plans.step(&plan, 1);
+        let system_tokens = self.plans.conversation(&plan).system_tokens();
+        let talk = Talk::new(&shared.scenario.traffic, &self.models[first.model], &plan, system_tokens);
+        let mut running = Running { shared, start, id, plan, talk, until, track: LoopTrack::default() };
+        let ending = self.steps(&mut running).await;
+        (ending, running.track)
+    }
+
+    pub(crate) fn tell_end(&self, id: LoopId, ended_us: u64, ending: LoopEnding) {
+        if let Some(observer) = self.observer {
+            observer.loop_ended(&ObservedEnd { id, ended_us, ending });
+        }
+    }
+
+    async fn steps(&self, running: &mut Running<'_>) -> LoopEnding {
+        for n in 1..=running.plan.steps {
+            if running.shared.is_over() {
+                return LoopEnding::Stopped;
+            }
+            let step = self.plans.step(&running.plan, n);
+            let is_last = n == running.plan.steps;
+            match self.step(running, n, &step, if is_last { Wanted::Answer } else { Wanted::ToolCall }).await
+            {
+                StepEnding::Over(ending) => return ending,
+                StepEnding::Answered if is_last => {}
+                StepEnding::Answered => {
+                    if !running.wait(step.then_us).await {
+                        return LoopEnding::Stopped;
+                    }
+                }
+            }
+        }
+        LoopEnding::Succeeded
+    }
+
+    /// What a step asks: what was recorded, where there is a recording, else what was made up.
+    fn asked(
+        &self,
+        running: &mut Running<'_>,
+        n: u32,
+        step: &StepPlan,
+        wanted: Wanted,
+    ) -> Result<Asked, String> {
+        let traffic = &running.shared.scenario.traffic;
+        let recorded = self.plans.recorded(&running.plan, n, traffic.wire);
+        if let (Some(recordings), Some(recorded)) = (self.recordings, recorded) {
+            let RecordedRequest { provider, path, mut headers, body } = recordings.request(recorded.at)?;
+            headers.retain(|(name, _)| name != RETRY_COUNT);
+            let (tokens, calls) = (recorded.output_tokens, recorded.tool_calls);
+            let wish = Some(format!("output_tokens={tokens}, tool_calls={calls}"));
+            let (wire, stream) = (recorded.at.wire, recorded.stream);
+            return Ok(Asked { wire, provider, stream, path, headers, body, wish });
+        }
+        let TalkRequest { path, body } = running.talk.request(n, step, wanted);
+        Ok(Asked {
+            wire: traffic.wire,
+            provider: self.provider.clone(),
+            stream: traffic.stream,
+            path,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: Bytes::from(body),
+            wish: None,
+        })
+    }
+
+    /// Sends a step's request, and again where the client would.
+    async fn step(&self, running: &mut Running<'_>, n: u32, step: &StepPlan, wanted: Wanted) -> StepEnding {
+        let phase = running.start.phase;
+        let asked = match self.asked(running, n, step, wanted) {
+            Ok(asked) => asked,
+            Err(error) => {
+                let at_s = running.shared.clock.now_s();
+                running.shared.end(Ended::RecordingUnreadable { at_s, error });
+                return StepEnding::Over(LoopEnding::Stopped);
+            }
+        };
+        let planned = LeafTokens {
+            uncached_input: asked.body.len() as u64 / 4,
+            output_visible: step.output_tokens,
+            ..LeafTokens::default()
+        };
+        let mut attempts = StepTrack::begin(step.model, running.now_us());
+        let ending = loop {
+            let Some((called, attempt, failure)) =
+                self.attempt(running, &asked, &planned, &mut attempts, step.model).await
+            else {
+                break StepEnding::Over(LoopEnding::Stopped);
+            };
+            if attempt == AttemptOutcome::Stopped {
+                break StepEnding::Over(LoopEnding::Stopped);
+            }
+            let Some(failure) = failure else {
+                self.unanswered.set(0);
+                if let Some(said) = &called.said {
+                    running.talk.answered(said);
+                }
+                break StepEnding::Answered;
+            };
+            if self.is_down(running.shared, &called) {
+                break StepEnding::Over(LoopEnding::Failed);
+            }
+            let retries = attempts.retries();
+            let place = self.jitter.at(running.plan.loop_key).at(u64::from(n));
+            let wait_us = running.shared.scenario.retry.policy.wait_us(
+                failure,
+                retries,
+                place.unit(u64::from(retries)),
+            );
+            let Some(wait_us) = wait_us else { break StepEnding::Over(LoopEnding::Failed) };
+            running.shared.counts.retries.set(running.shared.counts.retries.get() + 1);
+            running.shared.tally.borrow_mut().retried(running.now_us());
+            if !running.wait(wait_us).await {
+                break StepEnding::Over(LoopEnding::Stopped);
+            }
+        };
+        if attempts.attempts() > 0 {
+            let now_us = running.now_us();
+            let end = attempts.finish(now_us, &self.prices);
+            running.track.step(&end);
+            running.shared.tally.borrow_mut().step_ended(phase, now_us, &end, &self.prices);
+        }
+        ending
+    }
+
+    /// One attempt; `None` if there is no money left for it, or the run is over.
+    async fn attempt(
+        &self,
+        running: &Running<'_>,
+        asked: &Asked,
+        planned: &LeafTokens,
+        attempts: &mut StepTrack,
+        model: usize,
+    ) -> Option<(Called, AttemptOutcome, Option<Failure>)> {
+        if running.shared.is_over() {
+            return None;
+        }
+        let at_most = LeafTokens {
+            output_visible: running
+                .shared
+                .scenario
+                .traffic
+                .max_output_tokens
+                .unwrap_or(planned.output_visible),
+            ..*planned
+        };
+        let reserved = match self.spending.borrow_mut().reserve(&self.prices, model, &at_most) {
+            Ok(reserved) => reserved,
+            Err(max_usd) => {
+                let at_s = running.shared.clock.now_s();
+                running.shared.end(Ended::OverBudget { at_s, max_usd });
+                return None;
+            }
+        };
+        let phase = running.start.phase;
+        running.shared.counts.calls.set(running.shared.counts.calls.get() + 1);
+        running.shared.tally.borrow_mut().call_began(phase, running.now_us());
+        let sent_us = running.now_us();
+        let retries = attempts.attempts();
+        let patience = Duration::from_micros(running.shared.scenario.retry.policy.timeout_us);
+        let sending = Sending { asked, retries, patience };
+        let called = self.caller.call(sending, running.shared.over(running.until)).await;
+        let heard = Heard {
+            outcome: &called.outcome,
+            facts: &called.facts,
+            given_up: called.given_up,
+            is_unreadable: called.is_unreadable,
+            planned: *planned,
+        };
+        let (end, failure) = (heard.attempt(), heard.failure());
+        let used = match &end.used {
+            Used::Nothing => None,
+            Used::Tokens(leaves) | Used::AtLeast(leaves) => Some(*leaves),
+        };
+        self.spending.borrow_mut().settle(reserved, &self.prices, model, used.as_ref());
+        running.shared.counts.spent.set(self.spending.borrow().spent());
+        running.shared.tally.borrow_mut().call_ended(phase, running.now_us(), &end);
+        attempts.attempt(&end, &self.prices);
+        let most_output = running.shared.scenario.traffic.max_output_tokens;
+        running.shared.seen.call(asked, self.prices.model(model), &called, planned, most_output);
+        if let Some(observer) = self.observer {
+            observer.call_ended(ObservedCall {
+                of: running.id,
+                sent_us,
+                provider: asked.provider.clone(),
+                path: asked.path.clone(),
+                headers: asked.headers(retries),
+                body: asked.body.clone(),
+                outcome: called.outcome.clone(),
+            });
+        }
+        Some((called, end.outcome, failure))
+    }
+
+    /// Whether one call too many had no answer at all: then the run ends.
+    fn is_down(&self, shared: &Shared<'_>, called: &Called) -> bool {
+        let Outcome::NoResponse { ending, .. } = &called.outcome else {
+            self.unanswered.set(0);
+            return false;
+        };
+        let calls = self.unanswered.get() + 1;
+        self.unanswered.set(calls);
+        if calls < self.most_unanswered {
+            return false;
+        }
+        let error = match ending {
+            Ending::UpstreamUnreachable { error } | Ending::UpstreamReset { error } => error.clone(),
+            Ending::ClientGone | Ending::Complete => "it gave no answer in time".to_owned(),
+        };
+        shared.end(Ended::TargetDown { at_s: shared.clock.now_s(), calls, error });
+        true
+    }
+}
