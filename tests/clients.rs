@@ -4,6 +4,7 @@
 //! The clients come from `tests/clients/install.sh DIR`; `LOOPTAPE_CLIENTS=DIR` says where they are.
 
 mod agent_tools;
+mod companions;
 mod installed;
 mod mcp;
 mod tool_hooks;

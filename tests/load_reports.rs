@@ -1,6 +1,7 @@
 //! What `load` writes besides the terminal: JSON, a page with plots, and the forms of other tools.
 
 use crate::env::{Ran, TestEnv};
+use crate::page::Looking;
 use crate::views::{good, json};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -160,4 +161,49 @@ fn what_cannot_be_written_is_said_before_anything_runs() {
     let ran = load(env, &["preset:baseline", "--report", &env.home().display().to_string()]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains("is a folder: name a file"), "{}", ran.stderr);
+}
+
+#[test]
+fn other_tools_find_their_own_forms() {
+    let env = &TestEnv::new();
+    let run = ["preset:outage", "--virtual", "--gate", "retry_rate: value<0.9"];
+    let summary: Value = serde_json::from_str(&written(env, "--k6-summary", &run)).unwrap();
+    assert_eq!(summary["metrics"]["retry_rate"]["thresholds"]["value<0.9"]["ok"], true);
+    assert!(summary["metrics"]["http_req_failed"]["values"]["passes"].as_u64() > Some(0), "{summary}");
+    let export: Value = serde_json::from_str(&written(env, "--k6-export", &run)).unwrap();
+    assert_eq!(export["metrics"]["retry_rate"]["thresholds"]["value<0.9"], false, "it was not crossed");
+    assert_eq!(export["metrics"]["http_reqs"]["count"], summary["metrics"]["http_reqs"]["values"]["count"]);
+
+    let prefix = env.home().join("out");
+    good(env, &["load", "preset:outage", "--virtual", "--locust-csv", &prefix.display().to_string()]);
+    let file = |ending: &str| std::fs::read_to_string(env.home().join(format!("out_{ending}.csv"))).unwrap();
+    let stats = file("stats");
+    let names: Vec<&str> = stats.lines().map(|line| line.split(',').nth(1).unwrap()).collect();
+    assert_eq!(names, ["Name", "openai.chat", "before", "outage", "after", "Aggregated"]);
+    assert!(file("failures").contains("LOOP,outage,the loop failed,"), "{}", file("failures"));
+    assert!(file("stats_history").lines().count() > 50);
+    let refused = load(env, &["preset:outage", "--virtual", "--find-capacity", "--k6-summary", "x.json"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+}
+
+#[test]
+fn pages_are_drawn_in_a_browser() {
+    let env = &TestEnv::new();
+    let search = ["--find-capacity", "--slo", "loop_duration_ms: p(95)<180000"];
+    // What is seen at once, and at which widths.
+    let runs: [(&str, &[&str], &[&str]); 3] = [
+        ("run", &["preset:outage"], &["9", "1280", "390"]),
+        ("capacity", &[&["preset:sustained-peak"], &search[..]].concat(), &["4", "390"]),
+        ("vary", &["preset:baseline", "--vary", "limits.tpm=2M,3M,4M"], &["4", "1280"]),
+    ];
+    for (name, arguments, seen) in runs {
+        let file = env.home().join(name).with_extension("html").display().to_string();
+        let hostile =
+            ["--set", "name=<img src=x onerror='window.ran=1'>", "--virtual", "--no-record", "--html", &file];
+        good(env, &[&["load"], arguments, &hostile].concat());
+        let Some(looking) = Looking::at(&format!("file://{file}"), "load_report.mjs", seen) else {
+            return;
+        };
+        looking.ends_well();
+    }
 }

@@ -24,10 +24,11 @@ install_pip() {
   fi
 }
 
-# The agents' own programs are put in place by scripts of their packages; libraries need none.
+# The agents' own programs are put in place by scripts of their packages; libraries need none, and artillery's would
+# fetch a browser.
 install_npm() {
   local scripts=()
-  [ "$(basename "$1")" = node.npm ] && scripts=(--ignore-scripts)
+  case $(basename "$1") in node.npm | artillery.npm) scripts=(--ignore-scripts) ;; esac
   mkdir -p "$2"
   echo '{ "private": true }' > "$2/package.json"
   # shellcheck disable=SC2046 # one word a package

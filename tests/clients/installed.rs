@@ -143,17 +143,19 @@ impl Clients {
         names.iter().map(named).filter(|client| self.obstacle(client).is_none()).collect()
     }
 
+    /// Why a group's programs cannot run.
+    pub(super) fn missing(&self, group: &str) -> Option<String> {
+        let file = |kind: &str| self.installed.join(format!("{group}.{kind}"));
+        if file("ready").exists() {
+            return None;
+        }
+        let why = std::fs::read_to_string(file("failed")).unwrap_or_else(|_| "never tried".to_owned());
+        Some(format!("{group} is not installed: {why}"))
+    }
+
     /// Why a client cannot run.
     pub(super) fn obstacle(&self, client: &Client) -> Option<String> {
-        let missing = |group: &String| {
-            let file = |kind: &str| self.installed.join(format!("{group}.{kind}"));
-            if file("ready").exists() {
-                return None;
-            }
-            let why = std::fs::read_to_string(file("failed")).unwrap_or_else(|_| "never tried".to_owned());
-            Some(format!("{group} is not installed: {why}"))
-        };
-        client.needs.iter().find_map(missing).or_else(|| {
+        client.needs.iter().find_map(|group| self.missing(group)).or_else(|| {
             let refuses_folder = client.name == "gemini-cli" && others_may_write_above(&self.installed);
             refuses_folder.then(|| {
                 format!("it trusts no settings under a folder that others may write to, as {ENV} is")

@@ -2,7 +2,7 @@
 //! does not speak.
 
 use super::installed::{Client, Play};
-use looptape_core::simulated::{MockClock, MockDesk, MockProvider, Says, Script, SimTime};
+use looptape_core::simulated::{Generated, MockClock, MockDesk, MockProvider, Says, Script, SimTime};
 use looptape_core::twin::TwinSpec;
 use looptape_proxy::simulated_server::{MockPlayer, SimulatedServer, SimulatedServerHandle};
 use looptape_testkit::answer::Answer;
@@ -36,9 +36,18 @@ impl Provider {
 
     /// The tool loop, played by the mock with these faults.
     pub(super) async fn failing(faults: &[&str]) -> (String, Self) {
+        Self::saying(Says::Script(Script::tool_loop()), faults).await
+    }
+
+    /// Made-up loops, which call the tools that requests offer.
+    pub(super) async fn generated() -> (String, Self) {
+        Self::saying(Says::Generated(Generated::default()), &[]).await
+    }
+
+    async fn saying(says: Says, faults: &[&str]) -> (String, Self) {
         let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
         let twin = TwinSpec { faults, ..TwinSpec::default() }.at_once();
-        let (time, says) = (SimTime::AtOnce, Says::Script(Script::tool_loop()));
+        let time = SimTime::AtOnce;
         let provider = MockProvider::new(says, 1, time, MockClock::Real);
         let player = MockPlayer::new(provider, MockDesk::new(twin, 1), time);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

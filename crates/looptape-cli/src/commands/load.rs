@@ -65,6 +65,7 @@ Examples:
   looptape load peak.toml --virtual --vary limits.tpm=200k,500k,1M --vary retry.max=0,2,5
   looptape load peak.toml --virtual --find-capacity --slo 'loop_duration_ms: p(95)<60000'
   looptape load peak.toml --virtual --html peak.html             plots of it, in one file
+  looptape load peak.toml --k6-summary summary.json --locust-csv peak   as k6 and Locust write theirs
   looptape load peak.toml --virtual --json | jq .total.loops_per_min
 
 Presets: baseline, ramp, spike-x3, spike-x5, spike-x10, sustained-peak, burst, outage, warm-cold,
@@ -213,6 +214,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let formatted = Formatted { format: 1, value: &run };
     bench.keep(global, args, (LoadRunKind::Run, scenario.name.as_deref()), &formatted);
     args.files.write(&formatted, || render::load::page(&run, &bench.as_run()))?;
+    args.files.write_as_others(&run, u64::try_from(bench.at_unix_us / 1_000_000).unwrap_or(0))?;
     if args.json {
         print_json(&formatted)?;
     } else {

@@ -5,6 +5,8 @@
 //! steps from [`Plans`], their retries from [`crate::retry`], and tell a [`Tally`] what happened, which makes the
 //! [`LoadReport`].
 //!
+//! The report in other tools' forms: [`k6`], [`locust`].
+//!
 //! What this does not do: send, wait, read files, or judge gates ([`crate::gates`]).
 
 mod abort;
@@ -12,6 +14,8 @@ mod arrivals;
 mod capacity;
 mod gauge;
 mod heard;
+pub mod k6;
+pub mod locust;
 mod material;
 mod phase_tally;
 mod plans;

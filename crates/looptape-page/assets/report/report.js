@@ -54,7 +54,7 @@
     font: '12px system-ui, sans-serif',
     size: side === 'y' ? 64 : 34,
     values: (_, places) => places.map((at) => (at === null ? '' : WRITTEN[of.unit](at))),
-    ...(of.is_log ? { splits: factors } : STEPS[of.unit] ? { incrs: STEPS[of.unit] } : {}),
+    ...(of.is_log ? { splits: factors, filter: (_, places) => places } : STEPS[of.unit] ? { incrs: STEPS[of.unit] } : {}),
   });
 
   const series = (line) => ({
