@@ -62,6 +62,15 @@ fn the_api_answers_what_the_command_line_prints() {
         assert_eq!(json(&format!("/traces?{nothing}"))["traces"], Value::Array(Vec::new()), "{nothing}");
     }
 
+    // In a question, in a tool's result, in an answer; the first step that says it.
+    for (said, step) in [("FOR%20THE%20weekend", 1), ("rain%2C%207", 2), ("Go%20to%20Lisbon", 3)] {
+        let found = json(&format!("/search?text={said}"));
+        assert_eq!((&found["found"][0]["step"], &found["next"]), (&step.into(), &Value::Null), "{found}");
+        assert_eq!(found["found"][0]["label"], recorded.id.as_str());
+    }
+    let nothing = json("/search?text=nobody%20said%20this");
+    assert_eq!((&nothing["found"], &nothing["looked_at"]), (&serde_json::json!([]), &1.into()));
+
     let shown = printed(&["show", "last", "--json"]);
     let head = json("/traces/last");
     assert_eq!(head["trace"]["id"], shown["trace"]["id"]);

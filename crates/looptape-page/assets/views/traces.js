@@ -2,7 +2,7 @@
 import { get } from '../api.js';
 import { sparkline } from '../chart.js';
 import { el, fill } from '../dom.js';
-import { ago, clock, count, duration, money, UNKNOWN } from '../format.js';
+import { ago, clock, count, duration, money, plural, UNKNOWN } from '../format.js';
 import { onChange } from '../live.js';
 import { empty, failure, outcomeBadge, statusMark } from '../parts.js';
 import { ask, href } from '../place.js';
@@ -35,7 +35,11 @@ export const tracesView = {
     const list = new TraceList(root);
     list.show(place.query);
     const stop = onChange(() => list.refresh());
-    return { update: (next) => list.show(next.query), close: stop, keys: { j: () => list.move(1), k: () => list.move(-1) } };
+    const close = () => {
+      stop();
+      list.search?.abort();
+    };
+    return { update: (next) => list.show(next.query), close, keys: { j: () => list.move(1), k: () => list.move(-1) } };
   },
 };
 
@@ -55,8 +59,9 @@ class TraceList {
       this.body,
     );
     this.below = el('div', { class: 'below' });
+    this.inside = el('div', { class: 'inside' });
     this.state = el('p', { class: 'unseen', role: 'status' });
-    fill(root, el('h1', { class: 'unseen' }, 'Traces'), this.form, el('div', { class: 'scroll-x' }, this.table), this.below, this.state);
+    fill(root, el('h1', { class: 'unseen' }, 'Traces'), this.form, el('div', { class: 'scroll-x' }, this.table), this.below, this.inside, this.state);
   }
 
   filters() {
@@ -83,10 +88,10 @@ class TraceList {
     const form = el(
       'form',
       { class: 'filters', role: 'search', 'aria-label': 'Filter traces' },
-      input('text', { placeholder: 'Find: id, agent, name, tag, command', 'aria-label': 'Text', 'data-search': true, class: 'find' }),
+      input('text', { placeholder: 'Find an id, a name, a command…', 'aria-label': 'Text', 'data-search': true, class: 'find' }),
       input('agent', { placeholder: 'agent', 'aria-label': 'Agent', list: 'agents' }),
       input('model', { placeholder: 'model', 'aria-label': 'Model', list: 'models' }),
-      input('tag', { placeholder: 'tag, KEY=VALUE', 'aria-label': 'Tag' }),
+      input('tag', { placeholder: 'tag: KEY=VALUE', 'aria-label': 'Tag' }),
       select('outcome', 'Outcome', { '': 'any outcome', success: 'success', failure: 'failure', abandoned: 'abandoned', unknown: 'unknown' }),
       select('status', 'Status', { '': 'any status', complete: 'complete', recording: 'recording', incomplete: 'incomplete', aborted: 'aborted' }),
       select('within', 'Time', SPANS),
@@ -107,6 +112,7 @@ class TraceList {
       else if (document.activeElement !== box) box.value = query[name] ?? '';
     }
     this.heading();
+    this.offerInside();
     await this.refresh();
   }
 
@@ -124,13 +130,53 @@ class TraceList {
     fill(this.head, cells);
   }
 
+  // What was said in the traces is not indexed: it is looked through when that is asked for.
+  offerInside() {
+    this.search?.abort();
+    const { text } = this.query;
+    fill(this.inside, text && el('p', {}, el('button', { type: 'button', onclick: () => this.lookInside() }, 'Look for it inside the messages')));
+  }
+
+  async lookInside() {
+    const search = (this.search = new AbortController());
+    const { within, sort, order, ...query } = this.query;
+    const state = el('p', { class: 'muted', role: 'status' });
+    const list = el('ul', { class: 'found' });
+    const stop = el('button', { type: 'button', class: 'small', onclick: () => search.abort() }, 'Stop');
+    fill(this.inside, state, list, stop);
+    let [offset, looked, found] = [0, 0, 0];
+    while (offset !== null && !search.signal.aborted) {
+      try {
+        const answer = await get('/search', { ...query, since: this.since(), offset }, { signal: search.signal });
+        looked += answer.looked_at;
+        found += answer.found.length;
+        list.append(...answer.found.map((one) => this.foundRow(one)));
+        offset = found >= 500 ? null : answer.next;
+      } catch (error) {
+        if (error.name !== 'AbortError') list.append(el('li', { class: 'bad-text' }, oneLine(error.message)));
+        break;
+      }
+      state.textContent = `${plural(found, 'trace')} of ${count(looked)} that were looked at say it${offset === null ? '' : ' …'}`;
+    }
+    stop.remove();
+  }
+
+  foundRow(one) {
+    const place = href(`/trace/${encodeURIComponent(one.label)}`, { step: one.step });
+    return el('li', {}, el('a', { href: place, class: 'id' }, recorded(one.short)), ' ', one.agent && oneLine(one.agent, 40), one.step && el('small', {}, ` step ${one.step} `), el('span', { class: 'muted' }, ' … ', oneLine(one.excerpt, 200), ' …'));
+  }
+
+  since() {
+    const { within } = this.query;
+    return within && MINUTES[within] ? Date.now() - MINUTES[within] * 60_000 : null;
+  }
+
   async refresh() {
     this.asked?.abort();
     const asked = (this.asked = new AbortController());
     const { within, ...query } = this.query;
-    const since = within && MINUTES[within] ? Date.now() - MINUTES[within] * 60_000 : null;
     try {
-      const answer = await get('/traces', { ...query, since, limit: this.shown }, { signal: asked.signal });
+      const answer = await get('/traces', { ...query, since: this.since(), limit: this.shown }, { signal: asked.signal });
       if (asked === this.asked) this.draw(answer);
     } catch (error) {
       if (error.name === 'AbortError') return;

@@ -60,6 +60,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .routes(routes!(changes))
         .routes(routes!(write_access))
         .routes(routes!(traces::list))
+        .routes(routes!(traces::search))
         .routes(routes!(trace::head))
         .routes(routes!(trace::rows))
         .routes(routes!(trace::row))

@@ -3,17 +3,22 @@
 use super::{Asked, Failure};
 use crate::page::Shared;
 use crate::reading::list::{AgentRuns, ListPage, ListedTrace};
+use crate::reading::search::{self, Searched};
 use axum::Json;
 use axum::extract::State;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::view::TraceStatus;
-use looptape_store::{Direction, OrderBy, TagFilter, TraceFilter, TraceOrder, TraceOrigin};
+use looptape_store::{Direction, OrderBy, Reader, TagFilter, TraceFilter, TraceOrder, TraceOrigin};
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 use utoipa::{IntoParams, ToSchema};
 
 /// Traces on one page of the list if nobody says otherwise.
 const PAGE: u32 = 100;
 const LARGEST_PAGE: u32 = 1000;
+/// How long one request looks for a text, and for how many traces.
+const SEARCH_TIME: Duration = Duration::from_secs(1);
+const MOST_FOUND: usize = 50;
 
 /// Which traces, in which order.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -73,6 +78,29 @@ pub(crate) async fn list(
         Err(Failure::NothingRecorded) => Traces { traces: Vec::new(), more: false, agents: Vec::new() },
         Err(failure) => return Err(failure),
     }))
+}
+
+/// Traces in whose messages the text is
+///
+/// Nothing is indexed: the traces that pass the other filters are read, for a second at most. `next` is the offset to go on from.
+#[utoipa::path(get, path = "/search", params(ListQuery), responses((status = 200, body = Object), (status = 400)))]
+pub(crate) async fn search(
+    State(shared): State<Shared>,
+    Asked(mut query): Asked<ListQuery>,
+) -> Result<Json<Searched>, Failure> {
+    let text =
+        said(query.text.take()).ok_or_else(|| Failure::Invalid("text: say what to look for".to_owned()))?;
+    let filter = query.filter()?;
+    let read = move |reader: &Reader| {
+        let started = Instant::now();
+        let is_enough = |found| found >= MOST_FOUND || started.elapsed() >= SEARCH_TIME;
+        Ok(search::search(reader, &filter, &text, is_enough)?)
+    };
+    match shared.readers.read(read).await {
+        Ok(searched) => Ok(Json(searched)),
+        Err(Failure::NothingRecorded) => Ok(Json(Searched { found: Vec::new(), looked_at: 0, next: None })),
+        Err(failure) => Err(failure),
+    }
 }
 
 impl ListQuery {

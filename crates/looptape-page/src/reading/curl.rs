@@ -83,7 +83,7 @@ mod tests {
     fn a_request_as_a_command() {
         insta::assert_snapshot!(curl(&exchange(b"{\"a\":\"it's $HOME\"}\nBODY"), "https://api.openai.com"), @r#"
         curl -sS -X POST 'https://api.openai.com/v1/chat/completions' \
-          -H "Authorization: Bearer $API_KEY" \
+          -H "authorization: Bearer $API_KEY" \
           -H 'content-type: application/json' \
           -H 'x-note: it'\''s' \
           --data-binary @- <<'BODY_'

@@ -1,6 +1,6 @@
 //! Lists of traces.
 
-use looptape_core::audit::{UsualCost, is_unusual};
+use looptape_core::audit::UsualCost;
 use looptape_core::cost::Usd;
 use looptape_core::view::LsRow;
 use looptape_store::{ReadError, Reader, RunCost, TraceFilter, TraceKey, TraceRow};
@@ -43,7 +43,8 @@ pub struct AgentRuns {
 pub struct AmongRuns {
     pub label: String,
     pub at: Option<usize>,
-    /// The robust z-score of its cost, as `audit --top --by anomaly` has it; null for small cohorts.
+    /// The robust z-score of its cost, as `audit --top --by anomaly` has it; null for small cohorts, and where most runs cost
+    /// the same.
     pub z: Option<f64>,
     pub unusual: bool,
 }
@@ -93,12 +94,12 @@ impl AgentRuns {
         let costs_usd: Vec<Option<Usd>> = runs.iter().map(|run| run.usd).collect();
         let usual = UsualCost::of(&costs_usd);
         let among = |trace: &&ListedTrace| {
-            let z = trace.row.cost_usd.and_then(|usd| usual.z(usd));
+            let cost = trace.row.cost_usd;
             AmongRuns {
                 label: trace.label.clone(),
                 at: runs.iter().position(|run| Some(run.trace) == trace.key),
-                z,
-                unusual: z.is_some_and(is_unusual),
+                z: cost.and_then(|usd| usual.z(usd)),
+                unusual: cost.is_some_and(|usd| usual.stands_out(usd)),
             }
         };
         let listed = listed.iter().map(among).collect();

@@ -3,7 +3,7 @@
 //! Everything here loads from a [`looptape_store::Reader`] and hands the core what it makes its views of. It
 //! lays nothing out and writes nothing.
 //!
-//! - `list`: many traces, and what is usual among them.
+//! - `list`: many traces, and what is usual among them; `search`: those in which something was said.
 //! - `open_trace`: a trace that is looked at page by page.
 //! - `trace_view`, `step_detail`, `prompts`, `usage_gap`: one trace, and one of its steps.
 //! - `heat`: what the messages of a prompt cost. `curl`: a request as a command.
@@ -23,6 +23,7 @@ pub mod list;
 pub mod load_runs;
 pub mod open_trace;
 pub mod prompts;
+pub mod search;
 mod sides;
 pub mod step_detail;
 pub mod trace_view;
