@@ -65,7 +65,7 @@ Examples:
   looptape load peak.toml --virtual --vary limits.tpm=200k,500k,1M --vary retry.max=0,2,5
   looptape load peak.toml --virtual --find-capacity --slo 'loop_duration_ms: p(95)<60000'
   looptape load peak.toml --virtual --html peak.html             plots of it, in one file
-  looptape load peak.toml --k6-summary summary.json --locust-csv peak   as k6 and Locust write theirs
+  looptape load peak.toml --k6-summary summary.json              as k6 writes its own
   looptape load peak.toml --virtual --json | jq .total.loops_per_min
 
 Presets: baseline, ramp, spike-x3, spike-x5, spike-x10, sustained-peak, burst, outage, warm-cold,
@@ -119,12 +119,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     config_gates: ConfigGatesArg,
     #[command(flatten)]
-    files: ReportFiles,
-    #[command(flatten)]
     tool_hooks: ToolHooksArgs,
     /// A command that runs each loop, in the place of the scenario's traffic
     #[arg(last = true, value_name = "CMD", conflicts_with_all = ["is_virtual", "vary"])]
     command: Vec<OsString>,
+    #[command(flatten)]
+    files: ReportFiles,
 }
 
 /// A run, and what gates say of it.
