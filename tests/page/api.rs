@@ -19,7 +19,7 @@ async fn get(page: &ServedPage, path: &str) -> RawResponse {
     get_with(page.address.trim_end_matches("/ui"), &format!("/ui{path}"), &[]).await
 }
 
-async fn json(page: &ServedPage, path: &str) -> Value {
+pub(super) async fn json(page: &ServedPage, path: &str) -> Value {
     let answer = get(page, &format!("/api{path}")).await;
     let text = answer.text();
     assert_eq!(answer.head.status, 200, "{path}: {text}");

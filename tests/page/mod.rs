@@ -4,6 +4,7 @@
 //! Pictures go to target/page.
 
 mod api;
+mod numbers;
 mod recordings;
 
 use crate::clients::say;
@@ -23,6 +24,7 @@ pub(crate) struct ServedPage {
     /// Kept open: the process may have more to say.
     _stderr: Lines<BufReader<ChildStderr>>,
     pub(crate) address: String,
+    token: String,
 }
 
 /// A browser program that runs; dropping it ends it.
@@ -40,7 +42,16 @@ impl ServedPage {
         let mut lines = stderr.by_ref().map(|line| line.unwrap());
         let address = lines.find_map(|line| line.strip_prefix("page: ").map(str::to_owned));
         let address = address.expect("it says where it is");
-        Self { process, _stderr: stderr, address }
+        let token = lines.find_map(|line| Some(line.split_once("#token=")?.1.to_owned()));
+        let token = token.expect("it says what lets it write");
+        Self { process, _stderr: stderr, address, token }
+    }
+}
+
+impl ServedPage {
+    /// What the terminal says is needed to do more than read.
+    fn token(&self) -> &str {
+        &self.token
     }
 }
 

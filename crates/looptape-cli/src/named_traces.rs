@@ -25,6 +25,8 @@ pub(crate) enum Home {
 #[derive(Debug)]
 pub(crate) struct NamedTraces {
     pub(crate) reader: Reader,
+    /// Where it is.
+    pub(crate) database: PathBuf,
     /// What finds each of them there.
     pub(crate) names: Vec<String>,
     /// Holds a temporary database; removed after the reader is closed.
@@ -46,7 +48,8 @@ impl NamedTraces {
         home: Home,
     ) -> anyhow::Result<Self> {
         if names.iter().all(|name| path_of(name).is_none()) {
-            return Ok(Self { reader: global.reader()?, names: names.to_vec(), folder: None });
+            let (reader, database) = (global.reader()?, global.database()?);
+            return Ok(Self { reader, database, names: names.to_vec(), folder: None });
         }
         let folder = match home {
             Home::Nowhere => Some(tempfile::Builder::new().prefix("looptape-").tempdir()?),
@@ -69,10 +72,10 @@ impl NamedTraces {
             (Err(_), Home::Database) => return Self::open(global, config, names, Home::Nowhere),
             (Err(error), Home::Nowhere) => return Err(error.into()),
         };
-        let shelf = Shelf { database, recorder, thread };
+        let shelf = Shelf { database: database.clone(), recorder, thread };
         let placed = names.iter().map(|name| shelf.place(global, name, home)).collect::<anyhow::Result<_>>();
         let reader = shelf.finish()?.priced_by(config.price_book()?);
-        Ok(Self { reader, names: placed?, folder })
+        Ok(Self { reader, database, names: placed?, folder })
     }
 
     /// The folder of a temporary database, for whoever goes on reading from it.

@@ -1,5 +1,6 @@
 // Everything that is shown comes through here: from the API, or, where the page is a file, from the data inside it.
 import { apiBase, isFile } from './place.js';
+import { unpack } from './unpack.js';
 
 export class ApiError extends Error {
   constructor(status, code, message) {
@@ -9,7 +10,7 @@ export class ApiError extends Error {
   }
 }
 
-// The data inside a file: an object from addresses (path and query) to answers.
+// The data inside a file: {trace, bodies, answers, table}; answers by their addresses (path and query), packed.
 const held = JSON.parse(document.getElementById('looptape-data')?.textContent ?? 'null');
 
 export function heldData() {
@@ -24,14 +25,18 @@ function address(path, query) {
   return search.size > 0 ? `${path}?${search}` : path;
 }
 
+// A file has of each step all that can be asked, and of a prompt's heat the last step's.
+function inFile(path, query) {
+  const places = [address(path, query), address(path, { ...query, composition: 'true' }), path];
+  const at = places.find((place) => Object.hasOwn(held?.answers ?? {}, place));
+  if (at === undefined) throw new ApiError(404, 'not_in_file', 'This is not in the file.');
+  return unpack(held.table, held.answers[at]);
+}
+
 // GET an answer; `signal` gives up on it.
 export async function get(path, query, { signal } = {}) {
-  const at = address(path, query);
-  if (isFile) {
-    if (held && at in held) return held[at];
-    throw new ApiError(404, 'not_in_file', 'This is not in the file.');
-  }
-  return answer(await reach(at, { signal }));
+  if (isFile) return inFile(path, query);
+  return answer(await reach(address(path, query), { signal }));
 }
 
 // GET bytes or text as they are.

@@ -1,6 +1,7 @@
 // The frame around the views: which one is shown, what is on the keyboard, light and dark.
 import { el, fill } from './dom.js';
-import { here, href, isFile, onPlace } from './place.js';
+import { heldData } from './api.js';
+import { go, here, href, isFile, onPlace } from './place.js';
 import { failure } from './parts.js';
 import { auditView, rankingView } from './views/audit.js';
 import { diffView } from './views/diff.js';
@@ -44,7 +45,8 @@ function start() {
 }
 
 function header() {
-  const links = PLACES.map(({ view, title, path }) => el('a', { href: href(path), 'data-view': view }, title));
+  // A file holds one trace.
+  const links = (isFile ? [] : PLACES).map(({ view, title, path }) => el('a', { href: href(path), 'data-view': view }, title));
   return el(
     'header',
     { class: 'top' },
@@ -78,6 +80,10 @@ function askForHelp() {
 
 function show(main) {
   const place = here();
+  if (isFile && place.path === '/') {
+    go(`/trace/${encodeURIComponent(heldData()?.trace ?? '')}`, {}, { replace: true });
+    return;
+  }
   const found = VIEWS.map((view) => ({ view, params: view.matches(place.path) })).find(({ params }) => params);
   const view = found?.view;
   const at = { ...place, params: found?.params };

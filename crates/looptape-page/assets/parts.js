@@ -75,7 +75,12 @@ export function panel(title, ...rest) {
 }
 
 // A table; a title is a name, or a name with its column's class.
-export function table(caption, titles, rows) {
+export function tableOf(caption, titles, rows) {
   const heads = titles.map((title) => [title].flat()).map(([name, kind]) => el('th', { scope: 'col', class: kind }, name));
   return el('table', {}, el('caption', { class: 'unseen' }, caption), el('thead', {}, el('tr', {}, heads)), el('tbody', {}, rows));
+}
+
+// A table that may be wider than the screen: it can be scrolled by keyboard too.
+export function scrolled(table) {
+  return el('div', { class: 'scroll-x', tabindex: '0', role: 'region', 'aria-label': table.caption.textContent }, table);
 }

@@ -13,6 +13,7 @@ const MODULES: &[&str] = &[
     include_str!("../assets/recorded.js"),
     include_str!("../assets/format.js"),
     include_str!("../assets/place.js"),
+    include_str!("../assets/unpack.js"),
     include_str!("../assets/api.js"),
     include_str!("../assets/parts.js"),
     include_str!("../assets/chart.js"),

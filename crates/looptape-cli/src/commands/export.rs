@@ -1,5 +1,9 @@
 //! `looptape export`: a trace as files, to be reviewed in a pull request or sent to somebody.
 
+mod html;
+
+pub(crate) use html::{ExportedPage, LARGE_BYTES};
+
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
@@ -11,13 +15,17 @@ use looptape_store::{Reader, Surroundings, TraceRow, TraceStatus};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Export a trace as a cassette: a folder for git, or one file to send
+/// Export a trace as a cassette, a folder for git or one file to send; or as a page in one file
 ///
 /// A cassette holds the trace bit for bit: bodies, pieces, times, failures. As a folder it is made for review:
 /// one JSON file a call, each message once, streams and times in files of their own. What differs from run to
 /// run (ids, dates, the run's own folder) stands in the manifest, so that recording the same run again changes
 /// few lines. A folder that is a cassette is replaced. `import` reads both forms, and `replay`, `diff`, `show`,
 /// `stats`, `audit`, `learn` and `verify` take the path of a cassette instead of a trace.
+///
+/// With --format html, or a PATH that ends with .html, it is a page to look at: timeline, messages, cost, in one file that
+/// opens in any browser, from the disk, and asks no host for anything. It is redacted as the recording is, texts beyond
+/// 32 KiB are cut; --without-bodies leaves out all that was said.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,6 +33,8 @@ Examples:
   looptape export 4bf92f35 -o refund.looptape               one file; `tar --zstd -xf` unpacks it too
   looptape export last --format file -o - | ssh laptop 'cat > refund.looptape'
   looptape replay tests/cassettes/refund -- python agent.py
+  looptape export last -o refund.html                       a page, for whoever has a browser
+  looptape export last -o refund.html --without-bodies      what it did and cost, and nothing that was said
 
 Exit code: 0 if it was written.")]
 pub(crate) struct Args {
@@ -33,13 +43,17 @@ pub(crate) struct Args {
     /// Where to; `-` writes the file form to standard output [default: the agent's name and the id]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// A folder to review, or one file to send [default: a file if PATH ends with .looptape, else a folder]
+    /// A folder to review, one file to send, or a page [default: a file if PATH ends with .looptape, a page if it ends with
+    /// .html, else a folder]
     #[arg(long, value_enum)]
-    format: Option<FormatArg>,
+    format: Option<ExportFormat>,
     /// Leave out where the run took place: machine, user, folder, commit. A replay elsewhere then tolerates none
     /// of them in prompts
     #[arg(long)]
     without_environment: bool,
+    /// Of a page: leave out messages, tool arguments and results, and all other text that was said
+    #[arg(long)]
+    without_bodies: bool,
     /// Print one object
     #[arg(long)]
     json: bool,
@@ -51,6 +65,24 @@ pub(crate) struct Args {
 pub(crate) enum FormatArg {
     Folder,
     File,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ExportFormat {
+    /// A cassette as a folder
+    Folder,
+    /// A cassette as one file
+    File,
+    /// A page in one file, to look at
+    Html,
+}
+
+/// The same, parted by who writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Cassette(Option<FormatArg>),
+    Page,
 }
 
 /// A cassette that was written.
@@ -69,32 +101,73 @@ pub(crate) struct Exported {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let named =
-        NamedTraces::open(global, &Config::load()?, std::slice::from_ref(&args.trace), Home::Nowhere)?;
+    let config = Config::load()?;
+    let named = NamedTraces::open(global, &config, std::slice::from_ref(&args.trace), Home::Nowhere)?;
     let row = named.row(0)?;
+    match args.wanted()? {
+        Wanted::Page => html::run(global, &config, args, (&named, &row), &args.path(&named.reader, &row)?)?,
+        Wanted::Cassette(format) => export_cassette(global, args, (&named, &row), format)?,
+    }
+    if row.status == TraceStatus::Recording {
+        global
+            .say("looptape: the trace is still being recorded: what is written holds what was there by now");
+    }
+    Ok(Exit::Success)
+}
+
+fn export_cassette(
+    global: &Global,
+    args: &Args,
+    (named, row): (&NamedTraces, &TraceRow),
+    format: Option<FormatArg>,
+) -> anyhow::Result<()> {
     let surroundings = if args.without_environment { Surroundings::LeftOut } else { Surroundings::Kept };
-    let files = files(global, &named.reader, &row, surroundings)?;
+    let files = files(global, &named.reader, row, surroundings)?;
     if args.output.as_deref() == Some(Path::new("-")) {
-        if args.format == Some(FormatArg::Folder) {
+        if format == Some(FormatArg::Folder) {
             let say = "a folder cannot be written to standard output: leave --format out".to_owned();
             return Err(UsageError(say).into());
         }
-        print_bytes(&cassette::pack(&files, &row.id))?;
-        return Ok(Exit::Success);
+        return print_bytes(&cassette::pack(&files, &row.id));
     }
-    let path = match &args.output {
-        Some(path) => path.clone(),
-        None => default_path(&named.reader, &row, args.format)?,
-    };
-    let exported = write(Cassette::open(files)?, &path, args.format)?;
+    let path = args.path(&named.reader, row)?;
+    let exported = write(Cassette::open(files)?, &path, format)?;
     match args.json {
-        true => print_json(&exported)?,
-        false => print(&render::exported::text(&exported))?,
+        true => print_json(&exported),
+        false => print(&render::exported::text(&exported)),
     }
-    if row.status == TraceStatus::Recording {
-        global.say("looptape: the trace is still being recorded: the cassette holds what was there by now");
+}
+
+impl Args {
+    /// What is asked for, by its name or by the path's ending.
+    fn wanted(&self) -> Result<Wanted, UsageError> {
+        let ends_with_html = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "html");
+        let wanted = match self.format {
+            Some(ExportFormat::Html) => Wanted::Page,
+            Some(ExportFormat::Folder) => Wanted::Cassette(Some(FormatArg::Folder)),
+            Some(ExportFormat::File) => Wanted::Cassette(Some(FormatArg::File)),
+            None if self.output.as_ref().is_some_and(ends_with_html) => Wanted::Page,
+            None => Wanted::Cassette(None),
+        };
+        let wrong = match wanted {
+            Wanted::Page if self.without_environment => {
+                "a page does not say where the run took place: leave --without-environment out"
+            }
+            Wanted::Cassette(_) if self.without_bodies => {
+                "a cassette without bodies could not be replayed: --without-bodies goes with --format html"
+            }
+            Wanted::Page | Wanted::Cassette(_) => return Ok(wanted),
+        };
+        Err(UsageError(wrong.to_owned()))
     }
-    Ok(Exit::Success)
+
+    /// Where to.
+    fn path(&self, reader: &Reader, row: &TraceRow) -> anyhow::Result<PathBuf> {
+        match &self.output {
+            Some(path) => Ok(path.clone()),
+            None => default_path(reader, row, self.format),
+        }
+    }
 }
 
 /// A trace as the files of a cassette.
@@ -142,7 +215,7 @@ fn format_of(path: &Path) -> FormatArg {
 }
 
 /// `refund-4bf92f35` in the working folder.
-fn default_path(reader: &Reader, row: &TraceRow, format: Option<FormatArg>) -> anyhow::Result<PathBuf> {
+fn default_path(reader: &Reader, row: &TraceRow, format: Option<ExportFormat>) -> anyhow::Result<PathBuf> {
     let short = reader.short_id(&row.id, 8)?;
     let name = row.agent.as_deref().or(row.name.as_deref()).unwrap_or_default();
     let name = name.rsplit('/').next().unwrap_or_default();
@@ -150,8 +223,10 @@ fn default_path(reader: &Reader, row: &TraceRow, format: Option<FormatArg>) -> a
     let plain: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let plain = plain.trim_matches('-').to_owned();
     let mut path = if plain.is_empty() { short } else { format!("{plain}-{short}") };
-    if format == Some(FormatArg::File) {
-        path.push_str(&format!(".{FILE_ENDING}"));
+    match format {
+        Some(ExportFormat::File) => path.push_str(&format!(".{FILE_ENDING}")),
+        Some(ExportFormat::Html) => path.push_str(".html"),
+        Some(ExportFormat::Folder) | None => {}
     }
     Ok(path.into())
 }

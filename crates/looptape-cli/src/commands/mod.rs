@@ -48,7 +48,7 @@ pub(crate) use agent_hook::VERB as AGENT_HOOK;
 pub(crate) use alerting::AlertsConfig;
 pub(crate) use budget::lines as spending_lines;
 pub(crate) use doctor::{Finding, Level};
-pub(crate) use export::{Exported, FormatArg};
+pub(crate) use export::{Exported, ExportedPage, FormatArg, LARGE_BYTES};
 pub(crate) use gates::Score;
 pub(crate) use import::{FileImport, Novelty};
 pub(crate) use learn::Learned;

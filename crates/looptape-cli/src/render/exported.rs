@@ -2,15 +2,11 @@
 
 use super::figures::plural;
 use super::terminal_text::escape;
-use crate::commands::{Exported, FormatArg, Pulled};
+use crate::commands::{Exported, ExportedPage, FormatArg, LARGE_BYTES, Pulled};
 
 /// Where the cassette is and what it holds.
 pub(crate) fn text(exported: &Exported) -> String {
-    let size = match exported.bytes {
-        bytes if bytes < 10_000 => format!("{bytes} bytes"),
-        bytes if bytes < 10_000_000 => format!("{} KB", bytes / 1000),
-        bytes => format!("{} MB", bytes / 1_000_000),
-    };
+    let size = size(exported.bytes);
     let files = match exported.format {
         FormatArg::Folder => format!(", {}", plural(exported.files as u32, "file", "files")),
         FormatArg::File => String::new(),
@@ -18,6 +14,26 @@ pub(crate) fn text(exported: &Exported) -> String {
     let path = escape(&exported.path.to_string_lossy());
     let calls = plural(exported.calls as u32, "call", "calls");
     format!("{path}: trace {}, {calls}{files}, {size}\n{}", exported.trace, lacks(&exported.missing))
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes < 10_000 => format!("{bytes} bytes"),
+        bytes if bytes < 10_000_000 => format!("{} KB", bytes / 1000),
+        bytes => format!("{} MB", bytes / 1_000_000),
+    }
+}
+
+/// Where the page is, how large, and what is in it.
+pub(crate) fn page(exported: &ExportedPage) -> String {
+    let path = escape(&exported.path.to_string_lossy());
+    let holds = if exported.bodies { "with what was said" } else { "without what was said" };
+    let size = size(exported.bytes);
+    let large = match exported.bytes > LARGE_BYTES {
+        true => "browsers open so large a page slowly: --without-bodies makes it smaller\n",
+        false => "",
+    };
+    format!("{path}: trace {}, {holds}, {size}\n{large}", exported.trace)
 }
 
 /// What is here now.

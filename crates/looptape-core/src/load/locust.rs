@@ -1,8 +1,9 @@
 //! A run in the form of Locust: the CSV files that `locust --csv PREFIX` writes, with its headers, so that what reads
 //! Locust's results reads these.
 //!
-//! A call is a request of type `POST` whose name is its wire format; a loop is one of type `LOOP`, whose name is its phase, and
-//! whose times are those of the loops that succeeded. `Aggregated` is all calls, without the loops that they are part of.
+//! A call is a request of type `POST` whose name is its wire format (`calls` where a command makes them); a loop is one of
+//! type `LOOP`, whose name is its phase, and whose times are those of the loops that succeeded. `Aggregated` is all calls,
+//! without the loops that they are part of.
 //! What Locust measures and this does not (sizes of contents, when an error was seen first) is `N/A` or empty, not 0.
 
 use super::report::{LoadFigures, LoadReport};
@@ -88,10 +89,15 @@ fn stats(report: &LoadReport) -> Vec<Vec<String>> {
         took: &total.attempt_latency_ms,
         seconds: total.stats.window_s,
     };
-    rows.push(calls("POST", report.wire).cells());
+    rows.push(calls("POST", asked(report)).cells());
     rows.extend(report.phases.iter().map(|phase| of_loops(&phase.name, &phase.figures).cells()));
     rows.push(calls("", "Aggregated").cells());
     rows
+}
+
+/// What the calls are called: a command's may be of any format.
+fn asked(report: &LoadReport) -> &str {
+    if report.command.is_some() { "calls" } else { report.wire }
 }
 
 /// A line of requests of one kind.
@@ -153,7 +159,7 @@ fn history(series: &LoadSeries, began_unix_s: u64) -> Vec<Vec<String>> {
     let titles = owned(&HISTORY).into_iter().chain(percentiles()).chain(owned(&TOTALS));
     let mut rows = vec![titles.collect::<Vec<String>>()];
     let mut failed = 0;
-    for (at, all) in series.attempt_latency_ms.until.iter().enumerate() {
+    for (at, all) in series.attempts_until.iter().enumerate() {
         failed += u64::from(series.failed_attempts[at]);
         let a_second = |n: u32| format!("{:.6}", f64::from(n) / series.bucket_s as f64);
         let first = [
@@ -196,7 +202,7 @@ fn failures(report: &LoadReport) -> Vec<Vec<String>> {
     };
     let mut rows = vec![owned(&FAILURES)];
     let errors = report.total.stats.errors.0.iter();
-    rows.extend(errors.map(|(error, times)| row("POST", report.wire, error, *times)));
+    rows.extend(errors.map(|(error, times)| row("POST", asked(report), error, *times)));
     let failed = report.phases.iter().filter(|phase| phase.figures.stats.loops.failure > 0);
     rows.extend(
         failed.map(|phase| row("LOOP", &phase.name, "the loop failed", phase.figures.stats.loops.failure)),

@@ -2,7 +2,7 @@
 import { get, traceAt } from '../api.js';
 import { el, fill } from '../dom.js';
 import { count, duration, money, percent, plural, short, UNKNOWN } from '../format.js';
-import { empty, failure, figure, figures, notice, panel, table } from '../parts.js';
+import { empty, failure, figure, figures, notice, panel, scrolled, tableOf } from '../parts.js';
 import { ask, href } from '../place.js';
 import { oneLine, recorded } from '../recorded.js';
 import { span } from './diff.js';
@@ -154,7 +154,7 @@ class AuditPage {
     const share = (usd) => sharePercent(usd / carried.input_usd);
     const parts = (all) => el('ul', { class: 'parts' }, all.map(([name, usd, note]) => el('li', {}, el('span', {}, oneLine(name, 60), note && el('small', {}, ` ${note}`)), el('span', { class: 'number' }, money(usd), ' ', el('small', {}, share(usd))))));
     const titles = [['cost', 'number'], ['share', 'number'], ['sent', 'number'], ['tokens', 'number minor'], 'message'];
-    const messages = table('Messages, the dearest first', titles, carried.messages.slice(0, MESSAGES_AT_ONCE).map((one) => this.message(one)));
+    const messages = tableOf('Messages, the dearest first', titles, carried.messages.slice(0, MESSAGES_AT_ONCE).map((one) => this.message(one)));
     const rows = messages.tBodies[0];
     const rest = carried.messages.slice(MESSAGES_AT_ONCE);
     const more = rest.length > 0 && el('button', { type: 'button', class: 'small' }, `Show ${rest.length} more`);
@@ -163,11 +163,7 @@ class AuditPage {
       `Where the input went: ${money(carried.input_usd)}`,
       el('p', { class: 'muted' }, `A message is paid for by each request that sends it again. Single messages are estimates (tokenizer ${tokenizers.join(', ')}), scaled to the provider’s counts.`),
       el('div', { class: 'two' }, parts(carried.by_section.map(({ section, usd }) => [section.replaceAll('_', ' '), usd])), carried.by_tool.length > 0 && parts(carried.by_tool.slice(0, 8).map(({ tool, usd, results }) => [tool, usd, plural(results, 'result')]))),
-      el(
-        'div',
-        { class: 'scroll-x' },
-        messages,
-      ),
+      scrolled(messages),
       more,
       carried.more_messages > 0 && el('p', { class: 'muted' }, `${plural(carried.more_messages, 'more message')}: ${money(carried.more_messages_usd)}`),
     );
@@ -210,7 +206,7 @@ class AuditPage {
       el('a', { href: this.step(step) }, `step ${step}`),
       `: ${short(missed)} tokens, ${usd === null ? 'price unknown' : money(usd)}: `,
       why,
-      cause.why === 'prefix_changed' && cause.now && el('pre', { class: 'recorded inline-diff' }, cause.text.map(span)),
+      cause.why === 'prefix_changed' && cause.now && el('pre', { class: 'recorded inline-diff', tabindex: '0' }, cause.text.map(span)),
     );
   }
 
@@ -316,7 +312,7 @@ function ranking(runs) {
       el('td', { class: 'number' }, wasted(run.waste)),
       el('td', { class: 'minor' }, el('a', { href: href(`/trace/${encodeURIComponent(run.id)}`) }, 'open')),
     );
-  return el('div', { class: 'scroll-x' }, table('Runs, the most remarkable first', titles, runs.map(row)));
+  return [scrolled(tableOf('Runs, the most remarkable first', titles, runs.map(row))), el('p', { class: 'muted below' }, 'Among the latest 500 runs; looptape audit --top ranks all.')];
 }
 
 function wasted({ retried_usd: retried, repeated_usd: repeated, uncached_usd: missed, usd: all }) {

@@ -2,7 +2,7 @@
 import { get } from '../api.js';
 import { el, fill } from '../dom.js';
 import { count, duration, money, percent, plural, short, UNKNOWN } from '../format.js';
-import { badge, empty, failure, notice } from '../parts.js';
+import { badge, empty, failure, notice, scrolled } from '../parts.js';
 import { ask, go, href } from '../place.js';
 import { oneLine, recorded } from '../recorded.js';
 
@@ -233,7 +233,7 @@ const SHORT = 40;
 
 function changed({ a, b, diff }) {
   const isShort = (value) => value !== null && value.length <= SHORT && !value.includes('\n');
-  if (diff.length > 0 && !(isShort(a) && isShort(b))) return el('pre', { class: 'recorded inline-diff' }, diff.map(span));
+  if (diff.length > 0 && !(isShort(a) && isShort(b))) return el('pre', { class: 'recorded inline-diff', tabindex: '0' }, diff.map(span));
   const shown = (value, tag) => (value === null || value === undefined ? el('span', { class: 'muted' }, UNKNOWN) : el(tag, {}, recorded(value)));
   return el('pre', { class: 'recorded inline-diff' }, shown(a, 'del'), ' → ', shown(b, 'ins'));
 }
@@ -263,9 +263,7 @@ function sides({ a, b, delta }) {
       el('a', { class: 'id', href: href(`/trace/${encodeURIComponent(side.trace)}`) }, recorded(side.trace.slice(0, 14))),
       el('small', {}, ' ', oneLine([side.agent, side.name].filter(Boolean).join(' · '), 40)),
     );
-  return el(
-    'div',
-    { class: 'scroll-x' },
+  return scrolled(
     el(
       'table',
       { class: 'sides' },

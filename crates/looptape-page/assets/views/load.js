@@ -3,7 +3,7 @@ import { get } from '../api.js';
 import { chart } from '../chart.js';
 import { el, fill } from '../dom.js';
 import { ago, clock, count, duration, money, percent, plural, short, UNKNOWN } from '../format.js';
-import { badge, empty, failure, figure, figures, notice, panel, table } from '../parts.js';
+import { badge, empty, failure, figure, figures, notice, panel, scrolled, tableOf } from '../parts.js';
 import { href } from '../place.js';
 import { oneLine, recorded } from '../recorded.js';
 import { at, gatesPanel } from './numbers.js';
@@ -43,7 +43,7 @@ function runList(runs) {
       el('td', { class: 'number minor' }, run.cost_usd === null ? '' : money(run.cost_usd)),
       el('td', {}, run.passed === null ? '' : run.passed ? el('span', { class: 'good-text' }, '✓ hold') : el('span', { class: 'bad-text' }, '✗ fail')),
     );
-  return el('div', { class: 'scroll-x' }, table('Load runs, the latest first', titles, runs.map(row)));
+  return scrolled(tableOf('Load runs, the latest first', titles, runs.map(row)));
 }
 
 function perMinute(value) {
@@ -171,7 +171,7 @@ function seriesTable(series) {
   const rows = series.offered.map((offered, place) =>
     el('tr', {}, el('th', { scope: 'row' }, minutes(place * series.bucket_s)), [offered, series.completed[place], series.succeeded[place], series.running[place], series.retries[place]].map((n) => el('td', { class: 'number' }, count(n)))),
   );
-  return el('div', { class: 'scroll-x' }, table('The run over time', ['from', ['offered', 'number'], ['completed', 'number'], ['succeeded', 'number'], ['at once', 'number'], ['retries', 'number']], rows));
+  return scrolled(tableOf('The run over time', ['from', ['offered', 'number'], ['completed', 'number'], ['succeeded', 'number'], ['at once', 'number'], ['retries', 'number']], rows));
 }
 
 function phaseTable(phases) {
@@ -191,7 +191,7 @@ function phaseTable(phases) {
     ['cost', (phase) => money(phase.cost_usd, phase.cost_at_least)],
   ];
   const row = (phase) => el('tr', { class: phase.name === 'all' ? 'all' : null }, el('th', { scope: 'row' }, oneLine(phase.name, 40)), columns.map(([, read, kind = '']) => el('td', { class: `number ${kind}` }, read(phase))));
-  return el('div', { class: 'scroll-x' }, table('Figures by phase', ['phase', ...columns.map(([name, , kind = '']) => [name, `number ${kind}`])], phases.map(row)));
+  return scrolled(tableOf('Figures by phase', ['phase', ...columns.map(([name, , kind = '']) => [name, `number ${kind}`])], phases.map(row)));
 }
 
 function segmentPanel(segments) {
@@ -200,7 +200,7 @@ function segmentPanel(segments) {
   const row = (segment) =>
     el('tr', {}, el('th', { scope: 'row' }, oneLine(segment.key, 40)), [count(segment.steps), at(segment.step_latency_ms, 'p50', duration), at(segment.step_latency_ms, 'p95', duration), at(segment.ttft_ms, 'p50', duration), percent(segment.retry_rate), money(segment.cost_usd, segment.cost_at_least)].map((shown) => el('td', { class: 'number' }, shown)));
   const titles = (name) => [name, ['steps', 'number'], ['latency p50', 'number'], ['p95', 'number'], ['first token', 'number'], ['retry rate', 'number'], ['cost', 'number']];
-  return panel('Segments', kinds.map(([name, title]) => el('div', { class: 'scroll-x' }, table(`Steps by ${title}`, titles(title), segments[name].map(row)))));
+  return panel('Segments', kinds.map(([name, title]) => scrolled(tableOf(`Steps by ${title}`, titles(title), segments[name].map(row)))));
 }
 
 function capacityPage({ report }, drawn) {
@@ -253,7 +253,7 @@ function capacityPage({ report }, drawn) {
     el('p', { class: 'verdict' }, el('strong', {}, says), knee ? ` The knee: at ${perMinute(knee)} loops/min goodput does not follow any more.` : ''),
     el('p', { class: 'muted' }, `What had to hold: goodput follows what is offered${slo.length > 0 ? `, ${slo.join(', ')}` : ''}; ${duration(report.step_s * 1000)} at each rate.`),
     panel('Goodput against offered load', plot.box),
-    panel('Rates that were tried', el('div', { class: 'scroll-x' }, table('Rates that were tried', ['', ['offered/min', 'number'], ['goodput/min', 'number'], 'what did not hold'], probes.map(row)))),
+    panel('Rates that were tried', scrolled(tableOf('Rates that were tried', ['', ['offered/min', 'number'], ['goodput/min', 'number'], 'what did not hold'], probes.map(row)))),
   ];
 }
 
@@ -272,5 +272,5 @@ function varyPage({ report }) {
       el('td', { class: 'number' }, money(total.loops.started > 0 && total.cost_usd !== null ? total.cost_usd / total.loops.started : null)),
       el('td', {}, gates.gates.length === 0 ? '' : gates.passed ? '✓' : el('span', { class: 'bad-text' }, '✗')),
     );
-  return panel('What if', el('div', { class: 'scroll-x' }, table('A run for each combination of values', [['', 'wide'], ['succeed', 'number'], 'successful loops/min', ['loop p50', 'number'], ['p95', 'number'], ['retry rate', 'number'], ['a loop', 'number'], 'gates'], report.runs.map(row))));
+  return panel('What if', scrolled(tableOf('A run for each combination of values', [['', 'wide'], ['succeed', 'number'], 'successful loops/min', ['loop p50', 'number'], ['p95', 'number'], ['retry rate', 'number'], ['a loop', 'number'], 'gates'], report.runs.map(row))));
 }

@@ -3,7 +3,7 @@ import { get } from '../api.js';
 import { chart } from '../chart.js';
 import { el, fill } from '../dom.js';
 import { clock, count, duration, money, percent, plural, short, UNKNOWN } from '../format.js';
-import { empty, failure, figure, figures, notice, panel, table } from '../parts.js';
+import { empty, failure, figure, figures, notice, panel, scrolled, tableOf } from '../parts.js';
 import { ask, href } from '../place.js';
 import { oneLine } from '../recorded.js';
 
@@ -173,7 +173,7 @@ export function gatesPanel({ gates }) {
   };
   return panel(
     gates.passed ? 'Gates: all hold' : `Gates: ${gates.gates.filter((gate) => gate.verdict === 'failed' || gate.verdict === 'unknown').length} of ${gates.gates.length} fail`,
-    el('div', { class: 'scroll-x' }, table('Gates and their margins', ['gate', ['figure', 'number'], ['limit', 'number'], 'room that is left'], gates.gates.map(row))),
+    scrolled(tableOf('Gates and their margins', ['gate', ['figure', 'number'], ['limit', 'number'], 'room that is left'], gates.gates.map(row))),
   );
 }
 
@@ -288,7 +288,7 @@ function groupTable(by, groups) {
   const columns = by === 'tool' ? OF_TOOLS : by === 'kind' ? OF_KINDS : groups[0] && 'loops' in groups[0] ? OF_TRACES : OF_STEPS;
   const titles = [by, ...columns.map(([title, , kind = '']) => [title, `number ${kind}`])];
   const rows = groups.map((group) => el('tr', {}, el('th', { scope: 'row', class: 'wide' }, oneLine(group.key, 60)), columns.map(([, read, kind = '']) => el('td', { class: `number ${kind}` }, read(group)))));
-  return el('div', { class: 'scroll-x' }, table(`Figures by ${by}`, titles, rows));
+  return scrolled(tableOf(`Figures by ${by}`, titles, rows));
 }
 
 function load() {

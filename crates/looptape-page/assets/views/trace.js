@@ -4,7 +4,7 @@ import { add, el, fill } from '../dom.js';
 import { ago, clock } from '../format.js';
 import { onChange } from '../live.js';
 import { copyButton, failure, outcomeBadge, statusMark, tabs } from '../parts.js';
-import { ask, go, here, href } from '../place.js';
+import { ask, go, here, href, isFile } from '../place.js';
 import { oneLine, recorded } from '../recorded.js';
 import { contextView } from '../trace/context.js';
 import { moneyView } from '../trace/money.js';
@@ -93,7 +93,8 @@ class TraceView {
         el('code', { class: 'muted id' }, recorded(label)),
         copyButton(label, { label: 'Copy id' }),
         el('span', { class: 'spring' }),
-        el('a', { href: href('/diff', { a: label }) }, 'Compare'),
+        !isFile && el('a', { href: href(`/replay/${encodeURIComponent(label)}`) }, 'Replay'),
+        !isFile && el('a', { href: href('/diff', { a: label }) }, 'Compare'),
         el('a', { href: href(`/audit/${encodeURIComponent(label)}`) }, 'Audit'),
         el('a', { href: href(`/replay/${encodeURIComponent(label)}`) }, 'Replay'),
       ),

@@ -1,20 +1,22 @@
 //! Why a run cost what it cost, and which runs to look at.
 
 use super::stats::WhichTraces;
-use super::{Failure, find};
+use super::{Asked, Failure, find};
 use crate::page::Shared;
 use crate::reading::audit::{AuditError, Audited, audited, ranked};
 use crate::reading::baseline::{LATEST_RUNS, median, named};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use looptape_core::audit::{Baseline, RankBy, RankedTrace};
 use looptape_core::view::LsRow;
-use looptape_store::{Reader, RecordedTrace};
+use looptape_store::{Reader, RecordedTrace, TraceFilter};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 /// Runs in a ranking if nobody says otherwise.
 const MOST_RANKED: usize = 20;
+/// Of how many of the latest runs a ranking is, if nobody says otherwise: each has to be read and priced.
+const LATEST_RANKED: u32 = 500;
 
 /// What to compare with.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -37,7 +39,7 @@ impl From<AuditError> for Failure {
 pub(crate) async fn audit(
     State(shared): State<Shared>,
     Path(trace): Path<String>,
-    Query(query): Query<AuditQuery>,
+    Asked(query): Asked<AuditQuery>,
 ) -> Result<Json<Audited>, Failure> {
     let found = shared.readers.read(move |reader| {
         let trace = reader.load(find(reader, &trace)?)?;
@@ -72,14 +74,16 @@ pub(crate) struct RankQuery {
     /// cost, anomaly, waste
     by: Option<String>,
     most: Option<usize>,
+    /// Among how many of the latest runs [default: 500].
+    latest: Option<u32>,
 }
 
 /// Which runs to look at, as `looptape audit --top --json`
 #[utoipa::path(get, path = "/audit", params(RankQuery, WhichTraces), responses((status = 200, body = Vec<Object>)))]
 pub(crate) async fn ranking(
     State(shared): State<Shared>,
-    Query(query): Query<RankQuery>,
-    Query(which): Query<WhichTraces>,
+    Asked(query): Asked<RankQuery>,
+    Asked(which): Asked<WhichTraces>,
 ) -> Result<Json<Vec<RankedTrace<LsRow>>>, Failure> {
     let by = match query.by.as_deref().unwrap_or("cost") {
         "cost" => RankBy::Cost,
@@ -89,7 +93,9 @@ pub(crate) async fn ranking(
             return Err(Failure::Invalid(format!("`{other}`: runs are ranked by cost, anomaly or waste")));
         }
     };
-    let (filter, most) = (which.filter()?, query.most.unwrap_or(MOST_RANKED));
+    let limit = Some(query.latest.unwrap_or(LATEST_RANKED));
+    let filter = TraceFilter { limit, ..which.filter()? };
+    let most = query.most.unwrap_or(MOST_RANKED);
     let found =
         shared.readers.read(move |reader| Ok(ranked(reader, reader.traces(&filter)?, by, most, || {})?));
     Ok(Json(found.await?))

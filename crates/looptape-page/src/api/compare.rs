@@ -1,10 +1,10 @@
 //! Two traces side by side.
 
-use super::{Failure, find};
+use super::{Asked, Failure, find};
 use crate::page::Shared;
 use crate::reading::diff::{compare, recording_of};
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use looptape_core::diff::{Options, TraceDiff};
 use looptape_core::text_diff::Extent;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ pub(crate) struct DiffQuery {
 #[utoipa::path(get, path = "/diff", params(DiffQuery), responses((status = 200, body = Object)))]
 pub(crate) async fn diff(
     State(shared): State<Shared>,
-    Query(query): Query<DiffQuery>,
+    Asked(query): Asked<DiffQuery>,
 ) -> Result<Json<TraceDiff>, Failure> {
     let not_masked = shared.rules.not_masked.clone();
     let found = shared.readers.read(move |reader| {

@@ -33,7 +33,7 @@ use utoipa_axum::routes;
 #[openapi(
     info(
         title = "looptape",
-        description = "What looptape recorded, read-only: the API beneath the page at /ui. Objects without a schema of their own are \
+        description = "What looptape recorded: the API beneath the page at /ui. It reads, but for replays, which want the token. Objects without a schema of their own are \
          those that the command line prints with --json.",
     ),
     servers((url = "/ui/api")),

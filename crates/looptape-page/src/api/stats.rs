@@ -1,10 +1,10 @@
 //! The figures of many traces.
 
-use super::Failure;
+use super::{Asked, Failure};
 use crate::page::Shared;
 use crate::reading::figures::{self, Figures, Wanted, window};
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use looptape_core::gates::Gate;
@@ -63,8 +63,8 @@ impl WhichTraces {
 #[utoipa::path(get, path = "/stats", params(WhichTraces, StatsQuery), responses((status = 200, body = Object)))]
 pub(crate) async fn stats(
     State(shared): State<Shared>,
-    Query(which): Query<WhichTraces>,
-    Query(query): Query<StatsQuery>,
+    Asked(which): Asked<WhichTraces>,
+    Asked(query): Asked<StatsQuery>,
 ) -> Result<Json<Figures>, Failure> {
     let filter = which.filter()?;
     let group_by = query.group_by.as_deref().map(GroupBy::parse).transpose();
