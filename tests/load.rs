@@ -209,3 +209,37 @@ fn what_is_wrong_is_said_before_anything_runs() {
     let text = good(env, &["load", "preset:ramp", "--print-scenario"]).stdout;
     assert!(text.contains("executor = \"ramping-arrival-rate\""), "{text}");
 }
+
+#[test]
+fn a_stand_in_costs_the_cache_and_other_prices() {
+    let env = &TestEnv::new();
+    let text = "[traffic]\nsystem_tokens = '4K'\n[[phase]]\nexecutor = 'constant-arrival-rate'\nrate = 2\nduration = '5m'\n\
+                [twin]\nfaults = ['outage 2m..3m']\n";
+    let path = scenario(env, text);
+    let run = |more: &[&str]| {
+        let arguments = [&["load", &path, "--virtual", "--json"], more].concat();
+        json(&good(env, &arguments))["outage"].clone()
+    };
+    let alone = run(&[]);
+    assert!(alone["loops_lost"].as_u64() > Some(50) && alone["stood_in"].is_null(), "{alone}");
+    assert!(alone["recovered_after_s"].as_f64() < Some(30.0), "{alone}");
+    let dear = run(&["--set", "failover={ model = 'gpt-4o', failures = 2 }"]);
+    assert_eq!((&dear["loops_lost"], &dear["recovered_after_s"]), (&0.into(), &0.0.into()), "{dear}");
+    let stood_in = &dear["stood_in"];
+    assert!(stood_in["calls"].as_u64() > Some(300), "{stood_in}");
+    assert!(stood_in["lost_cache_usd"].as_f64() > Some(0.0), "{stood_in}");
+    let other = |outage: &serde_json::Value| outage["stood_in"]["other_prices_usd"].as_f64().unwrap();
+    assert!(other(&dear) > 0.0);
+    assert_eq!(
+        other(&run(&["--set", "failover={ failures = 2 }"])),
+        0.0,
+        "at the same prices only the cache is lost"
+    );
+    let text = good(env, &["load", &path, "--virtual", "--set", "failover={ model = 'gpt-4o' }"]).stdout;
+    assert!(
+        text.contains("as before from its end on; 0 loops lost") && text.contains("for the lost cache"),
+        "{text}"
+    );
+    let none = json(&good(env, &["load", "preset:baseline", "--virtual", "--json"]));
+    assert!(none["outage"].is_null());
+}

@@ -203,3 +203,64 @@ fn a_malformed_event_is_a_failed_attempt() {
         assert_eq!(total["errors"]["malformed"], 6, "{wire}: {}", total["errors"]);
     }
 }
+
+/// A provider that works on one call at a time, 200 ms each, takes five loops a second: 300 a minute.
+#[test]
+fn the_capacity_is_searched_in_real_time_too() {
+    let env = &TestEnv::new();
+    let text = "[traffic]\nsteps = 1\nsystem_tokens = 0\noutput_tokens = 1\n\
+                [twin]\nslots = 1\nttft_ms = 200\ntpot_ms = 0\nprefill_ms_per_1k = 0\n";
+    let path = scenario(env, text);
+    let search = ["load", &path, "--find-capacity", "--step", "5s", "--start-rate", "150", "--within", "12s"];
+    let found = json(&good(env, &[&search[..], &["--json"]].concat()));
+    assert_eq!((&found["time"], &found["cut_short"]["why"]), (&"real".into(), &"ended".into()), "{found}");
+    let rates: Vec<f64> = found["probes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|probe| probe["offered_per_min"].as_f64().unwrap())
+        .collect();
+    assert!(rates.contains(&150.0) && rates.len() <= 2, "{rates:?}");
+    assert_eq!(found["probes"][0]["holds"], true, "{}", found["probes"][0]);
+    let ls = json(&good(env, &["ls", "--json", "--tag", "phase=150.0 loops/min"]));
+    assert!(ls.as_array().unwrap().len() >= 5, "each step's loops are kept");
+    let short = load(env, &[&path, "--find-capacity", "--step", "1s"]);
+    assert_eq!(short.code, Some(1), "{}", short.stderr);
+    assert!(short.stderr.contains("5 s is the least"), "{}", short.stderr);
+}
+
+/// The twin names its limits, and refuses what is above them: what is found is what is there.
+#[test]
+fn limits_are_found_by_probing() {
+    let env = &TestEnv::new();
+    let text = "[traffic]\nsteps = 1\nsystem_tokens = 0\noutput_tokens = 1\n[retry]\nmax = 0\n\
+                [[phase]]\nexecutor = 'constant-arrival-rate'\nrate = 40\nduration = '3s'\n\
+                [twin]\nttft_ms = 1\n[twin.limits]\nrpm = 60\n";
+    let path = scenario(env, text);
+    let report = json(&good(env, &["load", &path, "--no-record", "--json"]));
+    let account = &report["limits"][0];
+    assert_eq!(account["account"], "openai gpt-4o-mini");
+    let rpm = &account["limits"]["rpm"];
+    assert_eq!((&rpm["limit"], &rpm["basis"]), (&60.into(), &"stated".into()), "{rpm}");
+    let (low, high) = (rpm["range"]["low"].as_u64().unwrap(), rpm["range"]["high"].as_u64().unwrap());
+    assert!((54..=60).contains(&low) && (60..=66).contains(&high), "{rpm}");
+    let text = good(env, &["load", &path, "--no-record"]).stdout;
+    assert!(text.contains("limit       rpm 60: named by"), "{text}");
+}
+
+/// The provider is down for a second; where the target is another one, the scenario says when.
+#[test]
+fn an_outage_is_reported_in_real_time() {
+    let env = &TestEnv::new();
+    let text = "[traffic]\nsteps = 1\nsystem_tokens = 0\noutput_tokens = 1\n[retry]\nmax = 0\n\
+                [[phase]]\nexecutor = 'constant-arrival-rate'\nrate = 20\nduration = '5s'\n\
+                [twin]\nttft_ms = 1\nfaults = ['outage 2s..3s']\n";
+    let path = scenario(env, text);
+    let outage = &json(&good(env, &["load", &path, "--no-record", "--json"]))["outage"];
+    assert_eq!((&outage["from_s"], &outage["until_s"]), (&2.0.into(), &3.0.into()));
+    let lost = outage["loops_lost"].as_u64().unwrap();
+    assert!((15..=25).contains(&lost) && outage["recovered_after_s"].as_f64() < Some(1.0), "{outage}");
+    let failover = load(env, &[&path, "--set", "failover.failures=1"]);
+    assert_eq!(failover.code, Some(2), "{}", failover.stderr);
+    assert!(failover.stderr.contains("a gateway with two upstreams"), "{}", failover.stderr);
+}

@@ -36,24 +36,24 @@ fn main() -> ExitCode {
         "{} loops of {per_s} a second for {seconds} s, {} of them failed",
         loops["started"], loops["failure"]
     );
-    println!("{:<16} {:>10} {:>10} {:>7}", "", "real", "virtual", "ratio");
+    println!("{:<18} {:>10} {:>10} {:>7}", "", "real", "virtual", "ratio");
     let figures: [(&str, Figure); 3] = [
         ("loops/min", |report| report["total"]["loops_per_min"].as_f64().unwrap()),
-        ("p95 of a loop", |report| percentile(report, "loop_duration_ms", "p95")),
-        ("p50 of a loop", |report| percentile(report, "loop_duration_ms", "p50")),
+        ("p95 of a loop, ms", |report| percentile(report, "loop_duration_ms", "p95")),
+        ("p50 of a loop, ms", |report| percentile(report, "loop_duration_ms", "p50")),
     ];
     let mut is_within = true;
     for (name, figure) in figures {
         let (real, simulated) = (figure(&real), figure(&simulated));
         let ratio = real / simulated;
-        let is_held = name != "p50 of a loop";
+        let is_held = name != "p50 of a loop, ms";
         let verdict = match (is_held, (ratio - 1.0).abs() <= MOST) {
             (false, _) => "",
             (true, true) => "within 5 %",
             (true, false) => "MORE THAN 5 % APART",
         };
         is_within &= !verdict.starts_with("MORE");
-        println!("{name:<16} {real:>10.1} {simulated:>10.1} {ratio:>7.3}  {verdict}");
+        println!("{name:<18} {real:>10.1} {simulated:>10.1} {ratio:>7.3}  {verdict}");
     }
     for why in real["client"]["invalid_because"].as_array().unwrap() {
         println!("the client did not keep up: {why}");

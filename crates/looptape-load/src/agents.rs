@@ -56,6 +56,10 @@ pub(crate) async fn run_loop(
     id: LoopId,
     until: Option<Instant>,
 ) -> (LoopEnding, LoopTrack) {
+    if shared.is_over() {
+        // Nobody would tell it any more.
+        return (LoopEnding::Stopped, LoopTrack::default());
+    }
     let observed = ObservedStart { id, phase: start.phase, scheduled_us: start.at_us };
     let ran = agents.run(observed, shared.over(until).boxed_local()).await;
     let track = count(shared, &start, &ran.facts);

@@ -32,6 +32,8 @@ pub(crate) struct Asked {
     /// Besides the key, and what the count of retries is said in.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
+    /// The bound that it sets for the answer.
+    pub(crate) max_output_tokens: Option<u64>,
     /// What a simulated provider is to answer, if the body does not say so itself.
     pub(crate) wish: Option<String>,
 }

@@ -18,4 +18,6 @@ pub struct RecordedRequest {
     /// Without keys, and without what a connection says of itself.
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
+    /// The bound that it sets for the answer.
+    pub max_output_tokens: Option<u64>,
 }

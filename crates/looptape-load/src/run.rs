@@ -13,7 +13,7 @@ use looptape_core::cost::PriceBook;
 use looptape_core::load::{
     Due, Ended, LoadError, LoadReport, LoopEnd, LoopEnding, LoopTrack, Material, Plans, Prices, Start, models,
 };
-use looptape_core::scenario::Scenario;
+use looptape_core::scenario::{OutageWindow, Scenario};
 use std::future::Future;
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
@@ -28,6 +28,8 @@ pub struct Drive<'a> {
     pub at_unix_us: i64,
     /// When the run's clock shows 0.
     pub started: Instant,
+    /// When the target is known to be down.
+    pub outage: Option<OutageWindow>,
 }
 
 /// Who carries loops through.
@@ -111,7 +113,7 @@ impl Run<'_> {
         telling.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         while !shared.is_over() {
-            self.take_due(&mut |start| running.push(self.run_loop(start)));
+            self.take_due(&mut |start, id| running.push(self.run_loop(start, id)));
             let next_us = shared.arrivals.borrow().next_us();
             let nothing_begins = next_us.is_none() || shared.arrivals.borrow().are_over();
             if nothing_begins && running.is_empty() {
@@ -145,7 +147,7 @@ impl Run<'_> {
         failed.into_iter().for_each(|why| shared.end(why));
     }
 
-    fn take_due(&self, begin: &mut dyn FnMut(Start)) {
+    fn take_due(&self, begin: &mut dyn FnMut(Start, LoopId)) {
         let shared = self.shared;
         let now_us = shared.clock.now_us();
         loop {
@@ -156,7 +158,9 @@ impl Run<'_> {
                     tally.loop_started(start.phase, start.at_us, now_us);
                     shared.health.borrow_mut().loop_began(now_us.saturating_sub(start.at_us));
                     drop(tally);
-                    begin(start);
+                    // Counted where the tally counts it: a loop may begin to run a little later.
+                    shared.counts.begun.set(shared.counts.begun.get() + 1);
+                    begin(start, LoopId(shared.counts.begun.get()));
                 }
                 Some(Due::Dropped { phase, at_us }) => tally.loop_dropped(phase, at_us),
                 Some(Due::Begins { phase, .. }) => tally.phase_begins(phase, now_us),
@@ -166,10 +170,8 @@ impl Run<'_> {
         }
     }
 
-    async fn run_loop(&self, start: Start) {
+    async fn run_loop(&self, start: Start, id: LoopId) {
         let shared = self.shared;
-        shared.counts.begun.set(shared.counts.begun.get() + 1);
-        let id = LoopId(shared.counts.begun.get());
         let until = shared.arrivals.borrow().cut_us(start.phase).map(|us| shared.clock.instant(us));
         let plan = self.plans.plan(&start);
         let (ending, track): (LoopEnding, LoopTrack) = match &self.carried {

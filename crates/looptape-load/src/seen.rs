@@ -14,15 +14,8 @@ const MOST: usize = 50_000;
 pub(crate) struct Seen(RefCell<Vec<SeenCall>>);
 
 impl Seen {
-    /// `planned` is what a call would have used; `most_output` the bound that it set.
-    pub(crate) fn call(
-        &self,
-        asked: &Asked,
-        model: &str,
-        called: &Called,
-        planned: &LeafTokens,
-        most_output: Option<u64>,
-    ) {
+    /// `planned` is what a call would have used.
+    pub(crate) fn call(&self, asked: &Asked, model: &str, called: &Called, planned: &LeafTokens) {
         let Outcome::Answered(answer) = &called.outcome else { return };
         let mut seen = self.0.borrow_mut();
         if seen.len() >= MOST {
@@ -32,7 +25,7 @@ impl Seen {
         let demand = Demand {
             input_tokens: usage.input_total.unwrap_or(planned.input()),
             cached_tokens: usage.cache_read.unwrap_or(0),
-            max_output_tokens: most_output,
+            max_output_tokens: asked.max_output_tokens,
             output_tokens: usage.output_total.unwrap_or(planned.output()),
         };
         let account = format!("{} {model}", asked.provider);

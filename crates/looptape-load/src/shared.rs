@@ -53,13 +53,14 @@ pub(crate) struct Counts {
 
 impl<'a> Shared<'a> {
     pub(crate) fn new(drive: &Drive<'a>, prices: Prices) -> Self {
-        let Drive { scenario, material, book, at_unix_us, started } = *drive;
+        let Drive { scenario, material, book, at_unix_us, started, outage } = *drive;
+        let tally = Tally::new(scenario.phases.len(), prices.len()).with_outage(outage);
         Self {
             scenario,
             book,
             at_unix_us,
             clock: Clock::new(started),
-            tally: RefCell::new(Tally::new(scenario.phases.len(), prices.len())),
+            tally: RefCell::new(tally),
             prices: RefCell::new(prices),
             arrivals: RefCell::new(Arrivals::new(&scenario.phases, material.times_us(), scenario.seed)),
             health: RefCell::new(Health::new()),

@@ -166,14 +166,15 @@ impl<'a> Talking<'a> {
         let traffic = &running.shared.scenario.traffic;
         let recorded = self.plans.recorded(&running.plan, n, traffic.wire);
         if let (Some(recordings), Some(recorded)) = (self.recordings, recorded) {
-            let RecordedRequest { provider, path, mut headers, body } = recordings.request(recorded.at)?;
+            let RecordedRequest { provider, path, mut headers, body, max_output_tokens } =
+                recordings.request(recorded.at)?;
             headers.retain(|(name, _)| name != RETRY_COUNT);
             let (tokens, calls) = (recorded.output_tokens, recorded.tool_calls);
             let wish = Some(format!("output_tokens={tokens}, tool_calls={calls}"));
             let (wire, stream) = (recorded.at.wire, recorded.stream);
-            return Ok(Asked { wire, provider, stream, path, headers, body, wish });
+            return Ok(Asked { wire, provider, stream, path, headers, body, max_output_tokens, wish });
         }
-        let TalkRequest { path, body } = running.talk.request(n, step, wanted);
+        let TalkRequest { path, body, max_output_tokens } = running.talk.request(n, step, wanted);
         Ok(Asked {
             wire: traffic.wire,
             provider: self.provider.clone(),
@@ -181,6 +182,7 @@ impl<'a> Talking<'a> {
             path,
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
             body: Bytes::from(body),
+            max_output_tokens,
             wish: None,
         })
     }
@@ -257,12 +259,7 @@ impl<'a> Talking<'a> {
             return None;
         }
         let at_most = LeafTokens {
-            output_visible: running
-                .shared
-                .scenario
-                .traffic
-                .max_output_tokens
-                .unwrap_or(planned.output_visible),
+            output_visible: asked.max_output_tokens.unwrap_or(planned.output_visible),
             ..*planned
         };
         let reserved = match self.spending.borrow_mut().reserve(&self.prices, model, &at_most) {
@@ -297,8 +294,7 @@ impl<'a> Talking<'a> {
         running.shared.counts.spent.set(self.spending.borrow().spent());
         running.shared.tally.borrow_mut().call_ended(phase, running.now_us(), &end);
         attempts.attempt(&end, &self.prices);
-        let most_output = running.shared.scenario.traffic.max_output_tokens;
-        running.shared.seen.call(asked, self.prices.model(model), &called, planned, most_output);
+        running.shared.seen.call(asked, self.prices.model(model), &called, planned);
         if let Some(observer) = self.observer {
             observer.call_ended(ObservedCall {
                 of: running.id,

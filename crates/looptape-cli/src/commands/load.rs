@@ -65,6 +65,8 @@ Examples:
   looptape load peak.toml --virtual --vary limits.tpm=200k,500k,1M --vary retry.max=0,2,5
   looptape load peak.toml --virtual --find-capacity --slo 'loop_duration_ms: p(95)<60000'
   looptape load peak.toml --virtual --html peak.html             plots of it, in one file
+  looptape load peak.toml --find-capacity --slo 'loop_duration_ms: p(95)<20000' --url http://127.0.0.1:4100/openai/v1
+  looptape load preset:rate-limit-probe --url http://127.0.0.1:4100/openai/v1     which limits are there?
   looptape load peak.toml --k6-summary summary.json              as k6 writes its own
   looptape load peak.toml --virtual --json | jq .total.loops_per_min
 
@@ -94,14 +96,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEY=V1,V2", value_parser = Variation::parse, conflicts_with = "find_capacity", requires = "is_virtual")]
     vary: Vec<Variation>,
     /// Search the highest rate of loops that holds --slo and at which goodput follows what is offered
-    #[arg(long, requires = "is_virtual")]
+    #[arg(long)]
     find_capacity: bool,
     /// What must hold at a rate, as for --gate; repeatable
     #[arg(long, value_name = "METRIC: EXPR", requires = "find_capacity")]
     slo: Vec<Gate>,
-    /// How long loops come at each rate of the search
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration, requires = "find_capacity")]
-    step: u64,
+    /// How long loops come at each rate of the search [default: 1m; in virtual time 10m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "find_capacity")]
+    step: Option<u64>,
+    /// Loops a minute of the first rate [default: 10; in virtual time 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "find_capacity")]
+    start_rate: Option<u32>,
+    /// No rate is begun that could not be tried within so long a time [default: 30m; in virtual time any]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "find_capacity")]
+    within: Option<u64>,
     /// Print the scenario's text and do nothing
     #[arg(long)]
     print_scenario: bool,
@@ -197,7 +205,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     heed_ctrl_c(bench.stop.clone())?;
     if args.find_capacity {
-        return capacity::run(global, &bench, &scenario, args);
+        return capacity::run(global, &config, &bench, &scenario, args);
     }
     if !args.vary.is_empty() {
         return vary::run(global, &bench, scenario.name.as_deref(), args);
@@ -206,7 +214,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let run = match args.is_virtual {
         true => bench.run(&scenario, &mut |progress| tell(&bar, progress))?,
         false => {
-            let real = real::RealRun { global, config: &config, bench: &bench, scenario: &scenario, args };
+            let real = real::RealRun {
+                global,
+                config: &config,
+                bench: &bench,
+                scenario: &scenario,
+                args,
+                part: None,
+            };
             real::run(&real, &bar)?
         }
     };

@@ -11,6 +11,7 @@ mod words;
 pub(crate) use page::of_run as page;
 pub(crate) use page_capacity::of_search as capacity_page;
 pub(crate) use page_vary::of_runs as vary_page;
+pub(super) use words::ended;
 
 use super::figures::{count, duration, percent};
 use super::sparkline::sparkline_within;
@@ -35,6 +36,7 @@ pub(crate) fn text(report: &LoadReport, style: Style) -> String {
     lines.push(String::new());
     lines.extend(troubles(report, style));
     lines.extend(named(words::limits(&report.limits)));
+    lines.extend(report.outage.iter().flat_map(|outage| named(words::outage(outage))));
     lines.extend(over_time(&report.series));
     lines.extend(remarks(report).into_iter().map(|line| style.paint(Tone::Quiet, &line)));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()

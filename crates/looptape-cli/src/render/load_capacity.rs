@@ -7,13 +7,14 @@ use super::style::{Style, Tone};
 use super::table::Table;
 use super::terminal_text::escape;
 use crate::commands::Sought;
-use looptape_core::load::Probe;
+use looptape_core::load::{CutShort, Probe, RunTime};
 use looptape_core::metrics::{Health, Ms};
 
 pub(crate) fn text(sought: &Sought, style: Style) -> String {
     let tone = if sought.capacity.loops_per_min.is_some() { Tone::Strong } else { Tone::Bad };
     let mut lines = vec![style.paint(tone, &verdict(sought)), held(sought)];
     lines.extend(knee(sought));
+    lines.extend(cut_short(sought));
     lines.push(String::new());
     for (line, place) in table(sought).lines().into_iter().zip(0..) {
         lines.push(if place == 0 { style.paint(Tone::Quiet, &line) } else { line });
@@ -47,11 +48,15 @@ pub(super) fn verdict(sought: &Sought) -> String {
 /// What had to hold.
 pub(super) fn held(sought: &Sought) -> String {
     let step = duration(Ms::from_us((sought.step_s * 1_000_000) as i64));
+    let clock = match sought.time {
+        RunTime::Real => " of real time",
+        RunTime::Virtual => "",
+    };
     let slo = match sought.slo.as_slice() {
         [] => "goodput follows what is offered".to_owned(),
         gates => format!("goodput follows what is offered, and {}", gates.join(", ")),
     };
-    format!("what had to hold: {slo}; {step} at each rate, seed {}", sought.seed)
+    format!("what had to hold: {slo}; {step}{clock} at each rate, seed {}", sought.seed)
 }
 
 /// Where goodput does not follow any more, and why.
@@ -70,6 +75,26 @@ pub(super) fn knee(sought: &Sought) -> Option<String> {
     Some(format!("the knee: at {} loops/min goodput does not follow any more{why}", rate(Some(knee))))
 }
 
+/// Why more is not known.
+pub(super) fn cut_short(sought: &Sought) -> Vec<String> {
+    let capacity = &sought.capacity;
+    let client = capacity.probes.iter().find(|probe| !probe.invalid_because.is_empty());
+    let client = client.map(|probe| {
+        let why = probe.invalid_because.first().map_or("", String::as_str);
+        format!("at {} loops/min it is the client that gives: {why}", rate(Some(probe.offered_per_min)))
+    });
+    let early = capacity.cut_short.as_ref().map(|why| match why {
+        CutShort::Ended => {
+            "the search ended before it had found out: give it more time with --within".to_owned()
+        }
+        CutShort::Step { ended } => {
+            let why = super::load::ended(ended).unwrap_or_default();
+            format!("the search ended before it had found out: its last step was {why}")
+        }
+    });
+    client.into_iter().chain(early).collect()
+}
+
 fn row(probe: &Probe) -> [String; 9] {
     let stats = &probe.report.total.stats;
     let took = &stats.loop_duration_ms;
@@ -77,6 +102,7 @@ fn row(probe: &Probe) -> [String; 9] {
     let failed: Vec<&str> = probe.gates.failures().map(|gate| gate.gate.as_str()).collect();
     let verdict = match (probe.holds, probe.follows) {
         (true, _) => "✓".to_owned(),
+        (false, _) if !probe.invalid_because.is_empty() => "✗ client".to_owned(),
         (false, false) => "✗ goodput".to_owned(),
         (false, true) => format!("✗ {}", failed.join(", ")),
     };

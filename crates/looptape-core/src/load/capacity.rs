@@ -1,15 +1,13 @@
-//! How many loops a provider takes: the rate is raised step by step, each step a run of its own in virtual time, until
-//! what must hold does not any more, or until goodput stops following the offered load: the knee.
+//! How many loops a provider takes: the rate is raised step by step, each step a run of its own, until what must hold does
+//! not any more, or until goodput stops following the offered load: the knee. Whoever searches runs the steps, in virtual
+//! or in real time.
 //!
 //! The last rate that held and the first that did not are brought together by halving between them. Goodput of a step
 //! is counted in its second half, when the loops that began first have ended: as many then end as begin, unless a
 //! queue grows.
 
-use super::material::Material;
-use super::report::LoadReport;
-use super::virtual_time::{Progress, simulate};
-use super::{LoadError, Ramp};
-use crate::cost::PriceBook;
+use super::Ramp;
+use super::report::{Ended, LoadReport};
 use crate::gates::{Conditions, GateReport, Observations};
 use crate::scenario::{Executor, Phase, Scenario, Spacing};
 use serde::Serialize;
@@ -28,6 +26,24 @@ pub struct SearchOptions {
     pub most_per_min: f64,
     /// The search ends when the rates that hold and that do not are this near, as a share.
     pub precision: f64,
+    /// Shorter steps say too little.
+    pub least_step_us: u64,
+    /// How long the loops of a step may run on after it; `None`: as long as they take.
+    pub graceful_stop_us: Option<u64>,
+}
+
+impl SearchOptions {
+    /// In real time somebody waits: steps may be shorter, the first has some loops in it, and those that it leaves behind
+    /// are stopped.
+    pub fn in_real_time() -> Self {
+        Self {
+            step_us: 60_000_000,
+            start_per_min: 10.0,
+            least_step_us: 5_000_000,
+            graceful_stop_us: Some(60_000_000),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for SearchOptions {
@@ -38,17 +54,10 @@ impl Default for SearchOptions {
             start_per_min: 1.0,
             most_per_min: 100_000.0,
             precision: 0.05,
+            least_step_us: 60_000_000,
+            graceful_stop_us: None,
         }
     }
-}
-
-/// Everything that a search runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Search<'a> {
-    pub scenario: &'a Scenario,
-    pub material: &'a Material,
-    pub book: &'a PriceBook,
-    pub at_unix_us: i64,
 }
 
 /// One rate that was tried.
@@ -61,6 +70,8 @@ pub struct Probe {
     pub follows: bool,
     pub gates: GateReport,
     pub holds: bool,
+    /// Why the figures are not the target's: then nothing holds that they say.
+    pub invalid_because: Vec<String>,
     #[serde(skip)]
     pub report: LoadReport,
 }
@@ -76,15 +87,26 @@ pub struct Capacity {
     pub knee_per_min: Option<f64>,
     /// By rising rate.
     pub probes: Vec<Probe>,
+    /// Why it ended before it had found out, if it did: what is said above is what was known until then.
+    pub cut_short: Option<CutShort>,
+}
+
+/// Why a search ended early.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "why")]
+pub enum CutShort {
+    /// Somebody ended it, or its time was over, before the next step.
+    Ended,
+    /// A step did not come to its end.
+    Step { ended: Ended },
 }
 
 /// Why there is nothing to search.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CapacityError {
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error("the step of a search is {0} s: a minute is the least")]
-    Short(u64),
+#[error("the step of a search is {step_s} s: {least_s} s is the least")]
+pub struct CapacityError {
+    step_s: u64,
+    least_s: u64,
 }
 
 /// Goodput may lack so much of the offered load: a provider that always fails some calls is not overloaded.
@@ -94,20 +116,32 @@ const WAITING: f64 = 0.02;
 /// Beyond this many runs a search ends with what it knows.
 const MOST_PROBES: usize = 40;
 
-/// Searches the highest rate. `progress` is told of each probe before it runs, and may end the search.
-pub fn find_capacity(
-    search: Search<'_>,
+/// Searches the highest rate. `run` runs a scenario; `progress` is told of each step before it runs, and may end the
+/// search.
+pub fn find_capacity<E: From<CapacityError>>(
+    scenario: &Scenario,
     options: &SearchOptions,
+    run: &mut dyn FnMut(&Scenario) -> Result<LoadReport, E>,
     progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
-) -> Result<Capacity, CapacityError> {
-    if options.step_us < 60_000_000 {
-        return Err(CapacityError::Short(options.step_us / 1_000_000));
+) -> Result<Capacity, E> {
+    if options.step_us < options.least_step_us {
+        let [step_s, least_s] = [options.step_us, options.least_step_us].map(|us| us / 1_000_000);
+        return Err(CapacityError { step_s, least_s }.into());
     }
     let mut probes: Vec<Probe> = Vec::new();
-    let (mut holds_at, mut fails_at) = (None, None);
+    let (mut holds_at, mut fails_at, mut cut_short) = (None, None, None);
     let mut rate = options.start_per_min;
-    while probes.len() < MOST_PROBES && progress(rate).is_continue() {
-        let probe = probe(search, options, rate)?;
+    while probes.len() < MOST_PROBES {
+        if progress(rate).is_break() {
+            cut_short = Some(CutShort::Ended);
+            break;
+        }
+        let report = run(&at_rate(scenario, options, rate))?;
+        if report.ended != Ended::Completed {
+            cut_short = Some(CutShort::Step { ended: report.ended });
+            break;
+        }
+        let probe = Probe::of(report, options, rate);
         match probe.holds {
             true => holds_at = Some(rate),
             false => fails_at = Some(rate),
@@ -124,13 +158,18 @@ pub fn find_capacity(
     }
     probes.sort_by(|a, b| a.offered_per_min.total_cmp(&b.offered_per_min));
     let knee = probes.iter().find(|probe| !probe.follows).map(|probe| probe.offered_per_min);
-    Ok(Capacity { loops_per_min: holds_at, fails_at_per_min: fails_at, knee_per_min: knee, probes })
+    Ok(Capacity {
+        loops_per_min: holds_at,
+        fails_at_per_min: fails_at,
+        knee_per_min: knee,
+        probes,
+        cut_short,
+    })
 }
 
-/// One rate, for the time of a step.
-fn probe(search: Search<'_>, options: &SearchOptions, per_min: f64) -> Result<Probe, LoadError> {
-    let mut scenario = search.scenario.clone();
-    scenario.phases = vec![Phase {
+/// The scenario with one rate, for the time of a step.
+fn at_rate(scenario: &Scenario, options: &SearchOptions, per_min: f64) -> Scenario {
+    let phase = Phase {
         name: Some(format!("{per_min:.1} loops/min")),
         start_us: None,
         executor: Executor::ArrivalRate {
@@ -139,26 +178,36 @@ fn probe(search: Search<'_>, options: &SearchOptions, per_min: f64) -> Result<Pr
             // What cannot be taken must show: a bound on what runs at once keeps the memory within bounds.
             max_vus: 100_000,
         },
-        graceful_stop_us: None,
-    }];
-    let nobody = &mut |_: Progress| ControlFlow::Continue(());
-    let report = simulate(&scenario, search.material, search.book, search.at_unix_us, nobody)?;
-    let SecondHalf { offered, completed, succeeded } = SecondHalf::of(&report, options.step_us);
-    let minutes = options.step_us as f64 / 2.0 / 60e6;
-    // Without a queue that grows, more loops come than end only as far as more run in the end than in the middle.
-    let at_once = report.total.stats.concurrency.map_or(0.0, |one| one.loops_mean);
-    let chance = 3.0 * (at_once + 1.0).sqrt();
-    let follows = offered - succeeded <= offered * FAILING + chance
-        && offered - completed <= offered * WAITING + chance;
-    let gates = options.slo.judge(&Observations::of(report.total.stats.clone()));
-    Ok(Probe {
-        offered_per_min: per_min,
-        goodput_per_min: succeeded / minutes,
-        follows,
-        holds: follows && gates.passed,
-        gates,
-        report,
-    })
+        graceful_stop_us: options.graceful_stop_us,
+    };
+    // A step that fails is what is sought.
+    Scenario { phases: vec![phase], aborting: Vec::new(), ..scenario.clone() }
+}
+
+impl Probe {
+    fn of(report: LoadReport, options: &SearchOptions, per_min: f64) -> Self {
+        let SecondHalf { offered, completed, succeeded } = SecondHalf::of(&report, options.step_us);
+        let minutes = options.step_us as f64 / 2.0 / 60e6;
+        // Without a queue that grows, more loops come than end only as far as more run in the end than in the middle.
+        let at_once = report.total.stats.concurrency.map_or(0.0, |one| one.loops_mean);
+        let chance = 3.0 * (at_once + 1.0).sqrt();
+        let follows = offered - succeeded <= offered * FAILING + chance
+            && offered - completed <= offered * WAITING + chance;
+        let gates = options.slo.judge(&Observations::of(report.total.stats.clone()));
+        let invalid_because =
+            report.client.iter().flat_map(|client| client.invalid_because.clone()).collect();
+        let holds = follows && gates.passed;
+        let probe = Self {
+            offered_per_min: per_min,
+            goodput_per_min: succeeded / minutes,
+            follows,
+            holds,
+            gates,
+            invalid_because,
+            report,
+        };
+        Self { holds: holds && probe.invalid_because.is_empty(), ..probe }
+    }
 }
 
 /// Loops that were due, that ended, and that succeeded between the middle of the step and its end.

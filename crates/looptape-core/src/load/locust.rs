@@ -159,7 +159,7 @@ fn history(series: &LoadSeries, began_unix_s: u64) -> Vec<Vec<String>> {
     let titles = owned(&HISTORY).into_iter().chain(percentiles()).chain(owned(&TOTALS));
     let mut rows = vec![titles.collect::<Vec<String>>()];
     let mut failed = 0;
-    for (at, all) in series.attempt_latency_ms.until.iter().enumerate() {
+    for (at, all) in series.attempts_until.iter().enumerate() {
         failed += u64::from(series.failed_attempts[at]);
         let a_second = |n: u32| format!("{:.6}", f64::from(n) / series.bucket_s as f64);
         let first = [

@@ -44,6 +44,19 @@ impl Prices {
         Self { models: models.iter().map(price).collect() }
     }
 
+    /// Adds the models of another provider behind those that are there.
+    #[must_use]
+    pub(super) fn and(
+        mut self,
+        book: &PriceBook,
+        provider: &str,
+        models: &[String],
+        at_unix_us: i64,
+    ) -> Self {
+        self.models.extend(models.iter().map(|model| ModelPrice::of(book, provider, model, at_unix_us)));
+        self
+    }
+
     /// The place of a model, which is looked up if it is not there yet. Of two providers' models of one name the first
     /// one's price counts.
     pub(super) fn place_of(

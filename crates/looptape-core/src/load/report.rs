@@ -1,5 +1,6 @@
 //! What came of a run: the one value of which text, JSON and pictures are made.
 
+use super::outage::OutageReport;
 use super::prices::PriceNote;
 use super::series::LoadSeries;
 use crate::cost::Usd;
@@ -27,6 +28,9 @@ pub struct LoadReport {
     pub total: LoadFigures,
     pub segments: LoadSegments,
     pub series: LoadSeries,
+    /// Where the target was down for a while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage: Option<OutageReport>,
     pub prices: Vec<PriceNote>,
     /// In real time, of targets that have any: the limits that calls met.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "accounts")]
@@ -191,6 +195,7 @@ impl LoadReport {
             total: finished.total,
             segments: finished.segments,
             series: finished.series,
+            outage: finished.outage,
             prices,
             limits: Vec::new(),
             client: None,

@@ -31,6 +31,9 @@ pub struct LoadSeries {
     pub loop_duration_ms: SpreadSeries,
     pub step_latency_ms: SpreadSeries,
     pub attempt_latency_ms: SpreadSeries,
+    /// From the start until the end of each stretch.
+    #[serde(skip)]
+    pub attempts_until: Vec<SpreadAt>,
     pub ttft_ms: SpreadSeries,
 }
 
@@ -38,20 +41,9 @@ pub struct LoadSeries {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpreadSeries {
     pub each: Vec<SpreadAt>,
-    /// From the start until the end of the stretch.
-    pub until: Vec<SpreadAt>,
 }
 
 impl SpreadSeries {
-    fn of<'a>(stretches: impl Iterator<Item = &'a CoarseSpread> + Clone) -> Self {
-        let mut all = CoarseSpread::default();
-        let until = stretches.clone().map(|spread| {
-            all.merge(spread);
-            all.finish()
-        });
-        Self { until: until.collect(), each: stretches.map(CoarseSpread::finish).collect() }
-    }
-
     /// A percentile of each stretch.
     pub fn percentile(&self, percent: f64) -> Vec<Option<f64>> {
         self.each.iter().map(|at| at.percentile(percent)).collect()
@@ -158,7 +150,14 @@ impl SeriesTally {
     pub(super) fn finish(self) -> LoadSeries {
         let stretches = &self.stretches;
         let counts = |count: fn(&Stretch) -> u32| -> Vec<u32> { stretches.iter().map(count).collect() };
-        let spreads = |spread: fn(&Stretch) -> &CoarseSpread| SpreadSeries::of(stretches.iter().map(spread));
+        let spreads = |spread: fn(&Stretch) -> &CoarseSpread| SpreadSeries {
+            each: stretches.iter().map(|stretch| spread(stretch).finish()).collect(),
+        };
+        let mut attempts = CoarseSpread::default();
+        let attempts_until = stretches.iter().map(|stretch| {
+            attempts.merge(&stretch.attempt_latency);
+            attempts.finish()
+        });
         let cost = |stretch: &Stretch| match stretch.steps {
             0 => Some(Usd::ZERO),
             _ => stretch.cost.usd(),
@@ -178,6 +177,7 @@ impl SeriesTally {
             loop_duration_ms: spreads(|one| &one.loop_duration),
             step_latency_ms: spreads(|one| &one.step_latency),
             attempt_latency_ms: spreads(|one| &one.attempt_latency),
+            attempts_until: attempts_until.collect(),
             ttft_ms: spreads(|one| &one.ttft),
         }
     }
@@ -201,7 +201,8 @@ mod tests {
         assert!(series.offered[..62].iter().all(|count| *count == 16));
         assert!(series.running.iter().take(62).all(|most| *most == 6));
         let durations = &series.loop_duration_ms;
-        assert_eq!(durations.until.last().map(|all| (all.n, all.largest_ms)), Some((1000, Some(999.0))));
+        let last = durations.each.last().unwrap();
+        assert_eq!((last.n, last.largest_ms), (8, Some(999.0)));
         let p50 = durations.percentile(50.0)[1].unwrap();
         assert!((p50 / 23.0 - 1.0).abs() < 0.01, "{p50}");
     }

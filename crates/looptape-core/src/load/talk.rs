@@ -45,6 +45,8 @@ pub struct TalkRequest {
     /// With the version of the provider's API.
     pub path: String,
     pub body: Vec<u8>,
+    /// The bound that it sets for the answer.
+    pub max_output_tokens: Option<u64>,
 }
 
 /// The tool that is offered.
@@ -92,7 +94,8 @@ impl Talk {
             }
         };
         self.say(n, tokens.saturating_sub(MESSAGE_TOKENS), step.output_tokens, wanted);
-        TalkRequest { path: self.path(), body: self.body(step.output_tokens).into_bytes() }
+        let max_output_tokens = self.bound(step.output_tokens);
+        TalkRequest { path: self.path(), body: self.body(max_output_tokens).into_bytes(), max_output_tokens }
     }
 
     /// The model's answer, as the next request carries it.
@@ -239,16 +242,21 @@ impl Talk {
         }
     }
 
+    /// Anthropic's clients have to name one.
+    fn bound(&self, output_tokens: u64) -> Option<u64> {
+        let usual = || USUAL_MAX_OUTPUT_TOKENS.max(output_tokens);
+        self.max_output_tokens.or_else(|| (self.wire == Wire::AnthropicMessages).then(usual))
+    }
+
     /// What stands around the messages, which are not parsed again.
-    fn body(&self, output_tokens: u64) -> String {
+    fn body(&self, max_output_tokens: Option<u64>) -> String {
         let parameters =
             json!({ "type": "object", "properties": { "what": { "type": "string" } }, "required": ["what"] });
         let mut around = json!({});
         let field = match self.wire {
             Wire::AnthropicMessages => {
-                let most = self.max_output_tokens.unwrap_or(USUAL_MAX_OUTPUT_TOKENS.max(output_tokens));
                 around["model"] = json!(self.model);
-                around["max_tokens"] = json!(most);
+                around["max_tokens"] = json!(max_output_tokens);
                 around["stream"] = json!(self.stream);
                 let cached = json!({ "type": "ephemeral" });
                 around["cache_control"] = cached.clone();
@@ -266,7 +274,7 @@ impl Talk {
                 if !self.system.is_empty() {
                     around["instructions"] = json!(self.system);
                 }
-                if let Some(most) = self.max_output_tokens {
+                if let Some(most) = max_output_tokens {
                     around["max_output_tokens"] = json!(most);
                 }
                 around["tools"] = json!([{ "type": "function", "name": TOOL, "description": TOOL_IS_FOR, "parameters": parameters }]);
@@ -276,7 +284,7 @@ impl Talk {
                 if !self.system.is_empty() {
                     around["systemInstruction"] = json!({ "parts": [{ "text": self.system }] });
                 }
-                if let Some(most) = self.max_output_tokens {
+                if let Some(most) = max_output_tokens {
                     around["generationConfig"] = json!({ "maxOutputTokens": most });
                 }
                 around["tools"] = json!([{ "functionDeclarations": [
@@ -289,7 +297,7 @@ impl Talk {
                 if self.stream {
                     around["stream_options"] = json!({ "include_usage": true });
                 }
-                if let Some(most) = self.max_output_tokens {
+                if let Some(most) = max_output_tokens {
                     around["max_completion_tokens"] = json!(most);
                 }
                 around["tools"] = json!([{ "type": "function", "function":

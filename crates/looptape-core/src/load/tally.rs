@@ -8,6 +8,7 @@
 //! is the sum of their durations exactly (Little's law); memory depends on phases and models, not on loops.
 
 use super::gauge::Gauge;
+use super::outage::{OutageReport, OutageTally, ServedCall};
 use super::phase_tally::PhaseTally;
 use super::prices::Prices;
 use super::report::{Ended, LoadFigures, LoadReport, LoadSegments, RunTime};
@@ -15,7 +16,7 @@ use super::series::{LoadSeries, SeriesTally};
 use super::track::{AttemptEnd, LoopTrack, StepEnd};
 use crate::assembly::LoopOutcome;
 use crate::metrics::{PricedSteps, Segment, Size, Stats, StepTally};
-use crate::scenario::Scenario;
+use crate::scenario::{OutageWindow, Scenario};
 use std::collections::BTreeMap;
 
 /// Values that a distribution of a load keeps as they are: beyond it a histogram of three digits takes less.
@@ -70,6 +71,7 @@ pub struct Tally {
     by_input: BTreeMap<Size, StepTally>,
     by_output: BTreeMap<Size, StepTally>,
     series: SeriesTally,
+    outage: Option<OutageTally>,
 }
 
 impl Tally {
@@ -82,7 +84,14 @@ impl Tally {
             by_input: BTreeMap::new(),
             by_output: BTreeMap::new(),
             series: SeriesTally::new(),
+            outage: None,
         }
+    }
+
+    /// The same, where the target is down for a while.
+    #[must_use]
+    pub fn with_outage(self, window: Option<OutageWindow>) -> Self {
+        Self { outage: window.map(OutageTally::new), ..self }
     }
 
     pub fn phase_begins(&mut self, phase: usize, at_us: u64) {
@@ -98,6 +107,7 @@ impl Tally {
     pub fn loop_dropped(&mut self, phase: usize, at_us: u64) {
         self.series.offered(at_us);
         self.series.dropped(at_us);
+        self.outage.iter_mut().for_each(|outage| outage.loop_dropped(at_us));
         self.phases[phase].loop_dropped();
     }
 
@@ -133,6 +143,11 @@ impl Tally {
         self.phases.iter_mut().filter(|phase| phase.runs()).for_each(|phase| phase.calls_at_once(count));
     }
 
+    /// A call was served, by the first provider or by another one.
+    pub(super) fn call_served(&mut self, call: &ServedCall, prices: &Prices) {
+        self.outage.iter_mut().for_each(|outage| outage.call_served(call, prices));
+    }
+
     /// A failed call will be sent again.
     pub fn retried(&mut self, at_us: u64) {
         self.series.retried(at_us);
@@ -161,6 +176,7 @@ impl Tally {
             LoopEnding::Failed => self.series.failed(end.ended_us),
             LoopEnding::Stopped => {}
         }
+        self.outage.iter_mut().for_each(|outage| outage.loop_ended(end));
         self.phases[end.phase].loop_ended(end);
     }
 
@@ -215,6 +231,7 @@ impl Tally {
                 by_output_tokens: self.by_output.into_iter().map(segment).collect(),
             },
             series: self.series.finish(),
+            outage: self.outage.map(OutageTally::finish),
         }
     }
 }
@@ -226,6 +243,7 @@ pub(super) struct Finished {
     pub(super) total: LoadFigures,
     pub(super) segments: LoadSegments,
     pub(super) series: LoadSeries,
+    pub(super) outage: Option<OutageReport>,
 }
 
 fn of_steps(key: String, tally: StepTally) -> Segment<PricedSteps> {

@@ -161,6 +161,11 @@ impl StepTrack {
         Self { model, first_sent_us: at_us, ..Self::default() }
     }
 
+    /// Its next attempt is another model's, or another provider's.
+    pub(super) fn served_by(&mut self, model: usize) {
+        self.model = model;
+    }
+
     /// How often it was sent.
     pub fn attempts(&self) -> u32 {
         self.attempts

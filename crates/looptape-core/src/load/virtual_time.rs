@@ -9,11 +9,13 @@
 //! machine's: between an answer and the next request there is what the traffic says, and nothing else.
 
 mod ending;
+mod providers;
 #[cfg(test)]
 mod tests;
 
 use super::abort::Aborts;
 use super::arrivals::{Arrivals, Due, Start};
+use super::outage::ServedCall;
 use super::plans::{Conversation, LoopPlan, Plans, Prompt, StepPlan};
 use super::prices::Prices;
 use super::report::{Ended, LoadReport, RunTime};
@@ -22,10 +24,13 @@ use super::track::{AttemptOutcome, LoopTrack, StepTrack, Used};
 use super::{LoadError, Material};
 use crate::cost::{PriceBook, Usd};
 use crate::draws::Draws;
+use crate::failover::Judged;
 use crate::scenario::Scenario;
-use crate::twin::{Ask, Caching, CallPlace, Delivery, Twin};
+use crate::twin::{Ask, Caching, CallPlace, Delivery, InputLeaves};
+use crate::usage::LeafTokens;
 use crate::wire::Wire;
 use ending::Ending;
+use providers::{Asked, Providers, judged};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
@@ -55,6 +60,15 @@ pub fn simulate(
     if let (Some(_), Some((model, _))) = (scenario.max_usd, prices.unpriced()) {
         return Err(LoadError::Unpriced { model: model.to_owned() });
     }
+    let prices = match &scenario.failover {
+        Some(failover) => {
+            let provider = failover.provider.as_deref().unwrap_or(scenario.traffic.provider());
+            let asked = |model: &String| failover.model.clone().unwrap_or_else(|| model.clone());
+            let models: Vec<String> = models.iter().map(asked).collect();
+            prices.and(book, provider, &models, at_unix_us)
+        }
+        None => prices,
+    };
     let mut run = Run::new(scenario, material, &models, &prices);
     run.run_out(progress);
     Ok(run.tally.report(scenario, RunTime::Virtual, run.ended, &prices))
@@ -65,7 +79,9 @@ struct Run<'a> {
     plans: Plans<'a>,
     prices: &'a Prices,
     arrivals: Arrivals,
-    twin: Twin,
+    providers: Providers,
+    /// How many models the first provider has: those of the second come behind them.
+    models: usize,
     jitter: Draws,
     tally: Tally,
     loops: Vec<Running>,
@@ -102,12 +118,19 @@ struct Running {
     next: Next,
     track: LoopTrack,
     attempts: StepTrack,
+    /// Who has its call, and since when its client waits.
+    asked: Asked,
+    sent_us: u64,
+    /// How the provider that has it will be judged.
+    judged: Judged,
 }
 
 /// What a loop does next.
 #[derive(Clone, Copy, Debug)]
 enum Next {
     Send,
+    /// Its call goes to another provider.
+    Forward,
     /// Its call ends, like this.
     End(Ending),
     /// It is stopped, without a call under way.
@@ -123,9 +146,10 @@ impl<'a> Run<'a> {
             plans: Plans::new(scenario, material),
             prices,
             arrivals: Arrivals::new(&scenario.phases, material.times_us(), scenario.seed),
-            twin: Twin::new(scenario.twin.clone(), scenario.seed),
+            providers: Providers::new(scenario),
+            models: models.len(),
             jitter: Draws::new(scenario.seed).at(JITTER),
-            tally: Tally::new(scenario.phases.len(), models.len()),
+            tally: Tally::new(scenario.phases.len(), models.len()).with_outage(scenario.simulated_outage()),
             loops: Vec::new(),
             free: Vec::new(),
             events: BinaryHeap::new(),
@@ -195,6 +219,9 @@ impl<'a> Run<'a> {
             next: Next::Send,
             track: LoopTrack::default(),
             attempts: StepTrack::begin(step.model, start.at_us),
+            asked: Asked { place: 0, then: None },
+            sent_us: start.at_us,
+            judged: Judged::Well,
         };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -229,35 +256,51 @@ impl<'a> Run<'a> {
         self.now_us = at_us;
         match self.loops[slot as usize].next {
             Next::Send if self.ended == Ended::Completed => self.send(slot),
+            Next::Forward => self.forward(slot),
             Next::Send | Next::Stop => self.end_loop(slot, LoopEnding::Stopped),
             Next::End(ending) => self.end_call(slot, &ending),
         }
     }
 
     fn send(&mut self, slot: u32) {
-        let ending = self.ask(slot);
-        let running = &self.loops[slot as usize];
-        let (phase, model) = (running.start.phase, running.step.model);
-        let ending = match running.cut_us.filter(|cut_us| *cut_us < ending.attempt.end_us) {
-            Some(cut_us) => ending.stopped(cut_us),
-            None => ending,
-        };
-        if !self.fits_budget(model, &ending) {
-            return self.end_loop(slot, LoopEnding::Stopped);
+        let asked = self.providers.choose(self.now_us);
+        let running = &mut self.loops[slot as usize];
+        (running.asked, running.sent_us) = (asked, self.now_us);
+        if let Some(ending) = self.ask(slot) {
+            let phase = self.loops[slot as usize].start.phase;
+            self.tally.call_began(phase, self.now_us);
+            self.plan_end(slot, ending);
         }
-        self.tally.call_began(phase, self.now_us);
-        self.plan(ending.attempt.end_us, slot, Next::End(ending));
     }
 
-    /// What becomes of a loop's next call.
-    fn ask(&mut self, slot: u32) -> Ending {
+    /// The provider that has a loop's call failed, and the next one gets it.
+    fn forward(&mut self, slot: u32) {
+        let running = &mut self.loops[slot as usize];
+        self.providers.heard(running.asked, self.now_us, running.judged);
+        running.asked = running.asked.next().unwrap_or(running.asked);
+        if let Some(ending) = self.ask(slot) {
+            self.plan_end(slot, ending);
+        }
+    }
+
+    fn plan_end(&mut self, slot: u32, ending: Ending) {
+        let running = &self.loops[slot as usize];
+        let is_given_up =
+            matches!(ending.attempt.outcome, AttemptOutcome::Stopped | AttemptOutcome::TimedOut);
+        let goes_on = running.judged.is_failure() && !is_given_up && running.asked.next().is_some();
+        let next = if goes_on { Next::Forward } else { Next::End(ending) };
+        self.plan(ending.attempt.end_us, slot, next);
+    }
+
+    /// What becomes of a loop's call at the provider that has it now; `None`: it cannot be paid, and the loop is over.
+    fn ask(&mut self, slot: u32) -> Option<Ending> {
         let traffic = &self.scenario.traffic;
         let running = &mut self.loops[slot as usize];
         let step = running.step;
         let prompt = running.conversation.prompt(&running.plan, running.n, step.input);
         running.prompt = Some(prompt);
         let is_marked = traffic.wire == Wire::AnthropicMessages;
-        let verdict = self.twin.ask(&Ask {
+        let ask = Ask {
             at_us: self.now_us,
             place: CallPlace {
                 loop_key: running.plan.loop_key,
@@ -273,8 +316,44 @@ impl<'a> Run<'a> {
             max_output_tokens: traffic.max_output_tokens,
             output_tokens: step.output_tokens,
             delivery: if traffic.stream { Delivery::Streamed } else { Delivery::Whole },
-        });
-        Ending::of(&verdict, self.now_us, traffic.stream).within(self.scenario.retry.policy.timeout_us)
+        };
+        let asked = running.asked;
+        let verdict = self.providers.ask(asked, &ask);
+        let undisturbed = self.providers.undisturbed(&ask, &verdict);
+        let patience_us = self.scenario.retry.policy.timeout_us;
+        let ending = Ending::of(&verdict, running.sent_us, traffic.stream).within(patience_us);
+        let ending = match running.cut_us.filter(|cut_us| *cut_us < ending.attempt.end_us) {
+            Some(cut_us) => ending.stopped(cut_us),
+            None => ending,
+        };
+        let model = step.model + asked.place * self.models;
+        if !self.fits_budget(model, &ending) {
+            self.end_loop(slot, LoopEnding::Stopped);
+            return None;
+        }
+        let judged = judged(&verdict);
+        if judged == Judged::Well {
+            // Known as soon as it answers; what fails is known when it has failed.
+            self.providers.heard(asked, self.now_us, judged);
+        }
+        let running = &mut self.loops[slot as usize];
+        running.judged = judged;
+        running.attempts.served_by(model);
+        if let (Some(leaves), Used::Tokens(used)) = (undisturbed, &ending.attempt.used) {
+            self.served(model, step.model, used, leaves);
+        }
+        Some(ending)
+    }
+
+    fn served(&mut self, model: usize, first_model: usize, used: &LeafTokens, leaves: InputLeaves) {
+        let would_have_used = LeafTokens {
+            uncached_input: leaves.uncached,
+            cache_read: leaves.cache_read,
+            cache_write_5m: leaves.cache_write,
+            ..*used
+        };
+        let call = ServedCall { at_us: self.now_us, model, first_model, used: *used, would_have_used };
+        self.tally.call_served(&call, self.prices);
     }
 
     /// Whether a call can be paid; if not, the run ends.
@@ -299,6 +378,13 @@ impl<'a> Run<'a> {
         let outcome = ending.attempt.outcome;
         self.tally.call_ended(running.start.phase, self.now_us, &ending.attempt);
         running.attempts.attempt(&ending.attempt, self.prices);
+        let judged = match outcome {
+            AttemptOutcome::Stopped | AttemptOutcome::TimedOut => Judged::Unknown,
+            _ => running.judged,
+        };
+        if running.judged != Judged::Well {
+            self.providers.heard(running.asked, self.now_us, judged);
+        }
         if outcome == AttemptOutcome::Stopped {
             return self.end_loop(slot, LoopEnding::Stopped);
         }

@@ -11,6 +11,7 @@
 mod duration;
 mod error;
 mod gates;
+mod outage;
 mod phase;
 mod presets;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod vary;
 pub use duration::Span;
 pub use error::{Place, ScenarioError};
 pub use gates::AbortingGate;
+pub use outage::{Failover, OutageWindow};
 pub use phase::{Executor, Phase, Spacing};
 pub use presets::{PRESETS, Preset, preset};
 pub use traffic::{
@@ -32,8 +34,9 @@ pub use vary::{Setting, Variation};
 use crate::cost::Usd;
 use crate::gates::Gate;
 use crate::retry::{Profile, RetryPolicy};
-use crate::twin::TwinSpec;
+use crate::twin::{Fault, TwinSpec};
 use gates::ScenarioGates;
+use outage::{FailoverEntry, OutageEntry};
 use serde::Deserialize;
 
 /// A scenario that makes sense.
@@ -46,6 +49,10 @@ pub struct Scenario {
     pub phases: Vec<Phase>,
     pub retry: Retry,
     pub twin: TwinSpec,
+    /// When the target is down, if the scenario says it itself; the simulated provider's faults say it too
+    /// ([`Scenario::simulated_outage`]).
+    pub outage: Option<OutageWindow>,
+    pub failover: Option<Failover>,
     pub gates: Vec<Gate>,
     /// Those of them that end the run as soon as they fail.
     pub aborting: Vec<AbortingGate>,
@@ -88,6 +95,14 @@ impl Scenario {
         }
     }
 
+    /// When the simulated provider is down: as the scenario says, else the first time in which a fault fails all calls.
+    pub fn simulated_outage(&self) -> Option<OutageWindow> {
+        self.outage.or_else(|| {
+            let windows = self.twin.faults.iter().filter_map(Fault::outage_us);
+            windows.map(|(from_us, until_us)| OutageWindow { from_us, until_us }).next()
+        })
+    }
+
     /// What a phase is called.
     pub fn phase_name(&self, at: usize) -> String {
         let phase = self.phases.get(at);
@@ -105,6 +120,8 @@ struct Written {
     phase: Vec<PhaseEntry>,
     retry: RetryEntry,
     twin: TwinSpec,
+    outage: Option<OutageEntry>,
+    failover: Option<FailoverEntry>,
     gates: ScenarioGates,
     budget: BudgetEntry,
 }
@@ -212,6 +229,8 @@ impl Written {
             traffic,
             phases,
             twin: self.twin,
+            outage: self.outage.map(|OutageEntry(window)| window),
+            failover: self.failover.map(FailoverEntry::failover),
             gates: self.gates.gates,
             aborting: self.gates.aborting,
             max_usd: self.budget.max_usd.map(|BudgetUsd(usd)| usd),

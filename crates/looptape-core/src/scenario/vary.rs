@@ -25,7 +25,8 @@ pub struct Variation {
 }
 
 /// The names at the top of a scenario.
-const TOP: [&str; 8] = ["name", "seed", "traffic", "phase", "retry", "twin", "gates", "budget"];
+const TOP: [&str; 10] =
+    ["name", "seed", "traffic", "phase", "retry", "twin", "outage", "failover", "gates", "budget"];
 
 impl Setting {
     pub fn new(key: &str, written: &str) -> Self {

@@ -81,6 +81,20 @@ const KINDS: &str = "timeout, drop, latency, drip, stream_error, cut, malformed,
 const EXAMPLES: &str =
     "\"fail first 2 with 429\", \"outage 60s..120s\", \"529 at 5 %\", \"cut after 300 bytes\"";
 
+impl Fault {
+    /// From when until when no call is served, if that is what it does.
+    pub fn outage_us(&self) -> Option<(u64, u64)> {
+        let fails_all = match self.kind {
+            FaultKind::Status { status, .. } => status >= 500,
+            FaultKind::Timeout { .. } | FaultKind::Drop => true,
+            _ => false,
+        };
+        let When { loops, steps, attempts, from_us, until_us, rate } = self.when;
+        let is_everywhere = loops.is_none() && steps.is_none() && attempts.is_none() && rate.is_none();
+        Some((from_us, until_us?)).filter(|_| fails_all && is_everywhere)
+    }
+}
+
 /// What all faults together do to a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Effects {

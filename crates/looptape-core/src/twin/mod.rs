@@ -22,6 +22,7 @@ mod place_range;
 mod prefix_cache;
 mod queue;
 mod service;
+mod shared_cache;
 mod spec;
 
 pub use call::{Ask, Caching, CallPlace, Delivery, PromptPart, Refusal, RefusalWhy, Verdict};
@@ -29,6 +30,7 @@ pub use fault::{CutAfter, Fault, FaultError, FaultKind};
 pub use model::Twin;
 pub use place_range::PlaceRange;
 pub use service::{InputLeaves, Service, ServiceEnding};
+pub use shared_cache::SharedCache;
 pub use spec::{CacheSpec, ColdStart, TwinSpec};
 
 #[cfg(test)]

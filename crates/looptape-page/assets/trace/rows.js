@@ -234,16 +234,16 @@ function what(row) {
   if (row.kind === 'tool') {
     const { name, arguments: given, outcome } = row.tool;
     const said = given === null ? '' : typeof given === 'string' ? given : JSON.stringify(given);
-    return [el('b', {}, oneLine(name, 60)), ' ', el('span', { class: 'muted' }, oneLine(said, 160)), outcome && outcome !== 'ok' && el('span', { class: `badge ${outcome === 'null' ? 'muted' : 'bad'}` }, outcome)];
+    return [el('b', {}, oneLine(name, 60)), outcome && outcome !== 'ok' && el('span', { class: `badge ${outcome === 'null' ? 'muted' : 'bad'}` }, outcome), ' ', el('span', { class: 'muted' }, oneLine(said, 160))];
   }
-  const failed = row.attempts.length > 1 && el('span', { class: 'badge warn' }, `${row.attempts.length} attempts`);
-  if (row.kind === 'other') return [el('span', {}, oneLine(row.endpoint ?? row.provider, 120)), ' ', row.text && el('span', { class: 'muted' }, oneLine(row.text, 120)), failed];
+  const failed = row.attempts.length > 1 && el('span', { class: 'badge warn', title: `${row.attempts.length} attempts` }, `↻ ${row.attempts.length}`);
+  if (row.kind === 'other') return [el('span', {}, oneLine(row.endpoint ?? row.provider, 120)), failed, ' ', row.text && el('span', { class: 'muted' }, oneLine(row.text, 120))];
   const last = row.attempts.at(-1);
   const trouble = troubled(row) && el('span', { class: 'badge bad' }, last.state === 'complete' ? `${last.status}` : last.state.replaceAll('_', ' '));
   const asks = row.tool_calls.map((call) => call.name);
   const said = asks.length > 0 ? `→ ${asks.join(', ')}` : row.text ? `“${row.text}”` : '';
   const source = row.source && row.source !== 'live' && el('span', { class: 'badge accent' }, row.source);
-  return [el('span', { class: 'model' }, oneLine(row.response_model ?? row.model ?? row.provider, 40)), ' ', el('span', { class: 'muted' }, oneLine(said, 200)), source, failed, trouble];
+  return [el('span', { class: 'model' }, oneLine(row.response_model ?? row.model ?? row.provider, 40)), trouble, failed, source, ' ', el('span', { class: 'muted' }, oneLine(said, 200))];
 }
 
 // The bar of a row: overhead before it, failed attempts, waiting, and what came of it.

@@ -96,7 +96,7 @@ export function headFigures(head) {
   const retries = metrics.retries > 0 ? { note: percent(metrics.retry_rate), tone: metrics.retry_rate > 0.05 ? 'warn-text' : null } : {};
   return figures(
     figure('duration', metrics.duration_ms === null ? UNKNOWN : duration(metrics.duration_ms)),
-    figure('cost', money(metrics.cost_usd, metrics.cost_at_least)),
+    figure('cost', money(metrics.cost_usd, metrics.cost_at_least), { note: head.source === 'replay' && metrics.recorded_usd > 0 ? `recorded ${money(metrics.recorded_usd)}` : null }),
     figure('steps', count(metrics.steps)),
     metrics.tool_calls > 0 && figure('tool calls', count(metrics.tool_calls)),
     metrics.retries > 0 && figure('retries', count(metrics.retries), retries),

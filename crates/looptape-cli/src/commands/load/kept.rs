@@ -34,17 +34,24 @@ impl fmt::Display for RunId {
 pub(super) struct LoopTraces {
     recorder: Recorder,
     run: RunId,
+    part: Option<u32>,
     scenario: String,
     phases: Vec<String>,
     started: Moment,
 }
 
 impl LoopTraces {
-    /// `started` is when the driver's clock shows 0.
-    pub(super) fn new(recorder: Recorder, run: RunId, scenario: &Scenario, started: Moment) -> Self {
+    /// `part` is which of several parts of the run it is; `started` when the driver's clock shows 0.
+    pub(super) fn new(
+        recorder: Recorder,
+        (run, part): (RunId, Option<u32>),
+        scenario: &Scenario,
+        started: Moment,
+    ) -> Self {
         Self {
             recorder,
             run,
+            part,
             scenario: scenario.name.clone().unwrap_or_else(|| "load".to_owned()),
             phases: (0..scenario.phases.len()).map(|at| scenario.phase_name(at)).collect(),
             started,
@@ -52,7 +59,9 @@ impl LoopTraces {
     }
 
     pub(super) fn id(&self, LoopId(no): LoopId) -> TraceId {
-        TraceId::parse(&format!("load-{}-{no}", self.run)).expect("letters, digits and dashes make an id")
+        let part = self.part.map_or(String::new(), |part| format!("p{part}-"));
+        TraceId::parse(&format!("load-{}-{part}{no}", self.run))
+            .expect("letters, digits and dashes make an id")
     }
 
     pub(super) fn run(&self) -> &RunId {

@@ -48,6 +48,8 @@ pub(super) struct RealRun<'a> {
     pub(super) bench: &'a Bench,
     pub(super) scenario: &'a Scenario,
     pub(super) args: &'a Args,
+    /// Which part of the command's run it is, if that has several.
+    pub(super) part: Option<u32>,
 }
 
 /// The run's clock shows 0, in two words.
@@ -69,6 +71,10 @@ pub(super) fn run(real: &RealRun<'_>, bar: &ProgressBar) -> anyhow::Result<Run> 
 impl RealRun<'_> {
     /// Runs it, and says what came of it.
     pub(super) fn report(&self, tell: &mut dyn FnMut(Live)) -> anyhow::Result<LoadReport> {
+        if self.scenario.failover.is_some() && self.args.url.is_none() {
+            let say = "[failover] is simulated in virtual time: for real time put a gateway with two upstreams in front of two `looptape mock`s, and give its address as --url (docs/load.md)";
+            return Err(UsageError(say.to_owned()).into());
+        }
         let url = self.args.url.as_deref();
         let twin = url.is_none().then(|| TwinHere::start(self.scenario)).transpose()?;
         let url = url.or(twin.as_ref().map(TwinHere::url)).unwrap_or_default();
@@ -219,6 +225,11 @@ impl RealRun<'_> {
             book: &self.bench.prices,
             at_unix_us: self.bench.at_unix_us,
             started: began.instant,
+            // What the simulated provider's script says happens to nobody else.
+            outage: match self.args.url {
+                Some(_) => self.scenario.outage,
+                None => self.scenario.simulated_outage(),
+            },
         }
     }
 
@@ -242,7 +253,7 @@ impl RealRun<'_> {
     }
 
     fn traces(&self, recorder: &Recorder, began: Began) -> LoopTraces {
-        LoopTraces::new(recorder.clone(), self.bench.id.clone(), self.scenario, began.moment)
+        LoopTraces::new(recorder.clone(), (self.bench.id.clone(), self.part), self.scenario, began.moment)
     }
 
     /// What is recorded is on disk afterwards.

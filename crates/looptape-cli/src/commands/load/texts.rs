@@ -46,7 +46,10 @@ impl Recordings for RecordedTexts {
             self.model.request(Some(at.wire), &recorded.path, &plain).map_err(|error| error.to_string())?;
         let headers = recorded.request_headers.iter();
         let headers = headers.filter(|(name, value)| *value != REDACTED && is_sent(name));
+        let parsed = serde_json::from_slice(&plain).unwrap_or_default();
+        let path = recorded.path.split('?').next().unwrap_or_default();
         Ok(RecordedRequest {
+            max_output_tokens: at.wire.decode_request(path, &parsed).max_output_tokens,
             provider: recorded.provider,
             path: sent.path,
             headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),

@@ -120,7 +120,8 @@ fn figures(report: &LoadReport) -> Vec<Block> {
         ("steps by model", tables::by_model(report)),
     ];
     let tables = tables.into_iter().filter(|(_, table)| !table.is_empty());
-    let named = words::troubles(&report.total).into_iter().chain(words::limits(&report.limits));
+    let outage = report.outage.iter().flat_map(words::outage);
+    let named = words::troubles(&report.total).into_iter().chain(words::limits(&report.limits)).chain(outage);
     let texts = named
         .map(|(name, what)| format!("{name}: {what}"))
         .chain(words::lag(report))

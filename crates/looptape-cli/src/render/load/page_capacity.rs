@@ -16,6 +16,8 @@ pub(crate) fn of_search(sought: &Sought, scenario: &AsRun<'_>) -> Report {
     let tone = if capacity.loops_per_min.is_some() { Tone::Good } else { Tone::Bad };
     let mut notices = vec![Notice { tone, text: load_capacity::verdict(sought) }];
     notices.extend(load_capacity::knee(sought).map(|text| Notice { tone: Tone::Warning, text }));
+    let early = load_capacity::cut_short(sought).into_iter();
+    notices.extend(early.map(|text| Notice { tone: Tone::Warning, text }));
     let name = sought.scenario.as_deref().map_or("load".to_owned(), super::words::shown);
     let plots = [goodput(capacity), durations(capacity), retries(capacity), in_flight(capacity)];
     let plots = plots.into_iter().filter(Curves::shows_something).map(Block::Curves).collect();

@@ -3,11 +3,11 @@
 
 use super::super::figures::{count, duration, percent, plural};
 use super::super::limits::evidence;
-use super::super::stats::{ENDLESS, ms, percentile};
+use super::super::stats::{ENDLESS, ms, percentile, usd};
 use super::super::terminal_text::escape;
 use super::tables::parts;
 use looptape_core::limits::{FittedAccount, FittedLimit};
-use looptape_core::load::{Ended, LoadFigures, LoadReport, PriceNote, RunTime};
+use looptape_core::load::{Ended, LoadFigures, LoadReport, OutageReport, PriceNote, RunTime, StoodIn};
 use looptape_core::metrics::{Distribution, Method, Ms};
 
 pub(super) fn shown(name: &str) -> String {
@@ -79,8 +79,34 @@ pub(super) fn limits(accounts: &[FittedAccount]) -> Vec<(&'static str, String)> 
     accounts.iter().flat_map(|account| account.limits.iter().map(move |limit| line(account, limit))).collect()
 }
 
+/// What an outage did.
+pub(super) fn outage(outage: &OutageReport) -> Vec<(&'static str, String)> {
+    let recovered = match outage.recovered_after_s {
+        Some(0.0) => "as before from its end on".to_owned(),
+        Some(after_s) => format!("as before again {} after it", seconds(after_s)),
+        None if outage.success_before.is_none() => "too few loops before it to compare with".to_owned(),
+        None => "not as before again in this run".to_owned(),
+    };
+    let lost = plural(outage.loops_lost, "loop", "loops");
+    let (from, until) = (seconds(outage.from_s), seconds(outage.until_s));
+    let mut lines = vec![("outage", format!("{from} to {until}; {recovered}; {lost} lost"))];
+    if let Some(StoodIn { calls, lost_cache_usd, other_prices_usd }) = outage.stood_in {
+        let dollars = |usd: Option<f64>| usd.map_or("an unknown amount".to_owned(), difference);
+        let (cache, prices) = (dollars(lost_cache_usd), dollars(other_prices_usd));
+        let what = format!("{} calls; {cache} for the lost cache, {prices} for other prices", count(calls));
+        lines.push(("stood in", what));
+    }
+    lines
+}
+
+/// An amount that may be below 0.
+fn difference(dollars: f64) -> String {
+    let sign = if dollars < 0.0 { "−" } else { "" };
+    format!("{sign}{}", usd(dollars.abs()))
+}
+
 /// Why it ended, if not because it was done.
-pub(super) fn ended(ended: &Ended) -> Option<String> {
+pub(in crate::render) fn ended(ended: &Ended) -> Option<String> {
     let after = |at_s: f64| format!("stopped after {}", seconds(at_s));
     Some(match ended {
         Ended::Completed => return None,
