@@ -111,6 +111,23 @@ fn a_trace_is_one_file() {
     looking.ends_well();
 }
 
+#[test]
+fn what_a_file_cannot_be_is_said() {
+    let env = TestEnv::new();
+    let [trace, _] = two_recordings(&env);
+    for (arguments, code, says) in [
+        (&["-o", "x", "--without-bodies"][..], 2, "--without-bodies goes with --format html"),
+        (&["-o", "x.html", "--without-environment"], 2, "leave --without-environment out"),
+        (&["-o", "nowhere/x.html"], 1, "nowhere/x.html cannot be written"),
+    ] {
+        let ran = env.looptape(&[&["export", trace.as_str()], arguments].concat());
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(says), "{arguments:?}: {}", ran.stderr);
+    }
+    let piped = good(&env, &["export", &trace, "--format", "html", "-o", "-"]).stdout;
+    assert!(piped.starts_with("<!DOCTYPE html>") && piped.trim_end().ends_with("</html>"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_trace_is_one_harmless_file() {
     let env = TestEnv::new();
