@@ -43,6 +43,13 @@ impl TestEnv {
         self.home.path()
     }
 
+    /// The path of a scenario with this text; the one before is gone.
+    pub(crate) fn scenario(&self, text: &str) -> String {
+        let path = self.home().join("scenario.toml");
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.home.path().join("recordings").join("looptape.db")
     }

@@ -9,12 +9,6 @@ fn load(env: &TestEnv, arguments: &[&str]) -> Ran {
     env.looptape(&all)
 }
 
-fn scenario(env: &TestEnv, text: &str) -> String {
-    let path = env.home().join("scenario.toml");
-    std::fs::write(&path, text).unwrap();
-    path.display().to_string()
-}
-
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_gives_others() {
     let env = &TestEnv::new();
@@ -40,7 +34,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_gives_others() {
 #[test]
 fn gates_are_those_of_the_scenario_and_of_the_command() {
     let env = &TestEnv::new();
-    let path = scenario(env, "[traffic]\nsteps = 2\n[gates]\nretry_rate = \"value==0\"\n");
+    let path = env.scenario("[traffic]\nsteps = 2\n[gates]\nretry_rate = \"value==0\"\n");
     let good_run = good(env, &["load", &path, "--virtual", "--gate", "loops_failed: count==0"]);
     assert!(good_run.stdout.contains("✓ retry_rate: value==0"), "{}", good_run.stdout);
     assert!(good_run.stdout.contains("all 2 gates hold"), "{}", good_run.stdout);
@@ -105,8 +99,7 @@ fn values_are_varied_in_all_combinations() {
 #[test]
 fn the_capacity_is_where_something_gives() {
     let env = &TestEnv::new();
-    let path = scenario(
-        env,
+    let path = env.scenario(
         "[traffic]\nsteps = 1\noutput_tokens = 1\nsystem_tokens = 0\n\
          [twin]\nslots = 1\nttft_ms = { exponential = 1000 }\nprefill_ms_per_1k = 0\n",
     );
@@ -130,21 +123,21 @@ fn the_capacity_is_where_something_gives() {
 #[test]
 fn recorded_loops_are_put_under_load() {
     let Recorded { env, id, .. } = &recorded();
-    let path = scenario(env, &format!("traffic.traces = [\"{}\"]\ntwin.limits.rpm = 1000\n", &id[..8]));
+    let path = env.scenario(&format!("traffic.traces = [\"{}\"]\ntwin.limits.rpm = 1000\n", &id[..8]));
     let report = json(&good(env, &["load", &path, "--virtual", "--json"]));
     let steps = &report["total"]["steps_per_loop"];
     assert_eq!((&steps["min"], &steps["max"]), (&3.0.into(), &3.0.into()));
     assert_eq!(report["prices"][0]["model"], "gpt-4o-mini");
-    let unknown = load(env, &[&scenario(env, "traffic.traces = [\"ffffffff\"]\n"), "--virtual"]);
+    let unknown = load(env, &[&env.scenario("traffic.traces = [\"ffffffff\"]\n"), "--virtual"]);
     assert!(unknown.code == Some(1) && unknown.stderr.contains("ffffffff"), "{}", unknown.stderr);
-    let untagged = load(env, &[&scenario(env, "traffic.tag = \"nightly\"\n"), "--virtual"]);
+    let untagged = load(env, &[&env.scenario("traffic.tag = \"nightly\"\n"), "--virtual"]);
     assert!(untagged.stderr.contains("no recorded trace has the tag nightly"), "{}", untagged.stderr);
 }
 
 #[test]
 fn a_workload_file_lies_beside_its_scenario() {
     let env = &TestEnv::new();
-    let path = scenario(env, "traffic.workload = { file = \"azure.csv\", speed = 2 }\n");
+    let path = env.scenario("traffic.workload = { file = \"azure.csv\", speed = 2 }\n");
     let missing = load(env, &[&path, "--virtual"]);
     assert!(
         missing.stderr.contains("azure.csv, which the scenario names, cannot be read"),
@@ -175,7 +168,7 @@ fn published_workloads_are_read() {
         [("AzureLLMInferenceTrace_code.csv", 8819), ("AzureLLMInferenceTrace_conv.csv", 19366)]
     {
         let env = &TestEnv::new();
-        let path = scenario(env, &format!("traffic.workload.file = {:?}\n", folder.join(file)));
+        let path = env.scenario(&format!("traffic.workload.file = {:?}\n", folder.join(file)));
         let report = json(&good(env, &["load", &path, "--virtual", "--json"]));
         assert_eq!(report["total"]["loops"]["offered"], requests);
     }
@@ -185,7 +178,7 @@ fn published_workloads_are_read() {
 fn what_is_wrong_is_said_before_anything_runs() {
     let env = &TestEnv::new();
     let refused = |text: &str, more: &[&str]| {
-        let path = scenario(env, text);
+        let path = env.scenario(text);
         let ran = load(env, &[&[path.as_str(), "--virtual"], more].concat());
         assert!(ran.code == Some(1) || ran.code == Some(2), "{}", ran.stdout);
         assert_eq!(ran.stdout, "");
@@ -215,7 +208,7 @@ fn a_stand_in_costs_the_cache_and_other_prices() {
     let env = &TestEnv::new();
     let text = "[traffic]\nsystem_tokens = '4K'\n[[phase]]\nexecutor = 'constant-arrival-rate'\nrate = 2\nduration = '5m'\n\
                 [twin]\nfaults = ['outage 2m..3m']\n";
-    let path = scenario(env, text);
+    let path = env.scenario(text);
     let run = |more: &[&str]| {
         let arguments = [&["load", &path, "--virtual", "--json"], more].concat();
         json(&good(env, &arguments))["outage"].clone()

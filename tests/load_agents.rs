@@ -20,12 +20,6 @@ ttft_ms = 1
 tpot_ms = 0
 ";
 
-fn scenario(env: &TestEnv, text: &str) -> String {
-    let path = env.home().join("scenario.toml");
-    std::fs::write(&path, text).unwrap();
-    path.display().to_string()
-}
-
 /// An example agent, as it stands.
 fn example(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name).display().to_string()
@@ -39,7 +33,7 @@ fn load(env: &TestEnv, options: &[&str], command: &[&str]) -> Ran {
 #[test]
 fn an_agent_runs_each_loop_and_its_calls_are_the_figures() {
     let env = &TestEnv::new();
-    let path = scenario(env, SCENARIO);
+    let path = env.scenario(SCENARIO);
     let agent = example("python-stdlib/agent.py");
     let ran = load(env, &[&path, "--json", "--gate", "loops_failed: count==0"], &["python3", &agent]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
@@ -67,7 +61,7 @@ fn an_agent_runs_each_loop_and_its_calls_are_the_figures() {
 #[test]
 fn what_an_agent_tries_again_is_counted() {
     let env = &TestEnv::new();
-    let path = scenario(env, &format!("{SCENARIO}faults = ['fail first 1 with 429']\n"));
+    let path = env.scenario(&format!("{SCENARIO}faults = ['fail first 1 with 429']\n"));
     let agent = example("python-stdlib/agent.py");
     let ran = load(env, &[&path, "--json", "--no-record"], &["python3", &agent]);
     let total = &json(&ran)["total"];
@@ -79,7 +73,7 @@ fn what_an_agent_tries_again_is_counted() {
 #[test]
 fn a_command_is_told_which_loop_it_is_and_its_code_is_the_outcome() {
     let env = &TestEnv::new();
-    let path = scenario(env, SCENARIO);
+    let path = env.scenario(SCENARIO);
     let script = "test -n \"$LOOPTAPE_TRACE\" && echo \"$LOOPTAPE_LOOP_INDEX $LOOPTAPE_LOOP_PHASE\" >> seen; \
                   test $LOOPTAPE_LOOP_INDEX -ne 2";
     let ran = load(env, &[&path, "--json"], &["sh", "-c", script]);
@@ -94,7 +88,7 @@ fn a_command_is_told_which_loop_it_is_and_its_code_is_the_outcome() {
 #[test]
 fn a_command_that_does_not_run_ends_the_run() {
     let env = &TestEnv::new();
-    let path = scenario(env, SCENARIO);
+    let path = env.scenario(SCENARIO);
     let many = ["--set", "phase.all.iterations=100"];
     let ran = load(env, &[&[path.as_str()], &many[..]].concat(), &["no-such-agent"]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
@@ -113,7 +107,7 @@ fn a_command_that_does_not_run_ends_the_run() {
 #[test]
 fn ctrl_c_leaves_nothing_running() {
     let env = &TestEnv::new();
-    let path = scenario(env, SCENARIO);
+    let path = env.scenario(SCENARIO);
     let script = "trap '' INT TERM; sleep 1000 & echo $! > pid.$LOOPTAPE_LOOP_INDEX.new; \
                   mv pid.$LOOPTAPE_LOOP_INDEX.new pid.$LOOPTAPE_LOOP_INDEX; wait";
     let mut command = env.command(&["load", &path, "--json", "--", "sh", "-c", script]);
@@ -156,7 +150,7 @@ fn a_gate_ends_the_run_as_soon_as_it_fails() {
     let env = &TestEnv::new();
     let gates =
         "[gates]\nloops_failed = { threshold = 'count<1', abort_on_fail = true }\nretry_rate = 'value<1'\n";
-    let path = scenario(env, &format!("{SCENARIO}{gates}"));
+    let path = env.scenario(&format!("{SCENARIO}{gates}"));
     let script = "exit $(( LOOPTAPE_LOOP_INDEX == 1 ))";
     let ran = load(env, &[&path, "--json", "--set", "phase.all.iterations=10000"], &["sh", "-c", script]);
     assert_eq!(ran.code, Some(99), "{}", ran.stderr);

@@ -29,12 +29,6 @@ ttft_ms = 1
 tpot_ms = 0
 ";
 
-fn scenario(env: &TestEnv, text: &str) -> String {
-    let path = env.home().join("scenario.toml");
-    std::fs::write(&path, text).unwrap();
-    path.display().to_string()
-}
-
 fn load(env: &TestEnv, arguments: &[&str]) -> Ran {
     let all: Vec<&str> = ["load"].iter().chain(arguments).copied().collect();
     env.looptape(&all)
@@ -51,7 +45,7 @@ fn loops_run_against_a_twin_and_are_kept() {
     for wire in ["openai.chat", "openai.responses", "anthropic.messages", "gemini.generate"] {
         for stream in ["true", "false"] {
             let env = &TestEnv::new();
-            let path = scenario(env, QUICK);
+            let path = env.scenario(QUICK);
             let set = [format!("traffic.wire={wire}"), format!("traffic.stream={stream}")];
             let ran = good(env, &["load", &path, "--json", "--set", &set[0], "--set", &set[1]]);
             let report = json(&ran);
@@ -87,7 +81,7 @@ fn loops_run_against_a_twin_and_are_kept() {
 fn refused_calls_are_tried_again_and_gates_judge() {
     let env = &TestEnv::new();
     let path =
-        scenario(env, &format!("{QUICK}faults = ['fail first 1 with 500']\n[retry]\nfirst_wait = '1ms'\n"));
+        env.scenario(&format!("{QUICK}faults = ['fail first 1 with 500']\n[retry]\nfirst_wait = '1ms'\n"));
     let ran = load(env, &[&path, "--no-record", "--json", "--gate", "retry_rate: value==0"]);
     assert_eq!(ran.code, Some(99), "{}", ran.stderr);
     let report = json(&ran);
@@ -100,7 +94,7 @@ fn refused_calls_are_tried_again_and_gates_judge() {
 #[test]
 fn a_target_that_is_down_ends_the_run() {
     let env = &TestEnv::new();
-    let path = scenario(env, &format!("{QUICK}[retry]\nfirst_wait = '1ms'\nlongest_wait = '1ms'\n"));
+    let path = env.scenario(&format!("{QUICK}[retry]\nfirst_wait = '1ms'\nlongest_wait = '1ms'\n"));
     // A port that is taken by somebody who does not listen.
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let url = format!("http://127.0.0.1:{}", taken.local_addr().unwrap().port());
@@ -112,7 +106,7 @@ fn a_target_that_is_down_ends_the_run() {
 #[test]
 fn what_may_cost_money_needs_a_budget() {
     let env = &TestEnv::new();
-    let path = scenario(env, QUICK);
+    let path = env.scenario(QUICK);
     let ran = load(env, &[&path, "--url", "https://api.openai.com/v1"]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains("budget.max_usd"), "{}", ran.stderr);
@@ -125,7 +119,7 @@ fn what_may_cost_money_needs_a_budget() {
 #[test]
 fn a_budget_ends_the_run_before_it_is_exceeded() {
     let env = &TestEnv::new();
-    let path = scenario(env, QUICK);
+    let path = env.scenario(QUICK);
     let ran = load(env, &[&path, "--no-record", "--json", "--set", "budget.max_usd=0.0001"]);
     let report = json(&ran);
     assert_eq!(report["ended"]["why"], "over_budget", "{}", report["ended"]);
@@ -139,7 +133,7 @@ async fn ctrl_c_reports_what_ran() {
     let gate = Gate::closed();
     let held = gate.clone();
     let silent = ScriptedUpstream::answering(move |_| Answer::json("{}").stalled(&held)).await.unwrap();
-    let path = scenario(env, QUICK);
+    let path = env.scenario(QUICK);
     let mut command = env.command(&["load", &path, "--url", &silent.url(), "--json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     silent.wait_for_requests(2).await;
@@ -170,7 +164,7 @@ fn sent(env: &TestEnv, id: &str) -> Vec<Value> {
 fn recorded_loops_send_the_recorded_texts_and_get_answers_of_the_recorded_size() {
     let Recorded { env, id, .. } = &recorded();
     let text = format!("traffic.traces = ['{id}']\ntwin = {{ ttft_ms = 1, tpot_ms = 0 }}\n{TWO_LOOPS}");
-    let path = scenario(env, &text);
+    let path = env.scenario(&text);
     let ran = good(env, &["load", &path, "--json"]);
     let total = &json(&ran)["total"];
     assert_eq!((&total["loops"]["success"], &total["steps"]), (&2.into(), &6.into()), "{}", ran.stderr);
@@ -195,7 +189,7 @@ const TWO_LOOPS: &str = "[[phase]]\nexecutor = 'shared-iterations'\nvus = 2\nite
 fn a_malformed_event_is_a_failed_attempt() {
     for wire in ["openai.chat", "openai.responses", "anthropic.messages", "gemini.generate"] {
         let env = &TestEnv::new();
-        let path = scenario(env, &format!("{QUICK}faults = ['malformed']\n"));
+        let path = env.scenario(&format!("{QUICK}faults = ['malformed']\n"));
         let set = format!("traffic.wire={wire}");
         let report = json(&good(env, &["load", &path, "--json", "--no-record", "--set", &set]));
         let total = &report["total"];
@@ -210,7 +204,7 @@ fn the_capacity_is_searched_in_real_time_too() {
     let env = &TestEnv::new();
     let text = "[traffic]\nsteps = 1\nsystem_tokens = 0\noutput_tokens = 1\n\
                 [twin]\nslots = 1\nttft_ms = 200\ntpot_ms = 0\nprefill_ms_per_1k = 0\n";
-    let path = scenario(env, text);
+    let path = env.scenario(text);
     let search = ["load", &path, "--find-capacity", "--step", "5s", "--start-rate", "150", "--within", "12s"];
     let found = json(&good(env, &[&search[..], &["--json"]].concat()));
     assert_eq!((&found["time"], &found["cut_short"]["why"]), (&"real".into(), &"ended".into()), "{found}");
@@ -236,7 +230,7 @@ fn limits_are_found_by_probing() {
     let text = "[traffic]\nsteps = 1\nsystem_tokens = 0\noutput_tokens = 1\n[retry]\nmax = 0\n\
                 [[phase]]\nexecutor = 'constant-arrival-rate'\nrate = 40\nduration = '3s'\n\
                 [twin]\nttft_ms = 1\n[twin.limits]\nrpm = 60\n";
-    let path = scenario(env, text);
+    let path = env.scenario(text);
     let report = json(&good(env, &["load", &path, "--no-record", "--json"]));
     let account = &report["limits"][0];
     assert_eq!(account["account"], "openai gpt-4o-mini");
@@ -255,7 +249,7 @@ fn an_outage_is_reported_in_real_time() {
     let text = "[traffic]\nsteps = 1\nsystem_tokens = 0\noutput_tokens = 1\n[retry]\nmax = 0\n\
                 [[phase]]\nexecutor = 'constant-arrival-rate'\nrate = 20\nduration = '5s'\n\
                 [twin]\nttft_ms = 1\nfaults = ['outage 2s..3s']\n";
-    let path = scenario(env, text);
+    let path = env.scenario(text);
     let outage = &json(&good(env, &["load", &path, "--no-record", "--json"]))["outage"];
     assert_eq!((&outage["from_s"], &outage["until_s"]), (&2.0.into(), &3.0.into()));
     let lost = outage["loops_lost"].as_u64().unwrap();

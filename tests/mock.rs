@@ -206,16 +206,15 @@ async fn limits_come_back_from_what_was_recorded() {
 #[test]
 fn a_scenario_says_what_kind_of_provider_it_is() {
     let env = &TestEnv::new();
-    let path = env.home().join("scenario.toml");
-    std::fs::write(&path, "traffic.output_tokens = 7\n[twin]\nfaults = ['insufficient_quota until 1h30m']\n")
-        .unwrap();
-    let mock = Mock::start(env, &["--scenario", path.to_str().unwrap()]);
+    let path =
+        env.scenario("traffic.output_tokens = 7\n[twin]\nfaults = ['insufficient_quota until 1h30m']\n");
+    let mock = Mock::start(env, &["--scenario", &path]);
     let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hello" }] });
     let refused = String::from_utf8(mock.raw("/v1/chat/completions", &body)).unwrap();
     assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("insufficient_quota"), "{refused}");
     assert_eq!(mock.stop()["faults"]["insufficient_quota"], 1);
     std::fs::write(&path, "traffic.output_tokens = 7\n").unwrap();
-    let mock = Mock::start(env, &["--scenario", path.to_str().unwrap()]);
+    let mock = Mock::start(env, &["--scenario", &path]);
     let served = String::from_utf8(mock.raw("/v1/chat/completions", &body)).unwrap();
     assert!(served.contains("\"completion_tokens\":7"), "{served}");
     let wrong = env.looptape(&["mock", "--scenario", "preset:outag"]);
