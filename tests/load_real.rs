@@ -149,6 +149,25 @@ async fn ctrl_c_reports_what_ran() {
     gate.release();
 }
 
+/// A run that ends for its budget lets go on what is paid for; told to stop, it waits for that no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_what_a_budget_let_go_on() {
+    let env = &TestEnv::new();
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let silent = ScriptedUpstream::answering(move |_| Answer::json("{}").stalled(&held)).await.unwrap();
+    let path = env.scenario(&format!("{QUICK}[budget]\nmax_usd = 0.00008\n"));
+    let mut command = env.command(&["load", &path, "--url", &silent.url(), "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    silent.wait_for_requests(1).await;
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    let report = json(&ran);
+    assert_eq!(report["ended"]["why"], "over_budget", "{}", report["ended"]);
+    assert_eq!(report["total"]["loops"]["success"], 0);
+    gate.release();
+}
+
 /// The requests of a trace, as they were sent: each model step's first.
 fn sent(env: &TestEnv, id: &str) -> Vec<Value> {
     let reader = Reader::open(&env.database()).unwrap();

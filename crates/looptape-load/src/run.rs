@@ -129,9 +129,20 @@ impl Run<'_> {
             }
         }
         tell(shared.live());
-        // What may not go on says so itself; what is paid for goes on to the end of its call.
-        shared.break_off();
-        while running.next().await.is_some() {}
+        // What may not go on says so itself; what is paid for goes on to the end of its call, unless it is told to stop too.
+        let mut goes_on = !shared.breaks_off();
+        if !goes_on {
+            shared.break_off();
+        }
+        loop {
+            tokio::select! {
+                ended = running.next() => if ended.is_none() { break },
+                () = &mut stop, if goes_on => {
+                    goes_on = false;
+                    shared.break_off();
+                }
+            }
+        }
     }
 
     fn woke_up(&self, late: Duration) {

@@ -84,11 +84,13 @@ impl<'a> Shared<'a> {
         }
     }
 
-    /// Breaks off what is under way, if that is how it ended.
+    /// Whether what is under way is broken off by how it ended.
+    pub(crate) fn breaks_off(&self) -> bool {
+        self.ended.borrow().breaks_off()
+    }
+
     pub(crate) fn break_off(&self) {
-        if self.ended.borrow().breaks_off() {
-            self.broken_off.notify_waiters();
-        }
+        self.broken_off.notify_waiters();
     }
 
     pub(crate) fn into_report(self) -> LoadReport {

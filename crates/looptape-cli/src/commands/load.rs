@@ -118,8 +118,9 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     gates: GateArgs,
-    /// End the run as soon as a gate fails; of the scenario's gates those do so in any case that say `abort_on_fail`
-    #[arg(long, help_heading = "Gates")]
+    /// End the run as soon as a gate fails; of the scenario's gates those do so in any case that say `abort_on_fail`, and from
+    /// when they say
+    #[arg(long, help_heading = "Gates", conflicts_with = "find_capacity")]
     abort_on_fail: bool,
     /// Ask no gate of --abort-on-fail before so long a time
     #[arg(long, help_heading = "Gates", value_name = "TIME", default_value = "0s", value_parser = Span::parse, requires = "abort_on_fail")]
@@ -174,6 +175,8 @@ struct Bench {
     at_unix_us: i64,
     /// What was set for all runs.
     settings: Vec<Setting>,
+    /// Every gate ends a run that it fails, from so long a time on; those that say so themselves, as they say.
+    all_abort_after: Option<Span>,
     stop: Arc<AtomicBool>,
 }
 
@@ -192,17 +195,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         conditions: args.gates.conditions(&config, args.config_gates.into())?,
         at_unix_us: now_unix_us(),
         settings: args.settings()?,
+        all_abort_after: args.abort_on_fail.then_some(args.delay_abort_eval),
         stop: Arc::new(AtomicBool::new(false)),
     };
     args.files.check()?;
     let scenario = bench.scenario(&[])?;
     (bench.material, bench.texts) = material::read(global, &config, &scenario, &bench.text)?;
-    let mut scenario = bench.spoken_as_recorded(scenario)?;
-    if args.abort_on_fail {
-        let gates = scenario.gates.iter().chain(&bench.conditions.gates);
-        let aborting = gates.map(|gate| AbortingGate { gate: *gate, delay_us: args.delay_abort_eval.us() });
-        scenario.aborting = aborting.collect();
-    }
+    let scenario = bench.spoken_as_recorded(scenario)?;
     heed_ctrl_c(bench.stop.clone())?;
     if args.find_capacity {
         return capacity::run(global, &config, &bench, &scenario, args);
@@ -262,7 +261,15 @@ impl Bench {
     /// The scenario with these values too.
     fn scenario(&self, settings: &[Setting]) -> anyhow::Result<Scenario> {
         let all: Vec<Setting> = self.settings.iter().chain(settings).cloned().collect();
-        self.text.read(&all)
+        let mut scenario = self.text.read(&all)?;
+        if let Some(after) = self.all_abort_after {
+            let own = |gate: &Gate| scenario.aborting.iter().any(|aborting| aborting.gate == *gate);
+            let others = scenario.gates.iter().chain(&self.conditions.gates).filter(|gate| !own(gate));
+            let others: Vec<AbortingGate> =
+                others.map(|gate| AbortingGate { gate: *gate, delay_us: after.us() }).collect();
+            scenario.aborting.extend(others);
+        }
+        Ok(scenario)
     }
 
     /// The same scenario, in the format of the recorded loops if it names none.
