@@ -14,7 +14,10 @@ await browse(async (page) => {
 });
 
 await browse(async (page) => {
+  // In a tab that has the page already, where only what is behind the # changes.
+  await page.goto(address);
   await page.goto(`${address}#token=${token}`);
+  await page.waitForURL((url) => !url.href.includes(token));
   await page.waitForLoadState('networkidle');
   assert.ok(!page.url().includes(token), 'the token does not stay in the address');
   await page.goto(`${address}/replay/${trace}`);

@@ -84,12 +84,22 @@ export function downloadAddress(path, query) {
 
 // The token comes behind the # of the address that the terminal printed. It stays in this tab and leaves the address.
 const TOKEN = 'looptape-token';
-if (!isFile) {
+function takeToken() {
   const given = location.hash.match(/^#token=([0-9a-f]+)$/);
   if (given) {
     sessionStorage.setItem(TOKEN, given[1]);
     history.replaceState(null, '', location.pathname + location.search);
   }
+}
+if (!isFile) {
+  takeToken();
+  // Where the page is open already, the browser changes no more than what is behind the #. What is shown asks anew.
+  addEventListener('hashchange', () => {
+    if (location.hash.startsWith('#token=')) {
+      takeToken();
+      location.reload();
+    }
+  });
 }
 
 export function writeToken() {

@@ -29,7 +29,6 @@ const NAMES: &[&str] = &[
     "name",
     "outcome",
     "path",
-    "pointer",
     "price_source",
     "price_version",
     "provider",
@@ -63,6 +62,7 @@ const BODIES: &[&str] = &[
     "beginning",
     "command",
     "content",
+    "cut",
     "input",
     "messages_text",
     "output",
@@ -122,7 +122,7 @@ mod tests {
                 {"role": "user", "parts": [{"type": "text", "text": secret}, {"type": "other", "kind": "image", "value": {"data": secret}}]},
                 {"role": "tool", "parts": [{"type": "tool_result", "name": "search", "content": [secret], "is_error": false}]}
             ], "parameters": {"temperature": 1, "stop": secret}},
-            "something_new": secret, "gist": [secret, 3],
+            "something_new": secret, "gist": [secret, 3], "cut": [{"pointer": format!("/arguments/{secret}"), "chars": 9}],
         });
         let left = without_bodies(&answer);
         assert!(!left.to_string().contains(secret), "{left}");

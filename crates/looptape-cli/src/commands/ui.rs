@@ -75,7 +75,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         anstream::eprintln!("page: {address}");
         global.say(&format!("to start replays from it: {address}#token={secret}"));
         global.say(&format!("database: {}", database.display()));
-        if !args.no_open {
+        if !args.no_open && args.token.is_none() {
             open_browser(&address);
         }
         stop.next().await;
@@ -102,8 +102,8 @@ fn secret() -> anyhow::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Opens the page where somebody sits in front of a browser; without the token, which other users of the machine could
-/// read in the browser's command line. That it cannot be opened is no failure: its address is printed.
+/// Opens the page where somebody sits in front of a browser; never with a token, which other users of the machine could read in
+/// the browser's command line. That it cannot be opened is no failure: its address is printed.
 fn open_browser(address: &str) {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let has_screen = cfg!(target_os = "macos") || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY");

@@ -7,24 +7,26 @@ use looptape_core::headers::REDACTED;
 const CURLS_OWN: &[&str] =
     &["host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect", "keep-alive"];
 
-/// What sends the request again. Credentials were never stored: `$API_KEY` stands in their places. `base` is where the provider
+/// What sends the request again. Nothing that was recorded means anything to the shell. Credentials were never stored: `$API_KEY` stands in their places. `base` is where the provider
 /// is. A body that is no text is to be read from a file.
 pub fn curl(exchange: &Exchange, base: &str) -> String {
-    let url = match exchange.path.contains("://") {
-        true => exchange.path.clone(),
-        false => format!("{}{}", base.trim_end_matches('/'), exchange.path),
+    // A captured call has its whole address.
+    let url = match exchange.path.starts_with('/') {
+        true => format!("{}{}", base.trim_end_matches('/'), exchange.path),
+        false => exchange.path.clone(),
     };
-    let mut command = format!("curl -sS -X {} {}", exchange.method, quoted(&url));
+    let mut command = format!("curl -sS -X {} {}", quoted(&exchange.method), quoted(&url));
     for (name, value) in exchange.request_headers.iter() {
         if CURLS_OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
             continue;
         }
         command.push_str(" \\\n  -H ");
         match value.contains(REDACTED) {
-            // In double quotes, so that the shell puts the key there.
+            // The key alone is in double quotes, so that the shell puts it there.
             true => {
                 let scheme = if name.eq_ignore_ascii_case("authorization") { "Bearer " } else { "" };
-                command.push_str(&format!("\"{name}: {scheme}$API_KEY\""));
+                command.push_str(&quoted(&format!("{name}: {scheme}")));
+                command.push_str("\"$API_KEY\"");
             }
             false => command.push_str(&quoted(&format!("{name}: {value}"))),
         }
@@ -82,8 +84,8 @@ mod tests {
     #[test]
     fn a_request_as_a_command() {
         insta::assert_snapshot!(curl(&exchange(b"{\"a\":\"it's $HOME\"}\nBODY"), "https://api.openai.com"), @r#"
-        curl -sS -X POST 'https://api.openai.com/v1/chat/completions' \
-          -H "authorization: Bearer $API_KEY" \
+        curl -sS -X 'POST' 'https://api.openai.com/v1/chat/completions' \
+          -H 'authorization: Bearer '"$API_KEY" \
           -H 'content-type: application/json' \
           -H 'x-note: it'\''s' \
           --data-binary @- <<'BODY_'
@@ -91,7 +93,40 @@ mod tests {
         BODY
         BODY_
         "#);
+        let elsewhere =
+            |path: &str| curl(&Exchange { path: path.into(), ..exchange(b"") }, "https://api.openai.com");
+        let line = |path: &str| elsewhere(path).lines().next().unwrap_or_default().to_owned();
+        assert_eq!(
+            line("/fetch?url=https://example.com"),
+            "curl -sS -X 'POST' 'https://api.openai.com/fetch?url=https://example.com' \\"
+        );
+        assert_eq!(line("https://example.com/a"), "curl -sS -X 'POST' 'https://example.com/a' \\");
         let binary = curl(&exchange(b"\xff\x00"), "https://api.openai.com");
         assert!(binary.ends_with("--data-binary @request.body\n"), "{binary}");
+    }
+    #[test]
+    fn nothing_that_was_recorded_is_read_by_the_shell() {
+        let headers =
+            [("x-`touch header`-key", &b"sk-secret"[..]), ("authorization", b"Bearer $(touch value)")];
+        let hostile = Exchange {
+            method: "GET; touch method #".into(),
+            path: "/a'; touch path; '".into(),
+            request_headers: RedactedHeaders::redact(headers),
+            ..exchange(b"")
+        };
+        let folder = tempfile::tempdir().unwrap();
+        // In the place of curl: what the shell makes of the words.
+        let script =
+            format!("curl() {{ printf '%s\\n' \"$@\"; }}\n{}", curl(&hostile, "https://api.openai.com"));
+        let ran = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .env("API_KEY", "the key")
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let words = String::from_utf8(ran.stdout).unwrap();
+        assert!(words.contains("GET; touch method #\nhttps://api.openai.com/a'; touch path; '\n"), "{words}");
+        assert!(words.contains("authorization: Bearer the key\n"), "{words}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{words}");
     }
 }
