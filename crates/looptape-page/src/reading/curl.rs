@@ -15,7 +15,9 @@ pub fn curl(exchange: &Exchange, base: &str) -> String {
         true => format!("{}{}", base.trim_end_matches('/'), exchange.path),
         false => exchange.path.clone(),
     };
-    let mut command = format!("curl -sS -X {} {}", quoted(&exchange.method), quoted(&url));
+    let is_plain = exchange.method.bytes().all(|byte| byte.is_ascii_uppercase());
+    let method = if is_plain { exchange.method.clone() } else { quoted(&exchange.method) };
+    let mut command = format!("curl -sS -X {method} {}", quoted(&url));
     for (name, value) in exchange.request_headers.iter() {
         if CURLS_OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
             continue;
@@ -84,7 +86,7 @@ mod tests {
     #[test]
     fn a_request_as_a_command() {
         insta::assert_snapshot!(curl(&exchange(b"{\"a\":\"it's $HOME\"}\nBODY"), "https://api.openai.com"), @r#"
-        curl -sS -X 'POST' 'https://api.openai.com/v1/chat/completions' \
+        curl -sS -X POST 'https://api.openai.com/v1/chat/completions' \
           -H 'authorization: Bearer '"$API_KEY" \
           -H 'content-type: application/json' \
           -H 'x-note: it'\''s' \
@@ -98,9 +100,9 @@ mod tests {
         let line = |path: &str| elsewhere(path).lines().next().unwrap_or_default().to_owned();
         assert_eq!(
             line("/fetch?url=https://example.com"),
-            "curl -sS -X 'POST' 'https://api.openai.com/fetch?url=https://example.com' \\"
+            "curl -sS -X POST 'https://api.openai.com/fetch?url=https://example.com' \\"
         );
-        assert_eq!(line("https://example.com/a"), "curl -sS -X 'POST' 'https://example.com/a' \\");
+        assert_eq!(line("https://example.com/a"), "curl -sS -X POST 'https://example.com/a' \\");
         let binary = curl(&exchange(b"\xff\x00"), "https://api.openai.com");
         assert!(binary.ends_with("--data-binary @request.body\n"), "{binary}");
     }
