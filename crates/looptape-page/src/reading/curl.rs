@@ -15,8 +15,9 @@ pub fn curl(exchange: &Exchange, base: &str) -> String {
         true => format!("{}{}", base.trim_end_matches('/'), exchange.path),
         false => exchange.path.clone(),
     };
-    let is_plain = exchange.method.bytes().all(|byte| byte.is_ascii_uppercase());
-    let method = if is_plain { exchange.method.clone() } else { quoted(&exchange.method) };
+    let method = &exchange.method;
+    let is_plain = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    let method = if is_plain { method.clone() } else { quoted(method) };
     let mut command = format!("curl -sS -X {method} {}", quoted(&url));
     for (name, value) in exchange.request_headers.iter() {
         if CURLS_OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
