@@ -127,6 +127,18 @@ fn ctrl_c_leaves_nothing_running() {
     }
 }
 
+#[test]
+fn what_an_agent_leaves_behind_ends_with_it() {
+    let env = &TestEnv::new();
+    let path = env.scenario(&SCENARIO.replace("vus = 2\niterations = 3", "vus = 1\niterations = 1"));
+    let file = env.home().join("left.pid");
+    let script = format!("sleep 1000 & echo $! > '{}'", file.display());
+    let ran = load(env, &[&path, "--json"], &["sh", "-c", &script]);
+    assert_eq!(json(&ran)["total"]["loops"]["started"], 1, "{ran:?}");
+    let pid = pid_in(&file);
+    wait_until(|| is_gone(pid), &format!("process {pid:?} still runs"));
+}
+
 fn is_gone(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     test_kill_process(pid).is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))

@@ -242,6 +242,20 @@ fn the_capacity_is_searched_in_real_time_too() {
     assert!(short.stderr.contains("5 s is the least"), "{}", short.stderr);
 }
 
+/// A call costs $0.0015 to $0.003. Each rate alone could spend what the whole search may.
+#[test]
+fn a_search_has_one_budget_for_all_rates() {
+    let env = &TestEnv::new();
+    let text = "[traffic]\nsteps = 1\nsystem_tokens = 20000\noutput_tokens = 1\n[budget]\nmax_usd = 0.01\n\
+                [twin]\nttft_ms = 1\ntpot_ms = 0\nprefill_ms_per_1k = 0\n";
+    let search =
+        ["load", &env.scenario(text), "--find-capacity", "--step", "5s", "--start-rate", "36", "--json"];
+    let found = json(&good(env, &search));
+    assert_eq!(found["cut_short"]["ended"]["why"], "over_budget", "{}", found["cut_short"]);
+    let loops = json(&good(env, &["ls", "--json"]));
+    assert!(loops.as_array().unwrap().len() <= 7, "{found}");
+}
+
 /// The twin names its limits, and refuses what is above them: what is found is what is there.
 #[test]
 fn limits_are_found_by_probing() {

@@ -274,6 +274,21 @@ impl Running {
         self.child.wait().await
     }
 
+    /// The same; then nobody is left of a group of its own.
+    pub(crate) async fn ended_with_its_group(&mut self) -> std::io::Result<ExitStatus> {
+        let pid = self.pid();
+        let status = self.child.wait().await;
+        self.end_the_group(pid);
+        status
+    }
+
+    fn end_the_group(&self, pid: Option<Pid>) {
+        if let (Some(pid), Group::Own) = (pid, self.group) {
+            // There may be nobody.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
     fn pid(&self) -> Option<Pid> {
         self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
     }
@@ -298,10 +313,8 @@ impl Running {
     pub(crate) async fn end(&mut self) -> anyhow::Result<ExitStatus> {
         let pid = self.pid();
         let status = self.end_in_time().await;
-        if let (Some(pid), Group::Own) = (pid, self.group) {
-            // Whoever is left of the group had its time too; there may be nobody.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+        // Whoever is left of the group had its time too.
+        self.end_the_group(pid);
         status
     }
 

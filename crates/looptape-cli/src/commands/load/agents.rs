@@ -144,7 +144,7 @@ impl CommandLoops<'_> {
             Err(not_started) => return Ok(AgentEnding::NotStarted { error: not_started.message }),
         };
         let ended = tokio::select! {
-            status = running.ended() => Some(process::code(status?)),
+            status = running.ended_with_its_group() => Some(process::code(status?)),
             () = over => None,
         };
         Ok(match ended {

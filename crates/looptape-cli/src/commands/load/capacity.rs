@@ -7,6 +7,7 @@ use crate::exit::{Exit, UsageError};
 use crate::render;
 use crate::session::{Global, print, print_json, style};
 use indicatif::ProgressBar;
+use looptape_core::cost::Usd;
 use looptape_core::gates::Conditions;
 use looptape_core::load::{Capacity, LoadReport, RunTime, SearchOptions, find_capacity, simulate};
 use looptape_core::scenario::{Scenario, TrafficSource};
@@ -36,6 +37,8 @@ struct Search<'a> {
     bar: &'a ProgressBar,
     /// Steps that have begun.
     steps: u32,
+    /// What they cost in real time.
+    spent: Usd,
 }
 
 /// How long a search in real time takes at most, where nobody says.
@@ -53,7 +56,7 @@ pub(super) fn run(
     }
     let options = options(bench, args);
     let bar = progress(global);
-    let mut search = Search { global, config, bench, args, bar: &bar, steps: 0 };
+    let mut search = Search { global, config, bench, args, bar: &bar, steps: 0, spent: Usd::ZERO };
     let until = search.ends_by();
     let step = Duration::from_micros(options.step_us);
     let capacity =
@@ -104,16 +107,21 @@ impl Search<'_> {
 
     fn step(&mut self, scenario: &Scenario) -> anyhow::Result<LoadReport> {
         self.steps += 1;
-        let Self { global, config, bench, args, bar, steps } = *self;
+        let Self { global, config, bench, args, bar, steps, spent } = *self;
         if args.is_virtual {
             let nobody = &mut |_| ControlFlow::Continue(());
             return Ok(simulate(scenario, &bench.material, &bench.prices, bench.at_unix_us, nobody)?);
         }
         let phase = scenario.phase_name(0);
+        // The budget is the search's, not each rate's.
+        let max_usd = scenario.max_usd.map(|max_usd| max_usd.saturating_sub(spent));
+        let scenario = &Scenario { max_usd, ..scenario.clone() };
         let real = RealRun { global, config, bench, scenario, args, part: Some(steps) };
-        real.report(&mut |live| {
+        let report = real.report(&mut |live| {
             bar.set_message(format!("{phase}: {}", render::load::live(live)));
             bar.tick();
-        })
+        })?;
+        self.spent += report.total.stats.cost.usd.unwrap_or(Usd::ZERO);
+        Ok(report)
     }
 }
