@@ -9,7 +9,7 @@
 //! - [`report`]: plots and tables as one file ([`one_file`]) that needs no service.
 //!
 //! Everything here reads: it has no recorder, and no client of any provider. Who may ask is checked by whoever serves
-//! it, before it comes here.
+//! it, before it comes here. Replays are run by who hands them in ([`replays`]).
 
 mod api;
 mod assets;

@@ -21,9 +21,9 @@ use std::time::Duration;
 /// Look at what is recorded, in a browser
 ///
 /// Serves a page to this machine, with the traces of the database, live while one is recorded: what each did step by
-/// step, what was said, where the time and the money went. It asks no other host for anything, and only reads.
-/// What does more than read, such as starting a replay, wants the token that is printed here: follow the second
-/// address.
+/// step, what was said, where the time and the money went. By itself it only reads, and asks no other host for anything.
+/// What does more, such as starting a replay (a live one asks its provider), wants the token that is printed here: follow
+/// the second address. It is printed on loopback only.
 ///
 /// A gateway (`looptape serve`) has the same page at /ui. Ctrl-C ends it.
 #[derive(Debug, clap::Args)]
@@ -59,10 +59,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     let config = Config::load()?;
     let rules = rules(&config)?;
-    let secret = secret()?;
-    let replays = Arc::new(ReplaysHere::new(global, config));
-    let writing = Writing { token: WriteToken::new(&secret), replays };
-    let page = Page::new(database.clone(), rules, Some(writing));
+    // Beyond loopback nothing that a web page sends is taken, so nothing but reading works there.
+    let secret = args.listen.ip().is_loopback().then(secret).transpose()?;
+    let writing = secret.as_ref().map(|secret| {
+        let replays = Arc::new(ReplaysHere::new(global, config));
+        Writing { token: WriteToken::new(secret), replays }
+    });
+    let page = Page::new(database.clone(), rules, writing);
     let runtime = runtime()?;
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;
@@ -73,7 +76,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let address = address(&server, args.token.as_deref());
         // Scripts rely on this line: it is printed even with --quiet.
         anstream::eprintln!("page: {address}");
-        global.say(&format!("to start replays from it: {address}#token={secret}"));
+        if let Some(secret) = &secret {
+            global.say(&format!("to start replays from it: {address}#token={secret}"));
+        }
         global.say(&format!("database: {}", database.display()));
         if !args.no_open && args.token.is_none() {
             open_browser(&address);

@@ -32,7 +32,7 @@ pub struct LoadReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outage: Option<OutageReport>,
     pub prices: Vec<PriceNote>,
-    /// In real time, of targets that have any: the limits that calls met.
+    /// In real time, of targets that have any: the limits that calls met, where looptape sends them itself.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "accounts")]
     pub limits: Vec<FittedAccount>,
     /// In real time.
