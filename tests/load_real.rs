@@ -120,11 +120,16 @@ fn what_may_cost_money_needs_a_budget() {
 fn a_budget_ends_the_run_before_it_is_exceeded() {
     let env = &TestEnv::new();
     let path = env.scenario(QUICK);
-    let ran = load(env, &[&path, "--no-record", "--json", "--set", "budget.max_usd=0.0001"]);
-    let report = json(&ran);
-    assert_eq!(report["ended"]["why"], "over_budget", "{}", report["ended"]);
-    let spent = report["total"]["cost_usd"].as_f64().unwrap_or(0.0);
-    assert!(spent > 0.0 && spent <= 0.0001, "{spent}");
+    let run = |max_usd: f64| {
+        let budget = format!("budget.max_usd={max_usd}");
+        let report = json(&load(env, &[&path, "--no-record", "--json", "--set", &budget]));
+        assert_eq!(report["ended"]["why"], "over_budget", "{}", report["ended"]);
+        report["total"]["cost_usd"].as_f64().unwrap_or(0.0)
+    };
+    // A call costs $0.00005. It states no bound for its answer, so it could cost $0.01.
+    let spent = run(0.0205);
+    assert!(spent > 0.0003 && spent <= 0.0005, "{spent}");
+    assert_eq!(run(0.009), 0.0);
 }
 
 #[tokio::test]
@@ -156,7 +161,7 @@ async fn ctrl_c_ends_what_a_budget_let_go_on() {
     let gate = Gate::closed();
     let held = gate.clone();
     let silent = ScriptedUpstream::answering(move |_| Answer::json("{}").stalled(&held)).await.unwrap();
-    let path = env.scenario(&format!("{QUICK}[budget]\nmax_usd = 0.00008\n"));
+    let path = env.scenario(&format!("{QUICK}[budget]\nmax_usd = 0.015\n"));
     let mut command = env.command(&["load", &path, "--url", &silent.url(), "--json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     silent.wait_for_requests(1).await;
@@ -242,11 +247,11 @@ fn the_capacity_is_searched_in_real_time_too() {
     assert!(short.stderr.contains("5 s is the least"), "{}", short.stderr);
 }
 
-/// A call costs $0.0015 to $0.003. Each rate alone could spend what the whole search may.
+/// A call costs $0.0015 to $0.003, and holds back $0.022. Each rate alone could spend what the whole search may.
 #[test]
 fn a_search_has_one_budget_for_all_rates() {
     let env = &TestEnv::new();
-    let text = "[traffic]\nsteps = 1\nsystem_tokens = 20000\noutput_tokens = 1\n[budget]\nmax_usd = 0.01\n\
+    let text = "[traffic]\nsteps = 1\nsystem_tokens = 20000\noutput_tokens = 1\n[budget]\nmax_usd = 0.0318\n\
                 [twin]\nttft_ms = 1\ntpot_ms = 0\nprefill_ms_per_1k = 0\n";
     let search =
         ["load", &env.scenario(text), "--find-capacity", "--step", "5s", "--start-rate", "36", "--json"];

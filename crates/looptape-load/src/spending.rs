@@ -26,21 +26,15 @@ impl Spending {
         self.spent
     }
 
-    /// Holds back what a call costs at most; `Err` is the limit that it would exceed.
-    pub(crate) fn reserve(
-        &mut self,
-        prices: &Prices,
-        model: usize,
-        at_most: &LeafTokens,
-    ) -> Result<Reserved, Usd> {
-        let usd = prices.cost(model, at_most).map_or(Usd::ZERO, |leaves| leaves.total());
-        match self.max_usd {
-            Some(max_usd) if self.spent + self.reserved + usd > max_usd => Err(max_usd),
-            _ => {
-                self.reserved += usd;
-                Ok(Reserved(usd))
-            }
+    /// Holds back what a call costs at most, if there is a limit; `Err` is the limit that it would exceed.
+    pub(crate) fn reserve(&mut self, at_most: impl FnOnce() -> Usd) -> Result<Reserved, Usd> {
+        let Some(max_usd) = self.max_usd else { return Ok(Reserved(Usd::ZERO)) };
+        let usd = at_most();
+        if self.spent + self.reserved + usd > max_usd {
+            return Err(max_usd);
         }
+        self.reserved += usd;
+        Ok(Reserved(usd))
     }
 
     /// The call has ended; `used` is `None` if it cost nothing.

@@ -10,6 +10,8 @@ use crate::shared::Shared;
 use crate::spending::Spending;
 use crate::target::Target;
 use bytes::Bytes;
+use looptape_core::budget::{PRESUMED_OUTPUT_TOKENS, Prospect, WorstCase, worst_case};
+use looptape_core::cost::Usd;
 use looptape_core::draws::Draws;
 use looptape_core::exchange::{Ending, Outcome};
 use looptape_core::load::{
@@ -258,11 +260,8 @@ impl<'a> Talking<'a> {
         if running.shared.is_over() {
             return None;
         }
-        let at_most = LeafTokens {
-            output_visible: asked.max_output_tokens.unwrap_or(planned.output_visible),
-            ..*planned
-        };
-        let reserved = match self.spending.borrow_mut().reserve(&self.prices, model, &at_most) {
+        let at_most = || self.at_most(running.shared, asked, planned, model);
+        let reserved = match self.spending.borrow_mut().reserve(at_most) {
             Ok(reserved) => reserved,
             Err(max_usd) => {
                 let at_s = running.shared.clock.now_s();
@@ -307,6 +306,28 @@ impl<'a> Talking<'a> {
             });
         }
         Some((called, end.outcome, failure))
+    }
+
+    /// The most that a call could cost.
+    fn at_most(&self, shared: &Shared<'_>, asked: &Asked, planned: &LeafTokens, model: usize) -> Usd {
+        let prospect = Prospect {
+            provider: &asked.provider,
+            method: "POST",
+            path: &asked.path,
+            body: &asked.body,
+            at_unix_us: shared.at_unix_us,
+        };
+        match worst_case(&prospect, shared.book) {
+            WorstCase::Free => Usd::ZERO,
+            WorstCase::AtMost { usd, .. } => usd,
+            // Not by its name in the request: by the price that the run's figures have for it.
+            WorstCase::Unknown { .. } => {
+                let output_visible = asked.max_output_tokens.unwrap_or(PRESUMED_OUTPUT_TOKENS);
+                let uncached_input = asked.body.len() as u64;
+                let at_most = LeafTokens { uncached_input, output_visible, ..*planned };
+                self.prices.cost(model, &at_most).map_or(Usd::ZERO, |leaves| leaves.total())
+            }
+        }
     }
 
     /// Whether one call too many had no answer at all: then the run ends.
