@@ -10,6 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use looptape_core::cost::Usd;
 use looptape_core::facts::CallFacts;
 use looptape_core::load::{Ended, LoopEnding, LoopTrack, RecordedSteps, Start};
+use looptape_core::tools::ToolFacts;
 use tokio::time::Instant;
 
 /// Whoever starts the command.
@@ -30,6 +31,8 @@ pub struct AgentRan {
     pub ending: AgentEnding,
     /// Its recorded calls, in the order in which they started. Their time begins when the loop was due.
     pub facts: Vec<CallFacts>,
+    /// What was measured of its tools, in the order in which it was told.
+    pub tools: Vec<ToolFacts>,
 }
 
 /// How it ended.
@@ -62,7 +65,7 @@ pub(crate) async fn run_loop(
     }
     let observed = ObservedStart { id, phase: start.phase, scheduled_us: start.at_us };
     let ran = agents.run(observed, shared.over(until).boxed_local()).await;
-    let track = count(shared, &start, &ran.facts);
+    let track = count(shared, &start, &ran);
     let ending = match ran.ending {
         AgentEnding::Stopped => LoopEnding::Stopped,
         AgentEnding::Exited { code: 0, .. } => {
@@ -91,14 +94,20 @@ pub(crate) fn look(shared: &Shared<'_>, agents: &dyn Agents) {
 }
 
 /// Tells the tally what passed the recorder.
-fn count(shared: &Shared<'_>, start: &Start, facts: &[CallFacts]) -> LoopTrack {
+fn count(shared: &Shared<'_>, start: &Start, ran: &AgentRan) -> LoopTrack {
     let mut track = LoopTrack::default();
     let mut prices = shared.prices.borrow_mut();
     let mut tally = shared.tally.borrow_mut();
     let counts = &shared.counts;
-    let steps =
-        RecordedSteps { facts, due_us: start.at_us, book: shared.book, at_unix_us: shared.at_unix_us };
-    for step in steps.ends(&mut prices) {
+    let recorded = RecordedSteps {
+        facts: &ran.facts,
+        tools: &ran.tools,
+        due_us: start.at_us,
+        book: shared.book,
+        at_unix_us: shared.at_unix_us,
+    };
+    let (steps, beside) = recorded.ends(&mut prices);
+    for step in steps {
         for attempt in &step.attempts {
             tally.call_passed(start.phase, attempt);
         }
@@ -110,7 +119,8 @@ fn count(shared: &Shared<'_>, start: &Start, facts: &[CallFacts]) -> LoopTrack {
         track.step(&step.end);
         tally.step_ended(start.phase, ended_us, &step.end, &prices);
     }
-    track
+    counts.spent.set(counts.spent.get() + beside.cost.usd().unwrap_or(Usd::ZERO));
+    LoopTrack { beside, ..track }
 }
 
 /// A loop came to an error; if it made no call, it is one in vain.

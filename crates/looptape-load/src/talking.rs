@@ -16,7 +16,7 @@ use looptape_core::draws::Draws;
 use looptape_core::exchange::{Ending, Outcome};
 use looptape_core::load::{
     AttemptOutcome, Ended, Heard, LoopEnding, LoopPlan, LoopTrack, Plans, Prices, Start, StepPlan, StepTrack,
-    Talk, TalkRequest, Used, Wanted,
+    Talk, TalkRequest, Used,
 };
 use looptape_core::provider::Provider;
 use looptape_core::retry::Failure;
@@ -143,8 +143,7 @@ impl<'a> Talking<'a> {
             }
             let step = self.plans.step(&running.plan, n);
             let is_last = n == running.plan.steps;
-            match self.step(running, n, &step, if is_last { Wanted::Answer } else { Wanted::ToolCall }).await
-            {
+            match self.step(running, n, &step).await {
                 StepEnding::Over(ending) => return ending,
                 StepEnding::Answered if is_last => {}
                 StepEnding::Answered => {
@@ -158,13 +157,7 @@ impl<'a> Talking<'a> {
     }
 
     /// What a step asks: what was recorded, where there is a recording, else what was made up.
-    fn asked(
-        &self,
-        running: &mut Running<'_>,
-        n: u32,
-        step: &StepPlan,
-        wanted: Wanted,
-    ) -> Result<Asked, String> {
+    fn asked(&self, running: &mut Running<'_>, n: u32, step: &StepPlan) -> Result<Asked, String> {
         let traffic = &running.shared.scenario.traffic;
         let recorded = self.plans.recorded(&running.plan, n, traffic.wire);
         if let (Some(recordings), Some(recorded)) = (self.recordings, recorded) {
@@ -176,7 +169,7 @@ impl<'a> Talking<'a> {
             let (wire, stream) = (recorded.at.wire, recorded.stream);
             return Ok(Asked { wire, provider, stream, path, headers, body, max_output_tokens, wish });
         }
-        let TalkRequest { path, body, max_output_tokens } = running.talk.request(n, step, wanted);
+        let TalkRequest { path, body, max_output_tokens } = running.talk.request(n, step);
         Ok(Asked {
             wire: traffic.wire,
             provider: self.provider.clone(),
@@ -190,9 +183,9 @@ impl<'a> Talking<'a> {
     }
 
     /// Sends a step's request, and again where the client would.
-    async fn step(&self, running: &mut Running<'_>, n: u32, step: &StepPlan, wanted: Wanted) -> StepEnding {
+    async fn step(&self, running: &mut Running<'_>, n: u32, step: &StepPlan) -> StepEnding {
         let phase = running.start.phase;
-        let asked = match self.asked(running, n, step, wanted) {
+        let asked = match self.asked(running, n, step) {
             Ok(asked) => asked,
             Err(error) => {
                 let at_s = running.shared.clock.now_s();
@@ -205,7 +198,7 @@ impl<'a> Talking<'a> {
             output_visible: step.output_tokens,
             ..LeafTokens::default()
         };
-        let mut attempts = StepTrack::begin(step.model, running.now_us());
+        let mut attempts = StepTrack::begin(step.model, step.history);
         let ending = loop {
             let Some((called, attempt, failure)) =
                 self.attempt(running, &asked, &planned, &mut attempts, step.model).await
@@ -241,7 +234,7 @@ impl<'a> Talking<'a> {
         };
         if attempts.attempts() > 0 {
             let now_us = running.now_us();
-            let end = attempts.finish(now_us, &self.prices);
+            let end = attempts.finish(&self.prices);
             running.track.step(&end);
             running.shared.tally.borrow_mut().step_ended(phase, now_us, &end, &self.prices);
         }

@@ -14,10 +14,11 @@ use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use looptape_core::cost::Usd;
 use looptape_core::facts::CallFacts;
+use looptape_core::tools::ToolFacts;
 use looptape_load::{AgentEnding, AgentRan, Agents, LocalBoxFuture, ObservedStart};
 use looptape_proxy::Tally;
 use looptape_proxy::budgets::SharedBudget;
-use looptape_store::{Moment, Recorder, Watch, WatchedCall, WatchedRequest, WatchedTrace};
+use looptape_store::{Moment, Recorder, Watch, WatchedCall, WatchedRequest, WatchedTool, WatchedTrace};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::File;
@@ -43,22 +44,38 @@ pub(super) struct CommandLoops<'a> {
 
 /// The recorded calls of loops that are under way.
 #[derive(Debug, Default)]
-pub(super) struct HeardCalls(Mutex<HashMap<TraceId, Vec<CallFacts>>>);
+pub(super) struct HeardCalls(Mutex<HashMap<TraceId, Heard>>);
+
+/// Of one loop.
+#[derive(Debug, Default)]
+struct Heard {
+    calls: Vec<CallFacts>,
+    /// By their numbers: what is told of one last replaces what was known when it started.
+    tools: BTreeMap<u32, ToolFacts>,
+}
 
 impl HeardCalls {
     fn expect(&self, id: &TraceId) {
         // Held for one insertion, as below: never across an await.
         if let Ok(mut loops) = self.0.lock() {
-            loops.insert(id.clone(), Vec::new());
+            loops.insert(id.clone(), Heard::default());
         }
     }
 
-    /// Of a loop that has ended, in the order in which they started.
-    fn take(&self, id: &TraceId) -> Vec<CallFacts> {
-        let calls = self.0.lock().ok().and_then(|mut loops| loops.remove(id));
-        let mut calls = calls.unwrap_or_default();
+    fn hear(&self, id: &TraceId, hear: impl FnOnce(&mut Heard)) {
+        if let Ok(mut loops) = self.0.lock()
+            && let Some(heard) = loops.get_mut(id)
+        {
+            hear(heard);
+        }
+    }
+
+    /// Of a loop that has ended: its calls and tools in the order in which they started.
+    fn take(&self, id: &TraceId) -> (Vec<CallFacts>, Vec<ToolFacts>) {
+        let heard = self.0.lock().ok().and_then(|mut loops| loops.remove(id));
+        let Heard { mut calls, tools } = heard.unwrap_or_default();
         calls.sort_by_key(|call| call.seq);
-        calls
+        (calls, tools.into_values().collect())
     }
 }
 
@@ -70,11 +87,13 @@ impl Watch for HeardCalls {
     }
 
     fn call(&self, call: &WatchedCall<'_>) {
-        if let Ok(mut loops) = self.0.lock()
-            && let Some(calls) = loops.get_mut(call.trace)
-        {
-            calls.push(call.facts.clone());
-        }
+        self.hear(call.trace, |heard| heard.calls.push(call.facts.clone()));
+    }
+
+    fn tool(&self, tool: &WatchedTool<'_>) {
+        self.hear(tool.trace, |heard| {
+            heard.tools.insert(tool.facts.seq, tool.facts.clone());
+        });
     }
 
     fn trace(&self, _: &WatchedTrace<'_>) {}
@@ -96,7 +115,8 @@ impl Agents for CommandLoops<'_> {
                 Err(error) => AgentEnding::NotStarted { error: format!("{error:#}") },
             };
             self.close(&id, &ending).await;
-            AgentRan { ending, facts: self.heard.take(&id) }
+            let (facts, tools) = self.heard.take(&id);
+            AgentRan { ending, facts, tools }
         })
     }
 
