@@ -22,6 +22,7 @@ use super::report::{Ended, LoadReport, RunTime};
 use super::tally::{LoopEnd, LoopEnding, Tally};
 use super::track::{AttemptOutcome, LoopTrack, StepTrack, Used};
 use super::{LoadError, Material};
+use crate::budget::Exhausted;
 use crate::cost::{PriceBook, Usd};
 use crate::draws::Draws;
 use crate::failover::Judged;
@@ -372,7 +373,10 @@ impl<'a> Run<'a> {
         let fits = self.spent + cost <= max_usd;
         match fits {
             true => self.spent += cost,
-            false => self.ended = Ended::OverBudget { at_s: self.now_us as f64 / 1e6, max_usd },
+            false => {
+                let limit = Exhausted::run(max_usd);
+                self.ended = Ended::OverBudget { at_s: self.now_us as f64 / 1e6, limit };
+            }
         }
         fits
     }
