@@ -10,7 +10,7 @@ use crate::wire::Wire;
 use serde::{Deserialize, Serialize};
 
 /// Version of the derivation. Raise it whenever a decoder, digest or rule here changes its result.
-pub const DERIVATION: u32 = 3;
+pub const DERIVATION: u32 = 4;
 
 /// What one HTTP exchange was. Times are µs on the trace's monotonic clock; `None` is "did not happen"
 /// or "not known", never 0.
