@@ -42,7 +42,8 @@ impl UnnamedIds {
             self.random.resize(RANDOM_BYTES, 0);
             getrandom::fill(&mut self.random).expect("the system has randomness");
         }
-        let (_, taken) = self.random.split_last_chunk().expect("whole ids are taken, as many as were put there");
+        let (_, taken) =
+            self.random.split_last_chunk().expect("whole ids are taken, as many as were put there");
         let taken: [u8; ID_BYTES] = *taken;
         self.random.truncate(self.random.len() - ID_BYTES);
         taken
