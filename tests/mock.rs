@@ -10,14 +10,14 @@ use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Stdio};
 
 /// A running mock; dropping it kills it.
-struct Mock {
+pub(crate) struct Mock {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Mock {
-    fn start(env: &TestEnv, arguments: &[&str]) -> Self {
+    pub(crate) fn start(env: &TestEnv, arguments: &[&str]) -> Self {
         let mut all = vec!["mock", "--listen", "127.0.0.1:0", "--json", "--speed", "0"];
         all.extend(arguments);
         let mut child = env.command(&all).stdout(Stdio::piped()).spawn().unwrap();
@@ -47,7 +47,7 @@ impl Mock {
     }
 
     /// Ctrl-C; what it says about what it answered.
-    fn stop(mut self) -> Value {
+    pub(crate) fn stop(mut self) -> Value {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, Signal::INT).unwrap();
         let mut rest = String::new();

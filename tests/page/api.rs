@@ -26,6 +26,17 @@ pub(super) async fn json(page: &ServedPage, path: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
 }
 
+/// Sends what does more than read, with the token; what is answered.
+pub(super) async fn post(page: &ServedPage, path: &str, body: &str) -> Value {
+    let headers = [("content-type", "application/json"), ("x-looptape-page-token", page.token())];
+    let mut client = RawClient::connect(page.address.trim_end_matches("/ui")).await.expect("it accepts");
+    client.request("POST", &format!("/ui/api{path}"), &headers, body.as_bytes()).await.expect("it reads");
+    let answer = client.response().await.expect("it answers");
+    let text = answer.text();
+    assert!((200..300).contains(&answer.head.status), "{path}: {text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+}
+
 #[test]
 fn the_api_answers_what_the_command_line_prints() {
     let recorded = views::recorded();
@@ -101,6 +112,24 @@ fn the_api_answers_what_the_command_line_prints() {
     assert_eq!(heat["input_usd"], audit["input_usd"]);
     assert!((cost(&heat["messages"]) - audit["input_usd"].as_f64().unwrap()).abs() < 1e-11, "{heat}");
 
+    let stats = json("/stats?over_time=auto");
+    let over_time = &stats["over_time"];
+    assert_eq!((&over_time["unit"], &over_time["traces"]), (&"minute".into(), &serde_json::json!([1])));
+    let of_one = &over_time["metrics"];
+    for (metric, figure) in
+        [("cost_usd", "cost_usd"), ("retry_rate", "retry_rate"), ("input_tokens", "tokens.input_total")]
+    {
+        let figure = figure.split('.').fold(&stats, |value, name| &value[name]);
+        assert_eq!(of_one[metric]["figure"][0].as_f64(), figure.as_f64(), "{metric}");
+        assert!(figure.is_number(), "{metric}");
+    }
+    for metric in ["loop_duration_ms", "step_latency_ms", "steps_per_loop"] {
+        assert_eq!(of_one[metric]["p95"][0], stats[metric]["p95"], "{metric}");
+    }
+    let whole_day = json("/stats?over_time=day")["over_time"]["stretches"][0].clone();
+    let length = whole_day["end_unix_us"].as_i64().unwrap() - whole_day["start_unix_us"].as_i64().unwrap();
+    assert_eq!(length, 86_400_000_000, "UTC has no shorter days");
+
     let call = &rows["rows"][3]["attempts"][0]["call"];
     assert_eq!(json(&format!("/traces/last/calls/{call}"))["response"]["status"], 429);
     let bytes = runtime.block_on(get(&page, "/api/traces/last/calls/0/request")).body();
@@ -124,6 +153,7 @@ fn what_is_wrong_is_said() {
         ("/traces?sort=colour", 400, "invalid"),
         ("/traces?tag==x", 400, "invalid"),
         ("/traces?limit=many", 400, "invalid"),
+        ("/stats?over_time=week", 400, "invalid"),
         ("/write-access", 403, "token_missing"),
         ("/nowhere", 404, "unknown_path"),
     ] {

@@ -62,6 +62,20 @@ await browse(async (page) => {
   await page.locator('.histogram').first().waitFor();
   assert.match(await text(page, '.headline'), /loops[\s\S]*retry rate[\s\S]*cost/);
   assert.ok((await page.locator('table').last().innerText()).includes('gpt-4o-mini'));
+  // A metric over time: which one is in the address, and needs no other figures.
+  const metric = page.getByLabel('Metric');
+  assert.equal(await metric.inputValue(), 'loops_per_min');
+  const asked = [];
+  page.on('request', (request) => asked.push(request.url()));
+  await metric.selectOption({ label: 'cost of a loop' });
+  await page.waitForURL(/metric=loop_cost_usd/);
+  await page.getByRole('img', { name: /^cost of a loop of each (minute|hour|day)$/ }).waitFor();
+  await page.getByText('The same as a table').click();
+  const rows = page.getByRole('table', { name: /^cost of a loop of each/ }).locator('tbody tr');
+  assert.match(await rows.first().innerText(), /^\d{4}-\d\d-\d\d[ \d:]*\t\d\t\$0\.000\d+ \?\t\$0/);
+  assert.deepEqual(asked.filter((url) => url.includes('/api/')), []);
+  await metric.selectOption({ label: 'retry rate' });
+  await page.getByRole('img', { name: /^retry rate of each/ }).waitFor();
   await page.getByPlaceholder('gate:').fill('retry_rate: value<=0.05');
   await page.keyboard.press('Enter');
   await page.getByText('Gates: 1 of 1 fail').waitFor();

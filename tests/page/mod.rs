@@ -6,6 +6,7 @@
 mod api;
 mod numbers;
 mod recordings;
+mod replays;
 
 use crate::clients::say;
 use crate::env::TestEnv;

@@ -1,4 +1,4 @@
-//! Diff, audit, numbers, load runs and replays in a browser; a trace as one file.
+//! Diff, audit, numbers and load runs in a browser; a trace as one file.
 
 use super::{Looking, ServedPage, recordings};
 use crate::env::TestEnv;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Two recordings of one task by different programs, the same in steps and different in words; their ids.
-fn two_recordings(env: &TestEnv) -> [String; 2] {
+pub(super) fn two_recordings(env: &TestEnv) -> [String; 2] {
     let traces = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../traces");
     ["python-openai", "rust-agent"].map(|name| {
         let imported = json(&good(env, &["import", traces.join(name).to_str().unwrap(), "--json"]));
@@ -65,17 +65,6 @@ fn what_came_of_a_load_is_kept_unless_it_is_not_wanted() {
     let printed: Value = json(&good(&env, &["load", "preset:burst", "--virtual", "--no-record", "--json"]));
     let kept = asked("/load-runs/last");
     assert_eq!(kept["report"], printed, "what --json prints, to the figure");
-}
-
-#[test]
-fn a_replay_is_started_from_the_page() {
-    let env = TestEnv::new();
-    let [trace, _] = two_recordings(&env);
-    let page = ServedPage::of(&env, &env.database());
-    let Some(looking) = Looking::at(&page.address, "replay.mjs", &[page.token(), &trace]) else { return };
-    looking.ends_well();
-    let replays = json(&good(&env, &["ls", "--replays", "--json"]));
-    assert!(replays.as_array().unwrap().len() >= 3, "each replay is a trace of its own: {replays}");
 }
 
 /// Exports a trace into the environment's home; the file's address.

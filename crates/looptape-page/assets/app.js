@@ -37,6 +37,8 @@ let current = null;
 
 function start() {
   showTheme(storedTheme());
+  // What is painted has to be painted anew.
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => showTheme(storedTheme()));
   const main = el('main', { id: 'main', tabindex: '-1' });
   document.body.append(header(), main, help());
   onPlace(() => show(main));

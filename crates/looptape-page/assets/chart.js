@@ -2,8 +2,13 @@
 /* global uPlot */
 import { el, svg } from './dom.js';
 
+// A colour of the page, as what is painted can take it: its name holds one for light and one for dark.
 export function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const probe = el('span', { hidden: true, style: { color: `var(--${name})` } });
+  document.body.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
 }
 
 // A chart of `data` (x, then one array a series) in a box that gives it its width. `series`: {label, colour, ...uPlot's}.

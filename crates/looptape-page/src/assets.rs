@@ -30,6 +30,7 @@ const MODULES: &[&str] = &[
     include_str!("../assets/views/trace.js"),
     include_str!("../assets/views/diff.js"),
     include_str!("../assets/views/audit.js"),
+    include_str!("../assets/numbers/over_time.js"),
     include_str!("../assets/views/numbers.js"),
     include_str!("../assets/views/load.js"),
     include_str!("../assets/views/replay.js"),

@@ -14,7 +14,7 @@ pub(crate) struct Opened(Mutex<VecDeque<Kept>>);
 #[derive(Debug)]
 struct Kept {
     key: TraceKey,
-    /// Of a trace that has not ended: what it is true of. One that has ended does not change.
+    /// Of a trace that has not ended: what it is true of. Of one that has ended nothing but its row changes.
     mark: Option<Option<i64>>,
     trace: Arc<OpenTrace>,
 }
@@ -28,7 +28,7 @@ impl Opened {
         mark: Option<i64>,
     ) -> Result<Arc<OpenTrace>, ReadError> {
         let mark = row.end.is_none().then_some(mark);
-        let is_it = |kept: &Kept| kept.key == row.key && kept.mark == mark;
+        let is_it = |kept: &Kept| kept.key == row.key && kept.mark == mark && *kept.trace.row() == row;
         if let Some(kept) = self.lock().iter().find(|kept| is_it(kept)) {
             return Ok(kept.trace.clone());
         }

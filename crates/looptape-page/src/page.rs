@@ -22,6 +22,8 @@ use looptape_core::gates::Conditions;
 use looptape_core::replay::MaskKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
 use tower_service::Service;
 
 /// In which header a request presents the token.
@@ -38,9 +40,7 @@ impl WriteToken {
     }
 
     fn is(&self, given: &[u8]) -> bool {
-        let own = self.0.as_bytes();
-        // Without stopping at the first difference.
-        own.len() == given.len() && own.iter().zip(given).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+        self.0.as_bytes().ct_eq(given).into()
     }
 }
 
@@ -82,6 +82,7 @@ pub struct Writing {
 #[derive(Clone, Debug)]
 pub struct Page {
     router: Router,
+    replays: Option<Arc<Replays>>,
 }
 
 impl Page {
@@ -93,7 +94,17 @@ impl Page {
             None => (None, None),
         };
         let (rules, opened) = (Arc::new(rules), Arc::default());
-        Self { router: Self::router(Shared { readers, opened, rules, token, replays }) }
+        let router = Self::router(Shared { readers, opened, rules, token, replays: replays.clone() });
+        Self { router, replays }
+    }
+
+    /// Ends what the page started: replays that run are told to stop, and are waited for until each has written down how
+    /// it ended, for no longer than `limit`. How many did not.
+    pub async fn finish(&self, limit: Duration) -> usize {
+        match &self.replays {
+            Some(replays) => replays.finish(limit).await,
+            None => 0,
+        }
     }
 
     /// Answers a request for a path below `/ui`. Answers are whole: nothing here streams.

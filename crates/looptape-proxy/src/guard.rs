@@ -6,6 +6,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 use std::net::{IpAddr, SocketAddr};
+use subtle::ConstantTimeEq;
 
 /// Where a browser says which page a request comes from.
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -62,7 +63,9 @@ impl Guard {
     /// The token only: of a captured call, whose Host and Origin are those of another place.
     pub fn check_token(&self, given: Option<&str>) -> Result<(), Refusal> {
         match &self.token {
-            Some(token) if !given.is_some_and(|g| same(g.as_bytes(), token.as_bytes())) => {
+            Some(token)
+                if !given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes()))) =>
+            {
                 Err(Refusal::Token)
             }
             _ => Ok(()),
@@ -88,11 +91,6 @@ impl Guard {
         }
         Ok(())
     }
-}
-
-/// Compares without stopping at the first difference.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |diff, (x, y)| diff | (x ^ y)) == 0
 }
 
 /// `host[:port]` names this machine by a loopback address or as localhost.

@@ -4,6 +4,7 @@
 //! measured, several times, from a warm database. Arguments: `traces=N`, `steps=N`, `rounds=N`.
 
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 use looptape_core::TraceId;
 use looptape_core::exchange::{Chunk, Ending};
 use looptape_core::headers::RedactedHeaders;
@@ -75,7 +76,7 @@ fn measure(
         let (row, measured) = (&scanned.trace.row, scanned.measure());
         let started_unix_us = row.happened_unix_us();
         let sample = Sample { started_unix_us, phase: None, metrics: &measured.metrics };
-        tally.add(&sample, &row.labels(), None);
+        tally.add(&sample, &row.labels(), &TimeZone::UTC);
     });
     let mut whole = empty();
     parts.expect("it can be read").into_iter().for_each(|part| whole.merge(part));

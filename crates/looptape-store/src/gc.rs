@@ -1,4 +1,4 @@
-//! Retention: deleting old traces, and the content that no trace refers to any more.
+//! Retention: deleting old traces and load runs, and the content that no trace refers to any more.
 //!
 //! One transaction marks and sweeps, so that no recorder can refer to content that is about to go; the
 //! content generation is raised in it, which voids the ids that other processes remember.
@@ -13,15 +13,15 @@ use crate::old_content;
 use crate::reader;
 use looptape_core::budget::Day;
 use looptape_core::varint;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 use std::path::Path;
 
 /// What to keep. Traces that are being recorded always stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Traces that started before this go (µs since the Unix epoch).
+    /// Traces and load runs that started before this go (µs since the Unix epoch).
     pub started_before_unix_us: Option<i64>,
-    /// The oldest traces go until the database is not larger than this.
+    /// The oldest traces and load runs go until the database is not larger than this.
     pub max_bytes: Option<u64>,
 }
 
@@ -30,8 +30,29 @@ pub struct Retention {
 pub struct PruneReport {
     /// Ids of the traces that went.
     pub traces: Vec<String>,
+    /// Ids of the load runs that went.
+    pub load_runs: Vec<String>,
     pub bytes_before: u64,
     pub bytes_after: u64,
+}
+
+impl PruneReport {
+    pub fn is_empty(&self) -> bool {
+        self.traces.is_empty() && self.load_runs.is_empty()
+    }
+}
+
+/// Something that may go.
+#[derive(Clone, Debug)]
+struct Old {
+    started_unix_us: i64,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Trace { key: TraceKey, id: String },
+    LoadRun { id: String },
 }
 
 /// Why pruning failed. What was deleted before stays deleted; nothing is half deleted.
@@ -70,7 +91,7 @@ impl Maintenance {
                 delete_in(&tx, &some, &mut report)?;
             }
         }
-        report.bytes_after = if report.traces.is_empty() { report.bytes_before } else { used_bytes(&tx)? };
+        report.bytes_after = if report.is_empty() { report.bytes_before } else { used_bytes(&tx)? };
         tx.rollback()?;
         Ok(report)
     }
@@ -81,7 +102,8 @@ impl Maintenance {
 
     /// Deletes one trace, whatever it lacks. It must not be one that is being recorded.
     pub fn remove(&mut self, trace: &TraceRow) -> rusqlite::Result<()> {
-        let gone = [(trace.key, trace.id.to_string())];
+        let what = What::Trace { key: trace.key, id: trace.id.to_string() };
+        let gone = [Old { started_unix_us: trace.started_unix_us, what }];
         delete(&mut self.connection, &gone, &mut PruneReport::default())
     }
 }
@@ -99,7 +121,6 @@ pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> rusql
     if let Some(before) = retention.started_before_unix_us {
         let day = Day::of_unix_us(before).number();
         connection.execute("DELETE FROM spending WHERE day < ?1", [day])?;
-        connection.execute("DELETE FROM load_runs WHERE started_unix_us < ?1", [before])?;
     }
     if let Some(max) = retention.max_bytes {
         while used_bytes(connection)? > max {
@@ -113,7 +134,7 @@ pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> rusql
             delete(connection, &some, &mut report)?;
         }
     }
-    if !report.traces.is_empty() {
+    if !report.is_empty() {
         give_back_free_pages(connection)?;
         // Busy readers keep the log from shrinking now; a later checkpoint does it.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -122,55 +143,69 @@ pub(crate) fn prune(connection: &mut Connection, retention: &Retention) -> rusql
     Ok(report)
 }
 
-fn expired(tx: &Transaction<'_>, retention: &Retention) -> rusqlite::Result<Vec<(TraceKey, String)>> {
+fn expired(tx: &Transaction<'_>, retention: &Retention) -> rusqlite::Result<Vec<Old>> {
     let Some(before) = retention.started_before_unix_us else { return Ok(Vec::new()) };
-    let mut old = ended_oldest_first(tx)?;
-    let mut started = tx.prepare("SELECT started_unix_us FROM traces WHERE key = ?1")?;
-    let mut keep = Vec::new();
-    for (key, id) in old.drain(..) {
-        if started.query_row([key.0], |r| r.get::<_, i64>(0))? < before {
-            keep.push((key, id));
-        }
-    }
-    Ok(keep)
+    let mut old = oldest_first(tx)?;
+    old.retain(|old| old.started_unix_us < before);
+    Ok(old)
 }
 
-/// All traces that are not being recorded.
-fn ended_oldest_first(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(TraceKey, String)>> {
+/// All load runs, and all traces that are not being recorded.
+fn oldest_first(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Old>> {
+    let mut all = ended_traces(tx)?;
+    let mut statement =
+        tx.prepare("SELECT started_unix_us, id FROM load_runs ORDER BY started_unix_us, key")?;
+    let run =
+        |row: &Row<'_>| Ok(Old { started_unix_us: row.get(0)?, what: What::LoadRun { id: row.get(1)? } });
+    for run in statement.query_map([], run)? {
+        all.push(run?);
+    }
+    all.sort_by_key(|old| old.started_unix_us);
+    Ok(all)
+}
+
+fn ended_traces(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Old>> {
     let mut statement = tx.prepare(
-        "SELECT t.key, t.id, t.recorder, e.trace IS NOT NULL FROM traces t \
+        "SELECT t.key, t.id, t.started_unix_us, t.recorder, e.trace IS NOT NULL FROM traces t \
          LEFT JOIN trace_ends e ON e.trace = t.key ORDER BY t.started_unix_us, t.key",
     )?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let ended: bool = row.get(3)?;
-        if ended || !Process::load(tx, row.get(2)?)?.is_alive() {
-            found.push((TraceKey(row.get(0)?), row.get(1)?));
+        let ended: bool = row.get(4)?;
+        if ended || !Process::load(tx, row.get(3)?)?.is_alive() {
+            let what = What::Trace { key: TraceKey(row.get(0)?), id: row.get(1)? };
+            found.push(Old { started_unix_us: row.get(2)?, what });
         }
     }
     Ok(found)
 }
 
-fn delete(
-    connection: &mut Connection,
-    traces: &[(TraceKey, String)],
-    report: &mut PruneReport,
-) -> rusqlite::Result<()> {
+fn delete(connection: &mut Connection, old: &[Old], report: &mut PruneReport) -> rusqlite::Result<()> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    delete_in(&tx, traces, report)?;
+    delete_in(&tx, old, report)?;
     tx.commit()
 }
 
-fn delete_in(
-    tx: &Transaction<'_>,
-    traces: &[(TraceKey, String)],
-    report: &mut PruneReport,
-) -> rusqlite::Result<()> {
-    let mut statement = tx.prepare("DELETE FROM traces WHERE key = ?1")?;
-    for (key, id) in traces {
-        statement.execute([key.0])?;
-        report.traces.push(id.clone());
+fn delete_in(tx: &Transaction<'_>, old: &[Old], report: &mut PruneReport) -> rusqlite::Result<()> {
+    let mut trace = tx.prepare("DELETE FROM traces WHERE key = ?1")?;
+    let mut load_run = tx.prepare("DELETE FROM load_runs WHERE id = ?1")?;
+    let traces_before = report.traces.len();
+    for Old { what, .. } in old {
+        match what {
+            What::Trace { key, id } => {
+                trace.execute([key.0])?;
+                report.traces.push(id.clone());
+            }
+            What::LoadRun { id } => {
+                load_run.execute([id])?;
+                report.load_runs.push(id.clone());
+            }
+        }
+    }
+    // Nothing but traces refers to contents.
+    if report.traces.len() == traces_before {
+        return Ok(());
     }
     sweep(tx)?;
     tx.execute("UPDATE settings SET value = value + 1 WHERE name = 'content_generation'", [])?;
@@ -178,8 +213,8 @@ fn delete_in(
 }
 
 /// What goes next where the database is too large.
-fn oldest_tenth(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(TraceKey, String)>> {
-    let mut all = ended_oldest_first(tx)?;
+fn oldest_tenth(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Old>> {
+    let mut all = oldest_first(tx)?;
     all.truncate(all.len().div_ceil(10));
     Ok(all)
 }

@@ -8,6 +8,7 @@ use crate::ids::{BlobId, NodeId, TraceKey};
 use crate::old_content::OldContent;
 use crate::reader::{ReadError, Reader};
 use looptape_core::Digest;
+use serde::de::IgnoredAny;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -18,6 +19,7 @@ pub struct VerifyReport {
     pub nodes: u64,
     pub traces: u64,
     pub exchanges: u64,
+    pub load_runs: u64,
     pub damage: Vec<Damage>,
 }
 
@@ -38,6 +40,8 @@ pub enum Damage {
     Exchange { trace: String, seq: u32, detail: String },
     /// A measured tool call whose row does not decode.
     Tool { trace: String, seq: u32 },
+    /// A load run whose report cannot be read.
+    LoadRun { id: String },
 }
 
 impl fmt::Display for Damage {
@@ -53,6 +57,7 @@ impl fmt::Display for Damage {
             Self::Tool { trace, seq } => {
                 write!(f, "trace {trace}, measured tool call {seq}: it cannot be read")
             }
+            Self::LoadRun { id } => write!(f, "load run {id}: its report cannot be read"),
             Self::Exchange { trace, seq, detail } => write!(f, "trace {trace}, call {seq}: {detail}"),
         }
     }
@@ -75,6 +80,7 @@ impl Reader {
             self.verify_files(row.key, &row.label(), &mut seen, &mut report)?;
             progress(before + report.exchanges, total);
         }
+        self.verify_load_runs(&mut report)?;
         Ok(report)
     }
 
@@ -202,6 +208,21 @@ impl Reader {
                 report.damage.push(Damage::Tool { trace: label.to_owned(), seq });
             }
             Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn verify_load_runs(&self, report: &mut VerifyReport) -> Result<(), ReadError> {
+        for run in self.load_runs(u32::MAX)? {
+            report.load_runs += 1;
+            match self.load_run(&run.id) {
+                Ok(Some((_, text))) if serde_json::from_str::<IgnoredAny>(&text).is_ok() => {}
+                Ok(None) => report.load_runs -= 1,
+                Ok(Some(_)) | Err(ReadError::DamagedLoadRun { .. }) => {
+                    report.damage.push(Damage::LoadRun { id: run.id });
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

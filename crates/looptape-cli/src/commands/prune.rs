@@ -8,7 +8,7 @@ use anyhow::Context;
 use looptape_store::{Maintenance, Retention};
 use serde::Serialize;
 
-/// Delete old traces and give their space back
+/// Delete old traces and load runs, and give their space back
 ///
 /// Traces that are being recorded always stay. Limits that are not given come from `[retention]` in
 /// looptape.toml (`max_age`, `max_size`).
@@ -19,10 +19,10 @@ Examples:
   looptape prune --max-size 2GB --dry-run    what would go
   looptape prune                             by the limits of looptape.toml")]
 pub(crate) struct Args {
-    /// Traces that started longer ago go: 12h, 30d, 8w
+    /// Traces and load runs that started longer ago go: 12h, 30d, 8w
     #[arg(long, value_name = "AGE", value_parser = parse_duration)]
     older_than: Option<u64>,
-    /// The oldest traces go until the database is not larger: 500MB, 2GiB
+    /// The oldest traces and load runs go until the database is not larger: 500MB, 2GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_size: Option<u64>,
     /// Say what would go, delete nothing
@@ -38,6 +38,7 @@ pub(crate) struct Args {
 pub(crate) struct Pruned {
     pub(crate) dry_run: bool,
     pub(crate) traces: Vec<String>,
+    pub(crate) load_runs: Vec<String>,
     pub(crate) bytes_before: u64,
     pub(crate) bytes_after: u64,
     pub(crate) bytes_freed: u64,
@@ -55,6 +56,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         dry_run: args.dry_run,
         bytes_freed: report.bytes_before.saturating_sub(report.bytes_after),
         traces: report.traces,
+        load_runs: report.load_runs,
         bytes_before: report.bytes_before,
         bytes_after: report.bytes_after,
     };

@@ -317,11 +317,14 @@ impl Resending<'_> {
         let running = Server::start(tape::listen().await?, server.clone());
         let costs: HashMap<u32, Cost> =
             trace.facts.iter().map(|call| call.seq).zip(trace.measure().costs).collect();
-        let stop = stop.clone();
-        let finish = move || {
+        let (stop, progress) = (stop.clone(), self.progress.clone());
+        let finish = move |sent: Coverage| {
             let child = stored.as_ref().map(|stored| stored.id().to_string());
             if let Some(stored) = stored {
-                let aborted = stop.is_set().then(|| Interruption::CtrlC.as_str().to_owned());
+                // One that was told to stop when it had sent everything was not broken off.
+                let is_stopped = sent == Coverage::Interrupted && stop.is_set();
+                let why = || progress.stopped_because().unwrap_or(Interruption::CtrlC.as_str());
+                let aborted = is_stopped.then(|| why().to_owned());
                 stored.close(ReplayEnd { exit_code: None, aborted });
             }
             let replay = server.finish().context("the replay was ended twice: this is a bug")?;

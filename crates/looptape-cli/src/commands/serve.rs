@@ -20,7 +20,7 @@ use looptape_proxy::server::{Server, bind};
 use looptape_proxy::telemetry::{Telemetry, TelemetryRules};
 use looptape_proxy::upstream::{Upstream, Upstreams};
 use looptape_proxy::{RecordingOptions, RecordingProxy, Tally};
-use looptape_store::{Moment, Recorder, RecorderReport, Retention};
+use looptape_store::{Moment, PruneReport, Recorder, RecorderReport, Retention};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -70,10 +70,10 @@ pub(crate) struct Args {
     /// A trace ends when it has been silent for this long
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_time)]
     idle_end: Duration,
-    /// Delete traces that started longer ago than this [default: max_age of [retention] in looptape.toml]
+    /// Delete traces and load runs that started longer ago than this [default: max_age of [retention] in looptape.toml]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     max_age: Option<Duration>,
-    /// Delete the oldest traces while the database is larger than this [default: max_size of [retention]]
+    /// Delete the oldest traces and load runs while the database is larger than this [default: max_size of [retention]]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_size: Option<u64>,
     /// How long calls under way may go on after SIGTERM or Ctrl-C
@@ -242,8 +242,8 @@ async fn keep(keep: Keep, recorder: Recorder) {
         let recorder = recorder.clone();
         let prune = move || {
             recorder.prune(keep.at(Moment::now().unix_us), |outcome| match outcome {
-                Ok(report) if report.traces.is_empty() => {}
-                Ok(report) => anstream::eprintln!("looptape: {} old traces deleted", report.traces.len()),
+                Ok(report) if report.is_empty() => {}
+                Ok(report) => anstream::eprintln!("looptape: {}", deleted(&report)),
                 Err(error) => anstream::eprintln!("looptape: {error}"),
             });
         };
@@ -251,6 +251,14 @@ async fn keep(keep: Keep, recorder: Recorder) {
         if tokio::task::spawn_blocking(prune).await.is_err() {
             return;
         }
+    }
+}
+
+fn deleted(report: &PruneReport) -> String {
+    let traces = format!("{} old traces deleted", report.traces.len());
+    match report.load_runs.len() {
+        0 => traces,
+        runs => format!("{traces}, and {runs} old load runs"),
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     traces: Vec<String>,
     #[command(flatten)]
     selection: Selection,
-    /// Figures of each group: model, agent, version, tool, tag, tag:KEY, day, phase, kind, stream, input, output
+    /// Figures of each group: model, agent, version, tool, tag, tag:KEY, minute, hour, day, phase, kind, stream, input, output
     #[arg(long, value_name = "WHAT", value_parser = GroupBy::parse)]
     group_by: Option<GroupBy>,
     /// A call is cold after this long without a call to its model
@@ -71,6 +71,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         group_by: args.group_by.clone(),
         options: args.options(),
         window: window(&filter, now),
+        over_time: None,
         zone: TimeZone::system(),
     };
     let bar = progress(global, rows.len() as u64, "traces");

@@ -25,7 +25,7 @@ use std::time::Duration;
 /// What does more, such as starting a replay (a live one asks its provider), wants the token that is printed here: follow
 /// the second address. It is printed on loopback only.
 ///
-/// A gateway (`looptape serve`) has the same page at /ui. Ctrl-C ends it.
+/// A gateway (`looptape serve`) has the same page at /ui. Ctrl-C ends it, and the replays that were started from it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,6 +49,8 @@ pub(crate) struct Args {
 
 /// How long requests under way may go on after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long replays that the page started may take to write down how they ended.
+const REPLAYS_END: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let guard = Guard::new(args.listen, args.token.clone()).map_err(|e| UsageError(e.to_string()))?;
@@ -70,7 +72,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;
         let listener = bind(args.listen).await?;
-        let pages = Arc::new(ServedPage::new(page));
+        let pages = Arc::new(ServedPage::new(page.clone()));
         let server = Server::start(listener, Arc::new(PageServer::new(pages, guard)))
             .context("the page cannot be served")?;
         let address = address(&server, args.token.as_deref());
@@ -86,6 +88,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         stop.next().await;
         // What a browser still waits for is no reason to stay.
         server.drain(DRAIN).await;
+        let left = tokio::select! {
+            left = page.finish(REPLAYS_END) => left,
+            () = stop.next() => 0,
+        };
+        if left > 0 {
+            global.say(&format!("looptape: {left} replays did not end in time; their traces say so"));
+        }
         Ok(Exit::Success)
     })
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// Check that everything recorded can still be read, bit for bit
 ///
 /// Every content is decoded and hashed, every chain of messages followed to its beginning, every request put
-/// together and compared with the hash that was taken when it was recorded.
+/// together and compared with the hash that was taken when it was recorded. What is kept of load runs is read, too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -63,6 +63,7 @@ fn as_json(report: &VerifyReport) -> Value {
         "exchanges": report.exchanges,
         "blobs": report.blobs,
         "nodes": report.nodes,
+        "load_runs": report.load_runs,
         "damage": damage,
     })
 }
@@ -74,6 +75,7 @@ fn damage(damage: &Damage) -> Value {
         Damage::Bundle { id } => json!({ "kind": "bundle", "id": id, "text": text }),
         Damage::Blob { id, digest } => json!({ "kind": "blob", "id": id, "digest": digest, "text": text }),
         Damage::Node { id } => json!({ "kind": "node", "id": id, "text": text }),
+        Damage::LoadRun { id } => json!({ "kind": "load_run", "id": id, "text": text }),
         Damage::Tool { trace, seq } => {
             json!({ "kind": "tool", "trace": trace, "seq": seq, "text": text })
         }

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use looptape_core::cost::{Cost, PriceBook, Usd};
 use looptape_core::metrics::{CostSum, Sample, TraceMetrics, Window, WindowBasis, stats};
 use looptape_core::replay::Summary;
-use looptape_core::replay::driven::{self, DrivenRun, RefusedTrace};
+use looptape_core::replay::driven::{self, Coverage, DrivenRun, RefusedTrace};
 use looptape_proxy::server::Server;
 use looptape_store::{Reader, RecordedTrace, TraceRow};
 use std::collections::BTreeMap;
@@ -30,7 +30,8 @@ pub(crate) struct Batch {
 /// A running server that answers one run, and how it is ended.
 pub(crate) struct Answering {
     pub(crate) running: Server,
-    pub(crate) finish: Box<dyn FnOnce() -> anyhow::Result<Answered> + Send>,
+    /// Is told how much of the recording was sent.
+    pub(crate) finish: Box<dyn FnOnce(Coverage) -> anyhow::Result<Answered> + Send>,
 }
 
 /// What a server says when its run is over.
@@ -162,7 +163,8 @@ async fn one<T>(
     let (ended_us, started_unix_us) = (client.now_us(), client.started_unix_us());
     drop(client);
     server.running.drain(LINGER).await;
-    let Answered { replay, child, saved, remarks } = (server.finish)()?;
+    let sent_all = sent.as_ref().map_or(Coverage::Interrupted, |sent| sent.coverage);
+    let Answered { replay, child, saved, remarks } = (server.finish)(sent_all)?;
     let Sent { coverage, facts, what } = sent?;
     let run = DrivenRun {
         trace,

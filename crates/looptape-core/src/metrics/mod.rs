@@ -33,9 +33,10 @@ pub use context::{ContextUse, History, context_used};
 pub use distribution::{Bucket, Distribution, MOST_RAW, Method, Sampler, Scale};
 pub use health::{Health, HealthReport, THRESHOLDS, Threshold};
 pub use many::{
-    Concurrency, Detail, GroupBy, GroupTally, Groups, KindFigures, LoopCounts, PHASE, PricedSteps, Sample,
-    Segment, Segments, Series, SetTally, Stats, StepFigures, TallyOptions, TokenRates, ToolFigures,
-    UnknownGroup, UnknownModel, WarmCold, Warmth, Window, WindowBasis, stats,
+    Concurrency, Detail, GroupBy, GroupTally, Groups, KindFigures, LoopCounts, MetricOverTime, OverTime,
+    OverTimeTally, PHASE, PricedSteps, Sample, Segment, Segments, Series, SetTally, Stats, StepFigures,
+    Stretch, TallyOptions, TimeUnit, TokenRates, ToolFigures, UnknownGroup, UnknownModel, WarmCold, Warmth,
+    Window, WindowBasis, stats,
 };
 pub(crate) use many::{Size, StepSample, StepTally, loops_per_usd};
 pub use measured::Measured;

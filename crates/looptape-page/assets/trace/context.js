@@ -1,5 +1,5 @@
 // How the context grew, where it was trimmed, and how the steps' cost and time went with it.
-import { chart } from '../chart.js';
+import { chart, colour } from '../chart.js';
 import { el } from '../dom.js';
 import { count, duration, money, percent, plural, short } from '../format.js';
 import { empty } from '../parts.js';
@@ -74,7 +74,7 @@ export function contextView(trace, series, head, onPick) {
 function markTrims(plot, steps, trimmed) {
   const pen = plot.ctx;
   pen.save();
-  pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue('--warn');
+  pen.strokeStyle = colour('warn');
   pen.setLineDash([4, 4]);
   steps.forEach((step, at) => {
     if (!trimmed[at]) return;

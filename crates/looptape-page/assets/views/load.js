@@ -1,6 +1,6 @@
 // Load runs: what was offered, what came through, and where it gave way.
 import { get } from '../api.js';
-import { chart } from '../chart.js';
+import { chart, colour } from '../chart.js';
 import { el, fill } from '../dom.js';
 import { ago, clock, count, duration, money, percent, plural, short, UNKNOWN } from '../format.js';
 import { badge, empty, failure, figure, figures, notice, panel, scrolled, tableOf } from '../parts.js';
@@ -214,7 +214,7 @@ function capacityPage({ report }, drawn) {
         const { ctx, bbox } = plot;
         const x = plot.valToPos(knee, 'x', true);
         ctx.save();
-        ctx.strokeStyle = ctx.fillStyle = getComputedStyle(document.documentElement).getPropertyValue('--bad').trim();
+        ctx.strokeStyle = ctx.fillStyle = colour('bad');
         ctx.font = `${11 * devicePixelRatio}px system-ui`;
         ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
         ctx.beginPath();

@@ -1,19 +1,16 @@
-// The figures of many traces: at a glance, over time, as histograms, in groups; and what gates say of them.
+// The figures of many traces: at a glance, a metric over time, histograms, groups; and what gates say of them.
 import { get } from '../api.js';
-import { chart } from '../chart.js';
 import { el, fill } from '../dom.js';
-import { clock, count, duration, money, percent, plural, short, UNKNOWN } from '../format.js';
+import { count, duration, money, percent, plural, short, UNKNOWN } from '../format.js';
+import { knownOverTime, metricOverTime, rate, WRITTEN } from '../numbers/over_time.js';
 import { empty, failure, figure, figures, notice, panel, scrolled, tableOf } from '../parts.js';
 import { ask, href } from '../place.js';
 import { oneLine } from '../recorded.js';
 
 const WITHIN = { '1h': 'last hour', '1d': 'last day', '7d': 'last week', '30d': 'last 30 days', all: 'all time' };
 const HOURS = { '1h': 1, '1d': 24, '7d': 168, '30d': 720 };
-const GROUPS = { '': 'no groups', model: 'by model', agent: 'by agent', version: 'by version', tool: 'by tool', tag: 'by tag', day: 'by day', phase: 'by phase', kind: 'by kind', input: 'by input size', output: 'by output size' };
+const GROUPS = { '': 'no groups', model: 'by model', agent: 'by agent', version: 'by version', tool: 'by tool', tag: 'by tag', day: 'by day', hour: 'by hour', phase: 'by phase', kind: 'by kind', input: 'by input size', output: 'by output size' };
 const USUAL = '7d';
-
-// How figures of a unit are written.
-const WRITTEN = { ms: duration, usd: money, share: (value) => percent(value, 1), number: (value) => (value < 100 && value % 1 !== 0 ? value.toFixed(2) : short(Math.round(value))), count };
 
 // What is drawn of each metric, in this order.
 const SHOWN = [
@@ -49,6 +46,7 @@ class NumbersPage {
 
   close() {
     this.asked?.abort();
+    this.found = null;
     this.charts.forEach((one) => one.close());
     this.charts = [];
   }
@@ -78,16 +76,21 @@ class NumbersPage {
     return form;
   }
 
-  async show(query) {
+  async show({ metric, ...query }) {
+    this.metric = metric;
+    for (const [name, box] of Object.entries(this.inputs)) box.value = query[name] ?? (name === 'within' ? USUAL : '');
+    // Another metric of what is here already needs no other figures.
+    if (this.found?.query === JSON.stringify(query)) return this.drawOverTime();
     this.close();
     const asked = (this.asked = new AbortController());
-    for (const [name, box] of Object.entries(this.inputs)) box.value = query[name] ?? (name === 'within' ? USUAL : '');
     const { within = USUAL, ...rest } = query;
     const since = HOURS[within] ? Date.now() - HOURS[within] * 3_600_000 : null;
     fill(this.body, notice('Reading and measuring…'));
     try {
-      const found = await get('/stats', { ...rest, since: since && Math.floor(since) }, { signal: asked.signal });
-      if (asked === this.asked) this.draw(found, within);
+      const stats = await get('/stats', { ...rest, since: since && Math.floor(since), over_time: 'auto' }, { signal: asked.signal });
+      if (asked !== this.asked) return;
+      this.found = { query: JSON.stringify(query), stats };
+      this.draw(stats, within);
     } catch (error) {
       if (error.name !== 'AbortError') fill(this.body, failure(error));
     }
@@ -99,59 +102,37 @@ class NumbersPage {
       fill(this.body, empty(`No trace ${within === 'all' ? 'passes' : `of the ${WITHIN[within]} passes`} these filters`, el('p', {}, further)));
       return;
     }
-    fill(this.body, headline(stats), gatesPanel(stats), this.overTime(stats), histograms(stats), this.groups(stats), load());
+    fill(this.body, headline(stats), gatesPanel(stats), this.overTime(stats), histograms(stats), groupsPanel(stats), load());
+    this.drawOverTime();
   }
 
-  overTime({ series }) {
-    if (!series || series.loops_per_min.length < 2) return null;
-    const xs = series.loops_per_min.map((_, at) => series.start_unix_us / 1e6 + at * series.bucket_s);
-    const scales = { x: { time: true }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.1 : 1] } };
-    const loops = chart({
-      label: 'Loops per minute over time',
-      data: [xs, series.loops_per_min],
-      series: [{ label: 'loops/min', colour: 'model', fill: true }],
-      scales,
-    });
-    const tokens = chart({
-      label: 'Tokens per second over time',
-      data: [xs, series.input_tokens_per_s, series.output_tokens_per_s],
-      series: [
-        { label: 'input tokens/s', colour: 'cache' },
-        { label: 'output tokens/s', colour: 'tool' },
-      ],
-      scales,
-    });
-    this.charts.push(loops, tokens);
-    const most = Math.max(...series.loops_per_min);
-    const peak = xs[series.loops_per_min.indexOf(most)] * 1000;
-    return panel(
-      'Over time',
-      el('p', { class: 'muted' }, `Stretches of ${duration(series.bucket_s * 1000)}. Most: ${most.toFixed(most < 10 ? 2 : 0)} loops/min at ${clock(peak)}.`),
-      el('div', { class: 'two' }, loops.box, tokens.box),
-    );
+  // The panel, in which the chosen metric is drawn once it is in the document.
+  overTime({ over_time: over }) {
+    this.overTimeBox = null;
+    if (!over || over.stretches.length === 0) return null;
+    const known = knownOverTime(over);
+    if (known.length === 0) return null;
+    this.metricBox = el('select', { name: 'metric', 'aria-label': 'Metric', onchange: () => ask({ metric: this.metricBox.value }) }, known.map(([name, title]) => el('option', { value: name }, title)));
+    this.overTimeBox = el('div', {});
+    return panel('Over time', el('div', { class: 'fields' }, this.metricBox, el('span', { class: 'muted' }, `of the traces that began in each ${over.unit}`)), this.overTimeBox);
   }
 
-  groups({ group_by: by, groups }) {
-    if (!groups) return null;
-    if (by === 'day' && groups.length > 1) return panel(`By ${by}`, this.byDay(groups), groupTable(by, groups));
-    return panel(`By ${by}`, groups.length === 0 ? el('p', { class: 'muted' }, 'Nothing is in any group.') : groupTable(by, groups));
+  drawOverTime() {
+    this.charts.forEach((one) => one.close());
+    this.charts = [];
+    if (!this.overTimeBox) return;
+    const { over_time: over } = this.found.stats;
+    const name = [...this.metricBox.options].some(({ value }) => value === this.metric) ? this.metric : this.metricBox.options[0].value;
+    this.metricBox.value = name;
+    const drawn = metricOverTime(over, name);
+    this.charts.push(drawn.chart);
+    fill(this.overTimeBox, drawn.chart.box, el('details', {}, el('summary', {}, 'The same as a table'), drawn.table));
   }
+}
 
-  byDay(groups) {
-    const xs = groups.map(({ key }) => Date.parse(`${key}T12:00:00`) / 1000);
-    const scales = { x: { time: true }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.1 : 1] } };
-    const points = { points: { show: true } };
-    const drawn = [
-      ['Cost of each day', groups.map((group) => group.cost_usd), 'cost', 'tool', money],
-      ['Retry rate of each day', groups.map((group) => group.retry_rate), 'retry rate', 'bad', (value) => percent(value, 1)],
-      ['Loop duration of each day, p95', groups.map((group) => group.loop_duration_ms.p95?.value ?? null), 'loop p95', 'model', duration],
-      ['Steps per loop of each day, p50', groups.map((group) => group.steps_per_loop.p50?.value ?? null), 'steps p50', 'reasoning', count],
-    ].map(([label, values, name, colour, write]) =>
-      chart({ label, height: 130, data: [xs, values], series: [{ label: name, colour, ...points, value: (_, value) => (value === null ? UNKNOWN : write(value)) }], scales, axes: [{}, { values: (_, all) => all.map((value) => write(value)), size: 62 }] }),
-    );
-    this.charts.push(...drawn);
-    return el('div', { class: 'two' }, drawn.map((one) => one.box));
-  }
+function groupsPanel({ group_by: by, groups }) {
+  if (!groups) return null;
+  return panel(`By ${by}`, groups.length === 0 ? el('p', { class: 'muted' }, 'Nothing is in any group.') : groupTable(by, groups));
 }
 
 // Conditions, each with its figure, its limit and the room that is left.
@@ -202,14 +183,13 @@ function spread(name, distribution, write, tone) {
 
 function headline(stats) {
   const { loops, health, tokens } = stats;
-  const rate = (value) => (value === null ? UNKNOWN : value < 0.1 ? String(Number(value.toPrecision(2))) : value.toFixed(value < 10 ? 2 : 1));
   const outcomes = [loops.success && `${loops.success} succeeded`, loops.failure && `${loops.failure} failed`, loops.abandoned && `${loops.abandoned} abandoned`, loops.unknown && `${loops.unknown} without an end`].filter(Boolean);
   return el(
     'div',
     { class: 'headline' },
     figures(
       figure('loops', count(loops.started), { note: outcomes.join(', ') }),
-      figure('loops/min', rate(stats.loops_per_min), { note: stats.window_s === null ? null : `over ${duration(stats.window_s * 1000)}` }),
+      figure('loops/min', stats.loops_per_min === null ? UNKNOWN : rate(stats.loops_per_min), { note: stats.window_s === null ? null : `over ${duration(stats.window_s * 1000)}` }),
       figure('steps per loop', at(stats.steps_per_loop, 'p50', count), { note: ['p95 ', at(stats.steps_per_loop, 'p95', count)], tone: HEALTH[health.steps_per_loop] }),
       figure('retry rate', percent(stats.retry_rate, 1), { note: plural(stats.retries, 'retry', 'retries'), tone: HEALTH[health.retry_rate] }),
       spread('loop', stats.loop_duration_ms, duration),

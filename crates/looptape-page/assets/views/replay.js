@@ -142,10 +142,18 @@ function quoted(word) {
   return /^[\w.#~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
+// A recording has to give what was recorded; a model may say what it wants.
+function verdict(wasStopped, isAsRecorded, exactness, classes) {
+  if (wasStopped) return ['It was stopped', 'warn-text'];
+  if (isAsRecorded) return ['✓ As recorded', 'good-text'];
+  if (exactness === 'bytes') return ['✗ Different', 'bad-text'];
+  return classes.every((name) => ['error', 'other_error'].includes(name)) ? ['✗ No call was answered', 'bad-text'] : ['It answers otherwise', ''];
+}
+
 function outcome({ report, trace }) {
   const { calls, identical, same, exactness, coverage, differences, classes, spent_usd: spent, saved_usd: saved } = report;
   const came = exactness === 'bytes' ? identical : same;
-  const is = coverage === 'interrupted' ? ['It was stopped', 'warn-text'] : came === calls ? ['✓ As recorded', 'good-text'] : ['✗ Different', 'bad-text'];
+  const is = verdict(coverage === 'interrupted', came === calls, exactness, Object.keys(classes));
   const what = exactness === 'bytes' ? 'recorded answers came back bit for bit' : 'answers say what was recorded';
   const told = Object.entries(classes).map(([name, n]) => `${n} ${name.replaceAll('_', ' ')}`);
   const line = ({ step, seq, what: changed }) => el('li', {}, step === null ? `call #${seq}` : el('a', { href: href(`/trace/${encodeURIComponent(trace)}`, { step }) }, `step ${step}`), ': ', recorded(changed));

@@ -144,14 +144,15 @@ class TraceList {
     const list = el('ul', { class: 'found' });
     const stop = el('button', { type: 'button', class: 'small', onclick: () => search.abort() }, 'Stop');
     fill(this.inside, state, list, stop);
-    let [offset, looked, found] = [0, 0, 0];
+    let [offset, call, looked, found] = [0, null, 0, 0];
     while (offset !== null && !search.signal.aborted) {
       try {
-        const answer = await get('/search', { ...query, since: this.since(), offset }, { signal: search.signal });
+        const answer = await get('/search', { ...query, since: this.since(), offset, call }, { signal: search.signal });
         looked += answer.looked_at;
         found += answer.found.length;
         list.append(...answer.found.map((one) => this.foundRow(one)));
         offset = found >= 500 ? null : answer.next;
+        call = answer.next_call;
       } catch (error) {
         if (error.name !== 'AbortError') list.append(el('li', { class: 'bad-text' }, oneLine(error.message)));
         break;

@@ -2,13 +2,13 @@
 
 use super::{Asked, Failure};
 use crate::page::Shared;
-use crate::reading::figures::{self, Figures, Wanted, window};
+use crate::reading::figures::{self, Figures, FiguresError, Fineness, Wanted, window};
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use looptape_core::gates::Gate;
-use looptape_core::metrics::{Detail, GroupBy, TallyOptions};
+use looptape_core::metrics::{Detail, GroupBy, TallyOptions, TimeUnit};
 use looptape_store::{TagFilter, TraceFilter, TraceOrigin};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -38,10 +38,38 @@ pub(crate) struct WhichTraces {
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StatsQuery {
-    /// model, agent, version, tool, tag, tag:KEY, day, phase, kind, stream, input, output
+    /// model, agent, version, tool, tag, tag:KEY, minute, hour, day, phase, kind, stream, input, output
     group_by: Option<String>,
     /// What must hold besides the gates of looptape.toml, such as `retry_rate: value<=0.05`
     gate: Option<String>,
+    /// minute, hour, day, or auto for what fits: `over_time` in the answer then has every metric (by the names that gates
+    /// have) of each stretch in which a trace began
+    over_time: Option<String>,
+}
+
+impl StatsQuery {
+    fn fineness(&self) -> Result<Option<Fineness>, Failure> {
+        let words = "auto, minute, hour or day";
+        self.over_time
+            .as_deref()
+            .filter(|word| !word.is_empty())
+            .map(|word| match word {
+                "auto" => Ok(Fineness::Fitting),
+                _ => TimeUnit::parse(word)
+                    .map(Fineness::Stated)
+                    .ok_or_else(|| Failure::Invalid(format!("over_time: `{word}` is none of {words}"))),
+            })
+            .transpose()
+    }
+}
+
+impl From<FiguresError> for Failure {
+    fn from(error: FiguresError) -> Self {
+        match error {
+            FiguresError::TooFine(_) => Self::Invalid(format!("over_time: {error}")),
+            FiguresError::Read(error) => Self::Read(error),
+        }
+    }
 }
 
 impl WhichTraces {
@@ -72,6 +100,8 @@ pub(crate) async fn stats(
     let gate = query.gate.as_deref().map(str::parse::<Gate>).transpose();
     let mut conditions = shared.rules.conditions.clone();
     conditions.gates.extend(gate.map_err(|error| Failure::Invalid(error.to_string()))?);
+    let now = Timestamp::now().as_microsecond();
+    let over_time = query.fineness()?.map(|fineness| (fineness, now));
     let of_steps = group_by.as_ref().is_some_and(GroupBy::is_of_steps);
     let wanted = Wanted {
         group_by,
@@ -79,7 +109,8 @@ pub(crate) async fn stats(
             idle_us: IDLE_US,
             detail: if of_steps { Detail::Segments } else { Detail::Whole },
         },
-        window: window(&filter, Timestamp::now().as_microsecond()),
+        window: window(&filter, now),
+        over_time,
         zone: TimeZone::system(),
     };
     let found = shared.readers.read(move |reader| {

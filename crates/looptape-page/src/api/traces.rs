@@ -51,6 +51,15 @@ pub(crate) struct ListQuery {
     limit: Option<u32>,
 }
 
+/// Where to go on looking for a text.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct GoOn {
+    /// With `offset`: the `next_call` of the answer before.
+    call: u32,
+}
+
 /// One page of the list.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Traces {
@@ -82,11 +91,13 @@ pub(crate) async fn list(
 
 /// Traces in whose messages the text is
 ///
-/// Nothing is indexed: the traces that pass the other filters are read, for a second at most. `next` is the offset to go on from.
-#[utoipa::path(get, path = "/search", params(ListQuery), responses((status = 200, body = Object), (status = 400)))]
+/// Nothing is indexed: the traces that pass the other filters are read call by call, until a second is over. To go on, ask again
+/// with `next` as `offset` and `next_call` as `call`.
+#[utoipa::path(get, path = "/search", params(ListQuery, GoOn), responses((status = 200, body = Object), (status = 400)))]
 pub(crate) async fn search(
     State(shared): State<Shared>,
     Asked(mut query): Asked<ListQuery>,
+    Asked(GoOn { call }): Asked<GoOn>,
 ) -> Result<Json<Searched>, Failure> {
     let text =
         said(query.text.take()).ok_or_else(|| Failure::Invalid("text: say what to look for".to_owned()))?;
@@ -94,11 +105,11 @@ pub(crate) async fn search(
     let read = move |reader: &Reader| {
         let started = Instant::now();
         let is_enough = |found| found >= MOST_FOUND || started.elapsed() >= SEARCH_TIME;
-        Ok(search::search(reader, &filter, &text, is_enough)?)
+        Ok(search::search(reader, &filter, &text, call, is_enough)?)
     };
     match shared.readers.read(read).await {
         Ok(searched) => Ok(Json(searched)),
-        Err(Failure::NothingRecorded) => Ok(Json(Searched { found: Vec::new(), looked_at: 0, next: None })),
+        Err(Failure::NothingRecorded) => Ok(Json(Searched::NOTHING)),
         Err(failure) => Err(failure),
     }
 }

@@ -33,34 +33,65 @@ pub struct FoundTrace {
 #[derive(Clone, Debug, Serialize)]
 pub struct Searched {
     pub found: Vec<FoundTrace>,
+    /// Traces that were looked through to their end.
     pub looked_at: u32,
     /// From which offset to go on; null: that was all.
     pub next: Option<u32>,
+    /// From which call of the trace there; null: from its beginning.
+    pub next_call: Option<u32>,
 }
 
-/// Looks through the traces that pass, from the filter's offset, until `is_enough` says so. A trace that cannot be read is passed
-/// over: `verify` names what is damaged.
+impl Searched {
+    /// Nothing is there.
+    pub const NOTHING: Self = Self { found: Vec::new(), looked_at: 0, next: None, next_call: None };
+}
+
+/// What looking through a trace came to.
+enum Looked {
+    Found {
+        call: u32,
+        excerpt: String,
+    },
+    Nothing,
+    /// It is enough; the text is not in what was looked at.
+    Until {
+        next_call: u32,
+    },
+}
+
+/// Looks through the traces that pass, from the filter's offset and this call of the first one, until `is_enough` says so: it
+/// is asked after every call. A trace that cannot be read is passed over: `verify` names what is damaged.
 pub fn search(
     reader: &Reader,
     filter: &TraceFilter,
     text: &str,
+    mut from_call: u32,
     is_enough: impl Fn(usize) -> bool,
 ) -> Result<Searched, ReadError> {
     let needle = Needle::of(text);
-    let mut searched = Searched { found: Vec::new(), looked_at: 0, next: None };
+    let mut searched = Searched::NOTHING;
     loop {
         let offset = filter.offset + searched.looked_at;
         let batch = reader.traces(&TraceFilter { limit: Some(BATCH), offset, ..filter.clone() })?;
         let is_last = batch.len() < BATCH as usize;
         for row in batch {
-            searched.looked_at += 1;
-            if let Ok(trace) = reader.load(row.clone())
-                && let Ok(Some((call, excerpt))) = needle.first_in(reader, &trace)
-            {
-                let step = step_of(&trace, call);
-                let trace = ListedTrace::of(reader, row)?;
-                searched.found.push(FoundTrace { trace, call, step, excerpt });
+            let so_far = searched.found.len();
+            if let Ok(trace) = reader.load(row.clone()) {
+                match needle.first_in(reader, &trace, std::mem::take(&mut from_call), || is_enough(so_far)) {
+                    Ok(Looked::Until { next_call }) => {
+                        searched.next = Some(filter.offset + searched.looked_at);
+                        searched.next_call = Some(next_call);
+                        return Ok(searched);
+                    }
+                    Ok(Looked::Found { call, excerpt }) => {
+                        let step = step_of(&trace, call);
+                        let trace = ListedTrace::of(reader, row)?;
+                        searched.found.push(FoundTrace { trace, call, step, excerpt });
+                    }
+                    Ok(Looked::Nothing) | Err(_) => {}
+                }
             }
+            searched.looked_at += 1;
             if is_enough(searched.found.len()) {
                 searched.next = Some(filter.offset + searched.looked_at);
                 return Ok(searched);
@@ -92,12 +123,23 @@ impl Needle {
         Self { in_json, plain: text.to_ascii_lowercase() }
     }
 
-    /// The first call whose request or answer says it, and what stands around it there.
-    fn first_in(&self, reader: &Reader, trace: &RecordedTrace) -> Result<Option<(u32, String)>, ReadError> {
+    /// The first call from `from_call` on whose request or answer says it, and what stands around it there.
+    fn first_in(
+        &self,
+        reader: &Reader,
+        trace: &RecordedTrace,
+        from_call: u32,
+        is_enough: impl Fn() -> bool,
+    ) -> Result<Looked, ReadError> {
         let seen = RefCell::new(HashSet::new());
         let mut last_rest = Vec::new();
-        for facts in &trace.facts {
+        let mut has_looked = false;
+        for facts in trace.facts.iter().filter(|facts| facts.seq >= from_call) {
             let CallKind::Llm(wire) = facts.kind else { continue };
+            if has_looked && is_enough() {
+                return Ok(Looked::Until { next_call: facts.seq });
+            }
+            has_looked = true;
             let member = wire.history().map_or("", |(member, _)| member);
             let is_known = |mark: Mark| seen.borrow().contains(&(wire, mark));
             let request = reader.request_parts(trace.row.key, facts.seq, member, &is_known)?;
@@ -105,14 +147,14 @@ impl Needle {
             let rest = (request.rest != last_rest).then_some(&request.rest[..]);
             let new = request.new.iter().map(|(_, stretch)| &stretch[..]);
             if let Some(excerpt) = new.chain(rest).find_map(|said| around(said, &self.in_json)) {
-                return Ok(Some((facts.seq, unescaped(excerpt))));
+                return Ok(Looked::Found { call: facts.seq, excerpt: unescaped(excerpt) });
             }
             last_rest = request.rest.to_vec();
             if let Some(excerpt) = self.in_answer(reader, trace, facts)? {
-                return Ok(Some((facts.seq, excerpt)));
+                return Ok(Looked::Found { call: facts.seq, excerpt });
             }
         }
-        Ok(None)
+        Ok(Looked::Nothing)
     }
 
     fn in_answer(
@@ -147,6 +189,94 @@ fn unescaped(piece: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use looptape_core::TraceId;
+    use looptape_core::exchange::{Chunk, Ending};
+    use looptape_core::headers::RedactedHeaders;
+    use looptape_core::labels::Labels;
+    use looptape_core::provider::Provider;
+    use looptape_core::redact::{Credentials, Patterns};
+    use looptape_store::{BeginCall, CallEnd, Moment, Recorder, RecorderOptions, TraceHint};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    /// A trace that asks so many questions, each after all before it; one answer of each says its number.
+    fn record(database: &Path, trace: &str, questions: usize) {
+        let options = RecorderOptions::new(database.into(), Arc::new(Patterns::builtin()));
+        let (recorder, thread) = Recorder::start(options).unwrap();
+        let headers = || RedactedHeaders::redact([("content-type", &b"application/json"[..])]);
+        for n in 1..=questions {
+            let turn =
+                |n: usize| serde_json::json!({"role": "user", "content": format!("question {n} of {trace}")});
+            let messages: Vec<_> = (1..=n).map(turn).collect();
+            let body = serde_json::json!({"model": "m", "messages": messages}).to_string();
+            let call = recorder.begin(BeginCall {
+                hint: TraceHint::Named(TraceId::parse(trace).unwrap()),
+                at: Moment::now(),
+                provider: Provider::OPENAI,
+                method: "POST".into(),
+                path: "/v1/chat/completions".into(),
+                headers: headers(),
+                body: body.into(),
+                loop_hint: None,
+                import_index: None,
+                labels: Labels::default(),
+                credentials: Credentials::none(),
+            });
+            let message = serde_json::json!({"role": "assistant", "content": format!("answer {n}")});
+            let answer = serde_json::json!({"model": "m", "choices": [{"message": message}]}).to_string();
+            let (now, answer) = (Moment::mono_us_now(), Bytes::from(answer));
+            call.finish(CallEnd::Answered {
+                status: 200,
+                headers: headers(),
+                head_mono_us: now,
+                end_mono_us: now,
+                chunks: vec![Chunk { at_us: now, len: answer.len() as u32 }],
+                body: vec![answer],
+                ending: Ending::Complete,
+                cut: None,
+            });
+        }
+        drop(recorder);
+        thread.finish();
+    }
+
+    /// All that is found in stretches of one call each, and how many stretches that took.
+    fn call_by_call(reader: &Reader, text: &str) -> (Vec<(String, u32)>, usize) {
+        let (mut filter, mut from_call, mut found) = (TraceFilter::default(), 0, Vec::new());
+        for stretches in 1.. {
+            let searched = search(reader, &filter, text, from_call, |_| true).unwrap();
+            found.extend(searched.found.into_iter().map(|one| (one.trace.label, one.call)));
+            let Some(next) = searched.next else { return (found, stretches) };
+            (filter.offset, from_call) = (next, searched.next_call.unwrap_or(0));
+        }
+        unreachable!("it ends")
+    }
+
+    #[test]
+    fn it_stops_within_a_trace_and_goes_on_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("t.db");
+        record(&database, "older", 3);
+        record(&database, "longer", 6);
+        let reader = Reader::open(&database).unwrap();
+        for (text, expected) in [
+            ("question 5 of longer", vec![("longer", 4)]),
+            ("answer 3", vec![("longer", 2), ("older", 2)]),
+            ("question 1", vec![("longer", 0), ("older", 0)]),
+            ("nobody said this", vec![]),
+        ] {
+            let expected: Vec<(String, u32)> =
+                expected.into_iter().map(|(label, call)| (label.to_owned(), call)).collect();
+            let whole = search(&reader, &TraceFilter::default(), text, 0, |_| false).unwrap();
+            let at_once: Vec<_> = whole.found.into_iter().map(|one| (one.trace.label, one.call)).collect();
+            assert_eq!(at_once, expected, "{text}");
+            assert_eq!((whole.next, whole.next_call, whole.looked_at), (None, None, 2), "{text}");
+            let (found, stretches) = call_by_call(&reader, text);
+            assert_eq!(found, expected, "{text}, call by call");
+            assert!(text != "nobody said this" || stretches >= 9, "a stretch is a call: {stretches}");
+        }
+    }
 
     #[test]
     fn what_stands_around() {

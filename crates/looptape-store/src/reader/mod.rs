@@ -81,7 +81,7 @@ pub enum ReadError {
 }
 
 /// A trace's own row and what belongs to it, without its calls.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceRow {
     pub key: TraceKey,
     pub id: TraceId,

@@ -3,6 +3,7 @@
 //! Traces are grouped by what they are called or by when they happened: a group has all figures of a set. Steps and
 //! tool calls are grouped by what they are (see [`Segments`]): a trace may then have a part in several groups.
 
+use super::calendar::TimeUnit;
 use super::segments::{KindFigures, NONE, Segment, Segments};
 use super::stats::{Sample, Stats};
 use super::steps::PricedSteps;
@@ -10,6 +11,7 @@ use super::tally::{Detail, SetTally, TallyOptions};
 use super::tools::ToolFigures;
 use super::window::Window;
 use crate::labels::{Labels, Tag};
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,7 +25,8 @@ pub enum GroupBy {
     AnyTag,
     /// By the value of one tag.
     Tag(String),
-    Day,
+    /// By when they happened.
+    Time(TimeUnit),
     /// By the value of the tag `phase`.
     Phase,
     Model,
@@ -39,7 +42,8 @@ pub enum GroupBy {
 #[error("`{0}` is no way to group: write {WORDS}")]
 pub struct UnknownGroup(String);
 
-const WORDS: &str = "model, agent, version, tool, tag, tag:KEY, day, phase, kind, stream, input or output";
+const WORDS: &str =
+    "model, agent, version, tool, tag, tag:KEY, minute, hour, day, phase, kind, stream, input or output";
 
 /// The key of the tag that names a phase.
 pub const PHASE: &str = "phase";
@@ -50,7 +54,9 @@ impl GroupBy {
             "agent" => Self::Agent,
             "version" | "agent-version" => Self::AgentVersion,
             "tag" => Self::AnyTag,
-            "day" => Self::Day,
+            "minute" => Self::Time(TimeUnit::Minute),
+            "hour" => Self::Time(TimeUnit::Hour),
+            "day" => Self::Time(TimeUnit::Day),
             "phase" => Self::Phase,
             "model" => Self::Model,
             "tool" => Self::Tool,
@@ -65,19 +71,26 @@ impl GroupBy {
         })
     }
 
-    /// The groups of a trace; `None` if it is steps or tool calls that are grouped. `day` is the day on which it
-    /// happened.
-    fn keys(&self, labels: &Labels, day: Option<&str>) -> Option<Vec<String>> {
+    /// The groups of a trace; `None` if it is steps or tool calls that are grouped.
+    fn keys(&self, labels: &Labels, at: Option<i64>, zone: &TimeZone) -> Option<Vec<String>> {
+        if let Self::Time(unit) = self {
+            return Some(vec![at.and_then(|at| unit.label(at, zone)).unwrap_or_else(|| NONE.to_owned())]);
+        }
         let tag = |key: &str| labels.tags.get(key).map(String::as_str);
         let key = match self {
             Self::Agent => labels.agent.as_deref(),
             Self::AgentVersion => labels.agent_version.as_deref(),
             Self::Tag(key) => tag(key),
             Self::Phase => tag(PHASE),
-            Self::Day => day,
             Self::AnyTag if labels.tags.is_empty() => None,
             Self::AnyTag => return Some(all_tags(labels)),
-            Self::Model | Self::Tool | Self::Kind | Self::Stream | Self::InputTokens | Self::OutputTokens => {
+            Self::Time(_)
+            | Self::Model
+            | Self::Tool
+            | Self::Kind
+            | Self::Stream
+            | Self::InputTokens
+            | Self::OutputTokens => {
                 return None;
             }
         };
@@ -86,12 +99,12 @@ impl GroupBy {
 
     /// Whether it is steps or tool calls that are grouped, not traces.
     pub fn is_of_steps(&self) -> bool {
-        self.keys(&Labels::default(), None).is_none()
+        self.keys(&Labels::default(), None, &TimeZone::UTC).is_none()
     }
 
     /// Whether its groups follow each other in time, so that each has a window of its own.
     fn is_in_turn(&self) -> bool {
-        matches!(self, Self::Day | Self::Phase)
+        matches!(self, Self::Time(_) | Self::Phase)
     }
 }
 
@@ -107,7 +120,7 @@ impl fmt::Display for GroupBy {
             Self::AgentVersion => "version",
             Self::AnyTag => "tag",
             Self::Tag(key) => return write!(f, "tag:{key}"),
-            Self::Day => "day",
+            Self::Time(unit) => unit.as_str(),
             Self::Phase => PHASE,
             Self::Model => "model",
             Self::Tool => "tool",
@@ -143,10 +156,10 @@ impl GroupTally {
         Self { by, options, whole: SetTally::new(options), groups: BTreeMap::new() }
     }
 
-    /// Adds a trace with these labels that happened on this day.
-    pub fn add(&mut self, sample: &Sample<'_>, labels: &Labels, day: Option<&str>) {
+    /// Adds a trace with these labels. Whose minutes, hours and days are meant, the zone says.
+    pub fn add(&mut self, sample: &Sample<'_>, labels: &Labels, zone: &TimeZone) {
         self.whole.add(sample);
-        let keys = self.by.as_ref().and_then(|by| by.keys(labels, day));
+        let keys = self.by.as_ref().and_then(|by| by.keys(labels, sample.started_unix_us, zone));
         let options = TallyOptions { detail: Detail::Whole, ..self.options };
         for key in keys.into_iter().flatten() {
             self.groups.entry(key).or_insert_with(|| SetTally::new(options)).add(sample);
@@ -205,15 +218,16 @@ mod tests {
     #[test]
     fn a_trace_is_in_the_groups_of_its_labels() {
         let mut labels = Labels { agent: Some("a".to_owned()), ..Labels::default() };
-        let keys = |by: &str, labels: &Labels| GroupBy::parse(by).unwrap().keys(labels, Some("2026-11-01"));
+        let keys =
+            |by: &str, labels: &Labels| GroupBy::parse(by).unwrap().keys(labels, Some(0), &TimeZone::UTC);
         assert_eq!(keys("tag", &labels), Some(vec![NONE.to_owned()]));
         labels.add_tag(Tag::parse("env=x").unwrap());
         labels.add_tag(Tag::parse("phase=ramp").unwrap());
         assert_eq!(keys("tag", &labels), Some(vec!["env=x".to_owned(), "phase=ramp".to_owned()]));
         let one = |by| keys(by, &labels).unwrap().remove(0);
         assert_eq!(
-            [one("agent"), one("version"), one("tag:env"), one("phase"), one("day")],
-            ["a", NONE, "x", "ramp", "2026-11-01"]
+            [one("agent"), one("version"), one("tag:env"), one("phase"), one("day"), one("hour")],
+            ["a", NONE, "x", "ramp", "1970-01-01", "1970-01-01 00:00"]
         );
         assert_eq!(keys("model", &labels), None);
     }

@@ -8,8 +8,10 @@
 //! Invariants: figures of parts that are counts or sums add up to those of the whole exactly; nothing depends on
 //! the order in which traces come.
 
+mod calendar;
 mod concurrency;
 mod groups;
+mod over_time;
 mod segments;
 mod series;
 mod stats;
@@ -22,8 +24,10 @@ mod tools;
 mod warmth;
 mod window;
 
+pub use calendar::{Stretch, TimeUnit};
 pub use concurrency::Concurrency;
 pub use groups::{GroupBy, GroupTally, Groups, PHASE, UnknownGroup};
+pub use over_time::{MetricOverTime, OverTime, OverTimeTally};
 pub(crate) use segments::Size;
 pub use segments::{KindFigures, Segment, Segments};
 pub use series::{Series, TokenRates};

@@ -6,7 +6,8 @@ use crate::assembly::{TraceSpan, assemble};
 use crate::cost::{PriceBook, Usd};
 use crate::facts::{AttemptState, CallFacts};
 use crate::labels::{Labels, Tag};
-use crate::metrics::{Measured, Ms, TokenSums, TraceMetrics};
+use crate::metrics::{Figure, Measured, Ms, TokenSums, TraceMetrics};
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 const START: i64 = 1_793_491_200_000_000;
@@ -72,12 +73,15 @@ fn options() -> TallyOptions {
     TallyOptions { idle_us: 2_000_000, detail: tally::Detail::Segments }
 }
 
+fn sample(one: &One) -> Sample<'_> {
+    let phase = one.labels.tags.get("phase").map(String::as_str);
+    Sample { started_unix_us: Some(one.start), phase, metrics: &one.metrics }
+}
+
 fn tally(set: &[One], by: &str) -> GroupTally {
     let mut tally = GroupTally::new(Some(GroupBy::parse(by).unwrap()), options());
     for one in set {
-        let phase = one.labels.tags.get("phase").map(String::as_str);
-        let sample = Sample { started_unix_us: Some(one.start), phase, metrics: &one.metrics };
-        tally.add(&sample, &one.labels, Some("2026-11-01"));
+        tally.add(&sample(one), &one.labels, &TimeZone::UTC);
     }
     tally
 }
@@ -121,6 +125,38 @@ proptest! {
         let kinds: u32 = segments.by_kind.iter().map(|kind| kind.figures.calls).sum();
         let others: usize = set.iter().map(|one| one.metrics.other_latencies.len()).sum();
         prop_assert_eq!(kinds as usize, (whole.of_steps.steps + whole.tool_calls) as usize + others);
+    }
+
+    #[test]
+    fn a_stretch_of_time_is_a_set_like_any_other(set in arbitrary_set(), cut in 0usize..8) {
+        let empty = || OverTimeTally::new(TimeUnit::Minute, TimeZone::UTC, options());
+        let (mut over_time, mut rest) = (empty(), empty());
+        for (at, one) in set.iter().enumerate() {
+            if at < cut { over_time.add(&sample(one)) } else { rest.add(&sample(one)) }
+        }
+        over_time.merge(rest);
+        // Asked for until a little after the first traces.
+        let asked = Window { start_unix_us: START - 7, end_unix_us: START + 30_000_000, basis: WindowBasis::Given };
+        let over_time = over_time.finish(asked);
+        prop_assert_eq!(over_time.traces.iter().sum::<usize>(), set.len());
+        for (at, stretch) in over_time.stretches.iter().enumerate() {
+            let mut alone = SetTally::new(TallyOptions { idle_us: 2_000_000, ..TallyOptions::default() });
+            set.iter().filter(|one| stretch.holds(one.start)).for_each(|one| alone.add(&sample(one)));
+            let end_unix_us = if stretch.holds(START) { asked.end_unix_us } else { stretch.end_unix_us };
+            let start_unix_us = stretch.start_unix_us.max(asked.start_unix_us);
+            let alone = alone.finish(Some(Window { start_unix_us, end_unix_us, basis: WindowBasis::Given }));
+            for (name, metric) in &over_time.metrics {
+                let reading = crate::metrics::select(&alone, name).unwrap();
+                if let Some(distribution) = reading.distribution {
+                    prop_assert_eq!(metric.p95[at], distribution.p95(), "{}", name);
+                }
+                let known = match reading.figure {
+                    Some(Figure::Known(value) | Figure::AtLeast(value)) => Some(value),
+                    Some(Figure::Unknown) | None => None,
+                };
+                prop_assert_eq!(metric.figure.get(at).copied().flatten(), known, "{}", name);
+            }
+        }
     }
 
     #[test]
