@@ -354,11 +354,7 @@ async fn recorded_headers_are_sent_again() {
     assert_eq!(report["total"]["loops"]["success"], 1, "{}", report["total"]["errors"]);
     let requests = upstream.requests();
     let sent = |name: &str| requests[0].header(name);
-    assert_eq!(
-        sent("x-title").map(|title| title.as_bytes().len()),
-        Some("café".len()),
-        "as Latin-1, read as such"
-    );
+    assert_eq!(sent("x-title"), Some("café"));
     assert_eq!(["connection", "content-md5", "accept-encoding", "origin"].map(sent), [None; 4]);
 }
 
