@@ -2,6 +2,7 @@
 //! computed from the same files.
 
 use crate::env::TestEnv;
+use looptape_core::assembly::{Step, StepNumber};
 use looptape_core::derive;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::facts::{CallFacts, CallKind};
@@ -282,6 +283,52 @@ fn facts_differences(
     compare("usage", facts.usage == response.usage);
     compare("tool calls", facts.asks.iter().map(|a| &a.name).eq(response.tool_calls.iter().map(|c| &c.name)));
     found
+}
+
+/// Where a request carries on from a call of the chain, and no step says so: file, the two calls, and why.
+const UNLINKED: &[(&str, u32, u32, &str)] = &[
+    (
+        "pydantic__pydantic-ai/tests/models/cassettes/test_anthropic/test_anthropic_deferred_capability_without_tool_search_across_models[claude-fable-5].yaml",
+        0,
+        1,
+        "the agent adds a turn of its own with a call that no model asked for, and its result",
+    ),
+    (
+        "pydantic__pydantic-ai/tests/models/cassettes/test_deepseek/test_deepseek_deferred_capability_with_thinking.yaml",
+        0,
+        1,
+        "the same",
+    ),
+];
+
+#[test]
+fn loops_carry_on_as_the_reference_program_chained_them() {
+    let Some(corpus) = Corpus::from_env() else { return skipped("chaining recorded calls") };
+    let imported = Imported::new(&corpus);
+    let reader = imported.reader();
+    let (mut links, mut unlinked) = (0, Vec::new());
+    for (recording, id) in imported.traces(&corpus) {
+        let (trace, _) = load(&reader, id);
+        let assembly = trace.measure().assembly;
+        let step_of = |call: u32| {
+            let index = trace.import_indices.iter().position(|at| *at == Some(call));
+            let index = index.unwrap_or_else(|| panic!("{}: no call {call}", recording.name));
+            let holds = |step: &&Step| step.attempts.iter().any(|attempt| attempt.call.0 == index);
+            assembly.steps.iter().find(holds).unwrap_or_else(|| panic!("{}: no step", recording.name)).number
+        };
+        for pair in recording.expected.loop_chain.windows(2) {
+            let (from, to) = (step_of(pair[0]), step_of(pair[1]));
+            let parent = |number: &StepNumber| assembly.steps[number.0 as usize - 1].parent;
+            links += 1;
+            if !std::iter::successors(Some(to), parent).any(|ancestor| ancestor == from) {
+                unlinked.push((recording.name.to_owned(), pair[0], pair[1]));
+            }
+        }
+    }
+    assert!(links > 0, "the corpus holds loops");
+    let known: Vec<_> = UNLINKED.iter().map(|&(name, from, to, _)| (name.to_owned(), from, to)).collect();
+    assert_eq!(unlinked, known);
+    summary(&format!("{links} calls carry on from another, {} of them unseen", unlinked.len()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::wire::Wire;
 use serde::{Deserialize, Serialize};
 
 /// Version of the derivation. Raise it whenever a decoder, digest or rule here changes its result.
-pub const DERIVATION: u32 = 3;
+pub const DERIVATION: u32 = 4;
 
 /// What one HTTP exchange was. Times are µs on the trace's monotonic clock; `None` is "did not happen"
 /// or "not known", never 0.
@@ -113,6 +113,8 @@ pub struct Lineage {
     pub echo: Option<i64>,
     /// The last assistant turn alone.
     pub last_turn: Option<i64>,
+    /// The history up to that turn: a request that was answered by it, in whatever words, has this `history`.
+    pub before_turn: Option<i64>,
     /// The history with this call's answer appended: a child's `echo` equals it.
     pub answer_history: Option<i64>,
     /// This call's answer alone: a child's `last_turn` equals it.

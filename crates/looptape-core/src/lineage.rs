@@ -18,7 +18,8 @@
 //!   of two answers that say the same, the one that was really echoed can be preferred.
 //!
 //! So a parent is found by `echo == answer_history`, and of several the one whose `answer_turn` is the
-//! request's `last_turn` is preferred.
+//! request's `last_turn` is preferred. An answer that its client put into other words has no echo; within a trace its
+//! request is found by `before_turn == history`.
 //!
 //! This module decides nothing about matching; it gives [`Lineage`] its figures.
 
@@ -40,6 +41,7 @@ pub struct Conversation {
     closed: u32,
     echo: Option<i64>,
     last_turn: Option<i64>,
+    before_turn: Option<i64>,
     calls: CallPlaces,
     /// The last turn: the next message may add to it.
     open: Option<Arc<OpenTurn>>,
@@ -56,6 +58,7 @@ impl Conversation {
             closed: 0,
             echo: None,
             last_turn: None,
+            before_turn: None,
             calls: CallPlaces::default(),
             open: None,
             carried: Arc::default(),
@@ -110,6 +113,7 @@ impl Conversation {
             history: all.head.short(),
             echo: all.echo,
             last_turn: all.last_turn,
+            before_turn: all.before_turn,
             answer_history: None,
             answer_turn: None,
             turns: all.closed,
@@ -204,10 +208,12 @@ impl Conversation {
     fn close(&mut self) {
         let Some(turn) = self.open.take() else { return };
         let said = turn.said();
+        let before = self.head;
         self.head = self.head.chain(said);
         self.closed = self.closed.saturating_add(1);
         if let Turn::Assistant(speech) = &turn.turn {
             self.echo = Some(self.head.short());
+            self.before_turn = Some(before.short());
             self.last_turn = Some(speech.identity(said, self.wire).short());
             if speech.calls.iter().any(|call| call.id.is_some()) {
                 self.calls.push(turn);

@@ -33,6 +33,7 @@ const HOSTS: &[(&str, &str)] = &[
     ("api.together.ai", "together"),
     ("api.together.xyz", "together"),
     ("api.voyageai.com", "voyageai"),
+    ("api.writer.com", "writer"),
     ("api.x.ai", "xai"),
     ("api.z.ai", "zai"),
     ("integrate.api.nvidia.com", "nvidia"),
@@ -50,7 +51,9 @@ const MAX_NAME_LEN: usize = 40;
 
 /// The provider behind `host` (with its port, if the URL names one).
 pub fn of_host(host: &str) -> Provider {
-    let own = || Provider::parse(&own_name(&host.to_ascii_lowercase()));
+    // The port that nobody has to write tells no hosts apart.
+    let named = host.strip_suffix(":443").unwrap_or(host);
+    let own = || Provider::parse(&own_name(&named.to_ascii_lowercase()));
     known(host).or_else(own).expect("a name of its own is made of letters, digits and dashes")
 }
 
@@ -111,6 +114,7 @@ mod tests {
             ("my-resource.openai.azure.com", "azure"),
             ("bedrock-runtime.us-east-1.amazonaws.com", "bedrock"),
             ("openrouter.ai", "openrouter"),
+            ("api.writer.com", "writer"),
             ("api.x.ai", "xai"),
             ("localhost:11434", "ollama"),
             ("api.mistral.ai.", "mistral"),
@@ -127,6 +131,7 @@ mod tests {
             ("notapi.openai.com.example", "notapi-openai-com-example"),
             ("evilapi.openai.com", "evilapi-openai-com"),
             ("LocalHost:8080", "localhost-8080"),
+            ("llm.example.com:443", "llm-example-com"),
             ("[::1]:80", "1-80"),
             ("{scrubbed}", "scrubbed"),
             ("", "unknown"),

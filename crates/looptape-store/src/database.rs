@@ -32,6 +32,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/0015_upstreams.sql")),
     M::up(include_str!("../../../migrations/0016_load_runs.sql")),
     M::up(include_str!("../../../migrations/0017_list_facts.sql")),
+    M::up(include_str!("../../../migrations/0018_before_turn.sql")),
 ];
 
 /// Of a database that is made. A transaction writes many pages that follow each other, and each is a system call of its

@@ -14,7 +14,7 @@ pub(crate) const WRITTEN: &str = "derivation, wire, model, response_model, servi
      first_event_us, first_reasoning_us, first_content_us, first_tool_call_us, last_output_us, state, retry_count, \
      retry_after_ms, response_bytes, uncached_input, cache_read, cache_write_5m, cache_write_1h, output_visible, \
      reasoning, input_total, output_total, usage_raw, stated_cost_usd, request_digest, history, echo, last_turn, \
-     answer_history, answer_turn, turns, response_id, previous_response_id, asks, carries";
+     before_turn, answer_history, answer_turn, turns, response_id, previous_response_id, asks, carries";
 
 /// Binds the values of [`WRITTEN`], one after the other.
 pub(crate) fn bind(
@@ -30,7 +30,7 @@ pub(crate) fn bind(
         CallKind::Llm(wire) => Some(wire.as_str()),
         CallKind::Other => None,
     };
-    let values: [&dyn ToSql; 37] = [
+    let values: [&dyn ToSql; 38] = [
         &DERIVATION,
         &wire,
         &f.model,
@@ -61,6 +61,7 @@ pub(crate) fn bind(
         &f.lineage.history,
         &f.lineage.echo,
         &f.lineage.last_turn,
+        &f.lineage.before_turn,
         &f.lineage.answer_history,
         &f.lineage.answer_turn,
         &f.lineage.turns,
@@ -78,11 +79,11 @@ pub(crate) const COLUMNS: &str = "seq, sent_us, provider, method, path, request_
      first_event_us, first_reasoning_us, first_content_us, first_tool_call_us, last_output_us, state, \
      retry_count, retry_after_ms, response_bytes, uncached_input, cache_read, cache_write_5m, \
      cache_write_1h, output_visible, reasoning, input_total, output_total, usage_raw, \
-     stated_cost_usd, request_digest, history, echo, last_turn, answer_history, answer_turn, \
+     stated_cost_usd, request_digest, history, echo, last_turn, before_turn, answer_history, answer_turn, \
      turns, response_id, previous_response_id, asks, carries, upstream, superseded";
 
 /// How many those are; the derivation comes after them.
-pub(crate) const COUNT: usize = 48;
+pub(crate) const COUNT: usize = 49;
 
 /// The facts of a row of [`COLUMNS`] and the derivation, if this version derived them.
 pub(crate) fn read_current(row: &Row<'_>) -> rusqlite::Result<Option<CallFacts>> {
@@ -148,6 +149,7 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<CallFacts> {
             history: next.take()?,
             echo: next.take()?,
             last_turn: next.take()?,
+            before_turn: next.take()?,
             answer_history: next.take()?,
             answer_turn: next.take()?,
             turns: next.take()?,

@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 ///
 /// A cassette that `export` wrote, a folder or one file, becomes the trace that it was, with its id and times.
 /// Each file of another tool becomes a trace, with the file's name: its calls in file order, secrets replaced as in any
-/// recording. Folders are searched for cassettes and for *.yaml, *.yml, *.json, *.har, *.httprr and *.traj files. Cassettes of
+/// recording. Folders are searched for cassettes and for *.yaml, *.yml, *.json, *.har, *.httprr and *.traj files, compressed
+/// with gzip (*.yaml.gz) or not. Cassettes of
 /// vcrpy, go-vcr, VCR (Ruby, R) and betamax, HAR files (browsers, Polly.JS) and httprr traces can be imported;
 /// anything else is refused by name. What was imported before is recognised, and not imported twice.
 #[derive(Debug, clap::Args)]

@@ -201,7 +201,7 @@ pub struct Step {
     pub number: StepNumber,
     pub loop_number: LoopNumber,
     pub lane: Lane,
-    /// The step whose answer this one's history echoes.
+    /// The step that this one carries on from: whose answer its history echoes, or whose history it extends.
     pub parent: Option<StepNumber>,
     /// At least one.
     pub attempts: Vec<Attempt>,

@@ -1,13 +1,15 @@
 //! Whose answer a request carries on from.
 //!
 //! In order of strength: the response id that it names, the whole history up to its last assistant turn,
-//! that turn alone (a trimmed or rewritten history), the call ids of the tool results that it carries.
+//! that turn alone (a trimmed or rewritten history), the call ids of the tool results that it carries, and last the
+//! history before that turn: whoever extends a request's history carries on from it, though the client put the answer
+//! into words of its own.
 //! Among several equal answers the one with the fewest followers is taken, then the newest: so identical
 //! parallel lanes each go on by themselves, and a repeated question belongs to its last asking.
 
 use super::attempts::Group;
 use super::{CallIndex, Clock};
-use crate::facts::CallFacts;
+use crate::facts::{CallFacts, CallKind};
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -28,6 +30,7 @@ struct Answers<'a> {
     by_history: HashMap<i64, Vec<Answer>>,
     by_turn: HashMap<i64, Vec<Answer>>,
     by_call_id: HashMap<&'a str, Vec<Answer>>,
+    by_asked: HashMap<i64, Vec<Answer>>,
 }
 
 /// Sets parents and children. `steps` are numbered and in order.
@@ -54,6 +57,9 @@ impl<'a> Answers<'a> {
         for ask in &fact.asks {
             note(&mut self.by_call_id, ask.id.as_deref(), answer);
         }
+        if let CallKind::Llm(_) = fact.kind {
+            note(&mut self.by_asked, Some(fact.lineage.history), answer);
+        }
     }
 
     fn parent_of(
@@ -70,6 +76,7 @@ impl<'a> Answers<'a> {
             .or_else(|| fact.lineage.echo.and_then(|echo| best(self.by_history.get(&echo))))
             .or_else(|| fact.lineage.last_turn.and_then(|turn| best(self.by_turn.get(&turn))))
             .or_else(|| fact.carries.iter().find_map(|id| best(self.by_call_id.get(id.as_str()))))
+            .or_else(|| fact.lineage.before_turn.and_then(|asked| best(self.by_asked.get(&asked))))
     }
 }
 

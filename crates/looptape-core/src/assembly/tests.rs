@@ -183,6 +183,33 @@ fn parents_by_response_id_by_turn_and_by_call_id() {
     ");
 }
 
+/// Clients strip, shorten and rewrite what they send back; equal questions go on by themselves, one each.
+#[test]
+fn parents_whose_answer_was_put_into_other_words() {
+    let reworded = |seq, sent, asked, history| {
+        let mut call = call(seq, sent, 10).history(history);
+        (call.lineage.echo, call.lineage.last_turn) = (Some(999), Some(998));
+        call.lineage.before_turn = Some(asked);
+        call
+    };
+    let facts = [
+        call(0, 0, 10).history(1),
+        call(1, 5, 10).history(1),
+        reworded(2, 30, 1, 2),
+        reworded(3, 40, 1, 3),
+        reworded(4, 60, 3, 4),
+        reworded(5, 80, 77, 5), // extends nothing that was asked here
+    ];
+    insta::assert_snapshot!(sketch(&closed(&facts)), @r"
+    1 loop 1.0 after - calls [0] tools []
+    2 loop 1.1 after - calls [1] tools []
+    3 loop 1.1 after 2 calls [2] tools []
+    4 loop 1.0 after 1 calls [3] tools []
+    5 loop 1.0 after 4 calls [4] tools []
+    6 loop 2.0 after - calls [5] tools []
+    ");
+}
+
 #[test]
 fn call_ids_that_every_conversation_reuses() {
     let facts = [

@@ -15,6 +15,7 @@ mod body;
 mod container;
 mod document;
 mod go_vcr;
+mod gzip;
 mod har;
 mod header_list;
 mod httprr;
@@ -44,17 +45,18 @@ use std::{borrow::Cow, fmt};
 /// The largest file that is read.
 pub const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Reads a recording. `file_name` decides only whether a file that cannot be parsed is described as
-/// broken JSON or as broken YAML; what the file is, its content says.
+/// Reads a recording, compressed with gzip or not. `file_name` decides only whether a file that cannot be parsed is
+/// described as broken JSON or as broken YAML; what the file is, its content says.
 pub fn read(file_name: &str, bytes: &[u8]) -> Result<Cassette, Refused> {
     let size_bytes = bytes.len() as u64;
     if size_bytes > MAX_FILE_BYTES {
         return Err(Refused::TooLarge { size_bytes, limit_bytes: MAX_FILE_BYTES });
     }
+    let bytes = &*gzip::unpacked(bytes)?;
     if httprr::is_httprr(bytes) {
         return Ok(Cassette { container: Container::Httprr, interactions: httprr::read(bytes)? });
     }
-    let root = document::parse(file_name, bytes)?;
+    let root = document::parse(gzip::inner_name(file_name), bytes)?;
     let (container, interactions) = match container::tell(&root)? {
         Recording::Vcrpy(list) => (Container::Vcrpy, each(list, vcrpy::interaction)?),
         Recording::GoVcr(list) => (Container::GoVcr, each(list, go_vcr::interaction)?),

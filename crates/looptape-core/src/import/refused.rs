@@ -17,6 +17,14 @@ pub enum Refused {
     TooLarge { size_bytes: u64, limit_bytes: u64 },
 
     #[error(
+        "unpacked it has more than {limit_bytes} bytes, which is the limit: split its interactions into several files"
+    )]
+    UnpacksTooFar { limit_bytes: u64 },
+
+    #[error("not whole, or not gzip after its first bytes: {problem}; restore the file, or record it again")]
+    NotGzip { problem: String },
+
+    #[error(
         "anchors or nesting make the document far larger than the file (more than {limit}): \
          write it without anchors, or split it"
     )]
@@ -24,7 +32,7 @@ pub enum Refused {
 
     #[error(
         "not text: the byte at offset {offset_bytes} is not UTF-8; import the recording itself, \
-         uncompressed"
+         uncompressed or compressed with gzip"
     )]
     NotText { offset_bytes: u64 },
 

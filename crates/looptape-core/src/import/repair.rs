@@ -1,7 +1,7 @@
 //! What YAML 1.2's grammar reads otherwise than the writers of recordings meant it.
 //!
-//! Two things: escapes that are halves of a character, and raw Unicode line breaks. Nothing else is
-//! touched.
+//! Three things: escapes that are halves of a character, raw Unicode line breaks, and lines of quoted text that are
+//! indented no further than the key they belong to. Nothing else is touched.
 
 use saphyr_parser::{ScalarStyle, ScanError};
 use std::borrow::Cow;
@@ -50,10 +50,15 @@ pub(super) fn scalar(text: String, style: ScalarStyle) -> String {
     text.replace(added, "").replace(ENDED_HERE, "")
 }
 
+/// The text with the quoted scalar mended at which the parser gave up; `None` if its problem is not known here.
+pub(super) fn quoted(text: &str, error: &ScanError) -> Option<String> {
+    escapes(text, error).or_else(|| indentation(text, error))
+}
+
 /// Writers that count text in UTF-16 escape characters beyond the basic plane as two surrogates, which
 /// YAML does not allow. Joins the pairs of the double-quoted scalar at which the parser gave up; a
 /// surrogate without its other half becomes U+FFFD. `None` if this was not the problem.
-pub(super) fn escapes(text: &str, error: &ScanError) -> Option<String> {
+fn escapes(text: &str, error: &ScanError) -> Option<String> {
     if !error.info().contains("invalid Unicode character escape") {
         return None;
     }
@@ -74,6 +79,48 @@ pub(super) fn escapes(text: &str, error: &ScanError) -> Option<String> {
         rest = &escape[taken..];
     }
     None
+}
+
+/// YAML 1.1's parsers do not look at the indentation of quoted text, and writers rely on it. Indents the lines of the
+/// quoted scalar at which the parser gave up: spaces at the beginning of a line are no part of such a text. `None` if
+/// this was not the problem.
+fn indentation(text: &str, error: &ScanError) -> Option<String> {
+    if !error.info().contains("invalid indentation in quoted scalar") {
+        return None;
+    }
+    let (start, quote) = text.char_indices().nth(error.marker().index())?;
+    let end = start + 1 + length_of_quoted(&text[start + 1..], quote)?;
+    let indentation = " ".repeat(error.marker().col() + 1);
+    let mut lines = text[start..end].split_inclusive('\n');
+    let mut repaired = String::with_capacity(text.len() + 1024);
+    repaired.push_str(&text[..start]);
+    repaired.push_str(lines.next()?);
+    for line in lines {
+        if !line.starts_with(['\n', '\r']) {
+            repaired.push_str(&indentation);
+        }
+        repaired.push_str(line);
+    }
+    repaired.push_str(&text[end..]);
+    Some(repaired)
+}
+
+/// How many bytes of `text` belong to a quoted scalar that began before it.
+fn length_of_quoted(text: &str, quote: char) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        at += match quote {
+            '\'' => memchr::memchr(b'\'', &bytes[at..])?,
+            '"' => memchr::memchr2(b'"', b'\\', &bytes[at..])?,
+            _ => return None,
+        };
+        let is_escape = bytes[at] == b'\\' || (quote == '\'' && bytes.get(at + 1) == Some(&b'\''));
+        if !is_escape {
+            return Some(at);
+        }
+        at += 2;
+    }
 }
 
 /// What stands for the escape at the start of `escape`, and how many bytes it takes.

@@ -346,6 +346,44 @@ fn surrogate_escapes_are_joined() {
     assert_eq!((&*got.request_body, &*got.response_body), ("😀".as_bytes(), &b"/"[..]));
 }
 
+/// PyYAML reads such text, and its users write it.
+#[test]
+fn quoted_text_may_be_indented_no_further_than_its_key() {
+    for (field, expected) in [
+        ("body: 'one\ntwo ''three''\n\n  four'", "one two 'three'\nfour"),
+        ("body: \"one \\\"two\\\"\nthree \\\nfour \\\\\"", "one \"two\" three four \\"),
+    ] {
+        assert_eq!(request_body(field), (expected.to_owned(), true), "{field}");
+    }
+    let both = cassette(
+        "method: POST\nuri: https://h/v1\nbody: 'a\nb'",
+        "status: {code: 200, message: ''}\nbody: 'c\nd'",
+    );
+    assert_eq!(only(&both).request_body, "a b");
+    assert_eq!(only(&both).response_body, "c d");
+}
+
+#[test]
+fn files_compressed_with_gzip() {
+    let packed = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut encoder, bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let yaml = cassette(REQUEST, RESPONSE);
+    let plain = read("c.yaml", yaml.as_bytes()).unwrap();
+    let whole = packed(yaml.as_bytes());
+    assert_eq!(read("c.yaml.gz", &whole).unwrap(), plain);
+    assert_eq!(read("c.yaml.gz", &[whole.clone(), packed(b"# a second part")].concat()).unwrap(), plain);
+    assert!(matches!(read("c.yaml.gz", &whole[..whole.len() / 2]), Err(Refused::NotGzip { .. })));
+    assert!(
+        matches!(read("c.json.gz", &packed(b"{\"a\":")), Err(Refused::NotJson { .. })),
+        "named as JSON inside"
+    );
+    let bomb = packed(&vec![b' '; 1 + super::MAX_FILE_BYTES as usize]);
+    assert!(matches!(read("c.yaml.gz", &bomb), Err(Refused::UnpacksTooFar { .. })));
+}
+
 #[test]
 fn unicode_line_breaks_of_older_yaml_are_content() {
     for (field, body) in [

@@ -19,7 +19,7 @@ use std::{
 /// How many entries merge keys may add in one document.
 const MAX_MERGED_ENTRIES: usize = 100_000;
 
-/// How many quoted scalars with broken escapes are repaired; each costs another pass over the file.
+/// How many quoted scalars are repaired; each costs another pass over the file.
 const MAX_REPAIRS: u32 = 100;
 
 /// Parses a file that holds one document.
@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Shared, Refused> {
     let mut text = repair::line_breaks(text);
     for _ in 0..MAX_REPAIRS {
         match build(&text) {
-            Err(Failure::Scan(error)) => match repair::escapes(&text, &error) {
+            Err(Failure::Scan(error)) => match repair::quoted(&text, &error) {
                 Some(repaired) => text = Cow::Owned(repaired),
                 None => return Err(not_yaml(&error)),
             },

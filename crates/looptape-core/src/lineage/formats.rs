@@ -120,6 +120,7 @@ fn every_format_with_a_history_is_linked() {
         let child = of_request(wire, &wire.decode_request(path, &second));
         assert_eq!(child.echo, parent.answer_history, "{wire:?}");
         assert_eq!(child.last_turn, parent.answer_turn, "{wire:?}");
+        assert_eq!((parent.before_turn, child.before_turn), (None, Some(parent.history)), "{wire:?}");
         assert_eq!(child.turns, 3, "{wire:?}");
     }
 }

@@ -103,10 +103,14 @@ pub(super) fn add_headers<'h>(view: &mut ResponseView, header: impl Fn(&str) -> 
         let kind = header("x-amzn-errortype").and_then(|stated| stated.split(':').next());
         error.kind = kind.map(str::to_owned);
     }
+    let counted = |name: &str| header(&format!("x-amzn-bedrock-{name}-token-count"))?.trim().parse().ok();
     if !view.usage.is_known() {
-        let counted = |name: &str| header(&format!("x-amzn-bedrock-{name}-token-count"))?.trim().parse().ok();
         let counts = ["input", "output", "cache-read-input", "cache-write-input"].map(counted);
         view.usage = usage_of_counts(counts).unwrap_or_default();
+    } else if view.usage.output_total.is_none() {
+        // An answer that a guardrail changed counts what was asked only.
+        let output = counted("output");
+        (view.usage.output_visible, view.usage.output_total) = (output, output);
     }
 }
 
@@ -439,6 +443,11 @@ mod tests {
             whole(&json!({"generation": "x", "prompt_token_count": 1, "generation_token_count": 2}));
         add_headers(&mut view, header);
         assert_eq!(view.usage.input_total, Some(1), "the body's own counts stand");
+        let mut view =
+            whole(&json!({"output": {"message": {"content": [{"text": "x"}]}}, "stopReason": "end_turn",
+            "usage": {"inputTokens": 30}}));
+        add_headers(&mut view, header);
+        assert_eq!((view.usage.input_total, view.usage.output_total), (Some(30), Some(3)));
         let mut view = Wire::BedrockInvoke.decode_response(403, None, b"{\"message\":\"no access\"}");
         add_headers(&mut view, header);
         assert_eq!(view.error.unwrap().kind.as_deref(), Some("AccessDeniedException"));

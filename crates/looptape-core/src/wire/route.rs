@@ -12,7 +12,7 @@ use crate::captured::CapturedUrl;
 use crate::provider::Provider;
 
 /// The format of a request, `None` if it is not a model call in a known one. `path` may carry a query.
-/// Only Cohere's bare `/chat` needs the provider to be known. Of a captured call to a host that is no provider's
+/// Only Cohere's bare `/chat`, and `/v1/chat`, which Writer has too, need the provider to be known. Of a captured call to a host that is no provider's
 /// only paths count that belong to nothing else.
 pub fn identify(provider: &Provider, method: &str, path: &str) -> Option<Wire> {
     if !method.eq_ignore_ascii_case("POST") {
@@ -25,6 +25,8 @@ pub fn identify(provider: &Provider, method: &str, path: &str) -> Option<Wire> {
     }
     match segments.as_slice() {
         [.., "chat", "completions"] => Some(Wire::OpenAiChat),
+        // A prompt that a gateway keeps, filled in.
+        [.., "prompts", _, "completions"] => Some(Wire::OpenAiChat),
         [.., "completions"] => Some(Wire::OpenAiCompletions),
         [.., "responses"] => Some(Wire::OpenAiResponses),
         // A thread's messages belong to another API.
@@ -33,6 +35,7 @@ pub fn identify(provider: &Provider, method: &str, path: &str) -> Option<Wire> {
         [.., "api", "generate"] => Some(Wire::OllamaGenerate),
         [.., "v2", "chat"] => Some(Wire::CohereChatV2),
         [.., "api", "v1", "chat"] => None,
+        [.., "v1", "chat"] if provider.as_str() == "writer" => Some(Wire::OpenAiChat),
         [.., "v1", "chat"] => Some(Wire::CohereChatV1),
         [.., "chat"] if provider.as_str() == "cohere" => Some(Wire::CohereChatV1),
         [.., "model", model, verb] => bedrock(model, verb),
@@ -255,6 +258,7 @@ mod tests {
             ("/api/embed", None),
             ("/api/show", None),
             ("/v1/chat", Some(CohereChatV1)),
+            ("/v1/prompts/weather/completions", Some(OpenAiChat)),
             ("/v2/chat", Some(CohereChatV2)),
             ("/api/v1/chat", None),
             ("/chat", None),
@@ -279,6 +283,8 @@ mod tests {
         assert_eq!(identify(&Provider::OPENAI, "GET", "/v1/responses/r?stream=true&starting_after=4"), None);
         let cohere = Provider::parse("cohere").unwrap();
         assert_eq!(identify(&cohere, "POST", "/chat"), Some(CohereChatV1));
+        let writer = Provider::parse("writer").unwrap();
+        assert_eq!(identify(&writer, "POST", "/v1/chat"), Some(OpenAiChat));
         assert_eq!(identify(&Provider::OPENAI, "GET", "/v1/chat/completions"), None);
     }
 

@@ -11,17 +11,21 @@ const MOMENT_US: i64 = 100_000;
 /// So many bytes are the same then, two digits each.
 const SAME_BYTES: usize = 3;
 
-/// The beginning of the latest ids.
+/// So much randomness is taken from the system at once: asking for it costs more than all else about an id.
+const RANDOM_BYTES: usize = 1024;
+const ID_BYTES: usize = 16;
+
+/// The beginning of the latest ids, and what the next are made of.
 #[derive(Debug, Default)]
 pub(super) struct UnnamedIds {
     latest: Option<(i64, [u8; SAME_BYTES])>,
+    random: Vec<u8>,
 }
 
 impl UnnamedIds {
     /// A new id for a trace that begins then.
     pub(super) fn next(&mut self, at: Moment) -> TraceId {
-        let mut bytes = [0u8; 16];
-        getrandom::fill(&mut bytes).expect("the system has randomness");
+        let mut bytes = self.random();
         let moment = at.mono_us / MOMENT_US;
         match self.latest {
             Some((of, same)) if of == moment => bytes[..SAME_BYTES].copy_from_slice(&same),
@@ -31,6 +35,18 @@ impl UnnamedIds {
             }
         }
         TraceId::from_random(bytes)
+    }
+
+    fn random(&mut self) -> [u8; ID_BYTES] {
+        if self.random.is_empty() {
+            self.random.resize(RANDOM_BYTES, 0);
+            getrandom::fill(&mut self.random).expect("the system has randomness");
+        }
+        let (_, taken) =
+            self.random.split_last_chunk().expect("whole ids are taken, as many as were put there");
+        let taken: [u8; ID_BYTES] = *taken;
+        self.random.truncate(self.random.len() - ID_BYTES);
+        taken
     }
 }
 
@@ -45,6 +61,8 @@ mod tests {
         let (a, b, later) = (next(1), next(MOMENT_US - 1), next(MOMENT_US));
         assert_ne!(a, b);
         assert_eq!(a.as_str()[..2 * SAME_BYTES], b.as_str()[..2 * SAME_BYTES]);
+        let many: std::collections::HashSet<_> = (0..3 * RANDOM_BYTES).map(|_| next(1)).collect();
+        assert_eq!(many.len(), 3 * RANDOM_BYTES, "each is another one");
         assert_ne!(b.as_str()[..2 * SAME_BYTES], later.as_str()[..2 * SAME_BYTES]);
     }
 }

@@ -27,6 +27,30 @@ fn lists_of_version_15_are_made_anew() {
     assert_eq!((row.steps, row.outcome, row.models.len()), (0, LoopOutcome::Failure, 0));
 }
 
+/// Version 17 did not know what a request extends whose last answer was put into other words.
+#[test]
+fn loops_of_version_17_are_put_together_anew() {
+    let lab = Lab::new();
+    lab.record(|r| {
+        r.begin(begin("t1", br#"{"model":"m","messages":[{"role":"user","content":"go"}]}"#))
+            .finish(answered(&[br#"{"choices":[{"message":{"role":"assistant","content":"gone"}}]}"#]));
+        let next = br#"{"model":"m","messages":[{"role":"user","content":"go"},
+            {"role":"assistant","content":"I went"},{"role":"user","content":"on"}]}"#;
+        r.begin(begin("t1", next)).finish(answered(&[b"{}"]));
+    });
+    let loops = || {
+        let reader = lab.reader();
+        let row = reader.traces(&TraceFilter::default()).unwrap().remove(0);
+        reader.load(row).unwrap().measure().metrics.loops
+    };
+    assert_eq!(loops(), 1);
+    let old = rusqlite::Connection::open(&lab.database).unwrap();
+    old.execute_batch("ALTER TABLE calls DROP COLUMN before_turn; PRAGMA user_version = 17").unwrap();
+    assert_eq!(loops(), 2, "as version 17 derived them");
+    old.execute_batch("UPDATE calls SET derivation = derivation - 1").unwrap();
+    assert_eq!(loops(), 1, "derived anew");
+}
+
 #[test]
 fn lists_are_filtered_and_ordered() {
     let lab = Lab::new();

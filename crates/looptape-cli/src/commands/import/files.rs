@@ -107,7 +107,7 @@ fn has_own_ending(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == FILE_ENDING)
 }
 
-/// A compressed one is a recording too: it is refused with the reason, instead of passed over.
+/// A compressed one is a recording too.
 fn is_called_like_a_recording(path: &Path) -> bool {
     let ends_in = |path: &Path, endings: &[&str]| {
         let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();

@@ -53,6 +53,7 @@ fn call(seq: u32, sent_ms: i64, took_ms: i64, history: (Option<i64>, i64)) -> Ca
             history: own,
             echo: parent.map(|p| p * 10),
             last_turn: None,
+            before_turn: None,
             answer_history: Some(own * 10),
             answer_turn: None,
             turns: 1,
