@@ -236,3 +236,36 @@ fn a_stand_in_costs_the_cache_and_other_prices() {
     let none = json(&good(env, &["load", "preset:baseline", "--virtual", "--json"]));
     assert!(none["outage"].is_null());
 }
+
+/// `--abort-on-fail` holds for each of several runs, and a gate that says itself when it ends a run keeps to that.
+#[test]
+fn gates_end_runs_when_they_are_to() {
+    let env = &TestEnv::new();
+    let text = "[traffic]\nsteps = 1\n[retry]\nmax = 0\n[twin]\nfaults = ['500 at 50 %']\n[gates]\n\
+                loops_failed = { threshold = 'count<1', abort_on_fail = true, delay_abort_eval = '60s' }\n";
+    let path = env.scenario(text);
+    let ended = |arguments: &[&str]| {
+        let ran = load(env, &[&[path.as_str(), "--virtual", "--json"], arguments].concat());
+        assert_eq!(ran.code, Some(99), "{}", ran.stderr);
+        json(&ran)
+    };
+    let at = |report: &serde_json::Value| {
+        assert_eq!(report["ended"]["why"], "gate_failed", "{}", report["ended"]);
+        (report["ended"]["gate"].as_str().unwrap().to_owned(), report["ended"]["at_s"].as_f64().unwrap())
+    };
+    let own = ("loops_failed: count<1".to_owned(), 60.0..63.0);
+    for arguments in [&[][..], &["--abort-on-fail"]] {
+        let (gate, at_s) = at(&ended(arguments));
+        assert!(gate == own.0 && own.1.contains(&at_s), "{arguments:?}: {gate} {at_s}");
+    }
+    let errors = ["--abort-on-fail", "--gate", "errors: count<1"];
+    let (gate, at_s) = at(&ended(&errors));
+    assert!(gate == "errors: count<1" && at_s < 10.0, "{gate} {at_s}");
+    let (gate, at_s) = at(&ended(&[&errors[..], &["--delay-abort-eval", "30s"]].concat()));
+    assert!(gate == "errors: count<1" && (30.0..33.0).contains(&at_s), "{gate} {at_s}");
+
+    let varied = ended(&[&errors[..], &["--vary", "twin.faults=[],['500 at 50 %']"]].concat());
+    let runs = varied["runs"].as_array().unwrap();
+    assert_eq!((runs.len(), &runs[0]["ended"]["why"]), (2, &"completed".into()));
+    assert!(at(&runs[1]).1 < 10.0, "{}", runs[1]["ended"]);
+}

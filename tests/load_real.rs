@@ -6,7 +6,7 @@ use looptape_store::{Reader, Selector};
 use looptape_testkit::answer::{Answer, Gate};
 use looptape_testkit::upstream::ScriptedUpstream;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::Stdio;
 
 /// Two loops of two steps, at once; the twin answers at once too.
@@ -32,6 +32,37 @@ tpot_ms = 0
 fn load(env: &TestEnv, arguments: &[&str]) -> Ran {
     let all: Vec<&str> = ["load"].iter().chain(arguments).copied().collect();
     env.looptape(&all)
+}
+
+/// What was kept of a run is what was reported.
+pub(crate) fn agree(stats: &Value, total: &Value) {
+    for key in [
+        "steps",
+        "attempts",
+        "retries",
+        "retry_rate",
+        "tool_calls",
+        "other_calls",
+        "trims",
+        "failed_attempts",
+        "errors",
+        "error_rate",
+        "cost_usd",
+        "cost_at_least",
+        "cost_by_leaf",
+        "retry_wasted_usd",
+        "amplification",
+        "steps_per_loop",
+        "loops_per_usd",
+    ] {
+        assert_eq!(stats[key], total[key], "{key}");
+    }
+    for key in ["step_latency_ms", "latency_ms", "ttft_ms", "ttfo_ms", "tpot_ms"] {
+        let [kept, reported] = [stats, total].map(|figures| figures[key]["p50"]["value"].as_f64());
+        // Each µs is rounded where it is written down.
+        let apart = kept.zip(reported).map_or(0.0, |(kept, reported)| (kept - reported).abs());
+        assert!(kept.is_some() == reported.is_some() && apart < 0.1, "{key}: {kept:?} {reported:?}");
+    }
 }
 
 /// The run's name, from its line on stderr.
@@ -63,6 +94,10 @@ fn loops_run_against_a_twin_and_are_kept() {
             let stats = json(&good(env, &["stats", "--json", "--tag", &tag]));
             let kept = |key: &str| (stats["traces"].as_u64(), stats[key].as_u64());
             assert_eq!(kept("steps"), (Some(6), Some(12)), "{wire}, stream {stream}: {stats:#}");
+            agree(&stats, &report["total"]);
+            let planned =
+                json(&good(env, &["load", &path, "--virtual", "--json", "--set", &set[0], "--set", &set[1]]));
+            assert_eq!((&stats["tool_calls"], &planned["total"]["tool_calls"]), (&6.into(), &6.into()));
             let of_run = json(&good(env, &["ls", "--json", "--tag", &tag]));
             assert_eq!(of_run.as_array().map(Vec::len), Some(6));
             assert!(of_run.as_array().unwrap().iter().all(|row| row["status"] == "complete"), "{of_run:#}");
@@ -296,3 +331,31 @@ fn an_outage_is_reported_in_real_time() {
     assert_eq!(failover.code, Some(2), "{}", failover.stderr);
     assert!(failover.stderr.contains("a gateway with two upstreams"), "{}", failover.stderr);
 }
+
+/// A header of the recorded request is sent as it was, but for what it said of its body and its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_headers_are_sent_again() {
+    let upstream = ScriptedUpstream::answering(|_| Answer::json(ANSWER)).await.unwrap();
+    let env = &TestEnv::new();
+    let har = json!({"log": {"entries": [{
+        "startedDateTime": "2024-02-14T06:53:38.000+00:00", "time": 1500.5,
+        "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": [
+            {"name": "x-title", "value": "café"}, {"name": "connection", "value": "close"},
+            {"name": "content-md5", "value": "x"}, {"name": "accept-encoding", "value": "gzip"},
+            {"name": "origin", "value": "https://example.com"}],
+            "postData": {"text": "{\"model\":\"gpt-4o-mini\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"}},
+        "response": {"status": 200, "headers": [], "content": {"text": ANSWER}}}]}});
+    std::fs::write(env.home().join("one.har"), har.to_string()).unwrap();
+    let imported = json(&good(env, &["import", "--json", "one.har"]));
+    let id = imported[0]["traces"][0].as_str().unwrap();
+    let path =
+        env.scenario(&format!("traffic.traces = ['{id}']\n[[phase]]\nexecutor = 'per-vu-iterations'\n"));
+    let report = json(&good(env, &["load", &path, "--json", "--url", &upstream.url()]));
+    assert_eq!(report["total"]["loops"]["success"], 1, "{}", report["total"]["errors"]);
+    let requests = upstream.requests();
+    let sent = |name: &str| requests[0].header(name);
+    assert_eq!(sent("x-title"), Some("café"));
+    assert_eq!(["connection", "content-md5", "accept-encoding", "origin"].map(sent), [None; 4]);
+}
+
+const ANSWER: &str = r#"{"model":"gpt-4o-mini","usage":{"prompt_tokens":20,"completion_tokens":4,"total_tokens":24},"choices":[{"index":0,"message":{"role":"assistant","content":"yes"},"finish_reason":"stop"}]}"#;

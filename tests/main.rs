@@ -20,6 +20,7 @@ mod import;
 mod lab;
 mod load;
 mod load_agents;
+mod load_budgets;
 mod load_real;
 mod load_reports;
 mod mcp;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use looptape_core::derive::{self, RequestFacts};
 use looptape_core::exchange::{Answer, Chunk, Ending, Outcome};
 use looptape_core::facts::{CallFacts, CallKind, Lineage};
-use looptape_core::headers::RedactedHeaders;
+use looptape_core::headers::{RedactedHeaders, string_to_latin1};
 use looptape_core::load::GivenUp;
 use looptape_core::provider::Provider;
 use looptape_core::simulated::WISH_HEADER;
@@ -14,12 +14,11 @@ use looptape_core::wire::{ResponseView, Wire};
 use std::future::Future;
 use std::time::Duration;
 
-/// Sends calls to one target. Times are those of the run's clock.
-#[derive(Debug)]
-pub(crate) struct Caller {
+/// Sends calls to one target. To set one up takes a while: it is there before a run's clock begins.
+#[derive(Clone, Debug)]
+pub struct Caller {
     http: reqwest::Client,
     target: Target,
-    clock: Clock,
 }
 
 /// What is asked, however often.
@@ -46,6 +45,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) retries: u32,
     /// How long the client waits for an answer, and for more of it.
     pub(crate) patience: Duration,
+    /// Whose times its calls have.
+    pub(crate) clock: Clock,
 }
 
 /// What SDKs count their retries in.
@@ -76,19 +77,20 @@ pub(crate) struct Called {
 }
 
 impl Caller {
-    pub(crate) fn new(target: Target, clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(target: Target) -> Result<Self, reqwest::Error> {
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
             .pool_max_idle_per_host(usize::MAX);
         // No proxy of the environment could reach this machine.
         let builder = if target.is_here() { builder.no_proxy() } else { builder };
-        Ok(Self { http: builder.build()?, target, clock })
+        Ok(Self { http: builder.build()?, target })
     }
 
     /// Sends a request and reads its answer to the end, unless the loop's time is over before.
     pub(crate) async fn call(&self, sending: Sending<'_>, over: impl Future<Output = ()>) -> Called {
-        let sent_us = self.clock.signed_now_us();
+        let clock = sending.clock;
+        let sent_us = clock.signed_now_us();
         let request = Self::facts(&sending, sent_us);
         let mut reading = Reading::default();
         let given_up = {
@@ -97,7 +99,7 @@ impl Caller {
                 () = over => Some(GivenUp::Stopped),
             }
         };
-        let outcome = reading.outcome(self.clock.signed_now_us(), given_up);
+        let outcome = reading.outcome(clock.signed_now_us(), given_up);
         let facts = derive::call(&request, &outcome);
         let said = derive::response_view(request.kind, &outcome);
         let is_unreadable = derive::has_unreadable_events(&outcome);
@@ -105,10 +107,10 @@ impl Caller {
     }
 
     async fn ask(&self, sending: &Sending<'_>, reading: &mut Reading) -> Option<GivenUp> {
-        let Sending { asked, retries, patience } = *sending;
+        let Sending { asked, retries, patience, clock } = *sending;
         let mut request = self.http.post(self.target.join(&asked.path)).body(asked.body.clone());
         for (name, value) in asked.headers(retries) {
-            request = request.header(name, value);
+            request = request.header(name, string_to_latin1(&value));
         }
         for (name, value) in self.target.headers(asked.wire) {
             request = request.header(name, value);
@@ -127,13 +129,13 @@ impl Caller {
         };
         let headers = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         reading.head =
-            Some((response.status().as_u16(), RedactedHeaders::redact(headers), self.clock.signed_now_us()));
+            Some((response.status().as_u16(), RedactedHeaders::redact(headers), clock.signed_now_us()));
         loop {
             match tokio::time::timeout(patience, response.chunk()).await {
                 Err(_) => return Some(GivenUp::TimedOut),
                 Ok(Ok(Some(piece))) => {
                     let len = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-                    reading.chunks.push(Chunk { at_us: self.clock.signed_now_us(), len });
+                    reading.chunks.push(Chunk { at_us: clock.signed_now_us(), len });
                     reading.body.push(piece);
                 }
                 Ok(Ok(None)) => return None,

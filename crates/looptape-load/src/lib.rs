@@ -14,6 +14,7 @@
 //! any client would. All loops run on the thread that calls [`drive`]. Memory grows with what runs at once.
 
 mod agents;
+mod budgets;
 mod call;
 mod clock;
 mod health;
@@ -22,14 +23,15 @@ mod recordings;
 mod run;
 mod seen;
 mod shared;
-mod spending;
 mod talking;
 mod target;
 
 pub use agents::{AgentEnding, AgentRan, Agents, MOST_IN_VAIN};
+pub use budgets::{Budgets, Held};
+pub use call::Caller;
 pub use futures_util::future::LocalBoxFuture;
 pub use observer::{LoopId, ObservedCall, ObservedEnd, ObservedStart, Observer};
 pub use recordings::{RecordedRequest, Recordings};
-pub use run::{Drive, DriveError, Loops, drive};
+pub use run::{Drive, Loops, drive};
 pub use shared::Live;
 pub use target::{Target, TargetError};

@@ -1,14 +1,16 @@
 //! A run: loops begin when they are due, and are carried through.
 
 use crate::agents::{self, Agents};
+use crate::budgets::Budgets;
+use crate::call::Caller;
 use crate::health::WAKE_UP_EVERY;
 use crate::observer::{LoopId, Observer};
 use crate::recordings::Recordings;
 use crate::shared::{Live, Shared};
 use crate::talking::Talking;
-use crate::target::Target;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use looptape_core::budget::UnpricedCalls;
 use looptape_core::cost::PriceBook;
 use looptape_core::load::{
     Due, Ended, LoadError, LoadReport, LoopEnd, LoopEnding, LoopTrack, Material, Plans, Prices, Start, models,
@@ -37,24 +39,17 @@ pub struct Drive<'a> {
 pub enum Loops<'a> {
     /// The driver: it sends what the scenario plans.
     Sent {
-        target: Target,
+        caller: Caller,
         /// So many calls in a row without any answer, and the target counts as down.
         most_unanswered: u32,
         observer: Option<&'a dyn Observer>,
         /// Of recorded loops.
         recordings: Option<&'a dyn Recordings>,
+        /// What its calls may cost.
+        budgets: Option<&'a dyn Budgets>,
     },
     /// A command, once for each loop.
     Agents(&'a dyn Agents),
-}
-
-/// Why a run cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub enum DriveError {
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    #[error("the HTTP client cannot be set up")]
-    Client(#[from] reqwest::Error),
 }
 
 /// How often progress is told.
@@ -67,7 +62,7 @@ pub async fn drive(
     loops: Loops<'_>,
     stop: impl Future<Output = ()>,
     tell: &mut dyn FnMut(Live),
-) -> Result<LoadReport, DriveError> {
+) -> Result<LoadReport, LoadError> {
     let Drive { scenario, material, book, at_unix_us, .. } = drive;
     let planned = models(scenario, material)?;
     // Which models agents ask is known when they have asked.
@@ -76,14 +71,19 @@ pub async fn drive(
         Loops::Agents(_) => Vec::new(),
     };
     let prices = Prices::new(book, scenario.traffic.provider(), &models, at_unix_us);
-    if let (Some(_), Some((model, _))) = (scenario.max_usd, prices.unpriced()) {
-        return Err(LoadError::Unpriced { model: model.to_owned() }.into());
+    let budgets = match &loops {
+        Loops::Sent { budgets, .. } => *budgets,
+        Loops::Agents(_) => None,
+    };
+    let must_be_priced = budgets.is_some_and(|budgets| budgets.unpriced() == UnpricedCalls::Refused);
+    if let (true, Some((model, _))) = (must_be_priced, prices.unpriced()) {
+        return Err(LoadError::Unpriced { model: model.to_owned() });
     }
     let shared = Shared::new(&drive, prices.clone());
     let carried = match loops {
-        Loops::Sent { target, most_unanswered, observer, recordings } => {
-            let talking = Talking::new(&drive, models, prices, target)?;
-            let talking = talking.told(observer).taking_from(recordings);
+        Loops::Sent { caller, most_unanswered, observer, recordings, budgets } => {
+            let talking = Talking::new(&drive, models, prices, caller);
+            let talking = talking.told(observer).taking_from(recordings).held_to(budgets);
             Carried::Sent(Box::new(talking.giving_up_after(most_unanswered)))
         }
         Loops::Agents(agents) => Carried::ByAgents(agents),
@@ -174,7 +174,7 @@ impl Run<'_> {
                     begin(start, LoopId(shared.counts.begun.get()));
                 }
                 Some(Due::Dropped { phase, at_us }) => tally.loop_dropped(phase, at_us),
-                Some(Due::Begins { phase, .. }) => tally.phase_begins(phase, now_us),
+                Some(Due::Begins { phase, at_us }) => tally.phase_begins(phase, at_us),
                 Some(Due::Ended { phase, .. }) => tally.phase_over(phase, now_us),
                 None => return,
             }

@@ -1,27 +1,27 @@
 //! Loops that the driver carries through itself: it sends what the scenario plans, waits for answers, and tries failed
 //! calls again as the scenario's client does.
 
+use crate::budgets::Budgets;
 use crate::call::{Asked, Called, Caller, RETRY_COUNT, Sending};
-use crate::clock::Clock;
 use crate::observer::{LoopId, ObservedCall, ObservedEnd, ObservedStart, Observer};
 use crate::recordings::{RecordedRequest, Recordings};
-use crate::run::{Drive, DriveError};
+use crate::run::Drive;
 use crate::shared::Shared;
-use crate::spending::Spending;
-use crate::target::Target;
 use bytes::Bytes;
-use looptape_core::budget::{PRESUMED_OUTPUT_TOKENS, Prospect, WorstCase, worst_case};
+use looptape_core::budget::{
+    OutputBound, OverBudget, PRESUMED_OUTPUT_TOKENS, Prospect, Settlement, WorstCase, worst_case,
+};
 use looptape_core::cost::Usd;
 use looptape_core::draws::Draws;
 use looptape_core::exchange::{Ending, Outcome};
 use looptape_core::load::{
-    AttemptOutcome, Ended, Heard, LoopEnding, LoopPlan, LoopTrack, Plans, Prices, Start, StepPlan, StepTrack,
-    Talk, TalkRequest, Used, Wanted,
+    AttemptEnd, AttemptOutcome, Ended, Heard, LoopEnding, LoopPlan, LoopTrack, Plans, Prices, Start,
+    StepPlan, StepTrack, Talk, TalkRequest, Used,
 };
 use looptape_core::provider::Provider;
 use looptape_core::retry::Failure;
 use looptape_core::usage::LeafTokens;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -37,7 +37,7 @@ pub(crate) struct Talking<'a> {
     caller: Caller,
     recordings: Option<&'a dyn Recordings>,
     jitter: Draws,
-    spending: RefCell<Spending>,
+    budgets: Option<&'a dyn Budgets>,
     unanswered: Cell<u32>,
     most_unanswered: u32,
     observer: Option<&'a dyn Observer>,
@@ -72,28 +72,23 @@ enum StepEnding {
 }
 
 impl<'a> Talking<'a> {
-    pub(crate) fn new(
-        drive: &Drive<'a>,
-        models: Vec<String>,
-        prices: Prices,
-        target: Target,
-    ) -> Result<Self, DriveError> {
+    pub(crate) fn new(drive: &Drive<'a>, models: Vec<String>, prices: Prices, caller: Caller) -> Self {
         let scenario = drive.scenario;
         let provider =
             Provider::parse(scenario.traffic.provider()).expect("the names of providers are valid");
-        Ok(Self {
+        Self {
             plans: Plans::new(scenario, drive.material),
             models,
             prices,
             provider,
-            caller: Caller::new(target, Clock::new(drive.started))?,
+            caller,
             recordings: None,
             jitter: Draws::new(scenario.seed).at(JITTER),
-            spending: RefCell::new(Spending::new(scenario.max_usd)),
+            budgets: None,
             unanswered: Cell::new(0),
             most_unanswered: u32::MAX,
             observer: None,
-        })
+        }
     }
 
     /// The same, with somebody who is told of every loop and call.
@@ -104,6 +99,11 @@ impl<'a> Talking<'a> {
     /// The same, sending what was recorded of recorded loops; without a recording they have their sizes only.
     pub(crate) fn taking_from(self, recordings: Option<&'a dyn Recordings>) -> Self {
         Self { recordings, ..self }
+    }
+
+    /// The same, sending nothing that does not fit into these.
+    pub(crate) fn held_to(self, budgets: Option<&'a dyn Budgets>) -> Self {
+        Self { budgets, ..self }
     }
 
     /// The same, ending the run after so many calls in a row without any answer.
@@ -131,6 +131,9 @@ impl<'a> Talking<'a> {
     }
 
     pub(crate) fn tell_end(&self, id: LoopId, ended_us: u64, ending: LoopEnding) {
+        if let Some(budgets) = self.budgets {
+            budgets.loop_ended(id);
+        }
         if let Some(observer) = self.observer {
             observer.loop_ended(&ObservedEnd { id, ended_us, ending });
         }
@@ -143,8 +146,7 @@ impl<'a> Talking<'a> {
             }
             let step = self.plans.step(&running.plan, n);
             let is_last = n == running.plan.steps;
-            match self.step(running, n, &step, if is_last { Wanted::Answer } else { Wanted::ToolCall }).await
-            {
+            match self.step(running, n, &step).await {
                 StepEnding::Over(ending) => return ending,
                 StepEnding::Answered if is_last => {}
                 StepEnding::Answered => {
@@ -158,13 +160,7 @@ impl<'a> Talking<'a> {
     }
 
     /// What a step asks: what was recorded, where there is a recording, else what was made up.
-    fn asked(
-        &self,
-        running: &mut Running<'_>,
-        n: u32,
-        step: &StepPlan,
-        wanted: Wanted,
-    ) -> Result<Asked, String> {
+    fn asked(&self, running: &mut Running<'_>, n: u32, step: &StepPlan) -> Result<Asked, String> {
         let traffic = &running.shared.scenario.traffic;
         let recorded = self.plans.recorded(&running.plan, n, traffic.wire);
         if let (Some(recordings), Some(recorded)) = (self.recordings, recorded) {
@@ -176,7 +172,7 @@ impl<'a> Talking<'a> {
             let (wire, stream) = (recorded.at.wire, recorded.stream);
             return Ok(Asked { wire, provider, stream, path, headers, body, max_output_tokens, wish });
         }
-        let TalkRequest { path, body, max_output_tokens } = running.talk.request(n, step, wanted);
+        let TalkRequest { path, body, max_output_tokens } = running.talk.request(n, step);
         Ok(Asked {
             wire: traffic.wire,
             provider: self.provider.clone(),
@@ -190,9 +186,9 @@ impl<'a> Talking<'a> {
     }
 
     /// Sends a step's request, and again where the client would.
-    async fn step(&self, running: &mut Running<'_>, n: u32, step: &StepPlan, wanted: Wanted) -> StepEnding {
+    async fn step(&self, running: &mut Running<'_>, n: u32, step: &StepPlan) -> StepEnding {
         let phase = running.start.phase;
-        let asked = match self.asked(running, n, step, wanted) {
+        let asked = match self.asked(running, n, step) {
             Ok(asked) => asked,
             Err(error) => {
                 let at_s = running.shared.clock.now_s();
@@ -205,12 +201,12 @@ impl<'a> Talking<'a> {
             output_visible: step.output_tokens,
             ..LeafTokens::default()
         };
-        let mut attempts = StepTrack::begin(step.model, running.now_us());
+        let mut attempts = StepTrack::begin(step.model, step.history);
         let ending = loop {
-            let Some((called, attempt, failure)) =
-                self.attempt(running, &asked, &planned, &mut attempts, step.model).await
-            else {
-                break StepEnding::Over(LoopEnding::Stopped);
+            let attempt = self.attempt(running, &asked, &planned, &mut attempts, step.model).await;
+            let (called, attempt, failure) = match attempt {
+                Ok(attempt) => attempt,
+                Err(ending) => break StepEnding::Over(ending),
             };
             if attempt == AttemptOutcome::Stopped {
                 break StepEnding::Over(LoopEnding::Stopped);
@@ -241,14 +237,14 @@ impl<'a> Talking<'a> {
         };
         if attempts.attempts() > 0 {
             let now_us = running.now_us();
-            let end = attempts.finish(now_us, &self.prices);
+            let end = attempts.finish(&self.prices);
             running.track.step(&end);
             running.shared.tally.borrow_mut().step_ended(phase, now_us, &end, &self.prices);
         }
         ending
     }
 
-    /// One attempt; `None` if there is no money left for it, or the run is over.
+    /// One attempt; `Err` is how the loop ends if there is no money left for it, or the run is over.
     async fn attempt(
         &self,
         running: &Running<'_>,
@@ -256,26 +252,29 @@ impl<'a> Talking<'a> {
         planned: &LeafTokens,
         attempts: &mut StepTrack,
         model: usize,
-    ) -> Option<(Called, AttemptOutcome, Option<Failure>)> {
+    ) -> Result<(Called, AttemptOutcome, Option<Failure>), LoopEnding> {
         if running.shared.is_over() {
-            return None;
+            return Err(LoopEnding::Stopped);
         }
-        let at_most = || self.at_most(running.shared, asked, planned, model);
-        let reserved = match self.spending.borrow_mut().reserve(at_most) {
-            Ok(reserved) => reserved,
-            Err(max_usd) => {
-                let at_s = running.shared.clock.now_s();
-                running.shared.end(Ended::OverBudget { at_s, max_usd });
-                return None;
+        let held = match self.budgets {
+            None => None,
+            Some(budgets) => {
+                let most = self.at_most(running.shared, asked, planned, model);
+                Some(budgets.admit(running.id, most).await.map_err(|why| refused(running.shared, &why))?)
             }
         };
+        if running.shared.is_over() {
+            // Meanwhile.
+            held.into_iter().for_each(|held| held.settle(Settlement::Nothing));
+            return Err(LoopEnding::Stopped);
+        }
         let phase = running.start.phase;
         running.shared.counts.calls.set(running.shared.counts.calls.get() + 1);
         running.shared.tally.borrow_mut().call_began(phase, running.now_us());
         let sent_us = running.now_us();
         let retries = attempts.attempts();
         let patience = Duration::from_micros(running.shared.scenario.retry.policy.timeout_us);
-        let sending = Sending { asked, retries, patience };
+        let sending = Sending { asked, retries, patience, clock: running.shared.clock };
         let called = self.caller.call(sending, running.shared.over(running.until)).await;
         let heard = Heard {
             outcome: &called.outcome,
@@ -285,12 +284,11 @@ impl<'a> Talking<'a> {
             planned: *planned,
         };
         let (end, failure) = (heard.attempt(), heard.failure());
-        let used = match &end.used {
-            Used::Nothing => None,
-            Used::Tokens(leaves) | Used::AtLeast(leaves) => Some(*leaves),
-        };
-        self.spending.borrow_mut().settle(reserved, &self.prices, model, used.as_ref());
-        running.shared.counts.spent.set(self.spending.borrow().spent());
+        let settlement = self.settlement(&called, &end, model);
+        if let Settlement::Exactly(usd) | Settlement::AtLeast(usd) = settlement {
+            running.shared.counts.spent.set(running.shared.counts.spent.get() + usd);
+        }
+        held.into_iter().for_each(|held| held.settle(settlement));
         running.shared.tally.borrow_mut().call_ended(phase, running.now_us(), &end);
         attempts.attempt(&end, &self.prices);
         running.shared.seen.call(asked, self.prices.model(model), &called, planned);
@@ -305,11 +303,27 @@ impl<'a> Talking<'a> {
                 outcome: called.outcome.clone(),
             });
         }
-        Some((called, end.outcome, failure))
+        Ok((called, end.outcome, failure))
+    }
+
+    /// What a call came to: one that broke off may have been billed for more than is known, if it was begun at all.
+    fn settlement(&self, called: &Called, end: &AttemptEnd, model: usize) -> Settlement {
+        let cost =
+            |leaves: &LeafTokens| self.prices.cost(model, leaves).map_or(Usd::ZERO, |leaves| leaves.total());
+        match &end.used {
+            Used::Tokens(leaves) => Settlement::Exactly(cost(leaves)),
+            Used::AtLeast(leaves) => Settlement::AtLeast(cost(leaves)),
+            Used::Nothing => match &called.outcome {
+                Outcome::NoResponse { ending: Ending::UpstreamReset { .. }, .. } => {
+                    Settlement::AtLeast(Usd::ZERO)
+                }
+                _ => Settlement::Nothing,
+            },
+        }
     }
 
     /// The most that a call could cost.
-    fn at_most(&self, shared: &Shared<'_>, asked: &Asked, planned: &LeafTokens, model: usize) -> Usd {
+    fn at_most(&self, shared: &Shared<'_>, asked: &Asked, planned: &LeafTokens, model: usize) -> WorstCase {
         let prospect = Prospect {
             provider: &asked.provider,
             method: "POST",
@@ -317,16 +331,20 @@ impl<'a> Talking<'a> {
             body: &asked.body,
             at_unix_us: shared.at_unix_us,
         };
-        match worst_case(&prospect, shared.book) {
-            WorstCase::Free => Usd::ZERO,
-            WorstCase::AtMost { usd, .. } => usd,
-            // Not by its name in the request: by the price that the run's figures have for it.
-            WorstCase::Unknown { .. } => {
-                let output_visible = asked.max_output_tokens.unwrap_or(PRESUMED_OUTPUT_TOKENS);
-                let uncached_input = asked.body.len() as u64;
-                let at_most = LeafTokens { uncached_input, output_visible, ..*planned };
-                self.prices.cost(model, &at_most).map_or(Usd::ZERO, |leaves| leaves.total())
-            }
+        let most = worst_case(&prospect, shared.book);
+        if !matches!(most, WorstCase::Unknown { .. }) {
+            return most;
+        }
+        // Not by its name in the request: by the price that the run's figures have for it.
+        let (output_tokens, output) = match asked.max_output_tokens {
+            Some(stated) => (stated, OutputBound::Stated),
+            None => (PRESUMED_OUTPUT_TOKENS, OutputBound::Presumed),
+        };
+        let input_tokens = asked.body.len() as u64;
+        let leaves = LeafTokens { uncached_input: input_tokens, output_visible: output_tokens, ..*planned };
+        match self.prices.cost(model, &leaves) {
+            Some(cost) => WorstCase::AtMost { usd: cost.total(), input_tokens, output_tokens, output },
+            None => most,
         }
     }
 
@@ -348,4 +366,11 @@ impl<'a> Talking<'a> {
         shared.end(Ended::TargetDown { at_s: shared.clock.now_s(), calls, error });
         true
     }
+}
+
+/// How a loop ends of which a call does not fit into a budget: with the run, unless the budget is the loop's own.
+fn refused(shared: &Shared<'_>, why: &OverBudget) -> LoopEnding {
+    let Some(limit) = why.exhausted() else { return LoopEnding::Failed };
+    shared.end(Ended::OverBudget { at_s: shared.clock.now_s(), limit });
+    LoopEnding::Stopped
 }

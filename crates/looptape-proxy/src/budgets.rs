@@ -12,8 +12,8 @@ use crate::observed::SeenAnswer;
 use bytes::Bytes;
 use looptape_core::TraceId;
 use looptape_core::budget::{
-    self, Account, Budget, Counted, Day, Limits, OverBudget, Prospect, Reservation, Scope, Settlement,
-    Spending, UnpricedCalls, WorstCase,
+    self, Account, Budget, Counted, Day, Exhausted, Limits, OverBudget, Prospect, Reservation, Scope,
+    Settlement, Spending, UnpricedCalls, WorstCase,
 };
 use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::derive::{self, RequestFacts};
@@ -42,8 +42,8 @@ struct Shared {
     spender: Spender,
     budget: Mutex<Budget>,
     books: Mutex<Option<Recorder>>,
-    /// What others spent.
-    elsewhere: Mutex<Elsewhere>,
+    /// What others spent; `None` where only this run counts.
+    elsewhere: Option<Mutex<Elsewhere>>,
     /// Told of each settlement.
     settled: Notify,
 }
@@ -57,15 +57,25 @@ struct Elsewhere {
 impl SharedBudget {
     /// A budget to which counts what `reader`'s database says was spent before, or is spent by others.
     pub fn continuing(limits: Limits, unpriced: UnpricedCalls, reader: &Reader) -> Result<Self, OpenError> {
-        Ok(Self(Arc::new(Shared {
-            prices: reader.prices().clone(),
+        let elsewhere = Elsewhere { reader: reader.another()?, looked: None };
+        Ok(Self::new(limits, unpriced, reader.prices().clone(), Some(elsewhere)))
+    }
+
+    /// A budget of one run, to which nothing else counts.
+    pub fn of_this_run(limits: Limits, unpriced: UnpricedCalls, prices: PriceBook) -> Self {
+        Self::new(limits, unpriced, prices, None)
+    }
+
+    fn new(limits: Limits, unpriced: UnpricedCalls, prices: PriceBook, elsewhere: Option<Elsewhere>) -> Self {
+        Self(Arc::new(Shared {
+            prices,
             limits,
             spender: Spender::new(),
             budget: Mutex::new(Budget::new(limits, unpriced)),
             books: Mutex::default(),
-            elsewhere: Mutex::new(Elsewhere { reader: reader.another()?, looked: None }),
+            elsewhere: elsewhere.map(Mutex::new),
             settled: Notify::new(),
-        })))
+        }))
     }
 
     /// From now on `recorder` writes down what is spent.
@@ -77,6 +87,15 @@ impl SharedBudget {
     /// What this process spent so far.
     pub fn spending(&self) -> Spending {
         lock(&self.0.budget).spending()
+    }
+
+    /// The first limit on more than one trace because of which a call was refused.
+    pub fn exhausted(&self) -> Option<Exhausted> {
+        lock(&self.0.budget).exhausted()
+    }
+
+    pub fn unpriced(&self) -> UnpricedCalls {
+        lock(&self.0.budget).unpriced()
     }
 
     /// What counts against a limit.
@@ -106,8 +125,23 @@ impl SharedBudget {
         let counted = Counted { trace, day: Day::of_unix_us(prospect.at_unix_us) };
         self.look_elsewhere(&counted).await;
         let reservation = self.reserve(&most, &counted).await?;
+        Ok(self.held(reservation))
+    }
+
+    /// The same for a call of which it is known what it could cost, and that waits for no other one.
+    pub async fn admit_at_once(&self, most: &WorstCase, counted: &Counted) -> Result<Held, OverBudget> {
+        self.look_elsewhere(counted).await;
+        let reserved = lock(&self.0.budget).reserve(most, counted);
+        Ok(self.held(reserved.inspect_err(|why| self.refused(why))?))
+    }
+
+    fn held(&self, reservation: Reservation) -> Held {
         self.keep();
-        Ok(Held { budget: self.clone(), reservation, settlement: Settlement::AtLeast(Usd::ZERO) })
+        Held { budget: self.clone(), reservation, settlement: Settlement::AtLeast(Usd::ZERO) }
+    }
+
+    fn refused(&self, why: &OverBudget) {
+        lock(&self.0.budget).count_refusal(why);
     }
 
     /// A client that has its answer may call again before the answer's end has been seen here. So a call that
@@ -120,16 +154,14 @@ impl SharedBudget {
             let waits =
                 matches!(&reserved, Err(OverBudget::TooMuch(over)) if over.fits_without_reservations());
             if !waits || tokio::time::timeout_at(until, settled).await.is_err() {
-                if reserved.is_err() {
-                    lock(&self.0.budget).count_refusal();
-                }
-                return reserved;
+                return reserved.inspect_err(|why| self.refused(why));
             }
         }
     }
 
     /// Brings up to date what others spent, where it counts and is not known.
     async fn look_elsewhere(&self, counted: &Counted) {
+        let Some(elsewhere) = &self.0.elsewhere else { return };
         if !self.0.limits.outlive_the_run() {
             return;
         }
@@ -137,7 +169,7 @@ impl SharedBudget {
             let is_known = lock(&self.0.budget).knows(&Scope::Trace(trace.clone()));
             self.0.limits.trace_usd.is_some() && !is_known
         });
-        let day_is_old = self.0.limits.day_usd.is_some() && lock(&self.0.elsewhere).is_old(counted.day);
+        let day_is_old = self.0.limits.day_usd.is_some() && lock(elsewhere).is_old(counted.day);
         if trace.is_none() && !day_is_old {
             return;
         }
@@ -168,7 +200,8 @@ impl SharedBudget {
 
 impl Shared {
     fn look(&self, day: Option<Day>, trace: Option<TraceId>) -> Result<(), ReadError> {
-        let mut elsewhere = lock(&self.elsewhere);
+        let Some(elsewhere) = &self.elsewhere else { return Ok(()) };
+        let mut elsewhere = lock(elsewhere);
         if let Some(day) = day {
             let spent = elsewhere.reader.spent_on(day, self.spender)?;
             elsewhere.looked = Some((day, Instant::now()));
@@ -220,6 +253,11 @@ impl Held {
         let outcome = Outcome::Answered(Answer { status, headers, body, chunks, head_us, end_us, ending });
         let call = derive::call(request, &outcome);
         self.settlement = (&self.budget.prices().cost(&call, Some(Moment::now().unix_us))).into();
+    }
+
+    /// The call is over, and came to this.
+    pub fn settle(mut self, settlement: Settlement) {
+        self.settlement = settlement;
     }
 
     /// There was no answer. What may have been computed for a connection that broke is not known; nothing was for

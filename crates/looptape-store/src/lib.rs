@@ -39,7 +39,7 @@ pub use recorder::{
     BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, FilesTicket, Moment, RecordedCallRef, Recorder,
     RecorderHealth, RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd,
     RestoreError, Source, Spender, ToolReport, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest,
-    WatchedTrace,
+    WatchedTool, WatchedTrace,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

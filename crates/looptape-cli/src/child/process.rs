@@ -70,6 +70,9 @@ impl Ended {
     }
 }
 
+/// What shells exit with if there is no such program.
+pub(crate) const NOT_FOUND: u8 = 127;
+
 /// A child that could not be started.
 #[derive(Debug)]
 pub(crate) struct NotStarted {
@@ -171,7 +174,7 @@ pub(super) fn not_started(name: &str, folder: Option<&Path>, error: &std::io::Er
             message: format!("`{name}` cannot be started: there is no folder {}", folder.display()),
         },
         (std::io::ErrorKind::NotFound, None) => NotStarted {
-            exit: Exit::NotStarted(127),
+            exit: Exit::NotStarted(NOT_FOUND),
             message: format!("`{name}` was not found: check the spelling, or write its path"),
         },
         (std::io::ErrorKind::PermissionDenied, None) => NotStarted {

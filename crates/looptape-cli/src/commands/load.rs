@@ -6,6 +6,7 @@ mod files;
 mod kept;
 mod material;
 mod real;
+mod run_budget;
 mod stored;
 mod texts;
 mod twin_here;
@@ -107,7 +108,8 @@ pub(crate) struct Args {
     /// Loops a minute of the first rate [default: 10; in virtual time 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "find_capacity")]
     start_rate: Option<u32>,
-    /// No rate is begun that could not be tried within so long a time [default: 30m; in virtual time any]
+    /// No rate is begun whose loops would still come so long after the search began; the minute that the last ones have to end
+    /// is not counted [default: 30m; in virtual time any]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "find_capacity")]
     within: Option<u64>,
     /// Print the scenario's text and do nothing
@@ -219,6 +221,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
                 bench: &bench,
                 scenario: &scenario,
                 args,
+                budget: None,
                 part: None,
             };
             real::run(&real, &bar)?

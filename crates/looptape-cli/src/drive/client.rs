@@ -1,10 +1,11 @@
 //! One request to a replay's server, and what came back.
 
+use super::{SentBody, is_sent_again};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use looptape_core::captured;
 use looptape_core::exchange::{Answer, Chunk, Ending, Exchange, Outcome};
-use looptape_core::headers::{REDACTED, RedactedHeaders, string_to_latin1};
+use looptape_core::headers::{RedactedHeaders, string_to_latin1};
 use looptape_core::replay::retry::wait_before_retry;
 use std::time::Instant;
 
@@ -58,7 +59,7 @@ impl Client {
     pub(crate) async fn send(&self, like: Like<'_>) -> Exchange {
         let sent_us = self.now_us();
         let Like { recorded, body, retries } = like;
-        let is_own = body.is_none();
+        let sent_body = if body.is_none() { SentBody::AsRecorded } else { SentBody::Another };
         let request_body = body.unwrap_or_else(|| recorded.request_body.clone());
         let outcome = match recorded.method.parse() {
             Ok(method) => {
@@ -66,10 +67,9 @@ impl Client {
                 let url = captured::below(&below, &recorded.path);
                 let mut request = self.http.request(method, url).body(request_body.clone());
                 for (name, value) in recorded.request_headers.iter() {
-                    let is_sent = value != REDACTED && !is_of_a_page(name) && (is_own || !is_of_a_body(name));
                     if let (RETRY_COUNT, Some(retries)) = (name, retries) {
                         request = request.header(name, retries);
-                    } else if is_sent {
+                    } else if is_sent_again((name, value), sent_body) {
                         request = request.header(name, string_to_latin1(value));
                     }
                 }
@@ -142,15 +142,4 @@ impl Client {
         let (body, end_us) = (Bytes::from(body), self.now_us());
         Outcome::Answered(Answer { status, headers, body, chunks, head_us, end_us, ending })
     }
-}
-
-/// What a browser says about the page that sends. No page sends this request again, and the server refuses
-/// those of strangers.
-fn is_of_a_page(name: &str) -> bool {
-    name == "origin" || name.starts_with("sec-fetch-")
-}
-
-/// What is said about the recorded body, and not about another one.
-fn is_of_a_body(name: &str) -> bool {
-    matches!(name, "content-encoding" | "content-length" | "content-md5" | "content-digest" | "digest")
 }

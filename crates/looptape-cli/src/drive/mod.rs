@@ -4,6 +4,7 @@
 //! - `forced`: one trace's recorded requests, in recorded order and concurrency ("teacher-forced").
 //! - `free`: one trace's loops, driven by whoever answers.
 //! - `batch`: many traces, several at once, several times.
+//! - `sent_again`: which headers of a recorded request are sent again with it, whoever sends it.
 //!
 //! Everything goes over HTTP to the server that agents are given, whatever it answers from. What an answer
 //! means, and what the figures are, `looptape_core::replay` says. What this does not do: decide where answers
@@ -13,6 +14,9 @@ pub(crate) mod batch;
 pub(crate) mod client;
 pub(crate) mod forced;
 pub(crate) mod free;
+mod sent_again;
+
+pub(crate) use sent_again::{SentBody, is_sent_again};
 
 use crate::tape;
 use looptape_core::assembly::Assembly;

@@ -130,6 +130,32 @@ fn unpriced(model: Option<&str>, why: Unpriced) -> String {
     }
 }
 
+/// A limit on more than one trace that a call did not fit into: there is nothing left for others either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Exhausted {
+    /// `run` or `day`, as [`Scope::kind`] says it.
+    pub of: &'static str,
+    pub max_usd: Usd,
+}
+
+impl Exhausted {
+    pub fn run(max_usd: Usd) -> Self {
+        Self { of: Scope::Run.kind(), max_usd }
+    }
+}
+
+impl OverBudget {
+    /// The limit that was hit, if it is one on more than one trace.
+    pub fn exhausted(&self) -> Option<Exhausted> {
+        match self {
+            Self::TooMuch(over) if !matches!(over.scope, Scope::Trace(_)) => {
+                Some(Exhausted { of: over.scope.kind(), max_usd: over.limit })
+            }
+            Self::TooMuch(_) | Self::Unpriced { .. } => None,
+        }
+    }
+}
+
 /// What came of a run's budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Spending {
@@ -182,6 +208,7 @@ pub struct Budget {
     reserved: BTreeMap<Reservation, (Usd, Counted)>,
     changes: BTreeMap<Counted, Change>,
     totals: Spending,
+    exhausted: Option<Exhausted>,
     last: u64,
 }
 
@@ -194,6 +221,7 @@ impl Budget {
             reserved: BTreeMap::new(),
             changes: BTreeMap::new(),
             totals: Spending { limit_usd: limits.run_usd, ..Spending::default() },
+            exhausted: None,
             last: 0,
         }
     }
@@ -218,8 +246,18 @@ impl Budget {
     }
 
     /// A call was refused for good.
-    pub fn count_refusal(&mut self) {
+    pub fn count_refusal(&mut self, why: &OverBudget) {
         self.totals.refused_calls += 1;
+        self.exhausted = self.exhausted.or(why.exhausted());
+    }
+
+    /// The first limit on more than one trace because of which a call was refused.
+    pub fn exhausted(&self) -> Option<Exhausted> {
+        self.exhausted
+    }
+
+    pub fn unpriced(&self) -> UnpricedCalls {
+        self.unpriced
     }
 
     /// What is to be held back for a call.

@@ -6,6 +6,7 @@
 use super::track::{AttemptEnd, AttemptOutcome, Used};
 use crate::exchange::Outcome;
 use crate::facts::{AttemptState, CallFacts};
+use crate::metrics::Streamed;
 use crate::retry::Failure;
 use crate::usage::LeafTokens;
 
@@ -85,13 +86,13 @@ pub(super) fn ended(facts: &CallFacts) -> AttemptOutcome {
 /// A call that ended so; `planned` is what it would have used.
 pub(super) fn attempt_end(facts: &CallFacts, outcome: AttemptOutcome, planned: &LeafTokens) -> AttemptEnd {
     let us = |at: i64| u64::try_from(at).unwrap_or(0);
-    let firsts = [facts.first_content_us, facts.first_tool_call_us, facts.first_reasoning_us];
     AttemptEnd {
         sent_us: us(facts.sent_us),
-        first_us: firsts.into_iter().flatten().min().filter(|_| facts.stream).map(us),
+        streamed: Streamed::of(facts),
         end_us: us(facts.end_us.unwrap_or(facts.sent_us)),
         used: used(facts, outcome, planned),
         outcome,
+        tool_calls: u32::try_from(facts.asks.len()).unwrap_or(u32::MAX),
     }
 }
 
@@ -164,7 +165,8 @@ mod tests {
     #[test]
     fn an_answer_has_its_first_token_and_its_usage() {
         let (end, failure) = heard(&answer(200, &[SSE], &EVENTS, Ending::Complete), None);
-        assert_eq!((end.outcome, end.first_us, end.end_us), (AttemptOutcome::Answered, Some(2_000), 9_000));
+        let first_us = end.streamed.map(|output| output.first_us);
+        assert_eq!((end.outcome, first_us, end.end_us), (AttemptOutcome::Answered, Some(2_000), 9_000));
         let Used::Tokens(used) = end.used else { panic!("{end:?}") };
         assert_eq!((used.input(), used.output(), failure), (120, 7, None));
     }

@@ -2,6 +2,7 @@
 
 use crate::assembly::Assembly;
 use crate::facts::{CallFacts, CallKind};
+use crate::metrics::History;
 use crate::scenario::DEFAULT_MODEL;
 use crate::wire::Wire;
 use std::sync::Arc;
@@ -36,7 +37,8 @@ pub struct RecordedStep {
     /// From the end of its answer to the next request: tools, and the agent itself.
     pub then_us: u64,
     /// Tools that its answer calls.
-    pub tool_calls: u64,
+    pub tool_calls: u32,
+    pub history: History,
     pub stream: bool,
     /// Where its request is.
     pub at: RecordedAt,
@@ -60,6 +62,14 @@ pub struct WorkloadCall {
     pub output_tokens: u64,
 }
 
+/// A recorded step's first request and last answer.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    first: &'a CallFacts,
+    last: &'a CallFacts,
+    history: History,
+}
+
 impl Material {
     /// Adds the loops of a trace, their steps one after another; returns how many there were. `trace` is its number among
     /// those that are added. Steps of which it is not known what they used cannot be sent again, and are left out.
@@ -72,16 +82,19 @@ impl Material {
     ) -> usize {
         let before = self.loops.len();
         for recorded in &assembly.loops {
-            let calls: Vec<(&CallFacts, &CallFacts)> = recorded
-                .steps
-                .iter()
-                .filter_map(|number| assembly.step(*number))
-                .map(|step| (&facts[step.first_call().0], &facts[step.final_call().0]))
-                .filter(|(_, last)| last.usage.input_total.is_some() && last.usage.output_total.is_some())
-                .collect();
+            let asked = recorded.steps.iter().filter_map(|number| assembly.step(*number)).map(|step| Asked {
+                first: &facts[step.first_call().0],
+                last: &facts[step.final_call().0],
+                history: History::of(facts, assembly, step),
+            });
+            let is_known = |asked: &Asked<'_>| {
+                let usage = &asked.last.usage;
+                usage.input_total.is_some() && usage.output_total.is_some()
+            };
+            let calls: Vec<Asked<'_>> = asked.filter(is_known).collect();
             let steps: Vec<RecordedStep> =
                 (0..calls.len()).filter_map(|at| self.step(trace, calls[at], calls.get(at + 1))).collect();
-            if let Some((first, _)) = calls.first() {
+            if let Some(Asked { first, .. }) = calls.first() {
                 let shared_tokens = first.usage.cache_read.unwrap_or(0);
                 self.loops.push(RecordedLoop { weight, shared_tokens, steps });
             }
@@ -92,18 +105,19 @@ impl Material {
     fn step(
         &mut self,
         trace: usize,
-        (first, last): (&CallFacts, &CallFacts),
-        next: Option<&(&CallFacts, &CallFacts)>,
+        Asked { first, last, history }: Asked<'_>,
+        next: Option<&Asked<'_>>,
     ) -> Option<RecordedStep> {
         let CallKind::Llm(wire) = first.kind else { return None };
-        let gap_us = next.zip(last.end_us).map(|((next, _), end_us)| next.sent_us.saturating_sub(end_us));
+        let gap_us = next.zip(last.end_us).map(|(next, end_us)| next.first.sent_us.saturating_sub(end_us));
         let model = last.model.as_deref().or(last.response_model.as_deref()).unwrap_or(DEFAULT_MODEL);
         Some(RecordedStep {
             model: self.model(model),
             input_tokens: last.usage.input_total.unwrap_or(0).max(1),
             output_tokens: last.usage.output_total.unwrap_or(0),
             then_us: u64::try_from(gap_us.unwrap_or(0)).unwrap_or(0),
-            tool_calls: last.asks.len() as u64,
+            tool_calls: u32::try_from(last.asks.len()).unwrap_or(u32::MAX),
+            history,
             stream: last.stream,
             at: RecordedAt { trace, seq: first.seq, wire },
         })

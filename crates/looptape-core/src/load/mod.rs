@@ -48,9 +48,9 @@ pub use report::{
 };
 pub use series::{LoadSeries, SpreadSeries};
 pub use stretch::SpreadAt;
-pub use talk::{Talk, TalkRequest, Wanted};
+pub use talk::{Talk, TalkRequest};
 pub use tally::{LoopEnd, LoopEnding, Tally};
-pub use track::{AttemptEnd, AttemptOutcome, LoopTrack, Spent, StepEnd, StepTrack, Used};
+pub use track::{AttemptEnd, AttemptOutcome, Beside, LoopTrack, Spent, StepEnd, StepTrack, Used};
 pub use virtual_time::{Progress, simulate};
 pub use workload::{WorkloadError, read as read_workload};
 

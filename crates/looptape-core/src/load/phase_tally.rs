@@ -8,8 +8,8 @@ use super::track::{AttemptEnd, AttemptOutcome, StepEnd};
 use crate::cost::Usd;
 use crate::limits::Limited;
 use crate::metrics::{
-    Concurrency, CostColumns, CostSum, ErrorCounts, LoopCounts, Ms, PricedSteps, Sampler, Scale, Stats,
-    StepTally, TokenRates, UnknownModel, Window, WindowBasis, loops_per_usd, ratio,
+    Concurrency, CostColumns, CostFigures, CostSum, ErrorCounts, LoopCounts, Ms, PricedSteps, Sampler, Scale,
+    Stats, StepTally, TimeSplit, TokenRates, UnknownModel, Window, WindowBasis, loops_per_usd, ratio,
 };
 use std::collections::BTreeMap;
 
@@ -24,6 +24,8 @@ pub(super) struct PhaseTally {
     calls: Gauge,
     attempts: Sampler,
     steps: StepTally,
+    tool_calls: u32,
+    other_calls: u32,
     steps_per_loop: Sampler,
     durations: Sampler,
     successful: Sampler,
@@ -49,6 +51,8 @@ impl PhaseTally {
             calls: Gauge::default(),
             attempts: of(Scale::Ms),
             steps: StepTally::keeping(MOST_RAW),
+            tool_calls: 0,
+            other_calls: 0,
             steps_per_loop: of(Scale::Count),
             durations: of(Scale::Ms),
             successful: of(Scale::Ms),
@@ -127,6 +131,7 @@ impl PhaseTally {
     pub(super) fn step_ended(&mut self, step: &StepEnd, is_unpriced: bool) {
         let sample = &step.sample;
         self.steps.add_sample(sample);
+        self.tool_calls += step.tool_calls;
         self.cost.merge(&sample.cost);
         if sample.attempts > 1 {
             self.retried_us += step.retried_us;
@@ -142,6 +147,10 @@ impl PhaseTally {
         self.last_us = self.last_us.max(end.ended_us);
         self.counts.add(end.ending.outcome());
         self.steps_per_loop.add_count(u64::from(end.track.steps));
+        let beside = &end.track.beside;
+        self.tool_calls += beside.tool_calls;
+        self.other_calls += beside.other_calls;
+        self.cost.merge(&beside.cost);
         let took = Ms::from_us(i64::try_from(end.took_us()).unwrap_or(i64::MAX));
         match end.ending {
             LoopEnding::Succeeded => {
@@ -172,6 +181,8 @@ impl PhaseTally {
         self.counts.merge(&more.counts);
         self.attempts.merge(more.attempts.clone());
         self.steps.merge(more.steps.clone());
+        self.tool_calls += more.tool_calls;
+        self.other_calls += more.other_calls;
         self.steps_per_loop.merge(more.steps_per_loop.clone());
         self.durations.merge(more.durations.clone());
         self.successful.merge(more.successful.clone());
@@ -201,7 +212,8 @@ impl PhaseTally {
             end_unix_us: us(self.last_us),
             basis: WindowBasis::Observed,
         };
-        let PricedSteps { steps: of_steps, cost } = self.steps.finish();
+        let PricedSteps { steps: of_steps, .. } = self.steps.finish();
+        let cost = CostFigures::of(&self.cost);
         let errors = ErrorCounts(self.errors.iter().map(|(kind, n)| (kind.as_word(), *n)).collect());
         let seconds = length_us as f64 / 1e6;
         let per_s = |tokens: Option<u64>| tokens.unwrap_or(0) as f64 / seconds;
@@ -222,12 +234,15 @@ impl PhaseTally {
             amplification: ratio(of_steps.attempts, counts.started),
             steps_per_loop: self.steps_per_loop.finish(),
             loop_duration_ms: self.durations.finish(),
+            tool_calls: self.tool_calls,
+            other_calls: self.other_calls,
             retry_wasted_ms: Some(Ms::from_us(us(self.retried_us))),
             retry_wasted_usd: match of_steps.retries {
                 0 => Some(Usd::ZERO),
                 _ => self.retried_cost.usd(),
             },
             cost,
+            // What was really billed is known to the provider, and a simulated one bills nothing.
             columns: CostColumns { list: self.cost, ..CostColumns::default() },
             cost_unknown: unknown_models(&self.unpriced, prices),
             loop_cost_usd: self.loop_costs.finish(),
@@ -242,7 +257,11 @@ impl PhaseTally {
             error_rate: ratio(errors.total(), of_steps.attempts),
             errors,
             of_steps,
-            ..Stats::default()
+            // Not told here: the stored traces of a run in real time say it.
+            time: TimeSplit::default(),
+            warm_cold: None,
+            series: None,
+            segments: None,
         };
         LoadFigures::new(
             stats,

@@ -6,6 +6,7 @@
 use super::arrivals::Start;
 use super::material::{Material, RecordedStep};
 use crate::draws::Draws;
+use crate::metrics::History;
 use crate::scenario::{Generated, Scenario, TrafficSource};
 use crate::spread::Spread;
 use crate::twin::PromptPart;
@@ -48,6 +49,9 @@ pub struct StepPlan {
     pub model: usize,
     pub input: StepInput,
     pub output_tokens: u64,
+    /// Tools that its answer is to call.
+    pub tool_calls: u32,
+    pub history: History,
     /// From the end of the answer to the next request.
     pub then_us: u64,
 }
@@ -131,6 +135,9 @@ impl<'a> Plans<'a> {
                     model: 0,
                     input: StepInput::Longer { added_tokens: added.count(draws.unit(INPUT)).max(1) },
                     output_tokens: generated.output_tokens.count(draws.unit(OUTPUT)).max(1),
+                    // Its last step says something, and is done.
+                    tool_calls: u32::from(n < plan.steps),
+                    history: History::Whole,
                     then_us: (generated.tool_ms.value(draws.unit(TOOLS)) * 1e3).round() as u64,
                 }
             }
@@ -140,6 +147,8 @@ impl<'a> Plans<'a> {
                     model: step.model,
                     input: StepInput::Whole { tokens: step.input_tokens },
                     output_tokens: step.output_tokens.max(1),
+                    tool_calls: step.tool_calls,
+                    history: step.history,
                     then_us: step.then_us,
                 }
             }
@@ -149,6 +158,8 @@ impl<'a> Plans<'a> {
                     model: 0,
                     input: StepInput::Whole { tokens: call.input_tokens.max(1) },
                     output_tokens: call.output_tokens.max(1),
+                    tool_calls: 0,
+                    history: History::Whole,
                     then_us: 0,
                 }
             }

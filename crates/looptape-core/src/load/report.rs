@@ -3,6 +3,7 @@
 use super::outage::OutageReport;
 use super::prices::PriceNote;
 use super::series::LoadSeries;
+use crate::budget::Exhausted;
 use crate::cost::Usd;
 use crate::limits::{AccountReport, FittedAccount};
 use crate::metrics::{Distribution, PricedSteps, Segment, Stats};
@@ -63,8 +64,12 @@ pub enum Ended {
     Completed,
     /// Somebody ended it before.
     Interrupted { at_s: f64 },
-    /// The next call would have cost more than there was.
-    OverBudget { at_s: f64, max_usd: Usd },
+    /// The next call could have cost more than there was.
+    OverBudget {
+        at_s: f64,
+        #[serde(flatten)]
+        limit: Exhausted,
+    },
     /// Nothing but failed connections: so many calls in a row had no answer.
     TargetDown { at_s: f64, calls: u32, error: String },
     /// A gate failed that ends the run.

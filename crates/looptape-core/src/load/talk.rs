@@ -30,15 +30,6 @@ pub struct Talk {
     waiting: Vec<(String, String)>,
 }
 
-/// What the model is to do after a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Call a tool: another step follows.
-    ToolCall,
-    /// Say something, and be done.
-    Answer,
-}
-
 /// A request, as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TalkRequest {
@@ -82,7 +73,7 @@ impl Talk {
     }
 
     /// The request of the next step, whose prompt is as long as planned.
-    pub fn request(&mut self, n: u32, step: &StepPlan, wanted: Wanted) -> TalkRequest {
+    pub fn request(&mut self, n: u32, step: &StepPlan) -> TalkRequest {
         let tokens = match step.input {
             StepInput::Longer { added_tokens } => added_tokens,
             StepInput::Whole { tokens } => {
@@ -93,7 +84,7 @@ impl Talk {
                 tokens.saturating_sub(self.tokens())
             }
         };
-        self.say(n, tokens.saturating_sub(MESSAGE_TOKENS), step.output_tokens, wanted);
+        self.say(n, tokens.saturating_sub(MESSAGE_TOKENS), step);
         let max_output_tokens = self.bound(step.output_tokens);
         TalkRequest { path: self.path(), body: self.body(max_output_tokens).into_bytes(), max_output_tokens }
     }
@@ -124,9 +115,9 @@ impl Talk {
     }
 
     /// The new message: results of what was called, else what the user says.
-    fn say(&mut self, n: u32, tokens: u64, output_tokens: u64, wanted: Wanted) {
-        let calls = u32::from(wanted == Wanted::ToolCall);
-        let wish = format!("[[looptape: output_tokens={output_tokens}, tool_calls={calls}]]");
+    fn say(&mut self, n: u32, tokens: u64, step: &StepPlan) {
+        let StepPlan { output_tokens, tool_calls, .. } = step;
+        let wish = format!("[[looptape: output_tokens={output_tokens}, tool_calls={tool_calls}]]");
         let waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() {
             let text = format!("Task {:016x}, part {n}. ", self.loop_key);
@@ -349,7 +340,7 @@ mod tests {
             &plan,
             plans.conversation(&plan).system_tokens(),
         );
-        let first = talk.request(1, &plans.step(&plan, 1), Wanted::ToolCall);
+        let first = talk.request(1, &plans.step(&plan, 1));
         let call =
             ToolCall { id: Some("c1".into()), name: "look_up".into(), arguments: json!({ "what": "x" }) };
         talk.answered(&ResponseView {
@@ -357,7 +348,7 @@ mod tests {
             tool_calls: vec![call],
             ..ResponseView::default()
         });
-        vec![first, talk.request(2, &plans.step(&plan, 2), Wanted::Answer)]
+        vec![first, talk.request(2, &plans.step(&plan, 2))]
     }
 
     #[test]

@@ -198,6 +198,11 @@ impl Tally {
         self.loops
     }
 
+    #[cfg(test)]
+    pub(super) fn calls_gauge(&self) -> Gauge {
+        self.calls
+    }
+
     /// What the run comes to.
     pub fn report(self, scenario: &Scenario, time: RunTime, ended: Ended, prices: &Prices) -> LoadReport {
         let finished = self.finish(prices);

@@ -6,7 +6,7 @@
 use super::prices::Prices;
 use crate::cost::{Bound, Usd};
 use crate::limits::Limited;
-use crate::metrics::{AttemptMetrics, CostSum, Ms, StepSample, TokenSums};
+use crate::metrics::{AttemptMetrics, CostSum, History, Ms, StepSample, Streamed, TokenSums};
 use crate::retry::FailureKind;
 use crate::usage::LeafTokens;
 
@@ -14,11 +14,13 @@ use crate::usage::LeafTokens;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttemptEnd {
     pub sent_us: u64,
-    /// Of a stream: when its first token came.
-    pub first_us: Option<u64>,
+    /// Of a stream, once something of its answer came.
+    pub streamed: Option<Streamed>,
     pub end_us: u64,
     pub used: Used,
     pub outcome: AttemptOutcome,
+    /// Tools that its answer calls.
+    pub tool_calls: u32,
 }
 
 /// How an attempt ended.
@@ -54,15 +56,21 @@ pub enum Used {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StepTrack {
     model: usize,
+    history: History,
     attempts: u32,
     failed: u32,
     first_sent_us: u64,
     last_sent_us: u64,
+    last_end_us: u64,
     tokens: TokenSums,
     cost: CostSum,
     /// Of the attempts that failed.
     wasted: Spent,
+    /// Of the last attempt, and of all before it.
+    last_cost: CostSum,
+    retried_cost: CostSum,
     last: AttemptMetrics,
+    last_tool_calls: u32,
     last_input_tokens: u64,
     last_output_tokens: u64,
 }
@@ -82,6 +90,18 @@ pub struct LoopTrack {
     pub spent: Spent,
     /// Of it, what its failed attempts used.
     pub wasted: Spent,
+    pub beside: Beside,
+}
+
+/// What a loop did besides its steps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// Tool calls that were measured, and that no step asked for.
+    pub tool_calls: u32,
+    /// HTTP exchanges that were no model steps.
+    pub other_calls: u32,
+    /// Of those, as far as it is known.
+    pub cost: CostSum,
 }
 
 /// A step that has ended, with what reports sort it by.
@@ -91,6 +111,8 @@ pub struct StepEnd {
     pub(super) model: usize,
     pub(super) input_tokens: u64,
     pub(super) output_tokens: u64,
+    /// Tools that it asked for.
+    pub(super) tool_calls: u32,
     /// From its first request to its last, if there were several.
     pub(super) retried_us: u64,
     /// The cost of the attempts that were tried again.
@@ -156,9 +178,9 @@ impl Spent {
 }
 
 impl StepTrack {
-    /// A step that sends its first request.
-    pub fn begin(model: usize, at_us: u64) -> Self {
-        Self { model, first_sent_us: at_us, ..Self::default() }
+    /// A step that is about to send its first request.
+    pub fn begin(model: usize, history: History) -> Self {
+        Self { model, history, ..Self::default() }
     }
 
     /// Its next attempt is another model's, or another provider's.
@@ -178,18 +200,23 @@ impl StepTrack {
 
     /// One of its attempts has ended.
     pub fn attempt(&mut self, end: &AttemptEnd, prices: &Prices) {
+        if self.attempts == 0 {
+            self.first_sent_us = end.sent_us;
+        } else {
+            self.retried_cost.merge(&self.last_cost);
+        }
         self.attempts += 1;
         self.failed += u32::from(end.outcome.is_failure());
-        self.last_sent_us = end.sent_us;
-        self.last = metrics(end);
-        let Some((leaves, bound)) = end.used.leaves() else {
-            self.cost.merge(&CostSum::of_not_billed());
-            return;
+        (self.last_sent_us, self.last_end_us) = (end.sent_us, end.end_us);
+        (self.last, self.last_tool_calls) = (metrics(end), end.tool_calls);
+        let cost = match end.used.leaves() {
+            None => CostSum::of_not_billed(),
+            Some((leaves, bound)) => prices.sum(self.model, leaves, bound),
         };
-        let tokens = TokenSums { at_least: bound == Bound::AtLeast, ..TokenSums::of(leaves) };
-        let cost = prices.sum(self.model, leaves, bound);
-        self.tokens.merge(&tokens);
+        self.last_cost = cost;
         self.cost.merge(&cost);
+        let Some((leaves, bound)) = end.used.leaves() else { return };
+        self.tokens.merge(&TokenSums { at_least: bound == Bound::AtLeast, ..TokenSums::of(leaves) });
         (self.last_input_tokens, self.last_output_tokens) = (leaves.input(), leaves.output());
         if end.outcome.is_failure() {
             self.wasted.add(&Spent { tokens: leaves.input() + leaves.output(), cost });
@@ -197,17 +224,17 @@ impl StepTrack {
     }
 
     /// It has ended, with its last attempt.
-    pub fn finish(&self, at_us: u64, prices: &Prices) -> StepEnd {
+    pub fn finish(&self, prices: &Prices) -> StepEnd {
         let limit = prices.input_limit(self.model);
         let used = self.last_input_tokens > 0;
         let sample = StepSample {
             attempts: self.attempts,
             retries: self.retries(),
             failed_attempts: self.failed,
-            step_latency_ms: Some(Ms::from_us(signed(at_us - self.first_sent_us))),
+            step_latency_ms: Some(Ms::from_us(signed(self.last_end_us.saturating_sub(self.first_sent_us)))),
             last: self.last,
             context_used: limit.filter(|_| used).map(|limit| self.last_input_tokens as f64 / limit as f64),
-            trimmed: false,
+            trimmed: self.history == History::Trimmed,
             tokens: self.tokens,
             cost: self.cost,
         };
@@ -217,8 +244,9 @@ impl StepTrack {
             model: self.model,
             input_tokens: self.last_input_tokens,
             output_tokens: self.last_output_tokens,
+            tool_calls: self.last_tool_calls,
             retried_us: self.last_sent_us - self.first_sent_us,
-            retried_cost: if self.attempts > 1 { self.wasted.cost } else { CostSum::default() },
+            retried_cost: self.retried_cost,
             spent: Spent { tokens: all, cost: self.cost },
             wasted: self.wasted,
         }
@@ -241,20 +269,19 @@ impl LoopTrack {
 }
 
 fn metrics(end: &AttemptEnd) -> AttemptMetrics {
-    let ms = |from: u64, to: u64| Ms::from_us(signed(to.saturating_sub(from)));
-    let latency = ms(end.sent_us, end.end_us);
+    let latency = Ms::from_us(signed(end.took_us()));
     if end.outcome.is_failure() {
         // How fast one was refused says nothing about answers.
         return AttemptMetrics { latency_ms: Some(latency), ..AttemptMetrics::default() };
     }
     let tokens = end.used.leaves().map_or(0, |(leaves, _)| leaves.output());
-    let ttft = end.first_us.map(|first| ms(end.sent_us, first));
-    let streaming = end.first_us.map(|first| ms(first, end.end_us)).filter(|_| tokens >= 2);
+    let since_sent = |at_us: i64| Ms::between(signed(end.sent_us), at_us);
+    let streamed = end.streamed;
     AttemptMetrics {
         latency_ms: Some(latency),
-        ttft_ms: ttft,
-        ttfo_ms: ttft,
-        tpot_ms: streaming.map(|streaming| streaming.as_f64() / (tokens - 1) as f64),
+        ttft_ms: streamed.map(|output| since_sent(output.first_us)),
+        ttfo_ms: streamed.and_then(|output| output.visible_us).map(since_sent),
+        tpot_ms: streamed.and_then(|output| output.tpot_ms()),
         output_tokens_per_s: (latency.us() > 0).then(|| tokens as f64 / latency.as_seconds()),
     }
 }

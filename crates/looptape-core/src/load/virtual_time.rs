@@ -22,6 +22,7 @@ use super::report::{Ended, LoadReport, RunTime};
 use super::tally::{LoopEnd, LoopEnding, Tally};
 use super::track::{AttemptOutcome, LoopTrack, StepTrack, Used};
 use super::{LoadError, Material};
+use crate::budget::Exhausted;
 use crate::cost::{PriceBook, Usd};
 use crate::draws::Draws;
 use crate::failover::Judged;
@@ -218,7 +219,7 @@ impl<'a> Run<'a> {
             cut_us: self.arrivals.cut_us(start.phase),
             next: Next::Send,
             track: LoopTrack::default(),
-            attempts: StepTrack::begin(step.model, start.at_us),
+            attempts: StepTrack::begin(step.model, step.history),
             asked: Asked { place: 0, then: None },
             sent_us: start.at_us,
             judged: Judged::Well,
@@ -266,10 +267,13 @@ impl<'a> Run<'a> {
         let asked = self.providers.choose(self.now_us);
         let running = &mut self.loops[slot as usize];
         (running.asked, running.sent_us) = (asked, self.now_us);
-        if let Some(ending) = self.ask(slot) {
-            let phase = self.loops[slot as usize].start.phase;
-            self.tally.call_began(phase, self.now_us);
-            self.plan_end(slot, ending);
+        match self.ask(slot) {
+            Some(ending) => {
+                let phase = self.loops[slot as usize].start.phase;
+                self.tally.call_began(phase, self.now_us);
+                self.plan_end(slot, ending);
+            }
+            None => self.end_loop(slot, LoopEnding::Stopped),
         }
     }
 
@@ -278,8 +282,10 @@ impl<'a> Run<'a> {
         let running = &mut self.loops[slot as usize];
         self.providers.heard(running.asked, self.now_us, running.judged);
         running.asked = running.asked.next().unwrap_or(running.asked);
-        if let Some(ending) = self.ask(slot) {
-            self.plan_end(slot, ending);
+        let sent_us = running.sent_us;
+        match self.ask(slot) {
+            Some(ending) => self.plan_end(slot, ending),
+            None => self.end_call(slot, &Ending::given_up(sent_us, self.now_us)),
         }
     }
 
@@ -292,7 +298,7 @@ impl<'a> Run<'a> {
         self.plan(ending.attempt.end_us, slot, next);
     }
 
-    /// What becomes of a loop's call at the provider that has it now; `None`: it cannot be paid, and the loop is over.
+    /// What becomes of a loop's call at the provider that has it now; `None`: it cannot be paid.
     fn ask(&mut self, slot: u32) -> Option<Ending> {
         let traffic = &self.scenario.traffic;
         let running = &mut self.loops[slot as usize];
@@ -321,14 +327,13 @@ impl<'a> Run<'a> {
         let verdict = self.providers.ask(asked, &ask);
         let undisturbed = self.providers.undisturbed(&ask, &verdict);
         let patience_us = self.scenario.retry.policy.timeout_us;
-        let ending = Ending::of(&verdict, running.sent_us, traffic.stream).within(patience_us);
+        let ending = Ending::of(&verdict, running.sent_us, traffic, &step).within(patience_us);
         let ending = match running.cut_us.filter(|cut_us| *cut_us < ending.attempt.end_us) {
             Some(cut_us) => ending.stopped(cut_us),
             None => ending,
         };
         let model = step.model + asked.place * self.models;
         if !self.fits_budget(model, &ending) {
-            self.end_loop(slot, LoopEnding::Stopped);
             return None;
         }
         let judged = judged(&verdict);
@@ -368,7 +373,10 @@ impl<'a> Run<'a> {
         let fits = self.spent + cost <= max_usd;
         match fits {
             true => self.spent += cost,
-            false => self.ended = Ended::OverBudget { at_s: self.now_us as f64 / 1e6, max_usd },
+            false => {
+                let limit = Exhausted::run(max_usd);
+                self.ended = Ended::OverBudget { at_s: self.now_us as f64 / 1e6, limit };
+            }
         }
         fits
     }
@@ -404,7 +412,7 @@ impl<'a> Run<'a> {
     /// A step was answered: the next one follows, or the loop has ended.
     fn end_step(&mut self, slot: u32) {
         let running = &mut self.loops[slot as usize];
-        let end = running.attempts.finish(self.now_us, self.prices);
+        let end = running.attempts.finish(self.prices);
         running.track.step(&end);
         self.tally.step_ended(running.start.phase, self.now_us, &end, self.prices);
         if let Some(prompt) = &running.prompt {
@@ -417,7 +425,7 @@ impl<'a> Run<'a> {
         let at_us = self.now_us.saturating_add(running.step.then_us);
         running.n += 1;
         running.step = self.plans.step(&running.plan, running.n);
-        running.attempts = StepTrack::begin(running.step.model, at_us);
+        running.attempts = StepTrack::begin(running.step.model, running.step.history);
         self.plan_request(at_us, slot);
     }
 
@@ -425,7 +433,7 @@ impl<'a> Run<'a> {
         let running = &mut self.loops[slot as usize];
         let start = running.start;
         if running.attempts.attempts() > 0 {
-            let end = running.attempts.finish(self.now_us, self.prices);
+            let end = running.attempts.finish(self.prices);
             running.track.step(&end);
             self.tally.step_ended(start.phase, self.now_us, &end, self.prices);
         }

@@ -29,29 +29,59 @@ pub fn attempt(fact: &CallFacts, timing: Timing) -> AttemptMetrics {
     if timing != Timing::Measured {
         return AttemptMetrics { latency_ms, output_tokens_per_s, ..AttemptMetrics::default() };
     }
-    let visible = earliest([fact.first_content_us, fact.first_tool_call_us]);
-    let first = first_output(fact);
+    let streamed = Streamed::of(fact);
     AttemptMetrics {
         latency_ms,
-        ttft_ms: since_sent(first.filter(|_| fact.stream)),
-        ttfo_ms: since_sent(visible.filter(|_| fact.stream)),
-        tpot_ms: tpot_ms(fact, first),
+        ttft_ms: since_sent(streamed.map(|output| output.first_us)),
+        ttfo_ms: since_sent(streamed.and_then(|output| output.visible_us)),
+        tpot_ms: streamed.and_then(|output| output.tpot_ms()),
         output_tokens_per_s,
     }
 }
 
-fn first_output(fact: &CallFacts) -> Option<i64> {
-    earliest([fact.first_reasoning_us, fact.first_content_us, fact.first_tool_call_us])
+/// The output of a streamed answer. Times are µs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streamed {
+    /// When its first output of any kind came.
+    pub first_us: i64,
+    /// When its first output came that is not reasoning.
+    pub visible_us: Option<i64>,
+    pub last_us: Option<i64>,
+    /// How many tokens came through the stream; `None`: it is not known.
+    pub tokens: Option<u64>,
+}
+
+impl Streamed {
+    /// `None` where no output came, or all of it at once.
+    pub fn of(fact: &CallFacts) -> Option<Self> {
+        let visible_us = earliest([fact.first_content_us, fact.first_tool_call_us]);
+        let first_us = earliest([fact.first_reasoning_us, visible_us]).filter(|_| fact.stream)?;
+        let tokens = streamed_output_tokens(fact);
+        Some(Self { first_us, visible_us, last_us: fact.last_output_us, tokens })
+    }
+
+    /// Per token after the first.
+    pub(crate) fn tpot_ms(&self) -> Option<f64> {
+        let tokens = self.tokens.filter(|tokens| *tokens >= 2)?;
+        let streaming = Ms::between(self.first_us, self.last_us?);
+        Some(streaming.as_f64() / (tokens - 1) as f64)
+    }
+
+    /// The same, with times from another moment on.
+    #[must_use]
+    pub(crate) fn later_by(self, us: i64) -> Self {
+        let later = |at: i64| at.saturating_add(us);
+        Self {
+            first_us: later(self.first_us),
+            visible_us: self.visible_us.map(later),
+            last_us: self.last_us.map(later),
+            ..self
+        }
+    }
 }
 
 fn earliest<const N: usize>(times: [Option<i64>; N]) -> Option<i64> {
     times.into_iter().flatten().min()
-}
-
-fn tpot_ms(fact: &CallFacts, first: Option<i64>) -> Option<f64> {
-    let tokens = streamed_output_tokens(fact).filter(|tokens| *tokens >= 2 && fact.stream)?;
-    let streaming = Ms::between(first?, fact.last_output_us?);
-    Some(streaming.as_f64() / (tokens - 1) as f64)
 }
 
 /// How many output tokens came through the stream. Reasoning that is hidden did not; reasoning that the

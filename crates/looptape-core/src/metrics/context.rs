@@ -94,14 +94,28 @@ pub(super) fn used(input_tokens: Option<u64>, limit: Option<u64>) -> Option<f64>
     Some(input_tokens? as f64 / limit.filter(|limit| *limit > 0)? as f64)
 }
 
-/// Whether the history that a step sends is shorter than what its parent sent. A request that names its past by
-/// id sends none of it, and says nothing.
-pub(super) fn is_trimmed(facts: &[CallFacts], assembly: &Assembly, step: &Step) -> bool {
-    let own = &facts[step.first_call().0];
-    let parent =
-        step.parent.and_then(|parent| assembly.step(parent)).map(|parent| &facts[parent.first_call().0]);
-    let sends_all = own.previous_response_id.is_none();
-    sends_all && parent.is_some_and(|parent| own.lineage.turns < parent.lineage.turns)
+/// What a step sends of what was said before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// All that the step sent whose answer it carries on from, or as much.
+    #[default]
+    Whole,
+    /// Less.
+    Trimmed,
+}
+
+impl History {
+    /// A request that names its past by id sends none of it, and says nothing.
+    pub(crate) fn of(facts: &[CallFacts], assembly: &Assembly, step: &Step) -> Self {
+        let own = &facts[step.first_call().0];
+        let parent =
+            step.parent.and_then(|parent| assembly.step(parent)).map(|parent| &facts[parent.first_call().0]);
+        let sends_all = own.previous_response_id.is_none();
+        match sends_all && parent.is_some_and(|parent| own.lineage.turns < parent.lineage.turns) {
+            true => Self::Trimmed,
+            false => Self::Whole,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,8 +151,11 @@ mod tests {
         by_id.previous_response_id = Some("resp_1".to_owned());
         let facts = [first, grown, cut, by_id];
         let assembly = assemble(&facts, &TraceSpan::closed(100_000));
-        let trims: Vec<bool> =
-            assembly.steps.iter().map(|step| is_trimmed(&facts, &assembly, step)).collect();
+        let trims: Vec<bool> = assembly
+            .steps
+            .iter()
+            .map(|step| History::of(&facts, &assembly, step) == History::Trimmed)
+            .collect();
         assert_eq!(trims, [false, false, true, false]);
     }
 }

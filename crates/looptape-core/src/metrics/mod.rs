@@ -27,9 +27,9 @@ mod tests;
 mod time;
 mod trace;
 
-pub use attempt::{AttemptMetrics, attempt};
+pub use attempt::{AttemptMetrics, Streamed, attempt};
 pub(crate) use context::input_limit_of;
-pub use context::{ContextUse, context_used};
+pub use context::{ContextUse, History, context_used};
 pub use distribution::{Bucket, Distribution, MOST_RAW, Method, Sampler, Scale};
 pub use health::{Health, HealthReport, THRESHOLDS, Threshold};
 pub use many::{

@@ -1,6 +1,6 @@
 //! The figures of one trace, its loops and its steps.
 
-use super::context::{self, ContextUse};
+use super::context::{self, ContextUse, History};
 use super::distribution::{Distribution, Sampler, Scale};
 use super::icl;
 use super::sums::{CostColumns, CostSum, ErrorCounts, TokenSums, has_failed};
@@ -389,7 +389,7 @@ fn of_step(recorded: &Recorded<'_>, step: &Step) -> StepMetrics {
         output_tokens: end.usage.output_total,
         input_limit,
         context_used: context::used(end.usage.input_total, input_limit),
-        trimmed: context::is_trimmed(facts, assembly, step),
+        trimmed: History::of(facts, assembly, step) == History::Trimmed,
         cost_usd: cost.usd(),
         cost_at_least: cost.at_least(),
         cost,

@@ -33,7 +33,7 @@ pub(crate) struct Refused<'a> {
 impl Refused<'_> {
     /// The answer that the provider gives.
     pub(crate) fn answer(&self, refusal: &Refusal) -> SimResponse {
-        let status = self.status(refusal);
+        let status = refusal.status_in(self.format.wire());
         let wait_us = refusal.retry_after_us();
         let error = match refusal.why {
             RefusalWhy::Limit(blocked) => self.limited(&blocked),
@@ -48,15 +48,6 @@ impl Refused<'_> {
             headers.extend(retry_after(self.format, wait_us));
         }
         answer(status, headers, &self.identified(error))
-    }
-
-    /// Only Anthropic has a 529: the others say 503.
-    fn status(&self, refusal: &Refusal) -> u16 {
-        match (refusal.status(), self.format) {
-            (_, Format::AnthropicMessages) if refusal.why == RefusalWhy::NoQuota => 400,
-            (529, Format::OpenAiChat | Format::OpenAiResponses | Format::GeminiGenerate) => 503,
-            (status, _) => status,
-        }
     }
 
     fn headers(&self) -> Headers {

@@ -42,6 +42,7 @@ pub use says::{Generated, Says};
 pub use script::{Pace, PlannedCall, PromptCache, Rejection, Script, Turn};
 pub use sim_time::SimTime;
 
+use crate::wire::Wire;
 use conversation::Conversation;
 use reply::{Ids, Reply};
 use serde_json::Value;
@@ -149,6 +150,17 @@ pub(crate) enum Format {
     OpenAiResponses,
     AnthropicMessages,
     GeminiGenerate,
+}
+
+impl Format {
+    pub(crate) fn wire(self) -> Wire {
+        match self {
+            Self::OpenAiChat => Wire::OpenAiChat,
+            Self::OpenAiResponses => Wire::OpenAiResponses,
+            Self::AnthropicMessages => Wire::AnthropicMessages,
+            Self::GeminiGenerate => Wire::GeminiGenerate,
+        }
+    }
 }
 
 /// Which format a path asks for.

@@ -6,7 +6,6 @@ use super::script::{PlannedCall, Script, Turn};
 use super::{AfterRecording, Format, SimRequest, json_arguments, sample_text, stream};
 use crate::draws::Draws;
 use crate::spread::Spread;
-use crate::wire::Wire;
 use serde_json::Value;
 
 /// Where the mock provider takes its answers from.
@@ -79,11 +78,11 @@ impl Says {
                 let turn = script.turn_for(conversation);
                 Said::of(Turn { text: filled(&turn.text, conversation, place.step), ..turn })
             }
-            Self::Recording(recording) => {
-                Said::of(recording.turn_for(wire(conversation.format), request, conversation).unwrap_or_else(
-                    || spoken("The recording holds no answer that could be taken after.".to_owned()),
-                ))
-            }
+            Self::Recording(recording) => Said::of(
+                recording.turn_for(conversation.format.wire(), request, conversation).unwrap_or_else(|| {
+                    spoken("The recording holds no answer that could be taken after.".to_owned())
+                }),
+            ),
         };
         match conversation.max_output_tokens {
             Some(most) if said.output_tokens > most => said.cut_to(most),
@@ -209,13 +208,4 @@ fn filled(template: &str, conversation: &Conversation, step: u32) -> String {
         .replace("{step}", &step.to_string())
         .replace("{input_tokens}", &conversation.input_tokens.to_string())
         .replace("{user}", &conversation.last_user_text)
-}
-
-fn wire(format: Format) -> Wire {
-    match format {
-        Format::OpenAiChat => Wire::OpenAiChat,
-        Format::OpenAiResponses => Wire::OpenAiResponses,
-        Format::AnthropicMessages => Wire::AnthropicMessages,
-        Format::GeminiGenerate => Wire::GeminiGenerate,
-    }
 }

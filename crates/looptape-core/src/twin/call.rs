@@ -2,6 +2,7 @@
 
 use super::service::Service;
 use crate::limits::Blocked;
+use crate::wire::Wire;
 
 /// Where a call stands in a run: what is drawn for it follows from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,17 @@ pub enum RefusalWhy {
 }
 
 impl Refusal {
-    /// The HTTP status, as Anthropic would answer; others say 503 for 529.
+    /// The HTTP status as providers of a format answer it: only Anthropic has a 529, and a 400 for an account that is used
+    /// up.
+    pub fn status_in(&self, wire: Wire) -> u16 {
+        match (self.status(), wire) {
+            (_, Wire::AnthropicMessages) if self.why == RefusalWhy::NoQuota => 400,
+            (529, Wire::OpenAiChat | Wire::OpenAiResponses | Wire::GeminiGenerate) => 503,
+            (status, _) => status,
+        }
+    }
+
+    /// The HTTP status, whatever the format: 529 where there is too much to do.
     pub fn status(&self) -> u16 {
         match self.why {
             RefusalWhy::Limit(_) | RefusalWhy::NoQuota => 429,

@@ -23,7 +23,7 @@ use looptape_core::cost::{Cost, PriceBook};
 use looptape_core::derive;
 use looptape_core::metrics;
 use looptape_core::wire::{Part, Role, route};
-use looptape_store::{Moment, Recorder, Watch, WatchedCall, WatchedRequest, WatchedTrace};
+use looptape_store::{Moment, Recorder, Watch, WatchedCall, WatchedRequest, WatchedTool, WatchedTrace};
 use prometheus_client::encoding::prometheus_text;
 use retries::Retries;
 use std::collections::BTreeMap;
@@ -187,6 +187,8 @@ impl Watch for Telemetry {
         let cost = self.prices.cost(call.facts, Some(call.trace_started_unix_us));
         self.ended(call, &cost);
     }
+
+    fn tool(&self, _: &WatchedTool<'_>) {}
 
     fn trace(&self, trace: &WatchedTrace<'_>) {
         if let Some(metrics) = trace.metrics {

@@ -35,7 +35,7 @@ pub use handle::{
 pub use spending::Spender;
 pub(crate) use tools::Said;
 pub use tools::ToolReport;
-pub use watch::{Watch, WatchedCall, WatchedRequest, WatchedTrace};
+pub use watch::{Watch, WatchedCall, WatchedRequest, WatchedTool, WatchedTrace};
 
 use looptape_core::cost::PriceBook;
 use looptape_core::labels::Labels;

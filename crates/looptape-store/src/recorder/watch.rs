@@ -9,6 +9,7 @@ use looptape_core::facts::CallFacts;
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::metrics::TraceMetrics;
 use looptape_core::provider::Provider;
+use looptape_core::tools::ToolFacts;
 
 /// A request, as it came.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,13 @@ pub struct WatchedCall<'a> {
     pub facts: &'a CallFacts,
 }
 
+/// A tool call that started or ended, as far as it was measured until then.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchedTool<'a> {
+    pub trace: &'a TraceId,
+    pub facts: &'a ToolFacts,
+}
+
 /// A trace that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchedTrace<'a> {
@@ -45,6 +53,7 @@ pub trait Watch: std::fmt::Debug + Send + Sync {
     fn request(&self, request: &WatchedRequest<'_>);
     fn wants_requests(&self) -> bool;
     fn call(&self, call: &WatchedCall<'_>);
+    fn tool(&self, tool: &WatchedTool<'_>);
     fn trace(&self, trace: &WatchedTrace<'_>);
     /// All that is missing so far: reason and how often.
     fn gaps(&self, total: &std::collections::BTreeMap<String, u64>);

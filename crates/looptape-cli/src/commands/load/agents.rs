@@ -5,19 +5,21 @@
 
 use super::kept::{LoopTraces, STOPPED};
 use crate::child::environment::{self, Mode, Variables};
-use crate::child::process::{self, ChildOutput, Program};
+use crate::child::process::{self, ChildOutput, NOT_FOUND, NotStarted, Program};
 use crate::child::tool_hooks::FrameworkTools;
 use crate::commands::child_run::ToRun;
 use crate::commands::record::program_name;
+use crate::exit::Exit;
 use crate::render::terminal_text::escape;
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
-use looptape_core::cost::Usd;
+use looptape_core::budget::Exhausted;
 use looptape_core::facts::CallFacts;
+use looptape_core::tools::ToolFacts;
 use looptape_load::{AgentEnding, AgentRan, Agents, LocalBoxFuture, ObservedStart};
 use looptape_proxy::Tally;
 use looptape_proxy::budgets::SharedBudget;
-use looptape_store::{Moment, Recorder, Watch, WatchedCall, WatchedRequest, WatchedTrace};
+use looptape_store::{Moment, Recorder, Watch, WatchedCall, WatchedRequest, WatchedTool, WatchedTrace};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::File;
@@ -43,22 +45,38 @@ pub(super) struct CommandLoops<'a> {
 
 /// The recorded calls of loops that are under way.
 #[derive(Debug, Default)]
-pub(super) struct HeardCalls(Mutex<HashMap<TraceId, Vec<CallFacts>>>);
+pub(super) struct HeardCalls(Mutex<HashMap<TraceId, Heard>>);
+
+/// Of one loop.
+#[derive(Debug, Default)]
+struct Heard {
+    calls: Vec<CallFacts>,
+    /// By their numbers: what is told of one last replaces what was known when it started.
+    tools: BTreeMap<u32, ToolFacts>,
+}
 
 impl HeardCalls {
     fn expect(&self, id: &TraceId) {
         // Held for one insertion, as below: never across an await.
         if let Ok(mut loops) = self.0.lock() {
-            loops.insert(id.clone(), Vec::new());
+            loops.insert(id.clone(), Heard::default());
         }
     }
 
-    /// Of a loop that has ended, in the order in which they started.
-    fn take(&self, id: &TraceId) -> Vec<CallFacts> {
-        let calls = self.0.lock().ok().and_then(|mut loops| loops.remove(id));
-        let mut calls = calls.unwrap_or_default();
+    fn hear(&self, id: &TraceId, hear: impl FnOnce(&mut Heard)) {
+        if let Ok(mut loops) = self.0.lock()
+            && let Some(heard) = loops.get_mut(id)
+        {
+            hear(heard);
+        }
+    }
+
+    /// Of a loop that has ended: its calls and tools in the order in which they started.
+    fn take(&self, id: &TraceId) -> (Vec<CallFacts>, Vec<ToolFacts>) {
+        let heard = self.0.lock().ok().and_then(|mut loops| loops.remove(id));
+        let Heard { mut calls, tools } = heard.unwrap_or_default();
         calls.sort_by_key(|call| call.seq);
-        calls
+        (calls, tools.into_values().collect())
     }
 }
 
@@ -70,11 +88,13 @@ impl Watch for HeardCalls {
     }
 
     fn call(&self, call: &WatchedCall<'_>) {
-        if let Ok(mut loops) = self.0.lock()
-            && let Some(calls) = loops.get_mut(call.trace)
-        {
-            calls.push(call.facts.clone());
-        }
+        self.hear(call.trace, |heard| heard.calls.push(call.facts.clone()));
+    }
+
+    fn tool(&self, tool: &WatchedTool<'_>) {
+        self.hear(tool.trace, |heard| {
+            heard.tools.insert(tool.facts.seq, tool.facts.clone());
+        });
     }
 
     fn trace(&self, _: &WatchedTrace<'_>) {}
@@ -93,10 +113,11 @@ impl Agents for CommandLoops<'_> {
             self.recorder.open_trace(spec);
             let ending = match self.child(&id, &start, over).await {
                 Ok(ending) => ending,
-                Err(error) => AgentEnding::NotStarted { error: format!("{error:#}") },
+                Err(error) => AgentEnding::Lost { error: format!("{error:#}") },
             };
             self.close(&id, &ending).await;
-            AgentRan { ending, facts: self.heard.take(&id) }
+            let (facts, tools) = self.heard.take(&id);
+            AgentRan { ending, facts, tools }
         })
     }
 
@@ -104,9 +125,8 @@ impl Agents for CommandLoops<'_> {
         u32::try_from(self.proxied.in_flight.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
-    fn over_budget(&self) -> Option<Usd> {
-        let spending = self.budget.as_ref()?.spending();
-        spending.limit_usd.filter(|_| spending.refused_calls > 0)
+    fn exhausted(&self) -> Option<Exhausted> {
+        self.budget.as_ref()?.exhausted()
     }
 }
 
@@ -141,7 +161,10 @@ impl CommandLoops<'_> {
         };
         let mut running = match process::start(program, &prepared.variables)? {
             Ok(running) => running,
-            Err(not_started) => return Ok(AgentEnding::NotStarted { error: not_started.message }),
+            Err(NotStarted { exit: Exit::NotStarted(NOT_FOUND), message }) => {
+                return Ok(AgentEnding::NotFound { error: message });
+            }
+            Err(NotStarted { message, .. }) => return Ok(AgentEnding::Lost { error: message }),
         };
         let ended = tokio::select! {
             status = running.ended_with_its_group() => Some(process::code(status?)),
@@ -150,8 +173,9 @@ impl CommandLoops<'_> {
         Ok(match ended {
             Some(code) => AgentEnding::Exited { code, last_words: last_words(&mut output) },
             None => {
-                running.end().await?;
-                AgentEnding::Stopped
+                let ended = running.end().await;
+                let trouble = ended.err().map(|error| format!("it may not have ended: {error:#}"));
+                AgentEnding::Stopped { trouble }
             }
         })
     }
@@ -171,8 +195,13 @@ impl CommandLoops<'_> {
         let (outcome, code, aborted) = match ending {
             AgentEnding::Exited { code: 0, .. } => (Some(LoopOutcome::Success), Some(0), None),
             AgentEnding::Exited { code, .. } => (Some(LoopOutcome::Failure), Some(*code), None),
-            AgentEnding::Stopped => (None, None, Some(STOPPED.to_owned())),
-            AgentEnding::NotStarted { error } => (Some(LoopOutcome::Failure), None, Some(error.clone())),
+            AgentEnding::Stopped { trouble } => {
+                let trouble = trouble.as_ref().map_or(String::new(), |trouble| format!("; {trouble}"));
+                (None, None, Some(format!("{STOPPED}{trouble}")))
+            }
+            AgentEnding::NotFound { error } | AgentEnding::Lost { error } => {
+                (Some(LoopOutcome::Failure), None, Some(error.clone()))
+            }
         };
         let (tell, told) = tokio::sync::oneshot::channel();
         let told_by = move |_| {
@@ -183,6 +212,9 @@ impl CommandLoops<'_> {
         // Dropped untold, the recording has a gap and says so.
         let _ = told.await;
         self.recorder.close_trace(id.clone(), Moment::now(), code, aborted);
+        if let Some(budget) = &self.budget {
+            budget.forget(id);
+        }
     }
 }
 

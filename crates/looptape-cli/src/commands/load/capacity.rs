@@ -1,13 +1,13 @@
 //! `--find-capacity`: the highest rate of loops at which all is well.
 
-use super::real::RealRun;
+use super::real::{self, RealRun};
+use super::run_budget::RunBudget;
 use super::{Args, Bench, Formatted, progress};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::render;
 use crate::session::{Global, print, print_json, style};
 use indicatif::ProgressBar;
-use looptape_core::cost::Usd;
 use looptape_core::gates::Conditions;
 use looptape_core::load::{Capacity, LoadReport, RunTime, SearchOptions, find_capacity, simulate};
 use looptape_core::scenario::{Scenario, TrafficSource};
@@ -37,8 +37,8 @@ struct Search<'a> {
     bar: &'a ProgressBar,
     /// Steps that have begun.
     steps: u32,
-    /// What they cost in real time.
-    spent: Usd,
+    /// What all of them may cost in real time.
+    budget: Option<&'a RunBudget>,
 }
 
 /// How long a search in real time takes at most, where nobody says.
@@ -56,18 +56,23 @@ pub(super) fn run(
     }
     let options = options(bench, args);
     let bar = progress(global);
-    let mut search = Search { global, config, bench, args, bar: &bar, steps: 0, spent: Usd::ZERO };
+    let budget = match args.is_virtual {
+        true => None,
+        false => real::budget(global, config, bench, scenario, args)?,
+    };
+    let mut search = Search { global, config, bench, args, bar: &bar, steps: 0, budget: budget.as_ref() };
     let until = search.ends_by();
     let step = Duration::from_micros(options.step_us);
-    let capacity =
-        find_capacity(scenario, &options, &mut |scenario| search.step(scenario), &mut |per_min| {
-            bar.set_message(format!("{per_min:.1} loops/min"));
-            bar.tick();
-            match until.is_some_and(|until| Instant::now() + step > until) {
-                true => ControlFlow::Break(()),
-                false => bench.go_on(),
-            }
-        })?;
+    let capacity = find_capacity(scenario, &options, &mut |scenario| search.step(scenario), &mut |per_min| {
+        bar.set_message(format!("{per_min:.1} loops/min"));
+        bar.tick();
+        match until.is_some_and(|until| Instant::now() + step > until) {
+            true => ControlFlow::Break(()),
+            false => bench.go_on(),
+        }
+    });
+    budget.into_iter().for_each(RunBudget::finish);
+    let capacity = capacity?;
     bar.finish_and_clear();
     let sought = Sought {
         scenario: scenario.name.clone(),
@@ -107,21 +112,16 @@ impl Search<'_> {
 
     fn step(&mut self, scenario: &Scenario) -> anyhow::Result<LoadReport> {
         self.steps += 1;
-        let Self { global, config, bench, args, bar, steps, spent } = *self;
+        let Self { global, config, bench, args, bar, steps, budget } = *self;
         if args.is_virtual {
             let nobody = &mut |_| ControlFlow::Continue(());
             return Ok(simulate(scenario, &bench.material, &bench.prices, bench.at_unix_us, nobody)?);
         }
         let phase = scenario.phase_name(0);
-        // The budget is the search's, not each rate's.
-        let max_usd = scenario.max_usd.map(|max_usd| max_usd.saturating_sub(spent));
-        let scenario = &Scenario { max_usd, ..scenario.clone() };
-        let real = RealRun { global, config, bench, scenario, args, part: Some(steps) };
-        let report = real.report(&mut |live| {
+        let real = RealRun { global, config, bench, scenario, args, budget, part: Some(steps) };
+        real.report(&mut |live| {
             bar.set_message(format!("{phase}: {}", render::load::live(live)));
             bar.tick();
-        })?;
-        self.spent += report.total.stats.cost.usd.unwrap_or(Usd::ZERO);
-        Ok(report)
+        })
     }
 }

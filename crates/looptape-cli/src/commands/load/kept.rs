@@ -29,43 +29,49 @@ impl fmt::Display for RunId {
     }
 }
 
+/// What a run's loops are called. `part` is which of several parts of the run it is.
+#[derive(Clone, Debug)]
+pub(super) struct LoopIds {
+    pub(super) run: RunId,
+    pub(super) part: Option<u32>,
+}
+
+impl LoopIds {
+    pub(super) fn of(&self, LoopId(no): LoopId) -> TraceId {
+        let part = self.part.map_or(String::new(), |part| format!("p{part}-"));
+        TraceId::parse(&format!("load-{}-{part}{no}", self.run))
+            .expect("letters, digits and dashes make an id")
+    }
+}
+
 /// The traces of a run's loops: when they are opened and closed, and what they are called.
 #[derive(Debug)]
 pub(super) struct LoopTraces {
     recorder: Recorder,
-    run: RunId,
-    part: Option<u32>,
+    ids: LoopIds,
     scenario: String,
     phases: Vec<String>,
     started: Moment,
 }
 
 impl LoopTraces {
-    /// `part` is which of several parts of the run it is; `started` when the driver's clock shows 0.
-    pub(super) fn new(
-        recorder: Recorder,
-        (run, part): (RunId, Option<u32>),
-        scenario: &Scenario,
-        started: Moment,
-    ) -> Self {
+    /// `started` is when the driver's clock shows 0.
+    pub(super) fn new(recorder: Recorder, ids: LoopIds, scenario: &Scenario, started: Moment) -> Self {
         Self {
             recorder,
-            run,
-            part,
+            ids,
             scenario: scenario.name.clone().unwrap_or_else(|| "load".to_owned()),
             phases: (0..scenario.phases.len()).map(|at| scenario.phase_name(at)).collect(),
             started,
         }
     }
 
-    pub(super) fn id(&self, LoopId(no): LoopId) -> TraceId {
-        let part = self.part.map_or(String::new(), |part| format!("p{part}-"));
-        TraceId::parse(&format!("load-{}-{part}{no}", self.run))
-            .expect("letters, digits and dashes make an id")
+    pub(super) fn id(&self, id: LoopId) -> TraceId {
+        self.ids.of(id)
     }
 
     pub(super) fn run(&self) -> &RunId {
-        &self.run
+        &self.ids.run
     }
 
     pub(super) fn phase(&self, start: &ObservedStart) -> String {
@@ -76,7 +82,7 @@ impl LoopTraces {
     pub(super) fn spec(&self, start: &ObservedStart) -> TraceSpec {
         let mut spec = TraceSpec::new(self.id(start.id), Source::Load, self.at(start.scheduled_us));
         spec.name = Some(self.scenario.clone());
-        let tags = [("load", self.run.to_string()), ("phase", self.phase(start))];
+        let tags = [("load", self.ids.run.to_string()), ("phase", self.phase(start))];
         let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         spec.labels = Labels { tags, ..Labels::default() };
         spec

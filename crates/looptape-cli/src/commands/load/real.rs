@@ -2,12 +2,12 @@
 //! in the database.
 
 use super::agents::{self, CommandLoops, HeardCalls};
-use super::kept::{Kept, LoopTraces};
+use super::kept::{Kept, LoopIds, LoopTraces};
+use super::run_budget::{self, BudgetedLoops, RunBudget};
 use super::twin_here::TwinHere;
 use super::{Args, Bench, Run};
 use crate::child::claude_code;
 use crate::child::environment;
-use crate::commands::budget::BudgetArgs;
 use crate::commands::record;
 use crate::config::Config;
 use crate::exit::UsageError;
@@ -18,7 +18,8 @@ use indicatif::ProgressBar;
 use looptape_core::load::LoadReport;
 use looptape_core::provider::Provider;
 use looptape_core::scenario::Scenario;
-use looptape_load::{Drive, Live, Loops, Target, drive};
+use looptape_load::{Budgets, Caller, Drive, Live, Loops, Target, drive};
+use looptape_proxy::budgets::SharedBudget;
 use looptape_proxy::guard::Guard;
 use looptape_proxy::lanes::Lanes;
 use looptape_proxy::server::{Server, bind};
@@ -42,12 +43,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Everything that a run in real time goes by.
+#[derive(Clone, Copy)]
 pub(super) struct RealRun<'a> {
     pub(super) global: &'a Global,
     pub(super) config: &'a Config,
     pub(super) bench: &'a Bench,
     pub(super) scenario: &'a Scenario,
     pub(super) args: &'a Args,
+    /// What its calls may cost, and those of all other parts.
+    pub(super) budget: Option<&'a RunBudget>,
     /// Which part of the command's run it is, if that has several.
     pub(super) part: Option<u32>,
 }
@@ -61,11 +65,42 @@ struct Began {
 
 /// Runs a scenario in real time.
 pub(super) fn run(real: &RealRun<'_>, bar: &ProgressBar) -> anyhow::Result<Run> {
-    let report = real.report(&mut |live| {
+    let budget = budget(real.global, real.config, real.bench, real.scenario, real.args)?;
+    let report = RealRun { budget: budget.as_ref(), ..*real }.report(&mut |live| {
         bar.set_message(render::load::live(live));
         bar.tick();
-    })?;
-    real.bench.judged(real.scenario, report)
+    });
+    budget.into_iter().for_each(RunBudget::finish);
+    real.bench.judged(real.scenario, report?)
+}
+
+/// What the calls of a command may cost that loads in real time, however many parts it has.
+pub(super) fn budget(
+    global: &Global,
+    config: &Config,
+    bench: &Bench,
+    scenario: &Scenario,
+    args: &Args,
+) -> anyhow::Result<Option<RunBudget>> {
+    let provider = match args.url {
+        Some(_) => run_budget::Provider::AtUrl,
+        None => run_budget::Provider::Simulated,
+    };
+    let limits = run_budget::limits(config, provider, scenario.max_usd)?;
+    if let Some(url) = &args.url
+        && limits.run_usd.is_none()
+        && !target(scenario, url)?.is_here()
+    {
+        let say = format!(
+            "{url} is not on this machine, so its calls may cost money: say how much, with [budget] max_usd in the scenario or --set budget.max_usd=5"
+        );
+        return Err(UsageError(say).into());
+    }
+    RunBudget::open(global, config, &bench.prices, limits)
+}
+
+fn target(scenario: &Scenario, url: &str) -> anyhow::Result<Target> {
+    Ok(Target::new(url, key(scenario)).map_err(|error| UsageError(error.to_string()))?)
 }
 
 impl RealRun<'_> {
@@ -78,7 +113,7 @@ impl RealRun<'_> {
         let url = self.args.url.as_deref();
         let twin = url.is_none().then(|| TwinHere::start(self.scenario)).transpose()?;
         let url = url.or(twin.as_ref().map(TwinHere::url)).unwrap_or_default();
-        let target = self.target(url)?;
+        let target = target(self.scenario, url)?;
         let target = if twin.is_some() { target.simulated() } else { target };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("the runtime cannot be started")?;
@@ -90,17 +125,6 @@ impl RealRun<'_> {
             twin.stop();
         }
         report
-    }
-
-    fn target(&self, url: &str) -> anyhow::Result<Target> {
-        let target = Target::new(url, key(self.scenario)).map_err(|error| UsageError(error.to_string()))?;
-        if !target.is_here() && self.scenario.max_usd.is_none() {
-            let say = format!(
-                "{url} is not on this machine, so its calls may cost money: say how much, with [budget] max_usd in the scenario or --set budget.max_usd=5"
-            );
-            return Err(UsageError(say).into());
-        }
-        Ok(target)
     }
 
     /// The driver sends what the scenario plans.
@@ -117,13 +141,17 @@ impl RealRun<'_> {
                 Some(Recorder::start(options)?)
             }
         };
+        let caller = Caller::new(target).context("the HTTP client cannot be set up")?;
+        let budgets =
+            self.shared_budget().map(|budget| BudgetedLoops { budget: budget.clone(), ids: self.ids() });
         let began = Began::now();
         let kept = recording.as_ref().map(|(recorder, _)| Kept { traces: self.traces(recorder, began) });
         let loops = Loops::Sent {
-            target,
+            caller,
             most_unanswered: MOST_UNANSWERED,
             observer: kept.as_ref().map(|kept| kept as &dyn looptape_load::Observer),
             recordings: Some(&self.bench.texts),
+            budgets: budgets.as_ref().map(|budgets| budgets as &dyn Budgets),
         };
         let report = runtime.block_on(drive(self.drive(began), loops, self.stopped(), tell));
         drop(kept);
@@ -152,7 +180,7 @@ impl RealRun<'_> {
         let heard = Arc::new(HeardCalls::default());
         options.watch = Some(heard.clone());
         let (recorder, thread) = Recorder::start(options)?;
-        let report = self.commands(runtime, global, (url, is_simulated), &recorder, heard, tell);
+        let report = self.commands(runtime, (url, is_simulated), &recorder, heard, tell);
         drop(recorder);
         if folder.is_none() {
             self.finish(thread);
@@ -165,17 +193,12 @@ impl RealRun<'_> {
     fn commands(
         &self,
         runtime: &tokio::runtime::Runtime,
-        global: &Global,
         (url, is_simulated): (&str, bool),
         recorder: &Recorder,
         heard: Arc<HeardCalls>,
         tell: &mut dyn FnMut(Live),
     ) -> anyhow::Result<LoadReport> {
-        let max_usd = self.scenario.max_usd;
-        let budget = match is_simulated && max_usd.is_none() {
-            true => None,
-            false => BudgetArgs::of_run(max_usd).recorded_by(global, self.config, recorder)?,
-        };
+        let budget = self.shared_budget().cloned();
         let command = &self.args.command;
         let mut upstreams = all_to(url)?;
         record::add_mcp_servers(&mut upstreams, command);
@@ -253,7 +276,15 @@ impl RealRun<'_> {
     }
 
     fn traces(&self, recorder: &Recorder, began: Began) -> LoopTraces {
-        LoopTraces::new(recorder.clone(), (self.bench.id.clone(), self.part), self.scenario, began.moment)
+        LoopTraces::new(recorder.clone(), self.ids(), self.scenario, began.moment)
+    }
+
+    fn ids(&self) -> LoopIds {
+        LoopIds { run: self.bench.id.clone(), part: self.part }
+    }
+
+    fn shared_budget(&self) -> Option<&SharedBudget> {
+        self.budget.map(RunBudget::shared)
     }
 
     /// What is recorded is on disk afterwards.

@@ -1,7 +1,7 @@
 //! The texts of recorded loops: read when they are due, so that long recordings are not held in memory.
 
+use crate::drive::{SentBody, is_sent_again};
 use looptape_core::derive;
-use looptape_core::headers::REDACTED;
 use looptape_core::load::RecordedAt;
 use looptape_core::replay::Forking;
 use looptape_load::{RecordedRequest, Recordings};
@@ -45,7 +45,10 @@ impl Recordings for RecordedTexts {
         let sent =
             self.model.request(Some(at.wire), &recorded.path, &plain).map_err(|error| error.to_string())?;
         let headers = recorded.request_headers.iter();
-        let headers = headers.filter(|(name, value)| *value != REDACTED && is_sent(name));
+        // Answers are read as they come, so none is asked for in a form that is not text.
+        let headers = headers.filter(|(name, value)| {
+            is_sent_again((name, value), SentBody::Another) && *name != "accept-encoding"
+        });
         let parsed = serde_json::from_slice(&plain).unwrap_or_default();
         let path = recorded.path.split('?').next().unwrap_or_default();
         Ok(RecordedRequest {
@@ -56,11 +59,4 @@ impl Recordings for RecordedTexts {
             body: sent.body.map_or(plain, Into::into),
         })
     }
-}
-
-/// Whether a header is about what is asked, and not about the connection, a page, or the body as it was encoded.
-fn is_sent(name: &str) -> bool {
-    let is_other =
-        matches!(name, "content-encoding" | "content-length" | "host" | "accept-encoding" | "origin");
-    !is_other && !name.starts_with("sec-fetch-")
 }

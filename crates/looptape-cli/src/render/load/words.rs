@@ -6,6 +6,7 @@ use super::super::limits::evidence;
 use super::super::stats::{ENDLESS, ms, percentile, usd};
 use super::super::terminal_text::escape;
 use super::tables::parts;
+use looptape_core::budget::Exhausted;
 use looptape_core::limits::{FittedAccount, FittedLimit};
 use looptape_core::load::{Ended, LoadFigures, LoadReport, OutageReport, PriceNote, RunTime, StoodIn};
 use looptape_core::metrics::{Distribution, Method, Ms};
@@ -115,8 +116,12 @@ pub(in crate::render) fn ended(ended: &Ended) -> Option<String> {
             after(*at_s),
             escape(error)
         ),
-        Ended::OverBudget { at_s, max_usd } => {
-            format!("{}: the next call would have cost more than the {max_usd} of [budget]", after(*at_s))
+        Ended::OverBudget { at_s, limit: Exhausted { of, max_usd } } => {
+            let of = if *of == "day" { "today (UTC)" } else { "this run" };
+            format!(
+                "{}: the next call could have cost more than is left of the {max_usd} for {of}",
+                after(*at_s)
+            )
         }
         Ended::GateFailed { at_s, gate, figure } => {
             let figure = figure.map_or(String::new(), |figure| format!(" ({figure:.4})"));

@@ -143,6 +143,47 @@ fn retries_save_loops_and_are_counted() {
 }
 
 #[test]
+fn an_overloaded_provider_says_so_in_its_own_words_and_bills_nothing() {
+    for (wire, word) in [("openai.chat", "http_503"), ("anthropic.messages", "http_529")] {
+        let text =
+            format!("twin.faults = [\"fail first 1 with 529\"]\n[traffic]\nsteps = 2\nwire = \"{wire}\"\n");
+        let stats = run(&text).total.stats;
+        assert_eq!(stats.errors.0.keys().collect::<Vec<_>>(), [word]);
+        assert_eq!((stats.of_steps.retry_rate, stats.retry_wasted_usd), (Some(1.0), Some(Usd::ZERO)));
+    }
+}
+
+#[test]
+fn tool_calls_are_those_that_answers_make() {
+    let text = "[traffic]\nsteps = 3\n[twin]\nfaults = [\"malformed loop 1\"]\n[retry]\nmax = 0\n";
+    let stats = run(text).total.stats;
+    assert_eq!((stats.loops.failure, stats.tool_calls), (1, 2 * stats.loops.success));
+    let mut like = recorded(&[(2000, 10, 0), (1000, 10, 0)]);
+    (like.steps[0].tool_calls, like.steps[1].history) = (4, crate::metrics::History::Trimmed);
+    let material = Material { models: vec!["gpt-4o".to_owned()], loops: vec![like], ..Material::default() };
+    let stats = run_with("traffic.traces = [\"a\"]\n", &material).total.stats;
+    let loops = stats.loops.success;
+    assert_eq!((stats.tool_calls, stats.of_steps.context.trims), (4 * loops, loops));
+}
+
+#[test]
+fn a_call_that_the_second_provider_is_not_paid_for_has_ended() {
+    let text = "failover = {}\ntwin.faults = [\"outage 0s..10m\"]\nbudget.max_usd = 0.0000001\n\
+                [[phase]]\nexecutor = \"per-vu-iterations\"\n";
+    let (scenario, material) = (scenario::read(text, &[]).unwrap(), Material::default());
+    let models = super::super::models(&scenario, &material).unwrap();
+    let book = PriceBook::default();
+    let prices = Prices::new(&book, "openai", &models, AT).and(&book, "openai", &models, AT);
+    let mut run = Run::new(&scenario, &material, &models, &prices);
+    run.run_out(&mut |_| ControlFlow::Continue(()));
+    assert!(matches!(run.ended, Ended::OverBudget { .. }));
+    assert_eq!((run.tally.calls_gauge().now(), run.tally.loops_gauge().now()), (0, 0));
+    let report = run.tally.report(&scenario, RunTime::Virtual, run.ended, &prices);
+    let stats = &report.total.stats;
+    assert_eq!((stats.loops.unknown, stats.of_steps.attempts, stats.errors.0["stopped"]), (1, 1, 1));
+}
+
+#[test]
 fn the_budget_ends_a_run_before_it_is_exceeded() {
     let whole = run("").total.stats.cost.usd.unwrap();
     let half = Usd::from_units(whole.units() / 2);
@@ -229,6 +270,7 @@ fn recorded(steps: &[(u64, u64, u64)]) -> crate::load::RecordedLoop {
         output_tokens: *output_tokens,
         then_us: *then_us,
         tool_calls: 0,
+        history: crate::metrics::History::Whole,
         stream: true,
         at: crate::load::RecordedAt { trace: 0, seq: 0, wire: Wire::OpenAiChat },
     };

@@ -4,6 +4,7 @@ use super::State;
 use crate::recorder::event::{Source, TraceSpec};
 use crate::recorder::open_trace::TraceNumber;
 use crate::recorder::tools::{self, Started, ToolReport};
+use crate::recorder::watch::WatchedTool;
 use looptape_core::tools::{MeasuredTool, Phase};
 use rusqlite::Connection;
 
@@ -38,6 +39,9 @@ impl State {
         if let (None, Some(run)) = (ended_us, run) {
             self.tools.start(number, &run, started);
             self.batch.started_tools.push((number, run));
+        }
+        if let Some(watch) = &self.watch {
+            watch.tool(&WatchedTool { trace: &trace.spec.id, facts: &tool.facts });
         }
         tools::write(connection, key, tool)
     }
