@@ -94,6 +94,14 @@ fn the_api_answers_what_the_command_line_prints() {
             assert_eq!(row[name], entry[name], "{name} of row {at}");
         }
     }
+    // One by one they are made without the others.
+    for (at, entry) in shown["steps"].as_array().unwrap().iter().enumerate() {
+        let alone = json(&format!("/traces/last/rows/{at}"));
+        for (name, value) in entry.as_object().unwrap() {
+            let is_left_out = ["composition", "messages"].contains(&name.as_str());
+            assert!(is_left_out || &alone[name] == value, "{name} of row {at} alone: {alone}");
+        }
+    }
     assert_eq!(json("/traces/last/rows?from=4&limit=1")["rows"][0]["at"], 4);
     let series = json("/traces/last/series");
     assert_eq!(

@@ -13,6 +13,7 @@ use crate::replay::{AnswerSource, Provenance};
 use crate::tools::MeasuredTool;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
 
 /// The price source of a step all of whose attempts were refused without usage.
 const NOT_BILLED: &str = "not billed: refused without usage";
@@ -36,9 +37,9 @@ pub fn trace_view(
     contents: impl Fn(u32) -> CallContent,
 ) -> TraceView {
     let content_of = |call: CallIndex| contents(facts[call.0].seq);
-    let steps: Vec<CallContent> =
-        measured.assembly.steps.iter().map(|step| content_of(step.final_call())).collect();
-    let source = Source { facts, tools, measured, contents: &steps };
+    let steps = measured.assembly.steps.iter();
+    let steps = steps.map(|step| (step.number, content_of(step.final_call()))).collect();
+    let source = Source { facts, tools, measured, contents: steps };
     let entry = |entry: &Entry<'_>| match entry {
         Entry::Step(step) => source.step(step),
         Entry::Tool(step, tool) => source.tool(step, tool),
@@ -62,6 +63,23 @@ pub fn trace_view(
         },
         steps,
     }
+}
+
+/// The entries of one step and of its tool calls, as they are in the view of the whole trace; of the others nothing is made.
+pub fn step_view(
+    step: &Step,
+    (facts, tools): (&[CallFacts], &[MeasuredTool]),
+    measured: &Measured,
+    contents: impl Fn(u32) -> CallContent,
+) -> (EntryView, Vec<EntryView>) {
+    let answering = step.tools.iter().filter_map(|tool| measured.assembly.step(tool.answered_by?));
+    let needed: BTreeMap<StepNumber, &Step> =
+        answering.chain([step]).map(|needed| (needed.number, needed)).collect();
+    let content = |(number, step): (StepNumber, &Step)| (number, contents(facts[step.final_call().0].seq));
+    let source = Source { facts, tools, measured, contents: needed.into_iter().map(content).collect() };
+    let mut called: Vec<EntryView> = step.tools.iter().map(|tool| source.tool(step, tool)).collect();
+    called.sort_by_key(|tool| tool.started_ms);
+    (source.step(step), called)
 }
 
 /// One row of a list.
@@ -104,13 +122,13 @@ struct Source<'a> {
     facts: &'a [CallFacts],
     tools: &'a [MeasuredTool],
     measured: &'a Measured,
-    /// By step.
-    contents: &'a [CallContent],
+    /// Of those steps whose content is needed.
+    contents: HashMap<StepNumber, CallContent>,
 }
 
 impl Source<'_> {
     fn step(&self, step: &Step) -> EntryView {
-        let content = &self.contents[step.number.index()];
+        let content = self.contents.get(&step.number).cloned().unwrap_or_default();
         let source = content.provenance.map(|known| known.source());
         let mut call = self.call(EntryKind::Llm, &step.attempts);
         if let (Some(cost), Some(why)) = (&mut call.cost, source.and_then(not_billed)) {
@@ -124,9 +142,9 @@ impl Source<'_> {
             import_index: content.import_index,
             source,
             replayed: content.provenance.as_ref().map(replayed),
-            text: content.text.clone(),
-            tool_calls: content.tool_calls.clone(),
-            messages: content.messages.clone(),
+            text: content.text,
+            tool_calls: content.tool_calls,
+            messages: content.messages,
             composition: content.composition,
             ..call
         }
@@ -158,7 +176,8 @@ impl Source<'_> {
     }
 
     fn tool(&self, step: &Step, tool: &ToolStep) -> EntryView {
-        let asked = self.contents[step.number.index()].tool_calls.get((tool.sub as usize).saturating_sub(1));
+        let content = self.contents.get(&step.number);
+        let asked = content.and_then(|content| content.tool_calls.get((tool.sub as usize).saturating_sub(1)));
         let (told_at, told) = self.result(step, tool).unzip();
         let seen = tool.measured.and_then(|at| self.tools.get(at));
         let duration = |(start, end)| Ms::between(start, end);
@@ -214,7 +233,7 @@ impl Source<'_> {
     /// The result in the request that carries it, and its place there: by call id, or, without one, the same place among the
     /// results of the same name.
     fn result(&self, step: &Step, tool: &ToolStep) -> Option<(usize, &ToolResult)> {
-        let mut results = self.contents[tool.answered_by?.index()].tool_results.iter().enumerate();
+        let mut results = self.contents.get(&tool.answered_by?)?.tool_results.iter().enumerate();
         match &tool.call_id {
             Some(id) => results.find(|(_, result)| result.call_id.as_ref() == Some(id)),
             None => {

@@ -27,7 +27,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 pub use crate::tools::ToolOutcome;
-pub use build::{ls_row, trace_view};
+pub use build::{ls_row, step_view, trace_view};
 
 /// Version of the JSON of `show`.
 pub const FORMAT: u32 = 1;

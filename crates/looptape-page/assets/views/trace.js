@@ -93,9 +93,9 @@ class TraceView {
         el('code', { class: 'muted id' }, recorded(label)),
         copyButton(label, { label: 'Copy id' }),
         el('span', { class: 'spring' }),
-        !isFile && el('a', { href: href(`/replay/${encodeURIComponent(label)}`) }, 'Replay'),
         !isFile && el('a', { href: href('/diff', { a: label }) }, 'Compare'),
         el('a', { href: href(`/audit/${encodeURIComponent(label)}`) }, 'Audit'),
+        !isFile && el('a', { href: href(`/replay/${encodeURIComponent(label)}`) }, 'Replay'),
       ),
       headFigures(this.head),
     );

@@ -14,6 +14,7 @@ use looptape_core::audit::Heat;
 use looptape_store::Reader;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
@@ -227,7 +228,7 @@ fn whole_row(reader: &Reader, open: &OpenTrace, at: usize) -> Result<Value, Fail
 }
 
 fn whole_step(reader: &Reader, open: &OpenTrace, step: u32, query: &StepQuery) -> Result<Value, Failure> {
-    let place = Place::of(open.trace(), open.measured(), step, query.attempt)?;
+    let place = Place::of(open.trace(), Cow::Borrowed(open.measured()), step, query.attempt)?;
     let compositions = if query.composition { Compositions::Included } else { Compositions::LeftOut };
     as_value(&StepDetail::build(reader, open.trace(), place, compositions)?)
 }

@@ -176,6 +176,11 @@ impl OpenTrace {
     pub fn entry(&self, reader: &Reader, at: usize) -> Option<EntryView> {
         let calls = self.calls_of(self.bare.steps.get(at..=at)?);
         let contents = Contents::new(reader, self.trace(), Messages::LeftOut);
+        let bare = &self.bare.steps[at];
+        if let Some(step) = bare.step.and_then(|number| self.measured.assembly.step(number)) {
+            let (own, tools) = contents.step(&self.measured, step);
+            return std::iter::once(own).chain(tools).find(|entry| entry.sub == bare.sub);
+        }
         contents.view(&self.measured, |seq| calls.contains(&seq)).steps.into_iter().nth(at)
     }
 

@@ -60,6 +60,9 @@ impl ReadPrompts {
 
 /// A call, and the calls that it goes on from by their response ids.
 fn chain(facts: &[CallFacts], call: CallIndex) -> Vec<CallIndex> {
+    if facts[call.0].previous_response_id.is_none() {
+        return vec![call];
+    }
     let by_id: HashMap<&str, usize> =
         facts.iter().enumerate().filter_map(|(at, fact)| Some((fact.response_id.as_deref()?, at))).collect();
     let mut wanted = vec![call];

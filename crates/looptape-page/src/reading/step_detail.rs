@@ -8,11 +8,12 @@ use looptape_core::derive;
 use looptape_core::exchange::Exchange;
 use looptape_core::facts::CallKind;
 use looptape_core::metrics::Measured;
-use looptape_core::view::{EntryKind, EntryView};
+use looptape_core::view::EntryView;
 use looptape_core::wire::{Message, Part, ProviderError, RequestView, Wire};
 use looptape_store::{ReadError, Reader, RecordedTrace};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Request members that are shown as something else than a parameter.
 const NOT_PARAMETERS: &[&str] = &[
@@ -29,11 +30,11 @@ const NOT_PARAMETERS: &[&str] = &[
 
 /// Which call is meant.
 #[derive(Debug)]
-pub struct Place {
+pub struct Place<'a> {
     pub seq: u32,
     step: Step,
     attempt: u32,
-    measured: Measured,
+    measured: Cow<'a, Measured>,
 }
 
 /// Why there is no such place.
@@ -92,16 +93,16 @@ pub struct ResponseDetail {
     pub truncated: bool,
 }
 
-impl Place {
+impl<'a> Place<'a> {
     /// An attempt of a step; the last one if none is named.
     pub fn find(trace: &RecordedTrace, step: u32, attempt: Option<u32>) -> Result<Self, NoSuchPlace> {
-        Self::of(trace, &trace.measure(), step, attempt)
+        Self::of(trace, Cow::Owned(trace.measure()), step, attempt)
     }
 
     /// The same in a trace that was measured before.
     pub fn of(
         trace: &RecordedTrace,
-        measured: &Measured,
+        measured: Cow<'a, Measured>,
         step: u32,
         attempt: Option<u32>,
     ) -> Result<Self, NoSuchPlace> {
@@ -114,7 +115,7 @@ impl Place {
         let Some(made) = found.attempts.get((attempt as usize).wrapping_sub(1)) else {
             return Err(NoSuchPlace::Attempt { step, attempt, has });
         };
-        Ok(Self { seq: trace.facts[made.call.0].seq, step: found, attempt, measured: measured.clone() })
+        Ok(Self { seq: trace.facts[made.call.0].seq, step: found, attempt, measured })
     }
 }
 
@@ -122,7 +123,7 @@ impl StepDetail {
     pub fn build(
         reader: &Reader,
         trace: &RecordedTrace,
-        place: Place,
+        place: Place<'_>,
         compositions: Compositions,
     ) -> Result<Self, ReadError> {
         let Place { seq, step, attempt, measured } = place;
@@ -149,7 +150,7 @@ impl StepDetail {
             format: looptape_core::view::FORMAT,
             trace: trace.row.label(),
             steps: measured.assembly.steps.len(),
-            step: step_view.ok_or(ReadError::Damaged { seq, what: "step" })?,
+            step: step_view,
             tools,
             attempt,
             cost_by_leaf,
@@ -193,10 +194,7 @@ fn entries(
     measured: &Measured,
     step: &Step,
     compositions: Compositions,
-) -> (Option<EntryView>, Vec<EntryView>) {
-    let answering = step.tools.iter().filter_map(|tool| tool.answered_by);
-    let answering = answering.filter_map(|number| measured.assembly.step(number)).map(Step::final_call);
-    let wanted: Vec<u32> = answering.chain([step.final_call()]).map(|call| trace.facts[call.0].seq).collect();
+) -> (EntryView, Vec<EntryView>) {
     let contents = Contents::new(reader, trace, Messages::LeftOut);
     let contents = match compositions {
         Compositions::LeftOut => contents,
@@ -204,10 +202,7 @@ fn entries(
             contents.with_prompts(ReadPrompts::one(reader, trace, step.final_call()).prompts)
         }
     };
-    let view = contents.view(measured, |seq| wanted.contains(&seq));
-    let own = view.steps.into_iter().filter(|entry| entry.step == Some(step.number));
-    let (tools, mut steps): (Vec<_>, Vec<_>) = own.partition(|entry| entry.kind == EntryKind::Tool);
-    (steps.pop(), tools)
+    contents.step(measured, step)
 }
 
 fn parameters(body: Value) -> Map<String, Value> {

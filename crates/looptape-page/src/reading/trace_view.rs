@@ -18,7 +18,7 @@ use looptape_core::wire::{Message, Part, RequestView, Wire};
 use looptape_store::{ReadError, Reader, RecordedTrace, ScannedTrace};
 use serde::Serialize;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Whether the histories of the requests are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,23 +107,14 @@ pub struct Contents<'a> {
     trace: &'a RecordedTrace,
     messages: Messages,
     prompts: Option<Prompts>,
-    by_seq: HashMap<u32, usize>,
     damage: RefCell<Vec<(u32, ReadError)>>,
     tool_damage: RefCell<Option<ReadError>>,
 }
 
 impl<'a> Contents<'a> {
     pub fn new(reader: &'a Reader, trace: &'a RecordedTrace, messages: Messages) -> Self {
-        let by_seq = trace.facts.iter().enumerate().map(|(index, facts)| (facts.seq, index)).collect();
-        Self {
-            reader,
-            trace,
-            messages,
-            prompts: None,
-            by_seq,
-            damage: RefCell::default(),
-            tool_damage: RefCell::default(),
-        }
+        let (damage, tool_damage) = (RefCell::default(), RefCell::default());
+        Self { reader, trace, messages, prompts: None, damage, tool_damage }
     }
 
     /// With what these prompts consist of.
@@ -151,6 +142,12 @@ impl<'a> Contents<'a> {
         view::trace_view(self.trace.row.meta(), (&self.trace.facts, &tools), measured, content)
     }
 
+    /// The entries of one step and of its tool calls.
+    pub fn step(&self, measured: &Measured, step: &Step) -> (EntryView, Vec<EntryView>) {
+        let content = |seq| self.content_or_note(seq);
+        view::step_view(step, (&self.trace.facts, &self.tools()), measured, content)
+    }
+
     /// What was said of measured tool calls; nothing where it cannot be read.
     fn tools(&self) -> Vec<MeasuredTool> {
         if self.trace.tools.is_empty() {
@@ -170,8 +167,13 @@ impl<'a> Contents<'a> {
     }
 
     fn content(&self, seq: u32) -> Result<CallContent, ReadError> {
-        let index = self.by_seq[&seq];
-        let facts = &self.trace.facts[index];
+        let facts = &self.trace.facts;
+        // Nearly always a call stands where its number says.
+        let is_it = |index: &usize| facts.get(*index).is_some_and(|facts| facts.seq == seq);
+        let index =
+            Some(seq as usize).filter(is_it).or_else(|| facts.iter().position(|facts| facts.seq == seq));
+        let index = index.expect("a trace's own calls are asked for");
+        let facts = &facts[index];
         let import_index = self.trace.import_indices[index];
         let provenance = self.trace.provenance.get(&seq).copied();
         let CallKind::Llm(wire) = facts.kind else {
