@@ -281,7 +281,6 @@ impl<'a> Talking<'a> {
             facts: &called.facts,
             given_up: called.given_up,
             is_unreadable: called.is_unreadable,
-            planned: *planned,
         };
         let (end, failure) = (heard.attempt(), heard.failure());
         let settlement = self.settlement(&called, &end, model);
@@ -313,6 +312,7 @@ impl<'a> Talking<'a> {
         match &end.used {
             Used::Tokens(leaves) => Settlement::Exactly(cost(leaves)),
             Used::AtLeast(leaves) => Settlement::AtLeast(cost(leaves)),
+            Used::Unknown => Settlement::AtLeast(Usd::ZERO),
             Used::Nothing => match &called.outcome {
                 Outcome::NoResponse { ending: Ending::UpstreamReset { .. }, .. } => {
                     Settlement::AtLeast(Usd::ZERO)

@@ -164,7 +164,7 @@ impl Tally {
         let sized = |tokens| Size::of((tokens > 0).then_some(tokens));
         self.by_input.entry(sized(step.input_tokens)).or_insert_with(tally).add_sample(sample);
         self.by_output.entry(sized(step.output_tokens)).or_insert_with(tally).add_sample(sample);
-        self.phases[phase].step_ended(step, prices.why_unpriced(step.model).is_some());
+        self.phases[phase].step_ended(step, prices.why_unpriced(step.model));
     }
 
     pub fn loop_ended(&mut self, end: &LoopEnd) {

@@ -99,7 +99,7 @@ function runPage({ id, report }, drawn) {
       figure('loop', loopTime(total, 'p50'), { note: ['p95 ', loopTime(total, 'p95')] }),
       figure('retry rate', percent(total.retry_rate, 1)),
       figure('cost', money(total.cost_usd, total.cost_at_least), { note: total.month_usd === null ? null : `${money(total.month_usd)} a month` }),
-      figure('wasted', total.wasted.usd === null ? UNKNOWN : money(total.wasted.usd), { note: `${short(total.wasted.tokens)} tokens` }),
+      figure('wasted', total.wasted.usd === null ? UNKNOWN : money(total.wasted.usd, total.wasted.at_least), { note: `${short(total.wasted.tokens)} tokens` }),
     ),
     gatesPanel(report),
     seriesPanel(report, drawn),

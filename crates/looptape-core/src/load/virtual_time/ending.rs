@@ -60,7 +60,7 @@ impl Ending {
     /// What was sent is paid, whatever comes back.
     fn broken_off(self, end_us: u64, outcome: AttemptOutcome) -> Self {
         let used = match self.attempt.used {
-            Used::Nothing => Used::Nothing,
+            Used::Nothing | Used::Unknown => self.attempt.used,
             Used::Tokens(leaves) | Used::AtLeast(leaves) => {
                 Used::AtLeast(LeafTokens { output_visible: 0, reasoning: 0, ..leaves })
             }
