@@ -113,7 +113,7 @@ mod tests {
         let mut cut = call(4, 1100, 50).after(2, 3);
         (cut.state, cut.response_model) = (AttemptState::UpstreamReset, None);
         let failed = call(5, 1200, 10).after(2, 3).failed(400).retries(Some(1));
-        vec![refused, thinking, embedding, streamed(shorter, None, 930), cut, failed]
+        vec![refused, thinking, embedding, streamed(shorter, None, 930), streamed(cut, None, 1120), failed]
     }
 
     fn tools() -> Vec<ToolFacts> {

@@ -290,19 +290,20 @@ impl LoopTrack {
 
 fn metrics(end: &AttemptEnd) -> AttemptMetrics {
     let latency = Ms::from_us(signed(end.took_us()));
-    if end.outcome.is_failure() {
-        // How fast one was refused says nothing about answers.
-        return AttemptMetrics { latency_ms: Some(latency), ..AttemptMetrics::default() };
-    }
-    let tokens = end.used.leaves().map_or(0, LeafTokens::output);
     let since_sent = |at_us: i64| Ms::between(signed(end.sent_us), at_us);
     let streamed = end.streamed;
+    let tokens = match &end.used {
+        Used::Tokens(leaves) => Some(leaves.output()),
+        Used::Nothing | Used::AtLeast(_) | Used::Unknown => None,
+    };
     AttemptMetrics {
         latency_ms: Some(latency),
         ttft_ms: streamed.map(|output| since_sent(output.first_us)),
         ttfo_ms: streamed.and_then(|output| output.visible_us).map(since_sent),
         tpot_ms: streamed.and_then(|output| output.tpot_ms()),
-        output_tokens_per_s: (latency.us() > 0).then(|| tokens as f64 / latency.as_seconds()),
+        output_tokens_per_s: tokens
+            .filter(|_| latency.us() > 0)
+            .map(|tokens| tokens as f64 / latency.as_seconds()),
     }
 }
 
