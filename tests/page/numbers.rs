@@ -65,6 +65,23 @@ fn what_came_of_a_load_is_kept_unless_it_is_not_wanted() {
     let printed: Value = json(&good(&env, &["load", "preset:burst", "--virtual", "--no-record", "--json"]));
     let kept = asked("/load-runs/last");
     assert_eq!(kept["report"], printed, "what --json prints, to the figure");
+
+    assert_eq!(json(&good(&env, &["ls", "--load-runs", "--json"])), listed);
+    assert_eq!(json(&good(&env, &["show", &run[..6], "--json"])), kept);
+    let table = good(&env, &["ls", "--load-runs"]).stdout;
+    let shown = good(&env, &["show", &run]).stdout;
+    let offered = printed["total"]["loops"]["offered"].to_string();
+    assert!(table.contains(&run) && table.contains("run, virtual") && table.contains(&offered), "{table}");
+    let all = shown.lines().find(|line| line.starts_with("all ")).expect("a line for the whole");
+    assert_eq!(all.split_whitespace().nth(1), Some(offered.as_str()), "{shown}");
+    for (arguments, code, says) in [
+        (&["show", "ffffffff"][..], 1, "there is no trace `ffffffff`"),
+        (&["show", &run, "--step", "1"], 2, "its steps are those of its loops"),
+        (&["ls", "--load-runs", "--tag", "x"], 2, "leave them out with --load-runs"),
+    ] {
+        let ran = env.looptape(arguments);
+        assert!(ran.code == Some(code) && ran.stderr.contains(says), "{arguments:?}: {ran:?}");
+    }
 }
 
 /// Exports a trace into the environment's home; the file's address.

@@ -1,12 +1,13 @@
 //! What the page takes: `cargo bench -p looptape-cli --bench page`.
 //!
 //! - A page of the list, in a database of 100,000 traces: newest first, by cost, found by text, by model, far back.
+//! - The figures of all of them, over time and in groups, and which to look at.
 //! - The first page of a trace of 10,000 steps through the API, when it is opened and when it is open.
 //! - The same in Chromium until the first rows are drawn, where LOOPTAPE_CLIENTS and Chromium are there
 //!   (tests/clients/README.md).
+//! - That trace as one file: how long `export` takes, and Chromium to open it.
 //!
-//! Limits: 100 ms a page of the list, 1 s to open a trace in Chromium. It ends with 1 if a median is above. Two
-//! arguments say how many traces and steps there are instead.
+//! Limits: 100 ms a page of the list, 1 s for everything else. It ends with 1 if a median is above. Two arguments say how many traces and steps there are instead.
 
 use bytes::Bytes;
 use looptape_core::TraceId;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 15;
 const LIST_LIMIT: Duration = Duration::from_millis(100);
+const LIMIT: Duration = Duration::from_secs(1);
 const BROWSER_LIMIT_MS: f64 = 1000.0;
 
 fn main() -> ExitCode {
@@ -56,6 +58,17 @@ fn main() -> ExitCode {
         let times = runtime.block_on(page.times(&format!("/traces{query}"), ROUNDS));
         is_slow |= print(name, &times) > LIST_LIMIT;
     }
+    println!("all traces");
+    for (name, path) in [
+        ("figures, over time", "/stats?over_time=auto"),
+        ("figures, by model", "/stats?group_by=model&over_time=auto"),
+        ("figures of an agent", "/stats?agent=agent-3&over_time=auto"),
+        ("dearest", "/audit?by=cost"),
+        ("unusual for their agent", "/audit?by=anomaly"),
+        ("most in vain", "/audit?by=waste"),
+    ] {
+        is_slow |= print(name, &runtime.block_on(page.times(path, 5))) > LIMIT;
+    }
     println!("trace, through the API");
     print("opened", &runtime.block_on(page.times("/traces/long", 1)));
     for (name, path) in [
@@ -67,15 +80,20 @@ fn main() -> ExitCode {
     ] {
         print(name, &runtime.block_on(page.times(path, ROUNDS)));
     }
-    match page.in_chromium() {
+    match in_chromium("long.mjs", &[&page.address, "long"]) {
         Some(taken) => {
             println!("in Chromium: {taken}");
-            let open_ms = taken["open_ms"].as_f64().unwrap_or(f64::INFINITY);
-            let first_ms = taken["first_open_ms"].as_f64().unwrap_or(f64::INFINITY);
-            is_slow |= open_ms > BROWSER_LIMIT_MS || first_ms > BROWSER_LIMIT_MS;
+            is_slow |= is_slow_in_browser(&taken["open_ms"]) || is_slow_in_browser(&taken["first_open_ms"]);
         }
         None => println!("in Chromium: SKIPPED, tests/clients/README.md says what it takes"),
     }
+    let file = folder.path().join("long.html");
+    let exporting: Vec<Duration> = (0..3).map(|_| export(&database, &file)).collect();
+    is_slow |= print("exported as one file", &exporting) > LIMIT;
+    let size = std::fs::metadata(&file).expect("it was written").len();
+    let opened = in_chromium("long_file.mjs", &[&format!("file://{}", file.display())]);
+    println!("its {:.1} MB in Chromium: {}", size as f64 / 1e6, opened.clone().unwrap_or_default());
+    is_slow |= opened.is_some_and(|taken| is_slow_in_browser(&taken["open_ms"]));
     if is_slow { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -123,23 +141,6 @@ impl Page {
         }
         times
     }
-
-    fn in_chromium(&self) -> Option<serde_json::Value> {
-        let clients = std::env::var_os("LOOPTAPE_CLIENTS")?;
-        let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-        let chromium = chromium.into_iter().find(|place| Path::new(place).exists())?;
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/page/long.mjs");
-        let run = Command::new("node")
-            .arg(program)
-            .args([&self.address, "long"])
-            .env("LOOPTAPE_CLIENTS", clients)
-            .env("CHROMIUM", chromium)
-            .stderr(Stdio::inherit())
-            .output()
-            .ok()?;
-        assert!(run.status.success(), "the browser program failed");
-        serde_json::from_slice(&run.stdout).ok()
-    }
 }
 
 impl Drop for Page {
@@ -147,6 +148,43 @@ impl Drop for Page {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// What a program of tests/page says in a browser; `None` where there is none.
+fn in_chromium(program: &str, arguments: &[&str]) -> Option<serde_json::Value> {
+    let clients = std::env::var_os("LOOPTAPE_CLIENTS")?;
+    let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+    let chromium = chromium.into_iter().find(|place| Path::new(place).exists())?;
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/page").join(program);
+    let run = Command::new("node")
+        .arg(program)
+        .args(arguments)
+        .env("LOOPTAPE_CLIENTS", clients)
+        .env("CHROMIUM", chromium)
+        .stderr(Stdio::inherit())
+        .output()
+        .ok()?;
+    assert!(run.status.success(), "the browser program failed");
+    serde_json::from_slice(&run.stdout).ok()
+}
+
+fn is_slow_in_browser(ms: &serde_json::Value) -> bool {
+    ms.as_f64().is_none_or(|ms| ms > BROWSER_LIMIT_MS)
+}
+
+/// How long it takes to write the long trace into a file.
+fn export(database: &Path, file: &Path) -> Duration {
+    let _ = std::fs::remove_file(file);
+    let started = Instant::now();
+    let run = Command::new(env!("CARGO_BIN_EXE_looptape"))
+        .args(["export", "long", "--db"])
+        .arg(database)
+        .arg("-o")
+        .arg(file)
+        .output()
+        .expect("looptape starts");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    started.elapsed()
 }
 
 fn record(database: &Path, traces: usize, steps: usize) {

@@ -90,8 +90,11 @@ function show(main) {
   const view = found?.view;
   const at = { ...place, params: found?.params };
   for (const link of document.querySelectorAll('header nav a')) {
-    if (link.dataset.view === (view?.of ?? view?.name)) link.setAttribute('aria-current', 'page');
+    const isHere = link.dataset.view === (view?.of ?? view?.name);
+    if (isHere) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
+    // On a narrow screen the row of links may be wider than its place.
+    if (isHere) link.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   }
   document.title = `${view?.title(at) ?? 'Not found'} · looptape`;
   if (current && current.view === view && current.path === place.path) {

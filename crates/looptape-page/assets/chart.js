@@ -1,6 +1,7 @@
 // Charts, drawn by uPlot in the page's own colours. Each has its figures as text beside it, for whoever cannot see it.
 /* global uPlot */
 import { el, svg } from './dom.js';
+import { clock } from './format.js';
 
 // A colour of the page, as what is painted can take it: its name holds one for light and one for dark.
 export function colour(name) {
@@ -15,6 +16,7 @@ export function colour(name) {
 // Gives the box, with `update(data)` and `close()`.
 export function chart({ data, series, height = 180, axes, scales, x = {}, onClick, label, hooks = {}, legend = true }) {
   const box = el('div', { class: 'chart', role: 'img', 'aria-label': label });
+  const isTime = scales?.x?.time;
   const axis = { stroke: () => colour('muted'), grid: { stroke: () => colour('line'), width: 1 }, ticks: { stroke: () => colour('line'), width: 1 }, font: '11px system-ui' };
   const own = series.map(({ colour: name, ...rest }) => ({
     stroke: () => colour(name),
@@ -29,7 +31,7 @@ export function chart({ data, series, height = 180, axes, scales, x = {}, onClic
     legend: { show: legend },
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
     series: [x, ...own],
-    axes: (axes ?? [{}, {}]).map((one) => ({ ...axis, ...one })),
+    axes: (axes ?? [{}, {}]).map((one, place) => ({ ...axis, ...(place === 0 && { size: 30, ...(isTime && { size: 44, values: axisTimes }) }), ...one })),
     scales: scales ?? { x: { time: false } },
     hooks,
   };
@@ -50,6 +52,18 @@ export function chart({ data, series, height = 180, axes, scales, x = {}, onClic
       plot.destroy();
     },
   };
+}
+
+// Times beside an axis, as everywhere here: the day below where it begins.
+function axisTimes(_, places, __, ___, apart) {
+  let before = null;
+  return places.map((seconds) => {
+    if (seconds === null) return null;
+    const [day, time] = clock(seconds * 1000).split(' ');
+    const says = apart >= 86_400 ? day.slice(5) : `${time.slice(0, apart < 60 ? 8 : 5)}${day === before ? '' : `\n${day}`}`;
+    before = day;
+    return says;
+  });
 }
 
 // A small line without axes. `mark`: the place of a point to stand out.

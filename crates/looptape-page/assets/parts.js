@@ -39,7 +39,13 @@ export function notice(text, tone = 'muted') {
 }
 
 export function failure(error) {
+  if (error.code === 'nothing_recorded') return nothingRecorded();
   return el('div', { class: 'empty', role: 'alert' }, el('h2', {}, 'This cannot be shown'), el('p', {}, oneLine(error.message, 600)));
+}
+
+// What an empty database has to say.
+export function nothingRecorded() {
+  return empty('Nothing is recorded yet', el('p', {}, 'Run an agent with ', el('code', {}, 'looptape record -- CMD…'), ', or ', el('code', {}, 'looptape demo'), ': it appears here.'));
 }
 
 export function empty(title, ...rest) {

@@ -20,6 +20,8 @@ mod pack;
 mod page;
 mod readers;
 pub mod reading;
+#[cfg(test)]
+mod recorded_chat;
 pub mod replays;
 pub mod report;
 pub mod vendor;

@@ -46,3 +46,34 @@ impl Opened {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorded_chat::record;
+    use looptape_store::Selector;
+
+    #[test]
+    fn a_trace_is_kept_until_its_row_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("t.db");
+        record(&database, "t", 2);
+        let reader = Reader::open(&database).unwrap();
+        let row = reader.find(&Selector::parse("t")).unwrap();
+        let opened = Opened::default();
+        let get = |row: &TraceRow, mark| opened.get(&reader, row.clone(), mark).unwrap();
+        let first = get(&row, Some(1));
+        assert!(
+            Arc::ptr_eq(&first, &get(&row, Some(2))),
+            "what others write does not matter to one that has ended"
+        );
+        let mut tagged = row;
+        tagged.tags.insert("env".into(), "prod".into());
+        let second = get(&tagged, Some(2));
+        assert_eq!((first.row().tags.len(), second.row().tags.len()), (0, 1));
+        assert!(Arc::ptr_eq(&second, &get(&tagged, Some(3))));
+        tagged.end = None;
+        let live = get(&tagged, Some(3));
+        assert!(!Arc::ptr_eq(&live, &get(&tagged, Some(4))), "one that is being recorded goes on");
+    }
+}

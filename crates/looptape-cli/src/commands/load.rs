@@ -321,9 +321,9 @@ impl Bench {
         }
         let (id, started_unix_us) = (&self.id, self.at_unix_us);
         match (Stored { id, kind, scenario, started_unix_us }.keep(global, report), args.is_virtual) {
-            (Ok(()), true) => global.say(&format!("run: {id}   (looptape ui)")),
+            (Ok(()), true) => global.say(&format!("run: {id}   (looptape show {id}; looptape ui)")),
             (Ok(()), false) => global.say(&format!(
-                "run: {id}   (looptape ui; looptape stats --tag load={id}; looptape ls --tag load={id})"
+                "run: {id}   (looptape show {id}; looptape ui; looptape stats --tag load={id}; looptape ls --tag load={id})"
             )),
             (Err(error), _) => global.say(&format!("looptape: the run's report is not kept: {error:#}")),
         }

@@ -9,14 +9,15 @@ use crate::exit::{Exit, UsageError};
 use crate::named_traces::{Home, NamedTraces};
 use crate::render;
 use crate::render::files::Diffs;
-use crate::session::{Global, print, print_bytes, print_json, style};
+use crate::session::{Global, now_unix_us, print, print_bytes, print_json, style};
 use anyhow::bail;
 use looptape_core::exchange::{Exchange, Outcome};
 use looptape_core::headers::{RedactedHeaders, string_to_latin1};
+use looptape_page::reading::load_runs;
 use looptape_page::reading::prompts::prepare_tokenizers;
 use looptape_page::reading::step_detail::{Place, StepDetail};
 use looptape_page::reading::trace_view::{self, Compositions, Messages};
-use looptape_store::{Reader, RecordedTrace};
+use looptape_store::{FindError, Reader, RecordedTrace};
 
 /// Show what a trace did, step by step
 ///
@@ -24,6 +25,7 @@ use looptape_store::{Reader, RecordedTrace};
 /// where the time went, and lanes for what ran at the same time. With `--files` what each step changed in the workspace of a run that was recorded with
 /// `record --workspace`. With `--step` everything that one step asked and was answered; what is new since the
 /// step before it is set apart. With `--raw` the exact bytes of a call as they passed (secrets replaced).
+/// The name of a load run, as `looptape load` said it and `looptape ls --load-runs` lists it, shows what came of that.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,9 +36,10 @@ Examples:
   looptape show last --step 3 --raw request --headers
   looptape show last --files                        what each step changed in the workspace, as diffs
   looptape show last --files --step 3               of one step, in full
+  looptape show 59da8ff24f37                        a load run
   looptape show last --json --messages | jq '.steps[0].messages'")]
 pub(crate) struct Args {
-    /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path
+    /// The trace: an id, a prefix of one, `last`, `last~2`, or a cassette's path; or a load run
     trace: String,
     /// One step in full
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -84,10 +87,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let named = std::slice::from_ref(&args.trace);
     let named = NamedTraces::open(global, &Config::load()?, named, Home::Nowhere)?;
     let reader = &named.reader;
+    let row = match named.row(0) {
+        Ok(row) => row,
+        Err(error) => return show_load_run(reader, args, error),
+    };
     if args.files {
-        return show_files(reader, &reader.load(named.row(0)?)?, args);
+        return show_files(reader, &reader.load(row)?, args);
     }
-    let scanned = reader.load_with_pieces(named.row(0)?)?;
+    let scanned = reader.load_with_pieces(row)?;
     let trace = &scanned.trace;
     let Some(step) = args.step else {
         if args.json {
@@ -112,6 +119,31 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     Ok(Exit::Success)
 }
+
+/// A load run, if it is one that is named and not an unknown trace.
+fn show_load_run(reader: &Reader, args: &Args, error: anyhow::Error) -> anyhow::Result<Exit> {
+    let is_unknown = matches!(error.downcast_ref(), Some(FindError::Unknown { .. }));
+    let run = match is_unknown && args.trace.len() >= SHORTEST_RUN {
+        true => load_runs::one(reader, &args.trace)?,
+        false => None,
+    };
+    let Some(run) = run else { return Err(error) };
+    if args.step.is_some() || args.messages || args.files {
+        let say = format!(
+            "{} is a load run: its steps are those of its loops, `looptape ls --tag load={0}`",
+            run.id
+        );
+        return Err(UsageError(say).into());
+    }
+    match args.json {
+        true => print_json(&run)?,
+        false => print(&render::load_runs::text(&run, now_unix_us(), style()))?,
+    }
+    Ok(Exit::Success)
+}
+
+/// Characters of a load run's name that find it.
+const SHORTEST_RUN: usize = 4;
 
 fn show_files(reader: &Reader, trace: &RecordedTrace, args: &Args) -> anyhow::Result<Exit> {
     let diffs = match args.step {

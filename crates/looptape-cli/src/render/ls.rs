@@ -82,7 +82,7 @@ fn mark(status: TraceStatus) -> (&'static str, Tone) {
 }
 
 /// `12s ago`, `5m ago`, `3h ago`, `2d ago`; the day, in UTC, for what is a week old or lies ahead.
-fn age(now_unix_us: i64, then_unix_us: i64) -> String {
+pub(super) fn age(now_unix_us: i64, then_unix_us: i64) -> String {
     let seconds = now_unix_us.saturating_sub(then_unix_us).div_euclid(1_000_000);
     match seconds {
         0..60 => format!("{seconds}s ago"),

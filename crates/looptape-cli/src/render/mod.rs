@@ -24,6 +24,7 @@ pub(crate) mod learned;
 pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod load_capacity;
+pub(crate) mod load_runs;
 pub(crate) mod load_vary;
 pub(crate) mod ls;
 pub(crate) mod mcp;

@@ -10,6 +10,7 @@ use super::message::Origins;
 use crate::assembly::{CallIndex, StepNumber};
 use crate::cost::Usd;
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// A prompt, and what each part of it cost the run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,7 +19,17 @@ pub struct Heat {
     /// Input of the whole run, of which those below are parts.
     pub input_usd: Usd,
     /// Tool definitions, the system prompt, then the history. A message that says several kinds of things is several.
-    pub messages: Vec<CarriedMessage>,
+    pub messages: Vec<HeatMessage>,
+}
+
+/// A message of a prompt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeatMessage {
+    #[serde(flatten)]
+    pub message: CarriedMessage,
+    /// The place of the same message further up, whose figures are those of all its places: these are not to be added
+    /// to them.
+    pub counted_at: Option<usize>,
 }
 
 /// The heat of the prompt of a step's call; `None` if it was not read.
@@ -28,10 +39,13 @@ pub fn heat(run: &Run<'_>, step: StepNumber, call: CallIndex) -> Option<Heat> {
     let bills = Bills::of(facts, measured, &pricing);
     let costs = PieceCosts::of(&bills, prompts);
     let origins = Origins::of(&measured.assembly, prompts);
-    let message = |piece| {
+    let mut places = HashMap::new();
+    let message = |(place, piece)| {
         let cost = costs.by_piece.get(&piece).copied().unwrap_or_default();
-        CarriedMessage::of(piece, &cost, origins.message(prompts, piece), bills.usd())
+        let message = CarriedMessage::of(piece, &cost, origins.message(prompts, piece), bills.usd());
+        let first = *places.entry(piece).or_insert(place);
+        HeatMessage { message, counted_at: (first != place).then_some(first) }
     };
-    let messages = prompts.pieces_of(prompt).into_iter().map(message).collect();
+    let messages = prompts.pieces_of(prompt).into_iter().enumerate().map(message).collect();
     Some(Heat { step, input_usd: bills.input_usd(), messages })
 }

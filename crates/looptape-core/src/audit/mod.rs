@@ -36,7 +36,7 @@ pub use bill::{Bill, Bills};
 pub use cache::{CacheMiss, CacheReport, MissCause, PrefixChange};
 pub use carried::{Carried, CarriedMessage, SectionCost, ToolCost};
 pub use findings::{Finding, FindingKind};
-pub use heat::{Heat, heat};
+pub use heat::{Heat, HeatMessage, heat};
 pub use message::Message;
 pub use pricing::Pricing;
 pub use ranking::{RankBy, RankedTrace, Waste, ranking};

@@ -77,6 +77,26 @@ fn a_message_is_paid_for_each_time_it_is_sent() {
 }
 
 #[test]
+fn what_a_prompt_says_twice_is_counted_once() {
+    let mut recording = Recording::chat();
+    let mut history = vec![says("system", "Be brief."), says("user", "go on")];
+    for step in 0..4u64 {
+        let answer = says("assistant", &format!("chapter {step}"));
+        recording.call(chat(&history), 200, &answered(&answer, 300 + 40 * step, 0, 20));
+        history.extend([answer, says("user", "go on")]);
+    }
+    let heat = recording.as_run(|run| {
+        let last = run.measured.assembly.steps.last().unwrap();
+        heat(run, last.number, last.final_call()).unwrap()
+    });
+    let counted = heat.messages.iter().filter(|one| one.counted_at.is_none());
+    assert_eq!(counted.map(|one| one.message.usd).sum::<Usd>(), heat.input_usd, "all that was paid, once");
+    let again: Vec<usize> = heat.messages.iter().filter_map(|one| one.counted_at).collect();
+    let first = heat.messages.iter().position(|one| one.message.message.beginning == "go on").unwrap();
+    assert_eq!(again, [first; 3]);
+}
+
+#[test]
 fn what_broke_the_prefix_is_named() {
     let rules = "Be brief. ".repeat(600);
     let clock = |step: usize| format!("{rules} It is 14:0{step}.");

@@ -111,15 +111,25 @@ impl Recording {
         Measured::of(&self.facts, TraceSpan::closed(i64::MAX / 4), None, &PriceBook::listed())
     }
 
-    /// Its audit.
-    pub(crate) fn audit(&self, baseline: Option<&Baseline>, models: &[&str]) -> Audit {
+    /// What `look` sees in it as a run.
+    pub(crate) fn as_run<T>(&self, look: impl FnOnce(&Run<'_>) -> T) -> T {
         let (measured, prompts, book) = (self.measured(), self.prompts(), PriceBook::listed());
         let id = TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
         let pricing = Pricing { book: &book, started_unix_us: None, facts: &self.facts };
-        let run =
-            Run { id: &id, agent: None, facts: &self.facts, measured: &measured, prompts: &prompts, pricing };
+        look(&Run {
+            id: &id,
+            agent: None,
+            facts: &self.facts,
+            measured: &measured,
+            prompts: &prompts,
+            pricing,
+        })
+    }
+
+    /// Its audit.
+    pub(crate) fn audit(&self, baseline: Option<&Baseline>, models: &[&str]) -> Audit {
         let models: Vec<String> = models.iter().map(|&model| model.to_owned()).collect();
-        audit(&run, baseline, &models)
+        self.as_run(|run| audit(run, baseline, &models))
     }
 }
 

@@ -51,7 +51,7 @@ export function metricOverTime(over, name) {
     data: [xs, ...data],
     x: { label: over.unit, value: (_, __, ___, place) => (over.stretches[places[place]] ? stretchName(over, places[place]) : UNKNOWN) },
     series,
-    scales: { x: { time: true, range: (_, least, most) => withRoom(over.unit, least, most) }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.1 : 1] } },
+    scales: { x: { time: true, range: () => withRoom(over.unit, xs[0], xs.at(-1)) }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.1 : 1] } },
     axes: [{}, { values: (_, ticks) => ticks.map((tick) => write(tick)), size: 70 }],
   });
   const rows = over.stretches.map((_, place) =>

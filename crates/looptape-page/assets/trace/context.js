@@ -54,13 +54,14 @@ export function contextView(trace, series, head, onPick) {
     axes: [perStep, tokens, { scale: 'usd', side: 1, size: 74, grid: { show: false }, values: (_, all) => all.map((of) => (of === 0 ? '$0' : money(of))) }],
     scales: { x: { time: false }, usd: { range: (_, __, most) => [0, most || 1] } },
   });
+  const streamed = series.ttft_ms.some((of) => of !== null);
   const timing = plot('Time of each step', null, {
-    label: 'Time and time to the first token by step',
+    label: streamed ? 'Time and time to the first token by step' : 'Time by step',
     height: 170,
-    data: [steps, series.step_latency_ms, series.ttft_ms],
+    data: [steps, series.step_latency_ms, ...(streamed ? [series.ttft_ms] : [])],
     series: [
       { label: 'time', colour: 'model', value: (_, of) => duration(of) },
-      { label: 'to the first token', colour: 'warn', value: (_, of) => duration(of) },
+      ...(streamed ? [{ label: 'to the first token', colour: 'warn', value: (_, of) => duration(of) }] : []),
     ],
     axes: [perStep, { size: 66, values: (_, all) => all.map((of) => duration(of)) }],
   });

@@ -21,7 +21,8 @@ export function moneyView(trace, heat) {
   if (!heat || heat.messages.length === 0) return [empty('No message can be priced', el('p', {}, 'No prompt of this trace can be read.'))];
   const all = heat.messages;
   const most = Math.max(...all.map((one) => one.usd), 0);
-  const known = all.reduce((sum, one) => sum + one.usd, 0);
+  // The same message at several places is counted at the first of them.
+  const known = all.reduce((sum, one) => sum + (one.counted_at === null ? one.usd : 0), 0);
   const rows = all.map((one, at) => ({ one, at }));
   const shown = rows.length <= MOST_MESSAGES ? rows : [...rows].sort((a, b) => b.one.usd - a.one.usd).slice(0, MOST_MESSAGES).sort((a, b) => a.at - b.at);
   return [
@@ -51,14 +52,13 @@ function row(trace, one, most) {
   const name = one.step && one.sub ? `${one.step}.${one.sub}` : at;
   const link = at && el('a', { href: href(`/trace/${encodeURIComponent(trace)}`, { step: name }) }, `step ${name}`);
   const what = `${SECTIONS[one.section] ?? one.section}${one.tool ? ` of ${one.tool}` : ''}`;
-  const heat = most > 0 ? one.usd / most : 0;
+  const heat = most > 0 && one.counted_at === null ? one.usd / most : 0;
   return el(
     'tr',
     { style: { '--warm': heat.toFixed(3) } },
     el('td', { class: 'wide' }, el('b', {}, oneLine(what, 80)), ' ', el('small', {}, bytes(one.bytes), link && [', ', link]), el('div', { class: 'beginning' }, oneLine(one.beginning, 160))),
-    el('td', { class: 'number' }, `${count(one.times_sent)} ×`),
-    el('td', { class: 'number' }, count(one.tokens)),
-    el('td', { class: 'number' }, money(one.usd)),
-    el('td', { class: 'number' }, percent(one.share)),
+    one.counted_at === null
+      ? [`${count(one.times_sent)} ×`, count(one.tokens), money(one.usd), percent(one.share)].map((text) => el('td', { class: 'number' }, text))
+      : el('td', { class: 'number muted', colspan: '4' }, 'the same as above, counted there'),
   );
 }

@@ -54,7 +54,7 @@ function cost(metrics) {
     const parts = LEAVES.filter(([name]) => leaves[name] > 0);
     nodes.push(
       el('div', { class: 'stack', role: 'img', 'aria-label': parts.map(([name, title]) => `${title} ${percent(leaves[name] / total)}`).join(', ') }, parts.map(([name, title]) => el('i', { class: `leaf-${name}`, style: { flex: (leaves[name] / total) * 100 }, title }))),
-      el('table', { class: 'small' }, el('tbody', {}, parts.map(([name, title]) => el('tr', {}, el('th', { scope: 'row' }, el('i', { class: `dot leaf-${name}` }), title), el('td', { class: 'number' }, count(metrics.tokens?.[name])), el('td', { class: 'number' }, money(leaves[name])), el('td', { class: 'number' }, percent(leaves[name] / total)))))),
+      el('table', { class: 'small' }, el('tbody', {}, parts.map(([name, title]) => el('tr', {}, el('th', { scope: 'row' }, el('i', { class: `dot leaf-${name}` }), title), el('td', { class: 'number minor' }, count(metrics.tokens?.[name])), el('td', { class: 'number' }, money(leaves[name])), el('td', { class: 'number' }, percent(leaves[name] / total)))))),
     );
   }
   const unknown = metrics.cost_unknown.length;

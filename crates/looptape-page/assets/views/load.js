@@ -106,7 +106,7 @@ function runPage({ id, report }, drawn) {
     panel('Phases', phaseTable([...phases, { ...total, name: 'all' }])),
     segmentPanel(report.segments),
     Object.keys(total.limited).length > 0 && panel('Refused by', el('ul', {}, Object.entries(total.limited).map(([limit, n]) => el('li', {}, `${count(n)} × ${limit.replaceAll('_', ' ')}`)))),
-    report.time === 'real' && el('p', {}, el('a', { href: href('/', { tag: `load=${id}` }) }, 'The traces of its loops →'), ' ', el('a', { href: href('/numbers', { tag: `load=${id}`, within: 'all', group_by: 'phase' }) }, 'Their figures →')),
+    report.time === 'real' && el('p', { class: 'links' }, el('a', { href: href('/', { tag: `load=${id}` }) }, 'The traces of its loops →'), ' ', el('a', { href: href('/numbers', { tag: `load=${id}`, within: 'all', group_by: 'phase' }) }, 'Their figures →')),
     series ? null : notice('This run kept no series over time.'),
   ];
 }
@@ -199,8 +199,9 @@ function segmentPanel(segments) {
   if (kinds.length === 0) return null;
   const row = (segment) =>
     el('tr', {}, el('th', { scope: 'row' }, oneLine(segment.key, 40)), [count(segment.steps), at(segment.step_latency_ms, 'p50', duration), at(segment.step_latency_ms, 'p95', duration), at(segment.ttft_ms, 'p50', duration), percent(segment.retry_rate), money(segment.cost_usd, segment.cost_at_least)].map((shown) => el('td', { class: 'number' }, shown)));
-  const titles = (name) => [name, ['steps', 'number'], ['latency p50', 'number'], ['p95', 'number'], ['first token', 'number'], ['retry rate', 'number'], ['cost', 'number']];
-  return panel('Segments', kinds.map(([name, title]) => scrolled(tableOf(`Steps by ${title}`, titles(title), segments[name].map(row)))));
+  const titles = ['steps of', ['steps', 'number'], ['latency p50', 'number'], ['p95', 'number'], ['first token', 'number'], ['retry rate', 'number'], ['cost', 'number']];
+  const rows = kinds.map(([name, title]) => [el('tr', { class: 'kind' }, el('th', { scope: 'rowgroup', colspan: titles.length }, `by ${title}`)), segments[name].map(row)]);
+  return panel('Segments', scrolled(tableOf('Steps by what they are', titles, rows)));
 }
 
 function capacityPage({ report }, drawn) {

@@ -177,6 +177,7 @@ export function at(distribution, name, write) {
 }
 
 function spread(name, distribution, write, tone) {
+  if (!distribution.p50) return figure(name, UNKNOWN);
   const more = ['p95', 'p99'].map((percentile) => [`${percentile} `, at(distribution, percentile, write)]);
   return figure(name, at(distribution, 'p50', write), { note: [more[0], ' · ', more[1]], tone });
 }
@@ -210,7 +211,8 @@ function histograms({ histograms: known, ...stats }) {
 }
 
 function histogram(title, unit, buckets, distribution) {
-  const write = WRITTEN[unit] ?? count;
+  // Three of them stand side by side.
+  const write = unit === 'usd' ? (usd) => money(usd, false, 3) : WRITTEN[unit];
   const most = Math.max(...buckets.map(({ n }) => n));
   const total = buckets.reduce((sum, { n }) => sum + n, 0);
   const columns = buckets.map(({ from, to, n }) => el('span', { class: 'column', title: `${write(from)} to ${write(to)}: ${count(n)}` }, el('span', { style: { height: `${(n / most) * 100}%` } })));

@@ -96,7 +96,6 @@ class TraceView {
         !isFile && el('a', { href: href(`/replay/${encodeURIComponent(label)}`) }, 'Replay'),
         !isFile && el('a', { href: href('/diff', { a: label }) }, 'Compare'),
         el('a', { href: href(`/audit/${encodeURIComponent(label)}`) }, 'Audit'),
-        el('a', { href: href(`/replay/${encodeURIComponent(label)}`) }, 'Replay'),
       ),
       headFigures(this.head),
     );

@@ -4,7 +4,7 @@ import { sparkline } from '../chart.js';
 import { el, fill } from '../dom.js';
 import { ago, clock, count, duration, money, plural, UNKNOWN } from '../format.js';
 import { onChange } from '../live.js';
-import { empty, failure, outcomeBadge, statusMark } from '../parts.js';
+import { empty, failure, nothingRecorded, outcomeBadge, statusMark } from '../parts.js';
 import { ask, href } from '../place.js';
 import { oneLine, recorded } from '../recorded.js';
 
@@ -230,10 +230,7 @@ class TraceList {
   nothing() {
     const filtered = FILTERS.some((name) => this.query[name]);
     if (filtered) return empty('No trace passes these filters', el('p', {}, 'Clear some of them, or look further back.'));
-    return empty(
-      'Nothing is recorded yet',
-      el('p', {}, 'Run an agent with ', el('code', {}, 'looptape record -- CMD…'), ', or ', el('code', {}, 'looptape demo'), '. It appears here while it runs.'),
-    );
+    return nothingRecorded();
   }
 
   suggest(traces) {
