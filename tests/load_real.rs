@@ -95,6 +95,11 @@ fn loops_run_against_a_twin_and_are_kept() {
             let kept = |key: &str| (stats["traces"].as_u64(), stats[key].as_u64());
             assert_eq!(kept("steps"), (Some(6), Some(12)), "{wire}, stream {stream}: {stats:#}");
             agree(&stats, &report["total"]);
+            // From when each was due to when it ended.
+            let took = &report["total"]["loop_duration_ms"];
+            let reported_ms = took["mean"].as_f64().unwrap() * took["n"].as_f64().unwrap();
+            let kept_ms = stats["time"]["duration_ms"].as_f64().unwrap();
+            assert!((kept_ms - reported_ms).abs() < 1.0, "{kept_ms} {reported_ms}");
             let planned =
                 json(&good(env, &["load", &path, "--virtual", "--json", "--set", &set[0], "--set", &set[1]]));
             assert_eq!((&stats["tool_calls"], &planned["total"]["tool_calls"]), (&6.into(), &6.into()));
