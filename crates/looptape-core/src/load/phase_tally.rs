@@ -73,6 +73,11 @@ impl PhaseTally {
         &self.counts
     }
 
+    /// Of loops that have ended, so far.
+    pub(super) fn durations(&self) -> &Sampler {
+        &self.durations
+    }
+
     pub(super) fn begins(&mut self, at_us: u64) {
         self.begun_us = Some(at_us);
         self.last_us = self.last_us.max(at_us);

@@ -15,7 +15,7 @@ use super::report::{Ended, LoadFigures, LoadReport, LoadSegments, RunTime};
 use super::series::{LoadSeries, SeriesTally};
 use super::track::{AttemptEnd, LoopTrack, StepEnd};
 use crate::assembly::LoopOutcome;
-use crate::metrics::{PricedSteps, Segment, Size, Stats, StepTally};
+use crate::metrics::{Percentile, PricedSteps, Sampler, Scale, Segment, Size, Stats, StepTally};
 use crate::scenario::{OutageWindow, Scenario};
 use std::collections::BTreeMap;
 
@@ -183,6 +183,13 @@ impl Tally {
     /// How many loops run now.
     pub fn running(&self) -> u32 {
         self.loops.now()
+    }
+
+    /// The p95 of the loops that have ended so far, in ms.
+    pub fn loop_p95(&self) -> Option<Percentile> {
+        let mut all = Sampler::keeping(Scale::Ms, MOST_RAW);
+        self.phases.iter().for_each(|phase| all.merge(phase.durations().clone()));
+        all.finish().p95()
     }
 
     /// Loops that have ended, and those that were due.

@@ -92,7 +92,7 @@ pub(super) fn budget(
         && !target(scenario, url)?.is_here()
     {
         let say = format!(
-            "{url} is not on this machine, so its calls may cost money: say how much, with [budget] max_usd in the scenario or --set budget.max_usd=5"
+            "{url} is not on this machine, so its calls may cost money: say how much, with [budget] max_usd in the scenario, --set budget.max_usd=5, or run under [budgets] of looptape.toml"
         );
         return Err(UsageError(say).into());
     }
