@@ -80,7 +80,7 @@ function runHeading({ id, kind, scenario, started_unix_us: started, report }) {
 
 const ENDED = {
   interrupted: ({ at_s: s }) => `It was ended after ${duration(s * 1000)}.`,
-  over_budget: ({ at_s: s, max_usd: usd }) => `It ended after ${duration(s * 1000)}: the next call could have exceeded the budget of ${money(usd)}.`,
+  over_budget: ({ at_s: s, of, max_usd: usd }) => `It ended after ${duration(s * 1000)}: the next call could have exceeded the budget of ${money(usd)} for ${of === 'day' ? 'that day (UTC)' : 'the run'}.`,
   target_down: ({ at_s: s, calls, error }) => `It ended after ${duration(s * 1000)}: ${plural(calls, 'call')} in a row had no answer (${error}).`,
 };
 
