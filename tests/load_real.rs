@@ -45,11 +45,11 @@ pub(crate) fn agree(stats: &Value, total: &Value) {
         "other_calls",
         "trims",
         "failed_attempts",
-        "errors",
         "error_rate",
         "cost_usd",
         "cost_at_least",
         "cost_by_leaf",
+        "cost_unknown",
         "retry_wasted_usd",
         "amplification",
         "steps_per_loop",
@@ -95,6 +95,11 @@ fn loops_run_against_a_twin_and_are_kept() {
             let kept = |key: &str| (stats["traces"].as_u64(), stats[key].as_u64());
             assert_eq!(kept("steps"), (Some(6), Some(12)), "{wire}, stream {stream}: {stats:#}");
             agree(&stats, &report["total"]);
+            // From when each was due to when it ended.
+            let took = &report["total"]["loop_duration_ms"];
+            let reported_ms = took["mean"].as_f64().unwrap() * took["n"].as_f64().unwrap();
+            let kept_ms = stats["time"]["duration_ms"].as_f64().unwrap();
+            assert!((kept_ms - reported_ms).abs() < 1.0, "{kept_ms} {reported_ms}");
             let planned =
                 json(&good(env, &["load", &path, "--virtual", "--json", "--set", &set[0], "--set", &set[1]]));
             assert_eq!((&stats["tool_calls"], &planned["total"]["tool_calls"]), (&6.into(), &6.into()));
@@ -109,6 +114,19 @@ fn loops_run_against_a_twin_and_are_kept() {
             );
         }
     }
+}
+
+/// What broke off may have been billed: nobody knows how much, in the run as in its traces.
+#[test]
+fn what_broke_off_is_not_known_to_have_cost_anything() {
+    let env = &TestEnv::new();
+    let path = env.scenario(&format!("{QUICK}faults = ['cut after 3 tokens at 40 %', '529 at 20 %']\n"));
+    let ran = good(env, &["load", &path, "--json"]);
+    let total = &json(&ran)["total"];
+    assert!(total["errors"]["cut"].as_u64() > Some(0), "{}", total["errors"]);
+    assert_eq!((&total["cost_at_least"], &total["wasted"]["at_least"]), (&true.into(), &true.into()));
+    let tag = format!("load={}", run_of(&ran));
+    agree(&json(&good(env, &["stats", "--json", "--tag", &tag])), total);
 }
 
 /// The twin's limits are met, and the scenario's client backs off; gates judge the same figures as in virtual time.

@@ -4,6 +4,7 @@
 //! ended; figures are those of the calls that were recorded, assembled as those of any trace.
 
 use crate::observer::{LoopId, ObservedStart};
+use crate::run::RanLoop;
 use crate::shared::Shared;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -30,6 +31,8 @@ pub trait Agents: std::fmt::Debug {
 #[derive(Clone, Debug)]
 pub struct AgentRan {
     pub ending: AgentEnding,
+    /// When it ended: what is known of it may be known later.
+    pub ended: std::time::Instant,
     /// Its recorded calls, in the order in which they started. Their time begins when the loop was due.
     pub facts: Vec<CallFacts>,
     /// What was measured of its tools, in the order in which it was told.
@@ -64,13 +67,15 @@ pub(crate) async fn run_loop(
     start: Start,
     id: LoopId,
     until: Option<Instant>,
-) -> (LoopEnding, LoopTrack) {
+) -> RanLoop {
     if shared.is_over() {
         // Nobody would tell it any more.
-        return (LoopEnding::Stopped, LoopTrack::default());
+        let (ended_us, track) = (shared.clock.now_us(), LoopTrack::default());
+        return RanLoop { ended_us, ending: LoopEnding::Stopped, track };
     }
     let observed = ObservedStart { id, phase: start.phase, scheduled_us: start.at_us };
     let ran = agents.run(observed, shared.over(until).boxed_local()).await;
+    let ended_us = shared.clock.us_at(ran.ended);
     let track = count(shared, &start, &ran);
     let ending = match ran.ending {
         AgentEnding::Stopped { .. } => LoopEnding::Stopped,
@@ -92,7 +97,7 @@ pub(crate) async fn run_loop(
             LoopEnding::Failed
         }
     };
-    (ending, track)
+    RanLoop { ended_us, ending, track }
 }
 
 /// What shows between the ends of loops.
@@ -166,7 +171,8 @@ mod tests {
             _: LocalBoxFuture<'a, ()>,
         ) -> LocalBoxFuture<'a, AgentRan> {
             let ending = (self.0)(start.id.0);
-            async { AgentRan { ending, facts: Vec::new(), tools: Vec::new() } }.boxed_local()
+            let ended = std::time::Instant::now();
+            async move { AgentRan { ending, ended, facts: Vec::new(), tools: Vec::new() } }.boxed_local()
         }
 
         fn calls_under_way(&self) -> u32 {

@@ -21,6 +21,12 @@ impl Clock {
         i64::try_from(self.now_us()).unwrap_or(i64::MAX)
     }
 
+    /// The time of the run at an instant.
+    pub(crate) fn us_at(&self, instant: std::time::Instant) -> u64 {
+        let since = Instant::from_std(instant).saturating_duration_since(self.0);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
     pub(crate) fn now_s(&self) -> f64 {
         self.now_us() as f64 / 1e6
     }

@@ -98,6 +98,13 @@ enum Carried<'a> {
     ByAgents(&'a dyn Agents),
 }
 
+/// A loop that ran, and when it ended.
+pub(crate) struct RanLoop {
+    pub(crate) ended_us: u64,
+    pub(crate) ending: LoopEnding,
+    pub(crate) track: LoopTrack,
+}
+
 struct Run<'a> {
     shared: &'a Shared<'a>,
     plans: Plans<'a>,
@@ -185,11 +192,10 @@ impl Run<'_> {
         let shared = self.shared;
         let until = shared.arrivals.borrow().cut_us(start.phase).map(|us| shared.clock.instant(us));
         let plan = self.plans.plan(&start);
-        let (ending, track): (LoopEnding, LoopTrack) = match &self.carried {
+        let RanLoop { ended_us, ending, track } = match &self.carried {
             Carried::Sent(talking) => talking.run_loop(shared, start, id, plan, until).await,
             Carried::ByAgents(agents) => agents::run_loop(shared, *agents, start, id, until).await,
         };
-        let ended_us = shared.clock.now_us();
         shared.tally.borrow_mut().loop_ended(&LoopEnd {
             phase: start.phase,
             scheduled_us: start.at_us,

@@ -6,6 +6,7 @@ use crate::run::Drive;
 use crate::seen::Seen;
 use looptape_core::cost::{PriceBook, Usd};
 use looptape_core::load::{Aborts, Arrivals, Ended, LoadReport, Prices, RunTime, Tally};
+use looptape_core::metrics::Percentile;
 use looptape_core::scenario::Scenario;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub struct Live {
     pub at_us: u64,
     pub loops_ended: u64,
     pub loops_running: u32,
+    /// Of the loops that have ended, in ms.
+    pub loop_p95: Option<Percentile>,
     pub calls: u64,
     pub retries: u64,
     pub spent: Usd,
@@ -102,11 +105,13 @@ impl<'a> Shared<'a> {
     }
 
     pub(crate) fn live(&self) -> Live {
-        let running = self.tally.borrow().running();
+        let tally = self.tally.borrow();
+        let running = tally.running();
         Live {
             at_us: self.clock.now_us(),
             loops_ended: self.counts.begun.get() - u64::from(running),
             loops_running: running,
+            loop_p95: tally.loop_p95(),
             calls: self.counts.calls.get(),
             retries: self.counts.retries.get(),
             spent: self.counts.spent.get(),

@@ -5,7 +5,7 @@ use crate::budgets::Budgets;
 use crate::call::{Asked, Called, Caller, RETRY_COUNT, Sending};
 use crate::observer::{LoopId, ObservedCall, ObservedEnd, ObservedStart, Observer};
 use crate::recordings::{RecordedRequest, Recordings};
-use crate::run::Drive;
+use crate::run::{Drive, RanLoop};
 use crate::shared::Shared;
 use bytes::Bytes;
 use looptape_core::budget::{
@@ -118,7 +118,7 @@ impl<'a> Talking<'a> {
         id: LoopId,
         plan: LoopPlan,
         until: Option<Instant>,
-    ) -> (LoopEnding, LoopTrack) {
+    ) -> RanLoop {
         if let Some(observer) = self.observer {
             observer.loop_began(&ObservedStart { id, phase: start.phase, scheduled_us: start.at_us });
         }
@@ -127,7 +127,7 @@ impl<'a> Talking<'a> {
         let talk = Talk::new(&shared.scenario.traffic, &self.models[first.model], &plan, system_tokens);
         let mut running = Running { shared, start, id, plan, talk, until, track: LoopTrack::default() };
         let ending = self.steps(&mut running).await;
-        (ending, running.track)
+        RanLoop { ended_us: shared.clock.now_us(), ending, track: running.track }
     }
 
     pub(crate) fn tell_end(&self, id: LoopId, ended_us: u64, ending: LoopEnding) {
@@ -281,7 +281,6 @@ impl<'a> Talking<'a> {
             facts: &called.facts,
             given_up: called.given_up,
             is_unreadable: called.is_unreadable,
-            planned: *planned,
         };
         let (end, failure) = (heard.attempt(), heard.failure());
         let settlement = self.settlement(&called, &end, model);
@@ -313,6 +312,7 @@ impl<'a> Talking<'a> {
         match &end.used {
             Used::Tokens(leaves) => Settlement::Exactly(cost(leaves)),
             Used::AtLeast(leaves) => Settlement::AtLeast(cost(leaves)),
+            Used::Unknown => Settlement::AtLeast(Usd::ZERO),
             Used::Nothing => match &called.outcome {
                 Outcome::NoResponse { ending: Ending::UpstreamReset { .. }, .. } => {
                     Settlement::AtLeast(Usd::ZERO)

@@ -35,7 +35,7 @@ export function figures(...all) {
 }
 
 export function notice(text, tone = 'muted') {
-  return el('p', { class: `notice ${tone}`, role: tone === 'bad' ? 'alert' : 'status' }, text);
+  return el('div', { class: `notice ${tone}`, role: tone === 'bad' ? 'alert' : 'status' }, text);
 }
 
 export function failure(error) {

@@ -30,3 +30,8 @@ export function oneLine(text, most = 200) {
 export function block(text, attributes = {}) {
   return el('pre', { ...attributes, class: `recorded ${attributes.class ?? ''}`.trim() }, recorded(text));
 }
+
+// What a trace is called: its agent and its name, each once. An imported trace's agent is its file's name without the ending.
+export function called({ agent, name }) {
+  return [name?.startsWith(agent) ? null : agent, name].filter(Boolean);
+}

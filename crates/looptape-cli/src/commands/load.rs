@@ -214,18 +214,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let bar = progress(global);
     let run = match args.is_virtual {
         true => bench.run(&scenario, &mut |progress| tell(&bar, progress))?,
-        false => {
-            let real = real::RealRun {
-                global,
-                config: &config,
-                bench: &bench,
-                scenario: &scenario,
-                args,
-                budget: None,
-                part: None,
-            };
-            real::run(&real, &bar)?
-        }
+        false => real::run(global, &config, &bench, &scenario, args, &bar)?,
     };
     bar.finish_and_clear();
     let formatted = Formatted { format: 1, value: &run };

@@ -15,7 +15,7 @@ pub(super) use words::ended;
 
 use super::figures::{count, duration, percent};
 use super::sparkline::sparkline_within;
-use super::stats::rate;
+use super::stats::{ms, percentile, rate};
 use super::style::{Style, Tone};
 use super::table::Table;
 use super::terminal_text::fit;
@@ -53,14 +53,16 @@ pub(crate) fn progress(progress: Progress) -> String {
 pub(crate) fn live(live: Live) -> String {
     let at = Ms::from_us(i64::try_from(live.at_us).unwrap_or(i64::MAX));
     let a_minute = live.loops_ended as f64 / (live.at_us.max(1) as f64 / 60e6);
-    let retried = live.retries as f64 / live.calls.max(1) as f64;
+    // All calls but the retries began a step.
+    let steps = live.calls.saturating_sub(live.retries);
     format!(
-        "{}: {} loops ended ({}/min), {} under way, {} retried, {} spent",
+        "{}: {} loops ended ({}/min), {} under way, p95 {}, retry rate {}, {} spent",
         duration(at),
         count(live.loops_ended),
         rate(Some(a_minute)),
         live.loops_running,
-        percent(retried),
+        percentile(live.loop_p95, ms),
+        percent(live.retries as f64 / steps.max(1) as f64),
         live.spent
     )
 }
@@ -130,4 +132,28 @@ fn over_time(series: &LoadSeries) -> Vec<String> {
         first.push_str(&format!(", {each} a column"));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use looptape_core::cost::Usd;
+    use looptape_core::metrics::Percentile;
+
+    #[test]
+    fn a_run_under_way_in_a_line() {
+        let so_far = Live {
+            at_us: 90_000_000,
+            loops_ended: 60,
+            loops_running: 3,
+            loop_p95: Some(Percentile { value: 2_345.0, n: 60, certified: false }),
+            calls: 220,
+            retries: 20,
+            spent: Usd::from_f64(0.125).unwrap(),
+        };
+        insta::assert_snapshot!(live(so_far), @"1m30s: 60 loops ended (40.0/min), 3 under way, p95 2.35 s?, retry rate 10 %, $0.125 spent");
+        let failing = Percentile { value: f64::INFINITY, n: 200, certified: true };
+        assert!(live(Live { loop_p95: Some(failing), ..so_far }).contains("p95 ∞,"));
+        assert!(live(Live { loop_p95: None, ..so_far }).contains("p95 –,"));
+    }
 }

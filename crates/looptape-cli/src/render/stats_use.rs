@@ -1,6 +1,6 @@
 //! What many traces used and cost, leaf by leaf, as text.
 
-use super::figures::percent;
+use super::figures::{percent, plural};
 use super::stats::{amount, cost as whole_cost, over_time, row, tokens as shown};
 use super::style::{Style, Tone};
 use super::terminal_text::{escape, fit, fit_right};
@@ -100,7 +100,7 @@ fn leaves(stats: &Stats, style: Style) -> Vec<String> {
 fn unknown(one: &UnknownModel) -> String {
     let model = one.model.as_deref().map_or("no model named".to_owned(), escape);
     let why = super::prices::why_unpriced(one.why);
-    format!("  cost unknown: {model}, {} calls: {why}", one.calls)
+    format!("  cost unknown: {model}, {}: {why}", plural(one.calls, "call", "calls"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use crate::exchange::Outcome;
 use crate::facts::{AttemptState, CallFacts};
 use crate::metrics::Streamed;
 use crate::retry::Failure;
-use crate::usage::LeafTokens;
 
 /// Why a client has no answer to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub enum GivenUp {
     Stopped,
 }
 
-/// A call, as far as it was heard. `facts` are derived from `outcome`; `planned` is what it would have used.
+/// A call, as far as it was heard. `facts` are derived from `outcome`.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard<'a> {
     pub outcome: &'a Outcome,
@@ -27,13 +26,12 @@ pub struct Heard<'a> {
     pub given_up: Option<GivenUp>,
     /// Something in its stream cannot be read: SDKs fail on that.
     pub is_unreadable: bool,
-    pub planned: LeafTokens,
 }
 
 impl Heard<'_> {
     /// What it comes to. Times are µs on the run's clock.
     pub fn attempt(&self) -> AttemptEnd {
-        attempt_end(self.facts, self.ended(), &self.planned)
+        attempt_end(self.facts, self.ended())
     }
 
     fn ended(&self) -> AttemptOutcome {
@@ -83,34 +81,29 @@ pub(super) fn ended(facts: &CallFacts) -> AttemptOutcome {
     }
 }
 
-/// A call that ended so; `planned` is what it would have used.
-pub(super) fn attempt_end(facts: &CallFacts, outcome: AttemptOutcome, planned: &LeafTokens) -> AttemptEnd {
+/// A call that ended so.
+pub(super) fn attempt_end(facts: &CallFacts, outcome: AttemptOutcome) -> AttemptEnd {
     let us = |at: i64| u64::try_from(at).unwrap_or(0);
     AttemptEnd {
         sent_us: us(facts.sent_us),
         streamed: Streamed::of(facts),
         end_us: us(facts.end_us.unwrap_or(facts.sent_us)),
-        used: used(facts, outcome, planned),
+        used: used(facts, outcome),
         outcome,
         tool_calls: u32::try_from(facts.asks.len()).unwrap_or(u32::MAX),
     }
 }
 
 /// Providers bill what they began to answer, and say how much at the end.
-fn used(facts: &CallFacts, outcome: AttemptOutcome, planned: &LeafTokens) -> Used {
+fn used(facts: &CallFacts, outcome: AttemptOutcome) -> Used {
     let known = facts.usage.is_known().then(|| facts.usage.leaf_tokens());
     match outcome {
         AttemptOutcome::Limited(_) | AttemptOutcome::Status(_) | AttemptOutcome::NoAnswer => Used::Nothing,
-        AttemptOutcome::Answered | AttemptOutcome::Malformed => {
-            known.map_or(Used::AtLeast(*planned), Used::Tokens)
-        }
+        AttemptOutcome::Answered | AttemptOutcome::Malformed => known.map_or(Used::Unknown, Used::Tokens),
         AttemptOutcome::Cut
         | AttemptOutcome::StreamError
         | AttemptOutcome::TimedOut
-        | AttemptOutcome::Stopped => {
-            let sent = LeafTokens { output_visible: 0, reasoning: 0, ..*planned };
-            Used::AtLeast(known.unwrap_or(sent))
-        }
+        | AttemptOutcome::Stopped => known.map_or(Used::Unknown, Used::AtLeast),
     }
 }
 
@@ -134,9 +127,8 @@ mod tests {
             &Bytes::from_static(REQUEST.as_bytes()),
         );
         let facts = derive::call(&request, outcome);
-        let planned = LeafTokens { uncached_input: 100, output_visible: 10, ..LeafTokens::default() };
         let is_unreadable = derive::has_unreadable_events(outcome);
-        let heard = Heard { outcome, facts: &facts, given_up, is_unreadable, planned };
+        let heard = Heard { outcome, facts: &facts, given_up, is_unreadable };
         (heard.attempt(), heard.failure())
     }
 
@@ -201,10 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_was_paid_for_as_far_as_it_was_sent() {
+    fn nobody_knows_what_was_paid_for_what_was_given_up() {
         let outcome = Outcome::NoResponse { end_us: 5, ending: Ending::ClientGone };
         let (end, _) = heard(&outcome, Some(GivenUp::TimedOut));
-        let Used::AtLeast(used) = end.used else { panic!("{end:?}") };
-        assert_eq!((end.outcome, used.input(), used.output()), (AttemptOutcome::TimedOut, 100, 0));
+        assert_eq!((end.outcome, end.used), (AttemptOutcome::TimedOut, Used::Unknown));
     }
 }

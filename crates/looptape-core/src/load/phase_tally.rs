@@ -5,7 +5,7 @@ use super::prices::Prices;
 use super::report::{LoadFigures, Wasted};
 use super::tally::{LoopEnd, LoopEnding, MOST_RAW};
 use super::track::{AttemptEnd, AttemptOutcome, StepEnd};
-use crate::cost::Usd;
+use crate::cost::{Unpriced, Usd};
 use crate::limits::Limited;
 use crate::metrics::{
     Concurrency, CostColumns, CostFigures, CostSum, ErrorCounts, LoopCounts, Ms, PricedSteps, Sampler, Scale,
@@ -37,7 +37,8 @@ pub(super) struct PhaseTally {
     retried_cost: CostSum,
     errors: BTreeMap<AttemptOutcome, u32>,
     limited: BTreeMap<Limited, u32>,
-    unpriced: BTreeMap<usize, u32>,
+    /// Calls whose cost is not known, by model.
+    unknown: BTreeMap<(usize, Unpriced), u32>,
 }
 
 impl PhaseTally {
@@ -64,12 +65,17 @@ impl PhaseTally {
             retried_cost: CostSum::default(),
             errors: BTreeMap::new(),
             limited: BTreeMap::new(),
-            unpriced: BTreeMap::new(),
+            unknown: BTreeMap::new(),
         }
     }
 
     pub(super) fn counts(&self) -> &LoopCounts {
         &self.counts
+    }
+
+    /// Of loops that have ended, so far.
+    pub(super) fn durations(&self) -> &Sampler {
+        &self.durations
     }
 
     pub(super) fn begins(&mut self, at_us: u64) {
@@ -128,7 +134,8 @@ impl PhaseTally {
         }
     }
 
-    pub(super) fn step_ended(&mut self, step: &StepEnd, is_unpriced: bool) {
+    /// `unpriced` is why its model has no price, if it has none.
+    pub(super) fn step_ended(&mut self, step: &StepEnd, unpriced: Option<Unpriced>) {
         let sample = &step.sample;
         self.steps.add_sample(sample);
         self.tool_calls += step.tool_calls;
@@ -137,8 +144,9 @@ impl PhaseTally {
             self.retried_us += step.retried_us;
             self.retried_cost.merge(&step.retried_cost);
         }
-        if is_unpriced {
-            *self.unpriced.entry(step.model).or_default() += sample.attempts;
+        if step.unknown_costs > 0 {
+            let why = unpriced.unwrap_or(Unpriced::NoUsage);
+            *self.unknown.entry((step.model, why)).or_default() += step.unknown_costs;
         }
     }
 
@@ -198,8 +206,8 @@ impl PhaseTally {
         for (limit, n) in &more.limited {
             *self.limited.entry(*limit).or_default() += n;
         }
-        for (model, calls) in &more.unpriced {
-            *self.unpriced.entry(*model).or_default() += calls;
+        for (model, calls) in &more.unknown {
+            *self.unknown.entry(*model).or_default() += calls;
         }
     }
 
@@ -244,7 +252,7 @@ impl PhaseTally {
             cost,
             // What was really billed is known to the provider, and a simulated one bills nothing.
             columns: CostColumns { list: self.cost, ..CostColumns::default() },
-            cost_unknown: unknown_models(&self.unpriced, prices),
+            cost_unknown: unknown_models(&self.unknown, prices),
             loop_cost_usd: self.loop_costs.finish(),
             loops_per_usd: loops_per_usd(counts, cost),
             token_rates,
@@ -268,7 +276,8 @@ impl PhaseTally {
             self.successful.finish(),
             self.attempts.finish(),
             Wasted {
-                usd: self.wasted_cost.usd().or((self.wasted.tokens == 0).then_some(Usd::ZERO)),
+                usd: self.wasted_cost.usd().or((!self.wasted_cost.at_least()).then_some(Usd::ZERO)),
+                at_least: self.wasted_cost.at_least(),
                 ..self.wasted
             },
             self.limited.iter().map(|(limit, n)| (limit_word(*limit), *n)).collect(),
@@ -276,12 +285,13 @@ impl PhaseTally {
     }
 }
 
-fn unknown_models(unpriced: &BTreeMap<usize, u32>, prices: &Prices) -> Vec<UnknownModel> {
-    let unknown = |(model, calls): (&usize, &u32)| {
-        let why = prices.why_unpriced(*model)?;
-        Some(UnknownModel { model: Some(prices.model(*model).to_owned()), why, calls: *calls })
-    };
-    unpriced.iter().filter_map(unknown).collect()
+fn unknown_models(unknown: &BTreeMap<(usize, Unpriced), u32>, prices: &Prices) -> Vec<UnknownModel> {
+    let unknown = unknown.iter().map(|(&(model, why), &calls)| UnknownModel {
+        model: Some(prices.model(model).to_owned()),
+        why,
+        calls,
+    });
+    unknown.collect()
 }
 
 fn limit_word(limit: Limited) -> &'static str {

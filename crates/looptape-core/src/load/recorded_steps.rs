@@ -8,7 +8,6 @@ use crate::cost::{Cost, PriceBook};
 use crate::facts::CallFacts;
 use crate::metrics::{CostSum, History};
 use crate::tools::ToolFacts;
-use crate::usage::LeafTokens;
 
 /// The calls of a loop, whose time begins when the loop was due.
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +68,7 @@ impl RecordedSteps<'_> {
     }
 
     fn attempt(&self, call: &CallFacts) -> AttemptEnd {
-        let planned = LeafTokens { uncached_input: call.request_bytes / 4, ..LeafTokens::default() };
-        let end = attempt_end(call, ended(call), &planned);
+        let end = attempt_end(call, ended(call));
         let due_us = i64::try_from(self.due_us).unwrap_or(i64::MAX);
         AttemptEnd {
             sent_us: self.due_us + end.sent_us,
@@ -88,6 +86,7 @@ mod tests {
     use super::super::track::LoopTrack;
     use super::*;
     use crate::assembly::example::{Example, call};
+    use crate::facts::AttemptState;
     use crate::metrics::{Sample, Stats, stats, trace};
     use crate::scenario;
     use crate::tools::{ToolOutcome, ToolSource};
@@ -95,7 +94,7 @@ mod tests {
     const AT: i64 = 1_767_225_600_000_000;
 
     /// A step that is tried again and reasons before it asks for two tools, a call of another kind, a step whose history
-    /// is shorter, and one that fails.
+    /// is shorter, and one that breaks off and fails.
     fn facts() -> Vec<CallFacts> {
         let streamed = |mut facts: CallFacts, reasoning_ms: Option<i64>, first_ms: i64| {
             facts.stream = true;
@@ -111,8 +110,10 @@ mod tests {
         let mut shorter = call(3, 900, 100).after(1, 2).carries(&["a", "b"]).used(700, 0, 40);
         let mut thinking = streamed(thinking, Some(630), 660);
         (thinking.lineage.turns, shorter.lineage.turns) = (9, 4);
-        let failed = call(4, 1200, 10).after(2, 3).failed(400);
-        vec![refused, thinking, embedding, streamed(shorter, None, 930), failed]
+        let mut cut = call(4, 1100, 50).after(2, 3);
+        (cut.state, cut.response_model) = (AttemptState::UpstreamReset, None);
+        let failed = call(5, 1200, 10).after(2, 3).failed(400).retries(Some(1));
+        vec![refused, thinking, embedding, streamed(shorter, None, 930), streamed(cut, None, 1120), failed]
     }
 
     fn tools() -> Vec<ToolFacts> {
@@ -187,12 +188,17 @@ mod tests {
             "cost_usd",
             "cost_by_leaf",
             "loop_cost_usd",
-            "errors",
+            "cost_at_least",
+            "cost_unknown",
+            "cache_hit_ratio",
             "error_rate",
             "amplification",
             "steps_per_loop",
         ] {
             assert_eq!(told[key], measured[key], "{key}");
+        }
+        for key in ["input_total", "output_total", "at_least"] {
+            assert_eq!(told["tokens"][key], measured["tokens"][key], "{key}");
         }
     }
 }

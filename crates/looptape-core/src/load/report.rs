@@ -135,6 +135,8 @@ pub struct LoadFigures {
 pub struct Wasted {
     pub tokens: u64,
     pub usd: Option<Usd>,
+    /// Whether it may be more: some calls did not say what they used.
+    pub at_least: bool,
 }
 
 /// The steps by what they are. Each step is in one segment of each kind.

@@ -15,7 +15,7 @@ use super::report::{Ended, LoadFigures, LoadReport, LoadSegments, RunTime};
 use super::series::{LoadSeries, SeriesTally};
 use super::track::{AttemptEnd, LoopTrack, StepEnd};
 use crate::assembly::LoopOutcome;
-use crate::metrics::{PricedSteps, Segment, Size, Stats, StepTally};
+use crate::metrics::{Percentile, PricedSteps, Sampler, Scale, Segment, Size, Stats, StepTally};
 use crate::scenario::{OutageWindow, Scenario};
 use std::collections::BTreeMap;
 
@@ -164,7 +164,7 @@ impl Tally {
         let sized = |tokens| Size::of((tokens > 0).then_some(tokens));
         self.by_input.entry(sized(step.input_tokens)).or_insert_with(tally).add_sample(sample);
         self.by_output.entry(sized(step.output_tokens)).or_insert_with(tally).add_sample(sample);
-        self.phases[phase].step_ended(step, prices.why_unpriced(step.model).is_some());
+        self.phases[phase].step_ended(step, prices.why_unpriced(step.model));
     }
 
     pub fn loop_ended(&mut self, end: &LoopEnd) {
@@ -183,6 +183,13 @@ impl Tally {
     /// How many loops run now.
     pub fn running(&self) -> u32 {
         self.loops.now()
+    }
+
+    /// The p95 of the loops that have ended so far, in ms.
+    pub fn loop_p95(&self) -> Option<Percentile> {
+        let mut all = Sampler::keeping(Scale::Ms, MOST_RAW);
+        self.phases.iter().for_each(|phase| all.merge(phase.durations().clone()));
+        all.finish().p95()
     }
 
     /// Loops that have ended, and those that were due.

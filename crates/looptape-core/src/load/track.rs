@@ -50,6 +50,8 @@ pub enum Used {
     Tokens(LeafTokens),
     /// At least so much: it broke off.
     AtLeast(LeafTokens),
+    /// Nobody said, and it may have been billed.
+    Unknown,
 }
 
 /// A step under way.
@@ -69,6 +71,8 @@ pub struct StepTrack {
     /// Of the last attempt, and of all before it.
     last_cost: CostSum,
     retried_cost: CostSum,
+    /// Attempts of which it is not known what they cost.
+    unknown_costs: u32,
     last: AttemptMetrics,
     last_tool_calls: u32,
     last_input_tokens: u64,
@@ -113,6 +117,8 @@ pub struct StepEnd {
     pub(super) output_tokens: u64,
     /// Tools that it asked for.
     pub(super) tool_calls: u32,
+    /// Attempts of which it is not known what they cost.
+    pub(super) unknown_costs: u32,
     /// From its first request to its last, if there were several.
     pub(super) retried_us: u64,
     /// The cost of the attempts that were tried again.
@@ -144,7 +150,8 @@ impl AttemptOutcome {
         self != Self::Answered
     }
 
-    /// The word for it, as in the errors of recorded traces.
+    /// The word for it. What the client gave up or could not read has a word of its own, and what broke off is `cut`
+    /// where the errors of recorded traces say who broke it off.
     pub fn as_word(self) -> String {
         match self {
             Self::Answered => "answered".to_owned(),
@@ -161,12 +168,16 @@ impl AttemptOutcome {
 }
 
 impl Used {
-    fn leaves(&self) -> Option<(&LeafTokens, Bound)> {
+    fn leaves(&self) -> Option<&LeafTokens> {
         match self {
-            Self::Nothing => None,
-            Self::Tokens(leaves) => Some((leaves, Bound::Exact)),
-            Self::AtLeast(leaves) => Some((leaves, Bound::AtLeast)),
+            Self::Nothing | Self::Unknown => None,
+            Self::Tokens(leaves) | Self::AtLeast(leaves) => Some(leaves),
         }
+    }
+
+    /// As far as they are known.
+    fn tokens(&self) -> u64 {
+        self.leaves().map_or(0, |leaves| leaves.input() + leaves.output())
     }
 }
 
@@ -209,17 +220,25 @@ impl StepTrack {
         self.failed += u32::from(end.outcome.is_failure());
         (self.last_sent_us, self.last_end_us) = (end.sent_us, end.end_us);
         (self.last, self.last_tool_calls) = (metrics(end), end.tool_calls);
-        let cost = match end.used.leaves() {
-            None => CostSum::of_not_billed(),
-            Some((leaves, bound)) => prices.sum(self.model, leaves, bound),
-        };
+        let cost = self.cost_of(&end.used, prices);
         self.last_cost = cost;
         self.cost.merge(&cost);
-        let Some((leaves, bound)) = end.used.leaves() else { return };
-        self.tokens.merge(&TokenSums { at_least: bound == Bound::AtLeast, ..TokenSums::of(leaves) });
-        (self.last_input_tokens, self.last_output_tokens) = (leaves.input(), leaves.output());
+        self.unknown_costs += u32::from(cost.usd().is_none());
         if end.outcome.is_failure() {
-            self.wasted.add(&Spent { tokens: leaves.input() + leaves.output(), cost });
+            self.wasted.add(&Spent { tokens: end.used.tokens(), cost });
+        }
+        self.tokens.at_least |= matches!(end.used, Used::AtLeast(_) | Used::Unknown);
+        let Some(leaves) = end.used.leaves() else { return };
+        self.tokens.merge(&TokenSums::of(leaves));
+        (self.last_input_tokens, self.last_output_tokens) = (leaves.input(), leaves.output());
+    }
+
+    fn cost_of(&self, used: &Used, prices: &Prices) -> CostSum {
+        match used {
+            Used::Nothing => CostSum::of_not_billed(),
+            Used::Tokens(leaves) => prices.sum(self.model, leaves, Bound::Exact),
+            Used::AtLeast(leaves) => prices.sum(self.model, leaves, Bound::AtLeast),
+            Used::Unknown => CostSum::of_unknown(),
         }
     }
 
@@ -245,6 +264,7 @@ impl StepTrack {
             input_tokens: self.last_input_tokens,
             output_tokens: self.last_output_tokens,
             tool_calls: self.last_tool_calls,
+            unknown_costs: self.unknown_costs,
             retried_us: self.last_sent_us - self.first_sent_us,
             retried_cost: self.retried_cost,
             spent: Spent { tokens: all, cost: self.cost },
@@ -270,19 +290,20 @@ impl LoopTrack {
 
 fn metrics(end: &AttemptEnd) -> AttemptMetrics {
     let latency = Ms::from_us(signed(end.took_us()));
-    if end.outcome.is_failure() {
-        // How fast one was refused says nothing about answers.
-        return AttemptMetrics { latency_ms: Some(latency), ..AttemptMetrics::default() };
-    }
-    let tokens = end.used.leaves().map_or(0, |(leaves, _)| leaves.output());
     let since_sent = |at_us: i64| Ms::between(signed(end.sent_us), at_us);
     let streamed = end.streamed;
+    let tokens = match &end.used {
+        Used::Tokens(leaves) => Some(leaves.output()),
+        Used::Nothing | Used::AtLeast(_) | Used::Unknown => None,
+    };
     AttemptMetrics {
         latency_ms: Some(latency),
         ttft_ms: streamed.map(|output| since_sent(output.first_us)),
         ttfo_ms: streamed.and_then(|output| output.visible_us).map(since_sent),
         tpot_ms: streamed.and_then(|output| output.tpot_ms()),
-        output_tokens_per_s: (latency.us() > 0).then(|| tokens as f64 / latency.as_seconds()),
+        output_tokens_per_s: tokens
+            .filter(|_| latency.us() > 0)
+            .map(|tokens| tokens as f64 / latency.as_seconds()),
     }
 }
 

@@ -365,7 +365,7 @@ impl<'a> Run<'a> {
     fn fits_budget(&mut self, model: usize, ending: &Ending) -> bool {
         let Some(max_usd) = self.scenario.max_usd else { return true };
         let cost = match &ending.attempt.used {
-            Used::Nothing => Usd::ZERO,
+            Used::Nothing | Used::Unknown => Usd::ZERO,
             Used::Tokens(leaves) | Used::AtLeast(leaves) => {
                 self.prices.cost(model, leaves).map_or(Usd::ZERO, |leaves| leaves.total())
             }

@@ -26,6 +26,8 @@ export class Overview {
 
   show(rows) {
     this.rows = rows;
+    // Imports may state no times at all.
+    this.box.hidden = rows.started_ms.every((start) => start === null);
     this.end = 1;
     rows.started_ms.forEach((start, at) => {
       if (start !== null) this.end = Math.max(this.end, start + (rows.duration_ms[at] ?? 0));

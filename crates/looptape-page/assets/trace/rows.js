@@ -62,6 +62,8 @@ export class Timeline {
     const grew = head.entries !== this.total;
     this.total = head.entries;
     this.columns = Math.min(head.columns, MOST_COLUMNS);
+    // An import whose file states no times has none, and a run that has just begun has none yet.
+    this.isTimed = head.trace.metrics.duration_ms !== null;
     this.whole = Math.max(head.trace.metrics.duration_ms ?? 0, 1);
     if (this.scale === 'whole' && this.total > 80 && !this.chosen) this.scale = 'seen';
     this.stale = new Set(this.pages.keys());
@@ -179,7 +181,8 @@ export class Timeline {
       if (!this.pages.has(page) || this.stale?.has(page)) this.load(page).catch(() => {});
     }
     this.span = this.scale === 'whole' ? [0, this.whole] : this.spanOf(...seen);
-    this.axis.textContent = this.span[0] > 0 ? `${duration(this.span[0])} – ${duration(this.span[1])}` : `0 – ${duration(this.span[1])}`;
+    const from = this.span[0] > 0 ? duration(this.span[0]) : '0';
+    this.axis.textContent = this.isTimed ? `${from} – ${duration(this.span[1])}` : 'not known';
     const rows = [];
     for (let at = first; at < end; at += 1) rows.push(this.drawRow(at, this.row(at)));
     fill(this.body, rows);

@@ -4,7 +4,7 @@ import { el, fill } from '../dom.js';
 import { count, duration, money, percent, plural, short, UNKNOWN } from '../format.js';
 import { badge, empty, failure, notice, scrolled } from '../parts.js';
 import { ask, go, href } from '../place.js';
-import { oneLine, recorded } from '../recorded.js';
+import { called, oneLine, recorded } from '../recorded.js';
 
 // Pairs that are drawn at once; more are drawn when they are asked for.
 const PAIRS_AT_ONCE = 200;
@@ -85,7 +85,7 @@ class DiffPage {
     const list = this.form.querySelector('datalist');
     if (list.childElementCount > 0) return;
     const { traces } = await get('/traces', { limit: 50, replays: 'true' }).catch(() => ({ traces: [] }));
-    fill(list, traces.map((trace) => el('option', { value: trace.label }, [trace.agent, trace.name].filter(Boolean).join(' · '))));
+    fill(list, traces.map((trace) => el('option', { value: trace.label }, called(trace).join(' · '))));
   }
 
   draw(found) {
@@ -261,7 +261,7 @@ function sides({ a, b, delta }) {
       { scope: 'col' },
       `${letter} `,
       el('a', { class: 'id', href: href(`/trace/${encodeURIComponent(side.trace)}`) }, recorded(side.trace.slice(0, 14))),
-      el('small', {}, ' ', oneLine([side.agent, side.name].filter(Boolean).join(' · '), 40)),
+      el('small', {}, ' ', oneLine(called(side).join(' · '), 40)),
     );
   return scrolled(
     el(

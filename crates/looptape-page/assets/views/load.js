@@ -80,7 +80,7 @@ function runHeading({ id, kind, scenario, started_unix_us: started, report }) {
 
 const ENDED = {
   interrupted: ({ at_s: s }) => `It was ended after ${duration(s * 1000)}.`,
-  over_budget: ({ at_s: s, max_usd: usd }) => `It ended after ${duration(s * 1000)}: the next call could have exceeded the budget of ${money(usd)}.`,
+  over_budget: ({ at_s: s, of, max_usd: usd }) => `It ended after ${duration(s * 1000)}: the next call could have exceeded the budget of ${money(usd)} for ${of === 'day' ? 'that day (UTC)' : 'the run'}.`,
   target_down: ({ at_s: s, calls, error }) => `It ended after ${duration(s * 1000)}: ${plural(calls, 'call')} in a row had no answer (${error}).`,
 };
 
@@ -99,7 +99,7 @@ function runPage({ id, report }, drawn) {
       figure('loop', loopTime(total, 'p50'), { note: ['p95 ', loopTime(total, 'p95')] }),
       figure('retry rate', percent(total.retry_rate, 1)),
       figure('cost', money(total.cost_usd, total.cost_at_least), { note: total.month_usd === null ? null : `${money(total.month_usd)} a month` }),
-      figure('wasted', total.wasted.usd === null ? UNKNOWN : money(total.wasted.usd), { note: `${short(total.wasted.tokens)} tokens` }),
+      figure('wasted', total.wasted.usd === null ? UNKNOWN : money(total.wasted.usd, total.wasted.at_least), { note: `${short(total.wasted.tokens)} tokens` }),
     ),
     gatesPanel(report),
     seriesPanel(report, drawn),

@@ -201,8 +201,33 @@ function headline(stats) {
       figure('read from cache', percent(stats.cache_hit_ratio)),
       figure('failed attempts', percent(stats.error_rate, 1), { note: Object.entries(stats.errors).map(([kind, n]) => `${n} × ${kind.replace('_', ' ')}`).slice(0, 3).join(', ') }),
     ),
-    stats.cost_unknown.length > 0 && notice(`Without a price: ${stats.cost_unknown.map(({ model, calls }) => `${model ?? 'no model named'} (${plural(calls, 'call')})`).join(', ')}`, 'warn'),
+    withoutCost(stats.cost_unknown),
   );
+}
+
+const UNPRICED = {
+  no_usage: 'the provider reported no usage',
+  no_model: 'neither request nor answer names a model',
+  unknown_model: 'the price list does not have the model',
+  ambiguous_model: 'several providers offer the model, at different prices',
+  local_model: 'the model runs on this machine',
+  other_modalities: 'audio or image tokens are billed apart',
+};
+const MODELS_NAMED = 8;
+
+// By reason, the most called models first.
+function withoutCost(unknown) {
+  if (unknown.length === 0) return null;
+  const lines = [...Map.groupBy(unknown, ({ why }) => why)].map(([why, of]) => {
+    const calls = new Map();
+    for (const { model, calls: n } of of) calls.set(model, (calls.get(model) ?? 0) + n);
+    const models = [...calls].sort(([, a], [, b]) => b - a);
+    const named = models.slice(0, MODELS_NAMED).map(([model, n]) => [oneLine(model ?? 'no name', 80), ` (${plural(n, 'call')}), `]);
+    const more = models.length - named.length;
+    if (more > 0) named.push(`${plural(more, 'more model')}, `);
+    return el('div', {}, named, `as ${UNPRICED[why] ?? why}`);
+  });
+  return notice(['Without a cost:', lines], 'warn');
 }
 
 function histograms({ histograms: known, ...stats }) {

@@ -5,7 +5,7 @@ import { ago, clock } from '../format.js';
 import { onChange } from '../live.js';
 import { copyButton, failure, outcomeBadge, statusMark, tabs } from '../parts.js';
 import { ask, go, here, href, isFile } from '../place.js';
-import { oneLine, recorded } from '../recorded.js';
+import { called, oneLine, recorded } from '../recorded.js';
 import { contextView } from '../trace/context.js';
 import { moneyView } from '../trace/money.js';
 import { Overview } from '../trace/overview.js';
@@ -79,7 +79,7 @@ class TraceView {
 
   drawHead() {
     const { trace, started_unix_us: started, label } = this.head;
-    const who = [trace.agent, trace.name].filter(Boolean);
+    const who = called(trace);
     document.title = `${who[0] ?? label.slice(0, 12)} · looptape`;
     fill(
       this.top,

@@ -6,7 +6,7 @@ import { ago, clock, count, duration, money, plural, UNKNOWN } from '../format.j
 import { onChange } from '../live.js';
 import { empty, failure, nothingRecorded, outcomeBadge, statusMark } from '../parts.js';
 import { ask, href } from '../place.js';
-import { oneLine, recorded } from '../recorded.js';
+import { called, oneLine, recorded } from '../recorded.js';
 
 const PAGE = 100;
 
@@ -205,12 +205,8 @@ class TraceList {
     const among = runs?.listed.find((one) => one.label === trace.label);
     const times = runs?.median_usd > 0 && trace.cost_usd !== null ? trace.cost_usd / runs.median_usd : null;
     const unusual = among?.unusual && times !== null && el('span', { class: 'badge warn', title: `unusual: ${times.toFixed(1)} times the median of the last runs of ${trace.agent}` }, `${times.toFixed(1)}×`);
-    const who = [
-      trace.agent && oneLine(trace.agent, 60),
-      trace.agent && trace.name && ' · ',
-      trace.name && oneLine(trace.name, 60),
-      !trace.agent && !trace.name && el('span', { class: 'muted' }, 'unnamed'),
-    ];
+    const names = called(trace);
+    const who = names.length > 0 ? names.map((name, at) => [at > 0 && ' · ', oneLine(name, 60)]) : el('span', { class: 'muted' }, 'unnamed');
     return el(
       'tr',
       { class: trace.status },

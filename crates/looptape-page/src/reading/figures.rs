@@ -120,9 +120,10 @@ impl Wanted {
         match self.over_time.map(|(fineness, _)| fineness) {
             None => Ok(None),
             Some(Fineness::Fitting) => {
-                let of_traces = || Some((starts().min()?, starts().max()?));
-                let given = self.window.map(|window| (window.start_unix_us, window.end_unix_us));
-                let (start, end) = given.or_else(of_traces).unwrap_or_default();
+                // Imported traces began when their files say, which may be long before the time that is asked for.
+                let given = self.window.map(|window| [window.start_unix_us, window.end_unix_us]);
+                let moments = || starts().chain(given.into_iter().flatten());
+                let (start, end) = (moments().min().unwrap_or(0), moments().max().unwrap_or(0));
                 Ok(Some(TimeUnit::fitting(end.saturating_sub(start))))
             }
             Some(Fineness::Stated(unit)) => {

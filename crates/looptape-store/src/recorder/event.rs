@@ -228,6 +228,14 @@ impl CallEnd {
         })
     }
 
+    /// When it ended, on the monotonic clock.
+    pub(super) fn mono_us(&self) -> i64 {
+        match self {
+            Self::NoResponse { at_mono_us, .. } => *at_mono_us,
+            Self::Answered { end_mono_us, .. } => *end_mono_us,
+        }
+    }
+
     pub(super) fn size_bytes(&self) -> usize {
         match self {
             Self::NoResponse { .. } => 0,

@@ -26,6 +26,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// The command, and what all of its loops share.
 #[derive(Debug)]
@@ -115,9 +116,10 @@ impl Agents for CommandLoops<'_> {
                 Ok(ending) => ending,
                 Err(error) => AgentEnding::Lost { error: format!("{error:#}") },
             };
-            self.close(&id, &ending).await;
+            let (ended, at) = (Instant::now(), Moment::now());
+            self.close(&id, &ending, at).await;
             let (facts, tools) = self.heard.take(&id);
-            AgentRan { ending, facts, tools }
+            AgentRan { ending, ended, facts, tools }
         })
     }
 
@@ -191,7 +193,7 @@ impl CommandLoops<'_> {
     }
 
     /// Closes the trace of a loop, and waits until all of its calls are written down.
-    async fn close(&self, id: &TraceId, ending: &AgentEnding) {
+    async fn close(&self, id: &TraceId, ending: &AgentEnding, at: Moment) {
         let (outcome, code, aborted) = match ending {
             AgentEnding::Exited { code: 0, .. } => (Some(LoopOutcome::Success), Some(0), None),
             AgentEnding::Exited { code, .. } => (Some(LoopOutcome::Failure), Some(*code), None),
@@ -208,10 +210,10 @@ impl CommandLoops<'_> {
             // Nobody waits any more if the run was ended meanwhile.
             let _ = tell.send(());
         };
-        self.recorder.end_trace(id.clone(), Moment::now(), outcome, told_by);
+        self.recorder.end_trace(id.clone(), at, outcome, told_by);
         // Dropped untold, the recording has a gap and says so.
         let _ = told.await;
-        self.recorder.close_trace(id.clone(), Moment::now(), code, aborted);
+        self.recorder.close_trace(id.clone(), at, code, aborted);
         if let Some(budget) = &self.budget {
             budget.forget(id);
         }

@@ -43,7 +43,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Everything that a run in real time goes by.
-#[derive(Clone, Copy)]
 pub(super) struct RealRun<'a> {
     pub(super) global: &'a Global,
     pub(super) config: &'a Config,
@@ -64,14 +63,22 @@ struct Began {
 }
 
 /// Runs a scenario in real time.
-pub(super) fn run(real: &RealRun<'_>, bar: &ProgressBar) -> anyhow::Result<Run> {
-    let budget = budget(real.global, real.config, real.bench, real.scenario, real.args)?;
-    let report = RealRun { budget: budget.as_ref(), ..*real }.report(&mut |live| {
+pub(super) fn run(
+    global: &Global,
+    config: &Config,
+    bench: &Bench,
+    scenario: &Scenario,
+    args: &Args,
+    bar: &ProgressBar,
+) -> anyhow::Result<Run> {
+    let budget = budget(global, config, bench, scenario, args)?;
+    let real = RealRun { global, config, bench, scenario, args, budget: budget.as_ref(), part: None };
+    let report = real.report(&mut |live| {
         bar.set_message(render::load::live(live));
         bar.tick();
     });
     budget.into_iter().for_each(RunBudget::finish);
-    real.bench.judged(real.scenario, report?)
+    bench.judged(scenario, report?)
 }
 
 /// What the calls of a command may cost that loads in real time, however many parts it has.
@@ -92,7 +99,7 @@ pub(super) fn budget(
         && !target(scenario, url)?.is_here()
     {
         let say = format!(
-            "{url} is not on this machine, so its calls may cost money: say how much, with [budget] max_usd in the scenario or --set budget.max_usd=5"
+            "{url} is not on this machine, so its calls may cost money: say how much, with [budget] max_usd in the scenario, --set budget.max_usd=5, or run under [budgets] of looptape.toml"
         );
         return Err(UsageError(say).into());
     }

@@ -1,6 +1,6 @@
 //! A run under load as a report in one file: its plots, then the figures that the text has.
 
-use super::super::figures::{count, percent};
+use super::super::figures::percent;
 use super::super::{gates, stats};
 use super::{plots, tables, words};
 use crate::commands::{AsRun, LoadRun};
@@ -67,8 +67,8 @@ fn key_figures(total: &LoadFigures) -> Vec<KeyFigure> {
         ),
         figure(
             "wasted",
-            total.wasted.usd.map_or("–".to_owned(), |usd| usd.to_string()),
-            format!("{} tokens", count(total.wasted.tokens)),
+            tables::wasted(total.wasted),
+            format!("{} tokens", stats::tokens(Some(total.wasted.tokens), total.wasted.at_least)),
         ),
         figure(
             "a month of it",

@@ -5,7 +5,7 @@ use super::super::groups;
 use super::super::stats::{cost, ms, percentile, rate, usd, whole};
 use super::super::table::Table;
 use super::super::terminal_text::escape;
-use looptape_core::load::{LoadFigures, LoadReport};
+use looptape_core::load::{LoadFigures, LoadReport, Wasted};
 use looptape_core::metrics::{Health, PricedSteps, Segment};
 
 /// Each phase, and all of them where there are several.
@@ -108,11 +108,16 @@ pub(super) fn money(report: &LoadReport) -> Table {
             super::super::stats::tokens(tokens.input_total, tokens.at_least),
             stats.of_steps.cache_hit_ratio.map_or("–".to_owned(), percent),
             super::super::stats::tokens(tokens.output_total, tokens.at_least),
-            count(figures.wasted.tokens),
-            figures.wasted.usd.map_or("–".to_owned(), |usd| usd.to_string()),
+            super::super::stats::tokens(Some(figures.wasted.tokens), figures.wasted.at_least),
+            wasted(figures.wasted),
             known(figures.month_usd, usd),
         ]
     })
+}
+
+pub(super) fn wasted(Wasted { usd, at_least, .. }: Wasted) -> String {
+    let sign = if at_least { "≥" } else { "" };
+    usd.map_or("–".to_owned(), |usd| format!("{sign}{usd}"))
 }
 
 pub(super) fn by_input(report: &LoadReport) -> Table {

@@ -60,12 +60,13 @@ impl Ending {
     /// What was sent is paid, whatever comes back.
     fn broken_off(self, end_us: u64, outcome: AttemptOutcome) -> Self {
         let used = match self.attempt.used {
-            Used::Nothing => Used::Nothing,
+            Used::Nothing | Used::Unknown => self.attempt.used,
             Used::Tokens(leaves) | Used::AtLeast(leaves) => {
                 Used::AtLeast(LeafTokens { output_visible: 0, reasoning: 0, ..leaves })
             }
         };
         let streamed = self.attempt.streamed.filter(|output| output.first_us <= us(end_us));
+        let streamed = streamed.map(|output| Streamed { tokens: None, ..output });
         let attempt = AttemptEnd { streamed, end_us, used, outcome, tool_calls: 0, ..self.attempt };
         Self { attempt, asked_for_us: None }
     }
@@ -111,7 +112,8 @@ fn served(service: &Service, sent_us: u64, stream: bool, step: &StepPlan) -> Att
         first_us: us(service.first_us),
         visible_us: Some(us(service.first_us)),
         last_us: Some(us(service.last_us)),
-        tokens: Some(service.output_tokens),
+        // Of what broke off, as in real time, nobody knows.
+        tokens: matches!(used, Used::Tokens(_)).then_some(service.output_tokens),
     });
     // Calls come at an answer's end.
     let tool_calls = if outcome == AttemptOutcome::Answered { step.tool_calls } else { 0 };

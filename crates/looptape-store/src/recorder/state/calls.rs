@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::recorder::call_rows::{AnsweredRow, EndRow, RequestRow, encode_chunks};
-use crate::recorder::event::{BeginCall, CallEnd, CallId, Moment, TraceHint};
+use crate::recorder::event::{BeginCall, CallEnd, CallId, TraceHint};
 use crate::recorder::open_trace::{OpenCall, OpenRequest, Origin, TraceNumber};
 use crate::recorder::watch::{WatchedCall, WatchedRequest};
 use bytes::Bytes;
@@ -96,6 +96,8 @@ impl State {
         let Some(key) = trace.key else { return Ok(()) };
         trace.open_calls = trace.open_calls.saturating_sub(1);
         let start = trace.spec.started.mono_us;
+        // When it ended, not when that was heard of here.
+        trace.last_activity_mono_us = trace.last_activity_mono_us.max(end.mono_us());
         let outcome = match end {
             CallEnd::NoResponse { at_mono_us, ending } => {
                 Outcome::NoResponse { end_us: at_mono_us - start, ending }
@@ -121,7 +123,6 @@ impl State {
                 })
             }
         };
-        trace.last_activity_mono_us = Moment::mono_us_now();
         let (end_us, ending, answered) = match &outcome {
             Outcome::NoResponse { end_us, ending } => (*end_us, ending.clone(), None),
             Outcome::Answered(answer) => {
