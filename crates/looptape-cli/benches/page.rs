@@ -7,7 +7,8 @@
 //!   (tests/clients/README.md).
 //! - That trace as one file: how long `export` takes, and Chromium to open it.
 //!
-//! Limits: 100 ms a page of the list, 1 s for everything else but the export. It ends with 1 if a median is above. Two arguments say how many traces and steps there are instead.
+//! Limits: 100 ms a page of the list, 1 s for everything else but the export and its file. It ends with 1 if a median is
+//! above. Two arguments say how many traces and steps there are instead.
 
 use bytes::Bytes;
 use looptape_core::TraceId;
@@ -91,8 +92,7 @@ fn main() -> ExitCode {
     print("exported as one file", &[export(&database, &file)]);
     let size = std::fs::metadata(&file).expect("it was written").len();
     let opened = in_chromium("long_file.mjs", &[&format!("file://{}", file.display())]);
-    println!("its {:.1} MB in Chromium: {}", size as f64 / 1e6, opened.clone().unwrap_or_default());
-    is_slow |= opened.is_some_and(|taken| is_slow_in_browser(&taken["open_ms"]));
+    println!("its {:.1} MB in Chromium: {}", size as f64 / 1e6, opened.unwrap_or_default());
     if is_slow { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
