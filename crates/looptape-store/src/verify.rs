@@ -6,7 +6,7 @@
 use crate::bundles::{Entry, RecentBundles};
 use crate::ids::{BlobId, NodeId, TraceKey};
 use crate::old_content::OldContent;
-use crate::reader::{ReadError, Reader};
+use crate::reader::{ReadError, Reader, TraceFilter, TraceOrigin};
 use looptape_core::Digest;
 use serde::de::IgnoredAny;
 use std::collections::HashSet;
@@ -75,7 +75,8 @@ impl Reader {
         self.verify_old_nodes(&mut report)?;
         let before = total - self.count("calls")?;
         let mut seen = HashSet::new();
-        for row in self.traces(&Default::default())? {
+        let of_any_origin = TraceFilter { origin: TraceOrigin::All, ..TraceFilter::default() };
+        for row in self.traces(&of_any_origin)? {
             self.verify_trace(row.key, &row.label(), &mut report)?;
             self.verify_files(row.key, &row.label(), &mut seen, &mut report)?;
             progress(before + report.exchanges, total);

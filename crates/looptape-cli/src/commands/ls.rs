@@ -55,7 +55,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Success);
     }
     if rows.is_empty() {
-        global.say(if args.selection.is_empty() { NOTHING_RECORDED } else { NOTHING_FOUND });
+        global.say(match args.selection.is_empty() {
+            false => NOTHING_FOUND,
+            true if load_runs::list(&reader, 1)?.is_empty() => NOTHING_RECORDED,
+            true => ONLY_LOAD_RUNS,
+        });
         return Ok(Exit::Success);
     }
     let lines: Vec<ListedTrace> =
@@ -86,4 +90,7 @@ looptape: no load run is kept yet; `looptape load preset:spike-x3 --virtual` mak
 const NOTHING_RECORDED: &str = "\
 looptape: no trace is recorded yet. Record an agent with `looptape record -- CMD…`, or see it work with
 `looptape demo`";
+const ONLY_LOAD_RUNS: &str = "\
+looptape: no trace is recorded but the loops of load runs: `looptape ls --load-runs` lists these, `looptape ls --tag load`
+their loops";
 const NOTHING_FOUND: &str = "looptape: no trace passes these filters; `looptape ls` lists all";

@@ -75,3 +75,23 @@ fn damage_is_found_and_named() {
     let row = lab.find("t1").unwrap();
     assert!(matches!(lab.reader().exchange(row.key, 0), Err(ReadError::Damaged { seq: 0, .. })));
 }
+
+/// Replays and the loops of load runs are no recordings to lists, and recorded all the same.
+#[test]
+fn whatever_was_recorded_is_verified() {
+    let lab = Lab::new();
+    lab.record(|r| {
+        for (name, source) in [("t1", Source::Record), ("t2", Source::Load), ("t3", Source::Replay)] {
+            r.open_trace(TraceSpec::new(id(name), source, Moment::now()));
+            call(r, name, br#"{"messages":["hi"]}"#);
+        }
+    });
+    let report = lab.reader().verify(|_, _| {}).unwrap();
+    assert_eq!((report.traces, report.exchanges, report.damage.len()), (3, 3, 0));
+    let raw = rusqlite::Connection::open(&lab.database).unwrap();
+    raw.execute("UPDATE calls SET request_blake3 = zeroblob(32)", []).unwrap();
+    let report = lab.reader().verify(|_, _| {}).unwrap();
+    let damaged =
+        |name| report.damage.iter().any(|d| matches!(d, Damage::Exchange { trace, .. } if trace == name));
+    assert!(["t1", "t2", "t3"].into_iter().all(damaged), "{report:?}");
+}
