@@ -82,6 +82,17 @@ impl Lab {
     }
 }
 
+/// A trace that has ended, in a database of an older version: `t1`, with key 1.
+fn record_one(old: &rusqlite::Connection) {
+    old.execute_batch(
+        "INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
+         INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
+           VALUES ('t1', 1, 1, 'record', '{}', '[]', 10, 10);
+         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0)",
+    )
+    .unwrap();
+}
+
 fn id(text: &str) -> TraceId {
     TraceId::parse(text).unwrap()
 }

@@ -8,13 +8,8 @@ use looptape_core::assembly::LoopOutcome;
 fn lists_of_version_15_are_made_anew() {
     let lab = Lab::new();
     let old = lab.of_version(15);
-    old.execute_batch(
-        "INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
-         INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
-           VALUES ('t1', 1, 1, 'record', '{}', '[]', 10, 10);
-         INSERT INTO trace_ends (trace, ended_us, idle, exit_code) VALUES (1, 7, 0, 1);",
-    )
-    .unwrap();
+    record_one(&old);
+    old.execute("UPDATE trace_ends SET exit_code = 1", []).unwrap();
     let summed_up = "INSERT INTO trace_facts VALUES (1, ?1, 9, 9, 0, 9, 0, 7, 99.0, 0, ?2)";
     let prices = looptape_core::cost::PriceBook::listed();
     old.execute(summed_up, rusqlite::params![looptape_core::facts::DERIVATION, prices.version()]).unwrap();

@@ -161,13 +161,7 @@ fn calls_of_version_6_are_kept() {
 fn costs_of_version_6_are_made_anew() {
     let lab = Lab::new();
     let old = lab.of_version(6);
-    old.execute_batch(
-        "INSERT INTO recorders VALUES (1, 1, 1, 'boot', '0.1.0', 5);
-         INSERT INTO traces (id, run, recorder, source, tags, command, started_unix_us, started_mono_us)
-           VALUES ('t1', 1, 1, 'record', '{}', '[]', 10, 10);
-         INSERT INTO trace_ends (trace, ended_us, idle) VALUES (1, 7, 0);",
-    )
-    .unwrap();
+    record_one(&old);
     old.execute(
         "INSERT INTO trace_facts VALUES (1, ?1, 1, 1, 0, 1, 0, 7, 99.0, 0)",
         [looptape_core::facts::DERIVATION],

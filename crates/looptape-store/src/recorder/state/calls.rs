@@ -1,6 +1,7 @@
 //! A call from its beginning to its end.
 
 use super::State;
+use crate::ids::TraceKey;
 use crate::recorder::call_rows::{AnsweredRow, EndRow, RequestRow, encode_chunks};
 use crate::recorder::event::{BeginCall, CallEnd, CallId, TraceHint};
 use crate::recorder::open_trace::{OpenCall, OpenRequest, Origin, TraceNumber};
@@ -90,11 +91,8 @@ impl State {
         end: CallEnd,
         upstream: Option<AskedUpstream>,
     ) -> rusqlite::Result<()> {
-        let Some(open) = self.calls.remove(&call) else { return Ok(()) };
+        let Some((open, key)) = self.take_call(call) else { return Ok(()) };
         let Some(trace) = self.traces.get_mut(open.trace) else { return Ok(()) };
-        self.batch.touched.insert(open.trace);
-        let Some(key) = trace.key else { return Ok(()) };
-        trace.open_calls = trace.open_calls.saturating_sub(1);
         let start = trace.spec.started.mono_us;
         // When it ended, not when that was heard of here.
         trace.last_activity_mono_us = trace.last_activity_mono_us.max(end.mono_us());
@@ -158,6 +156,16 @@ impl State {
         let facts = self.kept_facts.add(open.trace, facts);
         self.batch.rows.end(call, place, row(Some(facts), upstream));
         Ok(())
+    }
+
+    /// A call that has ended, and its trace's row; `None` if nothing can be written of it.
+    pub(super) fn take_call(&mut self, call: CallId) -> Option<(OpenCall, TraceKey)> {
+        let open = self.calls.remove(&call)?;
+        let trace = self.traces.get_mut(open.trace)?;
+        self.batch.touched.insert(open.trace);
+        let key = trace.key?;
+        trace.open_calls = trace.open_calls.saturating_sub(1);
+        Some((open, key))
     }
 
     fn watch_request(&self, begin: &BeginCall) {

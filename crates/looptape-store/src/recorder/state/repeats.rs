@@ -86,11 +86,8 @@ impl State {
         call: CallId,
         end: &RepeatedEnd,
     ) -> rusqlite::Result<()> {
-        let Some(open) = self.calls.remove(&call) else { return Ok(()) };
+        let Some((open, key)) = self.take_call(call) else { return Ok(()) };
         let Some(trace) = self.traces.get_mut(open.trace) else { return Ok(()) };
-        self.batch.touched.insert(open.trace);
-        let Some(key) = trace.key else { return Ok(()) };
-        trace.open_calls = trace.open_calls.saturating_sub(1);
         let OpenRequest::Repeats { of, sent_us, retry_count, .. } = open.request else { return Ok(()) };
         let start = trace.spec.started.mono_us;
         let chunks: Vec<Chunk> = end.chunks.iter().map(|c| Chunk { at_us: c.at_us - start, ..*c }).collect();
