@@ -17,11 +17,20 @@ const MAX_WHO: usize = 48;
 pub(crate) fn table(lines: &[ListedTrace], now_unix_us: i64, style: Style) -> String {
     let longest = |text: fn(&ListedTrace) -> usize| lines.iter().map(text).max().unwrap_or(0);
     let id = longest(|line| width(&escape(&line.short))).clamp(8, 40);
-    let fixed = 2 + id + 2 + STARTED + 2 + FIGURES.iter().map(|(_, columns)| columns + 1).sum::<usize>();
+    // A figure is never cut: what is left of it would be another figure.
+    let columns = FIGURES.map(|(_, least)| least);
+    let columns = lines.iter().fold(columns, |columns, line| {
+        let needed = figures(&line.row).map(|figure| width(&figure));
+        std::array::from_fn(|n| columns[n].max(needed[n]))
+    });
+    let fixed = 2 + id + 2 + STARTED + 2 + columns.iter().map(|columns| columns + 1).sum::<usize>();
     let free = style.width.saturating_sub(fixed).clamp(MIN_WHO, MAX_WHO);
     let who_columns = longest(|line| width(&who(&line.row))).clamp(MIN_WHO, free);
-    let heading: String =
-        FIGURES.iter().map(|(title, columns)| format!(" {}", fit_right(title, *columns))).collect();
+    let heading: String = FIGURES
+        .iter()
+        .zip(columns)
+        .map(|((title, _), columns)| format!(" {}", fit_right(title, columns)))
+        .collect();
     let heading = format!(
         "  {}  {}  {}{heading}",
         fit("trace", id),
@@ -33,8 +42,8 @@ pub(crate) fn table(lines: &[ListedTrace], now_unix_us: i64, style: Style) -> St
         let (mark, tone) = mark(line.row.status);
         let figures: String = figures(&line.row)
             .iter()
-            .zip(FIGURES)
-            .map(|(figure, (_, columns))| format!(" {}", fit_right(figure, columns)))
+            .zip(columns)
+            .map(|(figure, columns)| format!(" {}", fit_right(figure, columns)))
             .collect();
         let text = format!(
             "{} {}  {}  {}{figures}",
@@ -143,6 +152,10 @@ mod tests {
         ✗ job-17#2    2h ago      refund.py · nightly\u{1b}[2J     5     4                     unknown
         ! 0af7651916  2026-09-22  refund.py                        5             1  12.34 s   ≥$0.0123
         ");
+        let mut cheap = line("c770a063", 12, TraceStatus::Complete);
+        (cheap.row.cost_usd, cheap.row.cost_at_least) = (Usd::from_f64(0.000_006_45), true);
+        let text = table(&[cheap], NOW, Style { color: Color::Off, width: 80 });
+        assert!(text.ends_with(" ≥$0.00000645\n"), "{text}");
         for columns in [80, 100, 200] {
             let text = table(&lines, NOW, Style { color: Color::Off, width: columns });
             assert!(text.lines().all(|line| width(line) <= columns), "{text}");
