@@ -34,7 +34,7 @@ fn record(recordings: &Recordings, traces: &[(&str, i64, usize)]) {
             method: "POST".into(),
             path: "/v1/other".into(),
             headers: RedactedHeaders::default(),
-            body: noise(n, *size_bytes),
+            body: noise(n, *size_bytes).into(),
             loop_hint: None,
             import_index: None,
             labels: Labels::default(),

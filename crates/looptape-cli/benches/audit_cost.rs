@@ -137,7 +137,7 @@ fn call_once(recorder: &Recorder, id: &TraceId, provider: &Provider, body: Bytes
         method: "POST".into(),
         path: "/v1/chat/completions".into(),
         headers: json(),
-        body,
+        body: body.into(),
         loop_hint: None,
         import_index: None,
         labels: Labels::default(),

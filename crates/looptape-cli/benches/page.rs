@@ -257,7 +257,7 @@ fn call(recorder: &Recorder, id: &TraceId, body: String, answer: &str) {
         method: "POST".into(),
         path: "/v1/chat/completions".into(),
         headers: json(),
-        body: Bytes::from(body),
+        body: Bytes::from(body).into(),
         loop_hint: None,
         import_index: None,
         labels: Labels::default(),

@@ -89,7 +89,7 @@ impl ChildTrace {
             method: call.method.as_str().to_owned(),
             path: call.path.to_owned(),
             headers: RedactedHeaders::redact(headers().filter(|(name, _)| !is_not_recorded(name))),
-            body: call.body.clone(),
+            body: call.body.clone().into(),
             loop_hint: None,
             import_index: None,
             labels: labels(call.headers),

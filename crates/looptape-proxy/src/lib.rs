@@ -34,6 +34,7 @@ mod files_at_calls;
 mod flush;
 mod hand_out;
 mod hold;
+mod kept_body;
 mod labels;
 mod observed;
 mod passing_headers;

@@ -17,7 +17,7 @@ use crate::upstream_client::{SetupError, UpstreamClient};
 use crate::upstream_keys::{UpstreamKeys, variable_names};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use looptape_core::TraceId;
 use looptape_core::budget::{Prospect, Spending};
 use looptape_core::derive::{self, RequestFacts};
@@ -191,7 +191,7 @@ impl Model for LiveModel {
             Err(over) => return refused(call.wire(), WhyRefused::OverBudget, &over.to_string()),
         };
         let facts = request_facts(&call, &ready);
-        let mut request = Request::new(Either::Left(Full::new(ready.body)));
+        let mut request = Request::new(Either::Left(ready.body.into()));
         *request.method_mut() = call.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = ready.headers;

@@ -28,13 +28,12 @@ use crate::stated::Stated;
 use crate::tee::{Capture, Tee};
 use crate::telemetry::Telemetry;
 use crate::tool_calls;
-use crate::upload::{Outgoing, Upload};
+use crate::upload::{LastBody, Outgoing, Upload};
 use crate::upstream::{Upstream, Upstreams};
 use crate::upstream_client::{SetupError, UpstreamClient};
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{BodyExt, Either};
 use hyper::body::Incoming;
 use looptape_core::TraceId;
 use looptape_core::exchange::Ending;
@@ -45,7 +44,7 @@ use looptape_core::redact::Credentials;
 use looptape_core::tools::ToolSource;
 use looptape_core::wire::route;
 use looptape_store::workspace::Snapshots;
-use looptape_store::{BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, TraceHint};
+use looptape_store::{BeginCall, CallEnd, CallTicket, Durability, Moment, Recorder, Rope, TraceHint};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -298,7 +297,7 @@ impl RecordingProxy {
     ) -> Result<Response<Body>, Abort> {
         let _in_flight = InFlight::enter(&self.tally);
         let (mut head, body) = request.into_parts();
-        let (kept, outgoing) = received(body).await?;
+        let (kept, outgoing) = received(body, head.extensions.remove()).await?;
         let Opened { ticket, held, passing, files } =
             match self.open(&head, address, provider, None, kept).await {
                 Ok(opened) => opened,
@@ -336,7 +335,7 @@ impl RecordingProxy {
         address: Address,
         provider: Provider,
         one_of: Option<&Upstream>,
-        kept: Option<Bytes>,
+        kept: Option<Rope>,
     ) -> Result<Opened, Response<Body>> {
         let is_kept = kept.is_some();
         let kept = kept.unwrap_or_default();
@@ -349,7 +348,8 @@ impl RecordingProxy {
         let begin = self.begin(head, stated, address, provider, kept, Moment::now());
         let passing = self.passing(&begin);
         let candidate = self.options.budget.as_ref().map(|budget| {
-            Candidate::new(budget, head, (&begin.provider, &begin.path, &begin.body), begin.hint.clone())
+            let body = begin.body.to_bytes();
+            Candidate::new(budget, head, (&begin.provider, &begin.path, &body), begin.hint.clone())
         });
         let mut ticket = self.recorder.begin(begin);
         if let Some(upstream) = one_of {
@@ -378,7 +378,7 @@ impl RecordingProxy {
         stated: Stated<'_>,
         address: Address,
         provider: Provider,
-        body: Bytes,
+        body: Rope,
         at: Moment,
     ) -> BeginCall {
         let headers = || head.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
@@ -407,8 +407,8 @@ impl RecordingProxy {
             let (recorder, trace, known) = (self.recorder.clone(), trace.clone(), begin.credentials.clone());
             Some(Notebook { recorder, trace, server, known })
         };
-        let message = (begin.method.as_str(), begin.body.as_ref());
-        Passing::of(message, begin.at.mono_us, ToolSource::Measured, notebook)
+        let message = begin.body.to_bytes();
+        Passing::of((&begin.method, &message), begin.at.mono_us, ToolSource::Measured, notebook)
     }
 
     /// Takes what is said of a tool call.
@@ -452,14 +452,14 @@ impl RecordingProxy {
         let (mut parts, body) = response.into_parts();
         let headers = parts.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
         let recorded = RedactedHeaders::redact(headers.filter(|(name, _)| !is_hop_by_hop(name)));
-        let capture =
-            Capture::new(ticket, held, parts.status.as_u16(), recorded, head_mono_us).of_mcp(passing);
         remove_hop_by_hop(&mut parts.headers);
         parts.extensions = http::Extensions::new();
         // The connection to the client has its own version.
         parts.version = http::Version::HTTP_11;
         let in_flight = InFlight::enter(&self.tally);
         let expected = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        let status = parts.status.as_u16();
+        let capture = Capture::new(ticket, held, status, recorded, head_mono_us, expected).of_mcp(passing);
         let strict = self.recorder.durability() == Durability::Strict;
         if strict && body.is_end_stream() {
             // The head is the end: servers do not ask for such a body at all.
@@ -488,9 +488,9 @@ struct Opened {
 }
 
 /// A request's body: what is kept of it, and what goes on.
-async fn received(body: Incoming) -> Result<(Option<Bytes>, Outgoing), Abort> {
-    match Upload::read(body).await {
-        Upload::Whole(bytes) => Ok((Some(bytes.clone()), Either::Left(Full::new(bytes)))),
+async fn received(body: Incoming, last: Option<LastBody>) -> Result<(Option<Rope>, Outgoing), Abort> {
+    match Upload::read(body, last).await {
+        Upload::Whole(body) => Ok((Some(body.clone()), Either::Left(body.into()))),
         Upload::TooLarge(body) => Ok((None, Either::Right(body))),
         // The client broke off while sending: nothing went upstream, and nobody is there to answer.
         Upload::Broken => Err(Abort { why: "the client went away while sending".into() }),

@@ -11,6 +11,7 @@
 use crate::flush::{Counted, Flushes};
 use crate::lanes::Lanes;
 use crate::reply::{Abort, Body};
+use crate::upload::LastBody;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -167,12 +168,13 @@ pub(crate) async fn serve<S>(stream: S, handler: Arc<impl Handler>, draining: Dr
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let flushes = Flushes::default();
+    let (flushes, last_body) = (Flushes::default(), LastBody::default());
     let stream = Counted::new(stream, flushes.clone());
     let Draining(mut stopped) = draining.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let handler = handler.clone();
         request.extensions_mut().insert(flushes.clone());
+        request.extensions_mut().insert(last_body.clone());
         if request.method() == Method::CONNECT {
             request.extensions_mut().insert(draining.clone());
         }

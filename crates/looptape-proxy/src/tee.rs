@@ -8,6 +8,7 @@ use crate::budgets::Seen;
 use crate::connections::Answer;
 use crate::flush::{BeforeBreak, Flushes};
 use crate::hold::{self, Hold, Released};
+use crate::kept_body::KeptBody;
 use crate::mcp::passing::Passing;
 use crate::recording::{CAPTURE_LIMIT_BYTES, InFlight};
 use crate::reply::BodyError;
@@ -31,7 +32,7 @@ pub(crate) struct Capture {
     status: u16,
     headers: RedactedHeaders,
     head_mono_us: i64,
-    pieces: Vec<Bytes>,
+    body: KeptBody,
     chunks: Vec<Chunk>,
     kept_bytes: usize,
     cut: Option<String>,
@@ -44,6 +45,7 @@ impl Capture {
         status: u16,
         headers: RedactedHeaders,
         head_mono_us: i64,
+        announced: Option<u64>,
     ) -> Self {
         Self {
             ticket,
@@ -52,7 +54,7 @@ impl Capture {
             status,
             headers,
             head_mono_us,
-            pieces: Vec::new(),
+            body: KeptBody::new(announced),
             chunks: Vec::new(),
             kept_bytes: 0,
             cut: None,
@@ -74,7 +76,7 @@ impl Capture {
         self.kept_bytes += data.len();
         let len = u32::try_from(data.len()).expect("a piece of a body is smaller than the capture limit");
         self.chunks.push(Chunk { at_us: Moment::mono_us_now(), len });
-        self.pieces.push(data.clone());
+        self.body.push(data);
     }
 
     fn is_finished_stream(&self) -> bool {
@@ -82,8 +84,7 @@ impl Capture {
         if !self.headers.get("content-type").is_some_and(is_stream) {
             return false;
         }
-        let body = Bytes::from(self.pieces.concat());
-        terminal::is_finished(&derive::decode_body(&self.headers, &body, &[]).bytes)
+        terminal::is_finished(&derive::decode_body(&self.headers, &self.body.to_bytes(), &[]).bytes)
     }
 
     /// Records an answer without a body, and waits for that as a [`Hold`] does.
@@ -100,8 +101,7 @@ impl Capture {
 
     fn end(self, ending: Ending) -> (CallTicket, CallEnd) {
         if let Some(held) = self.held {
-            let body = Bytes::from(self.pieces.concat());
-            let (status, headers) = (self.status, self.headers.clone());
+            let (status, headers, body) = (self.status, self.headers.clone(), self.body.to_bytes());
             held.answered(Seen { status, headers, body, ending: ending.clone() });
         }
         let end_us = Moment::mono_us_now();
@@ -109,7 +109,7 @@ impl Capture {
             None => ending,
             Some(passing) => {
                 let (status, headers, head_us) = (self.status, self.headers.clone(), self.head_mono_us);
-                let (body, chunks) = (Bytes::from(self.pieces.concat()), self.chunks.clone());
+                let (body, chunks) = (self.body.to_bytes(), self.chunks.clone());
                 passing.ended(&exchange::Answer { status, headers, body, chunks, head_us, end_us, ending })
             }
         };
@@ -118,22 +118,13 @@ impl Capture {
             headers: self.headers,
             head_mono_us: self.head_mono_us,
             end_mono_us: end_us,
-            body: own(self.pieces, self.kept_bytes),
+            body: self.body.into_pieces(),
             chunks: self.chunks,
             ending,
             cut: self.cut,
         };
         (self.ticket, end)
     }
-}
-
-/// Bodies up to this many bytes are put together before they wait to be written.
-const JOINED_BYTES: usize = 1 << 20;
-
-/// Pieces are parts of the buffer that the connection reads into. However short, they would keep it in memory
-/// for as long as they wait to be written.
-fn own(pieces: Vec<Bytes>, bytes: usize) -> Vec<Bytes> {
-    if bytes == 0 || bytes > JOINED_BYTES { pieces } else { vec![Bytes::from(pieces.concat())] }
 }
 
 /// The body wrapper.

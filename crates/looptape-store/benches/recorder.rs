@@ -148,7 +148,7 @@ fn run(name: &str, calls: Calls) {
             method: "POST".into(),
             path: "/v1/chat/completions".into(),
             headers: headers.clone(),
-            body,
+            body: body.into(),
             loop_hint: None,
             import_index: None,
             labels: Labels::default(),

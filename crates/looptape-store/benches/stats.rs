@@ -131,7 +131,7 @@ fn begin(id: &TraceId, step: usize) -> BeginCall {
         method: "POST".into(),
         path: "/v1/chat/completions".into(),
         headers: RedactedHeaders::redact([("content-type", &b"application/json"[..])]),
-        body: Bytes::from(body),
+        body: Bytes::from(body).into(),
         loop_hint: None,
         import_index: None,
         labels: Labels::default(),

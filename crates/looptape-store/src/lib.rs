@@ -36,10 +36,10 @@ pub use reader::{
     TagFilter, TraceFilter, TraceOrder, TraceOrigin, TraceRow, TraceStatus,
 };
 pub use recorder::{
-    BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, FilesTicket, Moment, RecordedCallRef, Recorder,
-    RecorderHealth, RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall, RepeatedEnd,
-    RestoreError, Source, Spender, ToolReport, TraceHint, TraceSpec, Watch, WatchedCall, WatchedRequest,
-    WatchedTool, WatchedTrace,
+    Arriving, BeginCall, CallEnd, CallTicket, Durability, EndOfTrace, FilesTicket, Moment, RecordedCallRef,
+    Recorder, RecorderHealth, RecorderOptions, RecorderReport, RecorderThread, RepeatTicket, RepeatedCall,
+    RepeatedEnd, RestoreError, Rope, Source, Spender, ToolReport, TraceHint, TraceSpec, Watch, WatchedCall,
+    WatchedRequest, WatchedTool, WatchedTrace,
 };
 pub use trace_bytes::{CallBytes, TraceBytes};
 pub use verify::{Damage, VerifyReport};

@@ -105,7 +105,7 @@ fn begin(trace: &str, body: &[u8]) -> BeginCall {
         method: "POST".into(),
         path: "/v1/chat/completions".into(),
         headers: RedactedHeaders::redact([("content-type", &b"application/json"[..])]),
-        body: Bytes::copy_from_slice(body),
+        body: Bytes::copy_from_slice(body).into(),
         loop_hint: None,
         import_index: None,
         labels: Labels::default(),

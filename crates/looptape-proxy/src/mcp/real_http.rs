@@ -11,7 +11,7 @@ use crate::upstream::Upstreams;
 use crate::upstream_client::{SetupError, UpstreamClient};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{BodyExt, Either};
 use looptape_core::exchange::{Answer, Ending};
 use looptape_core::headers::RedactedHeaders;
 use looptape_core::mcp::{Message, Opening, RealServer, SESSION_HEADER, Said, ServerName, said};
@@ -147,7 +147,7 @@ impl RealHttp {
             }
         }
         let request = request
-            .body(Either::Left(Full::new(Bytes::copy_from_slice(line.trim_ascii()))))
+            .body(Either::Left(Bytes::copy_from_slice(line.trim_ascii()).into()))
             .map_err(|error| error.to_string())?;
         let unreachable = |error: &(dyn Error + 'static)| format!("{} {}", upstream.url(), innermost(error));
         let response = self.client.send(request).await.map_err(|error| unreachable(&error))?;

@@ -159,7 +159,7 @@ impl Calls for Writer {
             method: method.to_owned(),
             path: "/".to_owned(),
             headers: RedactedHeaders::redact(headers),
-            body,
+            body: body.into(),
             loop_hint: None,
             import_index: None,
             labels: Labels::default(),

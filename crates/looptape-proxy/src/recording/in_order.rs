@@ -13,11 +13,11 @@ use crate::connections::{self, NoAnswer};
 use crate::passing_headers::forwarded;
 use crate::recording::InFlight;
 use crate::reply::{self, Abort, Body};
-use crate::upload::Outgoing;
+use crate::upload::{Outgoing, Pieces};
 use crate::upstream::Upstream;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Either, Limited};
 use hyper::body::Incoming;
 use looptape_core::derive::retry_after_ms;
 use looptape_core::exchange::{Chunk, Ending};
@@ -114,7 +114,7 @@ impl RecordingProxy {
         let _in_flight = InFlight::enter(&self.tally);
         let (mut head, body) = request.into_parts();
         let flushes = head.extensions.remove();
-        let (kept, outgoing) = received(body).await?;
+        let (kept, outgoing) = received(body, head.extensions.remove()).await?;
         let mut outgoing = Some(outgoing);
         let upstreams = self.options.upstreams.in_order(&provider);
         let mut order = condition.health().order(now_us()).into_iter().peekable();
@@ -132,8 +132,8 @@ impl RecordingProxy {
                     Err(refusal) => return Ok(refusal),
                 };
             let body = match &kept {
-                Some(bytes) => Either::Left(Full::new(bytes.clone())),
-                None => outgoing.take().unwrap_or_else(|| Either::Left(Full::default())),
+                Some(body) => Either::Left(body.clone().into()),
+                None => outgoing.take().unwrap_or_else(|| Either::Left(Pieces::default())),
             };
             // What cannot be sent again is not.
             let next = order.peek().copied().filter(|_| kept.is_some());

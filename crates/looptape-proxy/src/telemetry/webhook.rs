@@ -3,7 +3,7 @@
 use crate::upstream_client::{SetupError, UpstreamClient};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, header};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use looptape_core::alerts::{Alert, Rule};
 use serde_json::json;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Webhook {
 
     /// Posts an alert as JSON. It is tried once.
     pub async fn post(&self, alert: &Alert) -> Told {
-        let mut request = Request::new(Either::Left(Full::new(body(alert))));
+        let mut request = Request::new(Either::Left(body(alert).into()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

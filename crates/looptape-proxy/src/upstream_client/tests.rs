@@ -1,12 +1,12 @@
 use super::*;
 use bytes::Bytes;
 use http::Uri;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use looptape_testkit::answer::{Answer, Gate};
 use looptape_testkit::upstream::ScriptedUpstream;
 
 fn request(uri: &str) -> Request<Outgoing> {
-    let mut request = Request::new(Either::Left(Full::new(Bytes::from_static(b"{}"))));
+    let mut request = Request::new(Either::Left(Bytes::from_static(b"{}").into()));
     *request.uri_mut() = uri.parse::<Uri>().unwrap();
     request
 }

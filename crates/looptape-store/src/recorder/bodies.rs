@@ -1,12 +1,13 @@
 //! Bodies that were stored lately, so that a request which extends one of them costs what is new in it.
 //!
-//! An earlier body is found by a few bytes near its end: the next request of its conversation has them at
-//! the same place, whoever sends it. If there is none, the last body with the same skeleton will do: tools
+//! A body that was compared with an earlier one while it arrived says with which. Otherwise an earlier body is found by
+//! a few bytes near its end: the next request of its conversation has them at the same place, whoever sends it. If there is none, the last body with the same skeleton will do: tools
 //! and system prompt are often shared. What is found is compared byte for byte, so that a wrong guess
 //! costs time only.
 //!
 //! Memory only, and bounded: what is forgotten is read anew.
 
+use super::rope::{Number, Repeats};
 use crate::content::StoredBody;
 use bytes::Bytes;
 use foldhash::HashMap;
@@ -40,6 +41,8 @@ const BYTES_A_PIECE: usize = 256;
 pub(super) struct RecentBodies {
     bodies: HashMap<BodyNumber, Arc<RecentBody>>,
     order: VecDeque<BodyNumber>,
+    /// By what it came as, if it is stored as it came.
+    by_arrival: HashMap<Number, BodyNumber>,
     by_window: HashMap<u64, BodyNumber>,
     by_skeleton: HashMap<u64, BodyNumber>,
     bytes: usize,
@@ -57,6 +60,7 @@ pub(super) struct RecentBody {
     pub(super) reading: Reading,
     pub(super) hashed: HashedTwice,
     pub(super) stored: StoredBody,
+    came_as: Option<Number>,
     /// Its parts were searched for these values.
     pub(super) searched_for: Credentials,
     /// Pieces in which placeholders stand: the same text from a client would have to be looked at.
@@ -117,20 +121,20 @@ impl std::ops::Deref for EarlierBody {
 }
 
 impl RecentBody {
-    /// `is_redacted` says whether something was replaced in it.
+    /// `came_as`: as what it came, if nothing was replaced in it.
     pub(super) fn new(
         (body, split): (Bytes, Split),
         reading: Reading,
         hashed: HashedTwice,
         stored: StoredBody,
         searched_for: Credentials,
-        is_redacted: bool,
+        came_as: Option<Number>,
     ) -> Self {
-        let with_placeholders = match is_redacted {
-            true => pieces_with_placeholders(&body, &split),
-            false => Vec::new(),
+        let with_placeholders = match came_as {
+            None => pieces_with_placeholders(&body, &split),
+            Some(_) => Vec::new(),
         };
-        Self { body, split, reading, hashed, stored, searched_for, with_placeholders }
+        Self { body, split, reading, hashed, stored, came_as, searched_for, with_placeholders }
     }
 
     fn pieces(&self) -> usize {
@@ -213,17 +217,18 @@ impl RecentBodies {
     pub(super) fn forget(&mut self) {
         self.bodies.clear();
         self.order.clear();
+        self.by_arrival.clear();
         self.by_window.clear();
         self.by_skeleton.clear();
         self.bytes = 0;
     }
 
     /// Cuts `body`, and finds one that it extends, or else one that looks alike.
-    pub(super) fn near(&mut self, body: &[u8]) -> (Split, Option<Near>) {
-        if let Some(number) = self.by_window(body)
+    pub(super) fn near(&mut self, body: &[u8], repeats: Option<Repeats>) -> (Split, Option<Near>) {
+        let known = repeats.and_then(|repeats| self.by_arrival(repeats));
+        if let Some((number, prefix)) = known.or_else(|| self.by_window(body))
             && let Some(earlier) = self.bodies.get(&number)
         {
-            let prefix = chain::common_prefix(&earlier.body, body);
             let split = chain::split_after(body, prefix, &earlier.split);
             let near = self.relate(number, body, &split, prefix);
             return (split, near);
@@ -267,17 +272,25 @@ impl RecentBodies {
         Some(Near { number, earlier, prefix, shared })
     }
 
-    fn by_window(&self, body: &[u8]) -> Option<BodyNumber> {
+    /// The body that another was compared with while it arrived, if it is worth going on from.
+    fn by_arrival(&self, Repeats { of, prefix }: Repeats) -> Option<(BodyNumber, usize)> {
+        let number = *self.by_arrival.get(&of)?;
+        let length = self.bodies.get(&number)?.body.len();
+        (prefix >= length / 2 && prefix + TAIL >= length).then_some((number, prefix))
+    }
+
+    /// A body that has a window in common with this one, and how many bytes are the same.
+    fn by_window(&self, body: &[u8]) -> Option<(BodyNumber, usize)> {
         windows(body, MOST_NEW)
             .filter_map(|(at, window)| self.by_window.get(&self.hasher.hash_one((at, window))))
-            .find(|number| self.bodies.contains_key(number))
-            .copied()
+            .find_map(|number| Some((*number, chain::common_prefix(&self.bodies.get(number)?.body, body))))
     }
 
     /// Remembers a body.
     pub(super) fn remember(&mut self, body: RecentBody) {
         self.last.0 += 1;
         let number = self.last;
+        self.by_arrival.extend(body.came_as.map(|came_as| (came_as, number)));
         let keys: Vec<u64> = windows(&body.body, TAIL).map(|w| self.hasher.hash_one(w)).collect();
         self.by_window.extend(keys.into_iter().map(|key| (key, number)));
         let key = self.skeleton_key(&body.split);
@@ -291,6 +304,9 @@ impl RecentBodies {
     fn remove(&mut self, number: BodyNumber) {
         if let Some(body) = self.bodies.remove(&number) {
             self.bytes -= body.bytes();
+            if let Some(came_as) = body.came_as {
+                self.by_arrival.remove(&came_as);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the recorder is told.
 
 use super::files::FilesEvent;
+use super::rope::Rope;
 use super::tools::ToolReport;
 use crate::TraceKey;
 use crate::gc::{PruneError, PruneReport, Retention};
@@ -146,7 +147,7 @@ pub struct BeginCall {
     /// Path and query for the provider, as they came: the writer replaces credentials in them.
     pub path: String,
     pub headers: RedactedHeaders,
-    pub body: Bytes,
+    pub body: Rope,
     pub loop_hint: Option<String>,
     pub import_index: Option<u32>,
     /// What its headers say of its trace, which takes of it what nobody said before.

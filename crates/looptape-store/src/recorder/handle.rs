@@ -160,7 +160,7 @@ impl Recorder {
     /// A call starts. Never blocks; if the queue is full the call will be missing from its trace.
     pub fn begin(&self, begin: BeginCall) -> CallTicket {
         let call = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
-        let size = begin.body.len() + 512;
+        let size = begin.body.fresh_bytes() + 512;
         let hint = begin.hint.clone();
         let lost = Arc::new(AtomicBool::new(false));
         let event = Event::Begin { call, begin: Box::new(begin), lost: lost.clone() };
@@ -486,7 +486,7 @@ mod tests {
             method: "POST".into(),
             path: "/v1/chat/completions".into(),
             headers: RedactedHeaders::default(),
-            body: Bytes::from_static(b"{}"),
+            body: Bytes::from_static(b"{}").into(),
             loop_hint: None,
             import_index: None,
             labels: Labels::default(),

@@ -43,7 +43,8 @@ struct LastPath {
 
 /// A request, read as it came.
 pub(super) struct Incoming {
-    /// Its body without content encoding.
+    /// Its body, and the same without content encoding.
+    body: Bytes,
     decoded: Bytes,
     split: Split,
     reading: Reading,
@@ -102,28 +103,30 @@ impl Intake {
 
     pub(super) fn read(&mut self, begin: &BeginCall) -> Incoming {
         let target = Target { provider: &begin.provider, method: &begin.method, path: &begin.path };
-        let decoded = derive::decode_body(&begin.headers, &begin.body, &[]).bytes;
+        let body = begin.body.to_bytes();
+        let decoded = derive::decode_body(&begin.headers, &body, &[]).bytes;
         // Of a body with a content encoding, other bytes are stored than are read.
-        let (split, mut near) = match is_same(&decoded, &begin.body) {
-            true => self.bodies.near(&decoded),
+        let (split, mut near) = match is_same(&decoded, &body) {
+            true => self.bodies.near(&decoded, begin.body.repeats()),
             false => (chain::split(&decoded), None),
         };
         let unsearched = near.as_ref().map(|near| near.unsearched(&split, decoded.len(), &begin.credentials));
         let reading = read(&target, &decoded, &split, near.as_mut(), &mut self.openings);
-        let facts = derive::request_read(&target, &begin.headers, begin.body.len(), &reading);
-        Incoming { near, decoded, split, reading, unsearched, facts }
+        let facts = derive::request_read(&target, &begin.headers, body.len(), &reading);
+        Incoming { near, body, decoded, split, reading, unsearched, facts }
     }
 
     pub(super) fn clean(&mut self, vault: &mut Vault, begin: &BeginCall, incoming: Incoming) -> Clean {
-        let Incoming { decoded, split, reading, near, unsearched, facts } = incoming;
+        let Incoming { body: came, decoded, split, reading, near, unsearched, facts } = incoming;
         let side = (Side::Request, &begin.provider);
         let headers =
             self.last_headers.clean(&self.scrubber, side, vault, &begin.credentials, begin.headers.clone());
         let path = self.clean_path(begin);
-        let clean = self.scrubber.request(vault, begin, (path, headers), unsearched.as_deref());
+        let clean =
+            self.scrubber.request(vault, (&came, &begin.credentials), (path, headers), unsearched.as_deref());
         let target = Target { provider: &begin.provider, method: &begin.method, path: &clean.path };
         let is_redacted = clean.body.is_some();
-        let body = clean.body.unwrap_or_else(|| begin.body.clone());
+        let body = clean.body.unwrap_or(came);
         let (split, reading, near) = match is_same(&body, &decoded) {
             true => (split, reading, near),
             false => self.read_stored(&target, &body, near),
@@ -190,7 +193,8 @@ impl Intake {
             size: body.len(),
         };
         let searched_for = begin.credentials.clone();
-        let known = RecentBody::new((body, split), reading, hashed, stored, searched_for, is_redacted);
+        let came_as = (!is_redacted).then(|| begin.body.number());
+        let known = RecentBody::new((body, split), reading, hashed, stored, searched_for, came_as);
         self.bodies.remember(known);
         Ok(request)
     }

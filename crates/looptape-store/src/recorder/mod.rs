@@ -15,6 +15,7 @@ mod kept_facts;
 mod known;
 mod last_headers;
 mod open_trace;
+mod rope;
 mod rows;
 mod scrub;
 mod spending;
@@ -32,6 +33,7 @@ pub use files::FilesTicket;
 pub use handle::{
     CallTicket, Recorder, RecorderHealth, RecorderReport, RecorderThread, RepeatTicket, RestoreError,
 };
+pub use rope::{Arriving, Rope};
 pub use spending::Spender;
 pub(crate) use tools::Said;
 pub use tools::ToolReport;

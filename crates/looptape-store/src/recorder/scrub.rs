@@ -4,7 +4,7 @@
 //! holds a secret it is stored decoded, without its `content-encoding`. One that cannot be decoded cannot
 //! be searched, so it is not stored.
 
-use super::event::{BeginCall, TraceSpec};
+use super::event::TraceSpec;
 use bytes::Bytes;
 use looptape_core::derive::decode_body;
 use looptape_core::exchange::Chunk;
@@ -109,17 +109,16 @@ impl Scrubber {
     pub(super) fn request(
         &self,
         vault: &mut Vault,
-        begin: &BeginCall,
+        (body, known): (&Bytes, &Credentials),
         (path, mut headers): (String, RedactedHeaders),
         fresh: Option<&[Range<usize>]>,
     ) -> CleanRequest {
-        let known = &begin.credentials;
-        let is_clean = |part: &Range<usize>| is_clean(&self.patterns, known, &begin.body[part.clone()]);
+        let is_clean = |part: &Range<usize>| is_clean(&self.patterns, known, &body[part.clone()]);
         if fresh.is_some_and(|fresh| fresh.iter().all(is_clean)) {
             return CleanRequest { path, headers, body: None, left_out: None };
         }
         let (body, left_out) =
-            match self.body(&headers, &begin.body, &[], |b| redact_body(&self.patterns, vault, known, b)) {
+            match self.body(&headers, body, &[], |b| redact_body(&self.patterns, vault, known, b)) {
                 Clean::AsSent => (None, None),
                 Clean::Replaced { body, decoded, .. } => {
                     if decoded {

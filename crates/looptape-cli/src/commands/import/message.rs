@@ -31,7 +31,7 @@ pub(super) fn request(trace: &TraceId, interaction: &Interaction, slot: Slot) ->
         provider: interaction.provider(),
         method: interaction.method.clone(),
         headers: without_stale_encoding(headers, &interaction.request_body),
-        body: interaction.request_body.clone(),
+        body: interaction.request_body.clone().into(),
         loop_hint: None,
         import_index: Some(interaction.index),
         labels: Labels::default(),

@@ -116,7 +116,7 @@ impl Observer for Kept {
             method: "POST".to_owned(),
             path: call.path,
             headers: RedactedHeaders::redact(headers),
-            body: call.body,
+            body: call.body.into(),
             loop_hint: None,
             import_index: None,
             labels: Labels::default(),

@@ -176,7 +176,7 @@ impl State {
                 method: &begin.method,
                 path: &begin.path,
                 headers: &begin.headers,
-                body: &begin.body,
+                body: &begin.body.to_bytes(),
             });
         }
     }

@@ -85,7 +85,7 @@ impl State {
             method,
             path,
             headers: exchange.request_headers,
-            body: exchange.request_body,
+            body: exchange.request_body.into(),
             loop_hint,
             import_index,
             labels: Labels::default(),
