@@ -34,8 +34,7 @@ enum Place {
 
 /// The context window of a call's model, if the price file states it.
 pub(super) fn context_window(billed: &Billed<'_>) -> Option<u64> {
-    let Listed { found, .. } = look_up(billed).ok()?;
-    rates::context_window(&found.provider_id, &found.model_id)
+    look_up(billed).ok()?.found.context_window
 }
 
 fn look_up<'a>(billed: &Billed<'a>) -> Result<Listed<'a>, Unpriced> {
@@ -139,7 +138,7 @@ fn price_file_provider(name: &str) -> Option<&'static str> {
         "together-ai" => "together",
         other => other,
     };
-    rates::provider_ids().find(|known| *known == id)
+    rates::provider_id(id)
 }
 
 /// Says so where the answer names a service tier that the price file has no price for. `default` and its

@@ -6,7 +6,8 @@
 
 use genai_prices::{Calculator, PriceRequest, Usage, UsageKey};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Dollars per million tokens of each leaf, and per call.
@@ -41,6 +42,8 @@ pub(super) struct Found {
     pub(super) rates: Rates,
     pub(super) provider_id: String,
     pub(super) model_id: String,
+    /// As far as the price file states it.
+    pub(super) context_window: Option<u64>,
 }
 
 /// Any whole number would do: rates for output do not depend on how much there is.
@@ -58,7 +61,13 @@ enum Known {
 
 /// Provider, model, service tier, and the quarter of an hour: prices that change with the time of day
 /// change at such times.
-type Asked = (Option<String>, String, Option<String>, i64);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    provider_id: Option<String>,
+    model: String,
+    service_tier: Option<String>,
+    quarter: i64,
+}
 
 const QUARTER_OF_AN_HOUR_US: i64 = 900_000_000;
 /// Beyond this many answers the memory is filled anew.
@@ -66,9 +75,20 @@ const MOST_KNOWN: usize = 512;
 /// Longer than any input, so beyond every tier.
 const ENDLESS_INPUT: u64 = 1 << 40;
 
+/// What the price file was asked.
+#[derive(Default)]
+struct Answers {
+    all: HashMap<Asked, Known>,
+    /// The last ones: a call mostly asks what the one before it asked.
+    latest: VecDeque<(Asked, Known)>,
+}
+
+/// So many are looked through before the others are looked up.
+const LATEST: usize = 4;
+
 thread_local! {
     /// Finding a model in the price file is slow, and a pure function of what is asked: it is asked once.
-    static KNOWN: RefCell<HashMap<Asked, Known>> = RefCell::default();
+    static KNOWN: RefCell<Answers> = RefCell::default();
 }
 
 impl Query<'_> {
@@ -82,30 +102,55 @@ impl Query<'_> {
     }
 
     fn known(&self) -> Known {
-        let asked = (
-            self.provider_id.map(str::to_owned),
-            self.model.to_owned(),
-            self.service_tier.map(str::to_owned),
-            self.at_unix_us.div_euclid(QUARTER_OF_AN_HOUR_US),
-        );
         KNOWN.with_borrow_mut(|known| {
-            if let Some(answer) = known.get(&asked) {
+            if let Some((_, answer)) = known.latest.iter().find(|(asked, _)| self.is(asked)) {
                 return answer.clone();
             }
-            if known.len() == MOST_KNOWN {
-                known.clear();
-            }
-            let of_length = |input_tokens| Self { input_tokens, ..*self }.calculate();
-            let answer = match (of_length(1), of_length(ENDLESS_INPUT)) {
-                (None, _) => Known::NotListed,
-                (Some(short), Some(endless)) if short.rates.nearly_equal(&endless.rates) => {
-                    Known::Flat(short)
+            let asked = self.asked();
+            let answer = match known.all.get(&asked) {
+                Some(answer) => answer.clone(),
+                None => {
+                    if known.all.len() == MOST_KNOWN {
+                        known.all.clear();
+                    }
+                    let answer = self.ask();
+                    known.all.insert(asked.clone(), answer.clone());
+                    answer
                 }
-                (Some(_), _) => Known::Tiered,
             };
-            known.insert(asked, answer.clone());
+            known.latest.truncate(LATEST - 1);
+            known.latest.push_front((asked, answer.clone()));
             answer
         })
+    }
+
+    fn quarter(&self) -> i64 {
+        self.at_unix_us.div_euclid(QUARTER_OF_AN_HOUR_US)
+    }
+
+    fn asked(&self) -> Asked {
+        Asked {
+            provider_id: self.provider_id.map(str::to_owned),
+            model: self.model.to_owned(),
+            service_tier: self.service_tier.map(str::to_owned),
+            quarter: self.quarter(),
+        }
+    }
+
+    fn is(&self, asked: &Asked) -> bool {
+        asked.model == self.model
+            && asked.provider_id.as_deref() == self.provider_id
+            && asked.service_tier.as_deref() == self.service_tier
+            && asked.quarter == self.quarter()
+    }
+
+    fn ask(&self) -> Known {
+        let of_length = |input_tokens| Self { input_tokens, ..*self }.calculate();
+        match (of_length(1), of_length(ENDLESS_INPUT)) {
+            (None, _) => Known::NotListed,
+            (Some(short), Some(endless)) if short.rates.nearly_equal(&endless.rates) => Known::Flat(short),
+            (Some(_), _) => Known::Tiered,
+        }
     }
 
     fn calculate(&self) -> Option<Found> {
@@ -133,7 +178,9 @@ impl Query<'_> {
             per_call_usd: plain.total_price - plain.input_price - plain.output_price,
             web_search_thousand_usd: self.price(&Usage::from(searches))?.total_price - plain.total_price,
         };
-        Some(Found { rates, provider_id: plain.provider_id, model_id: plain.model_id })
+        let (provider_id, model_id) = (plain.provider_id, plain.model_id);
+        let context_window = context_window(&provider_id, &model_id);
+        Some(Found { rates, provider_id, model_id, context_window })
     }
 
     fn price(&self, usage: &Usage) -> Option<genai_prices::PriceCalculation> {
@@ -207,9 +254,15 @@ pub(super) fn model_ids(provider_id: Option<&str>) -> impl Iterator<Item = Strin
 }
 
 /// The context window of a model that the price file has, if it states it.
-pub(super) fn context_window(provider_id: &str, model_id: &str) -> Option<u64> {
+fn context_window(provider_id: &str, model_id: &str) -> Option<u64> {
     let provider = Calculator::bundled().providers().find(|provider| provider.id() == provider_id)?;
     provider.models().find(|model| model.id() == model_id)?.context_window()
+}
+
+/// The price file's provider of this id.
+pub(super) fn provider_id(id: &str) -> Option<&'static str> {
+    static IDS: LazyLock<HashSet<&str>> = LazyLock::new(|| provider_ids().collect());
+    IDS.get(id).copied()
 }
 
 /// Every provider id that the price file has, in its order.

@@ -1,7 +1,10 @@
 //! Label values that come from requests, bounded in number and length.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A value. A clone is the same text.
+pub(super) type Label = Arc<str>;
 
 /// What everything beyond the bound is called.
 const OTHER: &str = "other";
@@ -13,7 +16,7 @@ const LONGEST: usize = 96;
 pub(super) struct Bounded {
     most: usize,
     /// Held for a look-up.
-    known: Mutex<BTreeSet<String>>,
+    known: Mutex<BTreeSet<Label>>,
 }
 
 impl Bounded {
@@ -22,18 +25,21 @@ impl Bounded {
     }
 
     /// The value, or `other`; empty for none.
-    pub(super) fn value(&self, value: Option<&str>) -> String {
-        let Some(value) = value else { return String::new() };
-        let value: String = value.chars().take(LONGEST).collect();
+    pub(super) fn value(&self, value: Option<&str>) -> Label {
+        let value = value.unwrap_or_default();
+        let end = value.char_indices().nth(LONGEST).map_or(value.len(), |(at, _)| at);
+        let value = &value[..end];
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(&value) {
-            value
-        } else if known.len() < self.most {
-            known.insert(value.clone());
-            value
-        } else {
-            OTHER.to_owned()
+        if let Some(known) = known.get(value) {
+            return known.clone();
         }
+        // Nothing is always itself.
+        if !value.is_empty() && known.len() - usize::from(known.contains("")) >= self.most {
+            return OTHER.into();
+        }
+        let label = Label::from(value);
+        known.insert(label.clone());
+        label
     }
 }
 
@@ -45,8 +51,9 @@ mod tests {
     fn the_first_ones_keep_their_names() {
         let models = Bounded::new(2);
         let got = ["a", "b", "c", "a", "d"].map(|name| models.value(Some(name)));
-        assert_eq!(got, ["a", "b", "other", "a", "other"]);
-        assert_eq!(models.value(None), "");
+        assert_eq!(got.each_ref().map(|label| &**label), ["a", "b", "other", "a", "other"]);
+        assert_eq!(&*models.value(None), "");
+        assert_eq!(&*models.value(None), "");
         assert_eq!(Bounded::new(1).value(Some(&"é".repeat(500))).chars().count(), LONGEST);
     }
 }

@@ -1,6 +1,6 @@
 //! The figures themselves.
 
-use super::bounded::Bounded;
+use super::bounded::{Bounded, Label};
 use crate::budgets::SharedBudget;
 use looptape_core::alerts::{Alert, AlertState, Attempt, Rule, ToolResults};
 use looptape_core::budget::{Day, Scope};
@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
@@ -32,59 +33,59 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Operation {
     gen_ai_operation_name: &'static str,
-    gen_ai_provider_name: String,
-    gen_ai_request_model: String,
-    gen_ai_response_model: String,
+    gen_ai_provider_name: Label,
+    gen_ai_request_model: Label,
+    gen_ai_response_model: Label,
     /// Empty where it succeeded.
-    error_type: String,
+    error_type: Cow<'static, str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenUse {
     gen_ai_operation_name: &'static str,
-    gen_ai_provider_name: String,
-    gen_ai_request_model: String,
-    gen_ai_response_model: String,
+    gen_ai_provider_name: Label,
+    gen_ai_request_model: Label,
+    gen_ai_response_model: Label,
     gen_ai_token_type: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Leaf {
-    provider: String,
-    model: String,
+    provider: Label,
+    model: Label,
     leaf: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabel {
-    provider: String,
-    model: String,
+    provider: Label,
+    model: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
-    provider: String,
+    provider: Label,
     /// `llm` or `other`.
     kind: &'static str,
     state: &'static str,
     /// `2xx`, …; empty where no answer came.
-    status: String,
+    status: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LoopLabel {
-    agent: String,
+    agent: Label,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AgentLabel {
-    agent: String,
+    agent: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
-    reason: String,
+    reason: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -369,8 +370,8 @@ impl Gauges {
         }
     }
 
-    fn spent(&self, (provider, model): (&str, &str), facts: &CallFacts, cost: &Cost) {
-        let leaf = |leaf| Leaf { provider: provider.to_owned(), model: model.to_owned(), leaf };
+    fn spent(&self, (provider, model): (&Label, &Label), facts: &CallFacts, cost: &Cost) {
+        let leaf = |leaf| Leaf { provider: provider.clone(), model: model.clone(), leaf };
         let usage = &facts.usage;
         for (name, tokens) in [
             ("uncached_input", usage.uncached_input),
@@ -403,7 +404,7 @@ impl Gauges {
                 }
             }
             Cost::Unknown(why) => {
-                let reason = reason_word(*why).to_owned();
+                let reason = reason_word(*why).into();
                 self.unpriced.get_or_create(&Reason { reason }).inc();
             }
             Cost::NotBilled => {}
@@ -429,7 +430,7 @@ impl Gauges {
     }
 
     pub(super) fn gaps(&self, total: &BTreeMap<String, u64>) {
-        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        let mut sums: BTreeMap<Label, u64> = BTreeMap::new();
         for (reason, times) in total {
             *sums.entry(self.reasons.value(Some(reason))).or_default() += times;
         }
@@ -479,22 +480,35 @@ impl Gauges {
 }
 
 impl Ended {
-    fn of(provider: &str, facts: &CallFacts) -> Self {
+    fn of(provider: &Label, facts: &CallFacts) -> Self {
         Self {
-            provider: provider.to_owned(),
+            provider: provider.clone(),
             kind: if facts.kind == CallKind::Other { "other" } else { "llm" },
             state: facts.state.as_str(),
-            status: facts.status.map_or(String::new(), |status| format!("{}xx", status / 100)),
+            status: status_class(facts.status),
         }
     }
 }
 
+/// Empty where no answer came.
+fn status_class(status: Option<u16>) -> &'static str {
+    match status.map(|status| status / 100) {
+        None => "",
+        Some(1) => "1xx",
+        Some(2) => "2xx",
+        Some(3) => "3xx",
+        Some(4) => "4xx",
+        Some(5) => "5xx",
+        Some(_) => "other",
+    }
+}
+
 /// The status that failed, else how the call ended; empty where it succeeded.
-fn error_type(facts: &CallFacts) -> String {
+fn error_type(facts: &CallFacts) -> Cow<'static, str> {
     match (facts.state, facts.status) {
-        (AttemptState::Complete, Some(status)) if status >= 400 => status.to_string(),
-        (AttemptState::Complete, _) => String::new(),
-        (state, _) => state.as_str().to_owned(),
+        (AttemptState::Complete, Some(status)) if status >= 400 => status.to_string().into(),
+        (AttemptState::Complete, _) => "".into(),
+        (state, _) => state.as_str().into(),
     }
 }
 

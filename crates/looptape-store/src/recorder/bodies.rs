@@ -23,6 +23,10 @@ use std::sync::Arc;
 
 /// Beyond this many bytes, bodies and what is known of them, the oldest are forgotten.
 const MOST_BYTES: usize = 32 << 20;
+/// A shorter body is read anew sooner than it is remembered and found again.
+const WORTH_REMEMBERING: usize = 4 << 10;
+/// A shorter body is hashed whole sooner than from where it parts from the earlier one.
+const WORTH_GOING_ON: usize = 24 << 10;
 /// Bodies are looked up by a window of this many bytes …
 const WINDOW: usize = 64;
 /// … before each multiple of this many bytes …
@@ -33,8 +37,10 @@ const TAIL: usize = 8 << 10;
 const MOST_NEW: usize = 128 << 10;
 /// A body stands for an earlier one of which it changes fewer pieces than this.
 const MOST_CHANGED: usize = 6;
-/// What is kept for each piece beside its bytes, roughly.
+/// What is kept for each piece beside its bytes, roughly; of what was hashed; and for each body.
 const BYTES_A_PIECE: usize = 256;
+const BYTES_HASHED: usize = 4096;
+const BYTES_A_BODY: usize = 1024;
 
 /// Bodies by number, oldest first.
 #[derive(Default)]
@@ -58,7 +64,7 @@ pub(super) struct RecentBody {
     pub(super) body: Bytes,
     pub(super) split: Split,
     pub(super) reading: Reading,
-    pub(super) hashed: HashedTwice,
+    pub(super) hashed: Option<HashedTwice>,
     pub(super) stored: StoredBody,
     came_as: Option<Number>,
     /// Its parts were searched for these values.
@@ -99,10 +105,10 @@ impl EarlierBody {
         match self {
             Self::Superseded(body) => {
                 let RecentBody { body, split, hashed, stored, .. } = *body;
-                (body, split, stored, Some(hashed))
+                (body, split, stored, hashed)
             }
             Self::Kept(body) => {
-                let hashed = body.hashed.is_of_use(prefix).then(|| body.hashed.clone());
+                let hashed = body.hashed.as_ref().filter(|hashed| hashed.is_of_use(prefix)).cloned();
                 (body.body.clone(), body.split.clone(), body.stored.clone(), hashed)
             }
         }
@@ -125,7 +131,7 @@ impl RecentBody {
     pub(super) fn new(
         (body, split): (Bytes, Split),
         reading: Reading,
-        hashed: HashedTwice,
+        hashed: Option<HashedTwice>,
         stored: StoredBody,
         searched_for: Credentials,
         came_as: Option<Number>,
@@ -142,7 +148,8 @@ impl RecentBody {
     }
 
     fn bytes(&self) -> usize {
-        self.body.len() + self.pieces() * BYTES_A_PIECE + 4096
+        let hashed = if self.hashed.is_some() { BYTES_HASHED } else { 0 };
+        self.body.len() + self.pieces() * BYTES_A_PIECE + hashed + BYTES_A_BODY
     }
 }
 
@@ -157,8 +164,11 @@ pub(super) struct HashedTwice {
 }
 
 impl HashedTwice {
-    /// Hashes `body`, going on from what `earlier` has hashed of the bytes that the two share.
-    pub(super) fn of(body: &[u8], split: &Split, earlier: Option<(Self, usize)>) -> Self {
+    /// Hashes `body`, going on from what `earlier` has hashed of the bytes that the two share. `None`: it is short.
+    pub(super) fn of(body: &[u8], split: &Split, earlier: Option<(Self, usize)>) -> Option<Self> {
+        if body.len() < WORTH_GOING_ON {
+            return None;
+        }
         let (mut early, mut late) = match earlier {
             Some((Self { early, late }, prefix)) if late.length() <= prefix => (late, early),
             Some((Self { early, late }, prefix)) if early.length() <= prefix => (early, late),
@@ -169,7 +179,7 @@ impl HashedTwice {
         early.extend(body, longest.iter().rev().nth(1).map_or(0, |piece| piece.start));
         late.copy_from(&early);
         late.extend(body, longest.last().map_or(0, |piece| piece.end));
-        Self { early, late }
+        Some(Self { early, late })
     }
 
     fn is_of_use(&self, prefix: usize) -> bool {
@@ -284,6 +294,10 @@ impl RecentBodies {
         windows(body, MOST_NEW)
             .filter_map(|(at, window)| self.by_window.get(&self.hasher.hash_one((at, window))))
             .find_map(|number| Some((*number, chain::common_prefix(&self.bodies.get(number)?.body, body))))
+    }
+
+    pub(super) fn is_worth_it(body: &[u8]) -> bool {
+        body.len() >= WORTH_REMEMBERING
     }
 
     /// Remembers a body.

@@ -7,6 +7,7 @@
 
 use super::event::CallId;
 use super::intake::StoredRequest;
+use super::open_trace::TraceNumber;
 use crate::facts_row;
 use crate::ids::{BlobId, TraceKey};
 use foldhash::HashMap;
@@ -43,11 +44,12 @@ pub(super) struct RequestRow {
 
 /// The half that is known when it has ended.
 pub(super) struct EndRow {
+    pub(super) of: TraceNumber,
     pub(super) end_us: i64,
     pub(super) ending: Ending,
     pub(super) answered: Option<AnsweredRow>,
     /// `None`: they are made when somebody reads the call.
-    pub(super) facts: Option<CallFacts>,
+    pub(super) facts: Option<Box<CallFacts>>,
     /// Which of several upstreams was asked.
     pub(super) upstream: Option<AskedUpstream>,
 }
@@ -79,23 +81,25 @@ impl CallRows {
         }
     }
 
-    /// Writes what is gathered.
-    pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Writes what is gathered, and hands over the facts that were written.
+    pub(super) fn write(
+        &mut self,
+        connection: &Connection,
+    ) -> rusqlite::Result<impl Iterator<Item = (TraceNumber, Box<CallFacts>)> + use<>> {
         self.open.clear();
         let begun = std::mem::take(&mut self.begun);
-        let (ended, open): (Vec<_>, Vec<_>) = begun.into_iter().partition(|(_, end)| end.is_some());
-        if !ended.is_empty() {
+        if begun.iter().any(|(_, end)| end.is_some()) {
             let mut insert = connection.prepare_cached(&insert_sql(&all_columns()))?;
-            for (request, end) in ended.iter().filter_map(|(request, end)| Some((request, end.as_ref()?))) {
+            for (request, end) in begun.iter().filter_map(|(request, end)| Some((request, end.as_ref()?))) {
                 let mut binder = Binder::new(&mut insert);
                 binder.request(request)?;
                 binder.end(end)?;
                 binder.execute()?;
             }
         }
-        if !open.is_empty() {
+        if begun.iter().any(|(_, end)| end.is_none()) {
             let mut insert = connection.prepare_cached(&insert_sql(REQUEST_COLUMNS))?;
-            for (request, _) in &open {
+            for (request, _) in begun.iter().filter(|(_, end)| end.is_none()) {
                 let mut binder = Binder::new(&mut insert);
                 binder.request(request)?;
                 binder.execute()?;
@@ -112,7 +116,9 @@ impl CallRows {
                 binder.execute()?;
             }
         }
-        Ok(())
+        let ends = begun.into_iter().filter_map(|(_, end)| end);
+        let ends = ends.chain(later.into_iter().map(|(_, _, end)| end));
+        Ok(ends.filter_map(|end| Some((end.of, end.facts?))))
     }
 }
 

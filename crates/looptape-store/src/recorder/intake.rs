@@ -183,15 +183,19 @@ impl Intake {
             }
         };
         let hashed = HashedTwice::of(&body, &split, hashed);
+        let digest = hashed.as_ref().map_or_else(|| Digest::of(&body), |hashed| hashed.digest_of(&body));
         let stored = cache.put_body(connection, &body, &split, earlier)?;
         let side = (Side::Request, &begin.provider);
         let request = StoredRequest {
             headers: self.last_headers.put(side, connection, cache, &headers)?,
             skeleton: stored.skeleton,
             heads: stored.encode_heads(),
-            digest: hashed.digest_of(&body),
+            digest,
             size: body.len(),
         };
+        if !RecentBodies::is_worth_it(&body) {
+            return Ok(request);
+        }
         let searched_for = begin.credentials.clone();
         let came_as = (!is_redacted).then(|| begin.body.number());
         let known = RecentBody::new((body, split), reading, hashed, stored, searched_for, came_as);

@@ -19,24 +19,19 @@ pub(super) struct KeptFacts {
 }
 
 impl KeptFacts {
-    /// Keeps the facts of a call that ended, but for what nobody needs who sums them up. They come back as they were.
-    pub(super) fn add(&mut self, trace: TraceNumber, facts: CallFacts) -> CallFacts {
+    /// Keeps the facts of a call that ended, but for what nobody needs who sums them up.
+    pub(super) fn add(&mut self, trace: TraceNumber, mut facts: CallFacts) {
         if facts.seq >= MOST_OF_A_TRACE {
             self.forget(trace);
-            return facts;
+            return;
         }
         if self.count == MOST {
-            return facts;
+            return;
         }
         self.count += 1;
-        let kept = self.by_trace.entry(trace).or_default();
-        let mut facts = facts;
-        let raw = facts.usage.raw.take();
-        let mut copy = facts.clone();
-        copy.usage.raw = raw.as_ref().filter(|raw| cost::depends_on(raw)).cloned();
-        kept.push(copy);
-        facts.usage.raw = raw;
-        facts
+        facts.usage.raw = facts.usage.raw.filter(cost::depends_on);
+        // Most traces of a gateway whose callers name none are one call.
+        self.by_trace.entry(trace).or_insert_with(|| Vec::with_capacity(1)).push(facts);
     }
 
     /// What was kept of a trace, which is over or not as it was thought to be.

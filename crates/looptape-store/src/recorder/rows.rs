@@ -10,36 +10,54 @@ use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use rusqlite::{Connection, params};
 
+/// Whether there may be a trace of the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IdIs {
+    /// It was made up for this trace.
+    Unique,
+    /// It came from outside: a trace that has it already is an earlier run.
+    Given,
+}
+
+macro_rules! insert_trace_sql {
+    ($run:literal) => {
+        concat!(
+            "INSERT INTO traces (id, run, recorder, source, name, agent, tags, command, parent, parent_why, \
+             started_unix_us, started_mono_us, byte_exact, timing, happened_unix_us, agent_version) VALUES (?1, ",
+            $run,
+            ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        )
+    };
+}
+
 pub(super) fn insert_trace(
     connection: &Connection,
     recorder: i64,
     spec: &TraceSpec,
+    id: IdIs,
 ) -> rusqlite::Result<TraceKey> {
     let to_json = |value: serde_json::Result<String>| value.expect("strings and maps of strings are JSON");
-    connection
-        .prepare_cached(
-            "INSERT INTO traces (id, run, recorder, source, name, agent, tags, command, parent, parent_why, \
-             started_unix_us, started_mono_us, byte_exact, timing, happened_unix_us, agent_version) \
-             VALUES (?1, (SELECT coalesce(max(run), 0) + 1 FROM traces WHERE id = ?1), \
-             ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?
-        .execute(params![
-            spec.id.as_str(),
-            recorder,
-            spec.source.as_str(),
-            spec.name,
-            spec.agent(),
-            to_json(serde_json::to_string(&spec.labels.tags)),
-            to_json(serde_json::to_string(&spec.command)),
-            spec.parent.as_ref().map(|(key, _)| key.0),
-            spec.parent.as_ref().map(|(_, why)| why),
-            spec.started.unix_us,
-            spec.started.mono_us,
-            spec.byte_exact,
-            spec.timing.as_str(),
-            spec.happened_unix_us,
-            spec.labels.agent_version,
-        ])?;
+    let sql = match id {
+        IdIs::Unique => insert_trace_sql!("1"),
+        IdIs::Given => insert_trace_sql!("(SELECT coalesce(max(run), 0) + 1 FROM traces WHERE id = ?1)"),
+    };
+    connection.prepare_cached(sql)?.execute(params![
+        spec.id.as_str(),
+        recorder,
+        spec.source.as_str(),
+        spec.name,
+        spec.agent(),
+        to_json(serde_json::to_string(&spec.labels.tags)),
+        to_json(serde_json::to_string(&spec.command)),
+        spec.parent.as_ref().map(|(key, _)| key.0),
+        spec.parent.as_ref().map(|(_, why)| why),
+        spec.started.unix_us,
+        spec.started.mono_us,
+        spec.byte_exact,
+        spec.timing.as_str(),
+        spec.happened_unix_us,
+        spec.labels.agent_version,
+    ])?;
     Ok(TraceKey(connection.last_insert_rowid()))
 }
 

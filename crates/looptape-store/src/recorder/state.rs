@@ -28,7 +28,7 @@ use crate::liveness::Process;
 use looptape_core::cost::PriceBook;
 use looptape_core::labels::Labels;
 use rusqlite::Connection;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
@@ -56,7 +56,7 @@ pub(super) struct State {
     closing: BTreeSet<TraceNumber>,
     calls: OpenCalls,
     /// Calls of which it is known that no end will come, before their beginning has.
-    ended_early: HashSet<CallId>,
+    ended_early: foldhash::HashSet<CallId>,
     gaps: Gaps,
     spending: UnwrittenSpending,
     known: KnownCalls,
@@ -122,7 +122,7 @@ impl State {
             unnamed_ids: UnnamedIds::default(),
             closing: BTreeSet::new(),
             calls: OpenCalls::default(),
-            ended_early: HashSet::new(),
+            ended_early: foldhash::HashSet::default(),
             gaps: Gaps::default(),
             spending: UnwrittenSpending::default(),
             known: KnownCalls::default(),
@@ -258,8 +258,16 @@ impl State {
 
     /// Writes what is still gathered.
     pub(super) fn seal(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.batch.rows.write(connection)?;
+        self.write_rows(connection)?;
         self.cache.seal(connection)
+    }
+
+    /// Writes the rows of calls that are gathered; what their traces will be summed up by is kept.
+    fn write_rows(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        for (trace, facts) in self.batch.rows.write(connection)? {
+            self.kept_facts.add(trace, *facts);
+        }
+        Ok(())
     }
 
     /// What waits to be compressed.

@@ -135,7 +135,7 @@ impl State {
             Outcome::InFlight => return Ok(()),
         };
         let place = (key, open.seq);
-        let row = |facts, upstream| EndRow { end_us, ending, answered, facts, upstream };
+        let row = |facts, upstream| EndRow { of: open.trace, end_us, ending, answered, facts, upstream };
         self.batch.ended += 1;
         // The facts of a repeated call whose answer was not the recorded one are made when it is read.
         let OpenRequest::Read { facts: request, live, .. } = &open.request else {
@@ -153,8 +153,7 @@ impl State {
             Origin::Unnamed(placed) => self.known.failed(open.trace, &facts, placed),
             Origin::Named => {}
         }
-        let facts = self.kept_facts.add(open.trace, facts);
-        self.batch.rows.end(call, place, row(Some(facts), upstream));
+        self.batch.rows.end(call, place, row(Some(Box::new(facts)), upstream));
         Ok(())
     }
 

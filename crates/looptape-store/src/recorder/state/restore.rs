@@ -9,7 +9,7 @@ use crate::ids::TraceKey;
 use crate::liveness::Process;
 use crate::recorder::event::{BeginCall, CallEnd, CallId, Moment, Source, TraceHint, TraceSpec};
 use crate::recorder::open_trace::{Closing, ClosingCause, TraceNumber};
-use crate::recorder::rows::{insert_gaps, insert_trace, store_parent};
+use crate::recorder::rows::{IdIs, insert_gaps, insert_trace, store_parent};
 use looptape_core::TraceId;
 use looptape_core::cassette::{Cassette, TapedCall, TapedEnd, TapedTrace};
 use looptape_core::exchange::Exchange;
@@ -44,7 +44,7 @@ impl State {
         let Some(trace) = self.traces.get_mut(number) else {
             return Err(rusqlite::Error::QueryReturnedNoRows);
         };
-        let key = insert_trace(connection, recorder, &trace.spec)?;
+        let key = insert_trace(connection, recorder, &trace.spec, IdIs::Given)?;
         trace.key = Some(key);
         if let Some(parent) = &taped.parent {
             store_parent(connection, key, &parent.trace, &parent.why)?;

@@ -5,7 +5,7 @@ use crate::ids::TraceKey;
 use crate::reader;
 use crate::recorder::event::{BeginCall, EndOfTrace, Moment, Source, TraceSpec};
 use crate::recorder::open_trace::{Closing, ClosingCause, OpenTrace, TraceNumber};
-use crate::recorder::rows::{insert_end, insert_trace, relabel, store_environment};
+use crate::recorder::rows::{IdIs, insert_end, insert_trace, relabel, store_environment};
 use crate::recorder::watch::WatchedTrace;
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
@@ -94,7 +94,8 @@ impl State {
                 recorder
             }
         };
-        let key = insert_trace(connection, recorder, &trace.spec)?;
+        let id = if trace.is_unnamed { IdIs::Unique } else { IdIs::Given };
+        let key = insert_trace(connection, recorder, &trace.spec, id)?;
         self.batch.opened.push(number);
         if let Some(trace) = self.traces.get_mut(number) {
             trace.key = Some(key);
@@ -143,7 +144,7 @@ impl State {
         under_way: CallsUnderWay,
     ) -> rusqlite::Result<()> {
         if !self.closing.is_empty() {
-            self.batch.rows.write(connection)?;
+            self.write_rows(connection)?;
         }
         for number in self.closing.clone() {
             let open_calls = self.traces.get(number).map_or(0, |t| t.open_calls);
