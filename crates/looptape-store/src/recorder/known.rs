@@ -9,17 +9,13 @@
 //!
 //! This is memory only, and bounded: what is forgotten costs a new trace, never a wrong one.
 
+mod remembered;
+
+use self::remembered::Remembered;
 use super::open_trace::TraceNumber;
-use foldhash::HashMap;
 use looptape_core::Digest;
 use looptape_core::derive::RequestFacts;
 use looptape_core::facts::CallFacts;
-use std::collections::VecDeque;
-
-/// Beyond this many answers (and as many failures) the oldest are forgotten.
-const REMEMBERED: usize = 65_536;
-/// Beyond this many traces that gave the same answer the oldest are forgotten.
-const ALIKE: usize = 512;
 
 /// An answer, by the digest that a request carrying on from it will have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,7 +96,7 @@ impl KnownCalls {
         let follows =
             |failed: &Failed| failed.retry_count.map(|n| n.saturating_add(1)) == request.retry_count;
         let at = failures.iter().rposition(follows).or(failures.len().checked_sub(1))?;
-        failures.remove(at).map(|failed| failed.trace)
+        Some(failures.remove(at).trace)
     }
 
     /// A call ended well. `echo` is its answer's digest as the client will echo it.
@@ -131,42 +127,6 @@ impl KnownCalls {
 
 fn response_key(id: &str) -> AnswerKey {
     AnswerKey(Digest::of_parts(&[b"response id", id.as_bytes()]).short())
-}
-
-/// Values by key, oldest first; the oldest of all are forgotten.
-struct Remembered<K, V> {
-    values: HashMap<K, VecDeque<V>>,
-    order: VecDeque<K>,
-}
-
-impl<K, V> Default for Remembered<K, V> {
-    fn default() -> Self {
-        Self { values: HashMap::default(), order: VecDeque::new() }
-    }
-}
-
-impl<K: Copy + Eq + std::hash::Hash, V> Remembered<K, V> {
-    fn of(&mut self, key: &K) -> Option<&mut VecDeque<V>> {
-        self.values.get_mut(key)
-    }
-
-    fn add(&mut self, key: K, value: V) {
-        let alike = self.values.entry(key).or_default();
-        if alike.len() == ALIKE {
-            alike.pop_front();
-        }
-        alike.push_back(value);
-        self.order.push_back(key);
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-            && let Some(alike) = self.values.get_mut(&oldest)
-        {
-            alike.pop_front();
-            if alike.is_empty() {
-                self.values.remove(&oldest);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -280,18 +240,5 @@ mod tests {
         let second = retry(&mut known, 1).unwrap();
         assert_ne!(first, second, "two agents that try again");
         assert_eq!(retry(&mut known, 2), Some(first));
-    }
-
-    #[test]
-    fn only_so_much_is_remembered() {
-        let mut all = Remembered::default();
-        for n in 0..=REMEMBERED {
-            all.add(n, ());
-        }
-        assert!(all.of(&0).is_none() && all.of(&1).is_some());
-        for _ in 0..=ALIKE {
-            all.add(1, ());
-        }
-        assert_eq!(all.of(&1).unwrap().len(), ALIKE);
     }
 }
