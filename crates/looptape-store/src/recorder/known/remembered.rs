@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// Beyond this many values the oldest are forgotten.
-const REMEMBERED: usize = 65_536;
+pub(super) const REMEMBERED: usize = 65_536;
 /// Beyond this many values of one key its oldest are forgotten.
 const ALIKE: usize = 512;
 
@@ -31,18 +31,25 @@ impl<K: Copy + Eq + std::hash::Hash, V> Remembered<K, V> {
         self.values.get_mut(key)
     }
 
-    pub(super) fn add(&mut self, key: K, value: V) {
+    /// Adds a value; the key of which a value was forgotten instead.
+    pub(super) fn add(&mut self, key: K, value: V) -> Option<K> {
         let alike = self.values.entry(key).or_default();
         if alike.len() == ALIKE {
             alike.remove(0);
         }
         alike.push(value);
         self.order.push_back(key);
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.forget_oldest(&oldest);
+        if self.order.len() <= REMEMBERED {
+            return None;
         }
+        let oldest = self.order.pop_front()?;
+        self.forget_oldest(&oldest);
+        Some(oldest)
+    }
+
+    /// Forgets all values of a key.
+    pub(super) fn forget(&mut self, key: &K) {
+        self.values.remove(key);
     }
 
     fn forget_oldest(&mut self, key: &K) {
@@ -75,7 +82,9 @@ mod tests {
     #[test]
     fn the_oldest_of_a_key_go_first() {
         let mut all = Remembered::default();
-        (0..3).for_each(|n| all.add("key", n));
+        for n in 0..3 {
+            assert_eq!(all.add("key", n), None);
+        }
         assert_eq!(all.of(&"key").unwrap()[..], [0, 1, 2]);
         all.forget_oldest(&"key");
         assert_eq!(all.of(&"key").unwrap()[..], [1, 2]);
