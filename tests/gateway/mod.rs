@@ -6,6 +6,7 @@ pub(crate) mod agent;
 mod failover;
 pub(crate) mod process;
 mod retention;
+mod rewording;
 mod stopping;
 mod tls;
 mod traces;

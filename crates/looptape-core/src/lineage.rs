@@ -19,7 +19,7 @@
 //!
 //! So a parent is found by `echo == answer_history`, and of several the one whose `answer_turn` is the
 //! request's `last_turn` is preferred. An answer that its client put into other words has no echo; within a trace its
-//! request is found by `before_turn == history`.
+//! request is found by `before_turn == history`, and between traces where only one has asked it.
 //!
 //! This module decides nothing about matching; it gives [`Lineage`] its figures.
 

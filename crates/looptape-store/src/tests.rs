@@ -10,6 +10,7 @@ mod replays;
 mod scan;
 mod shared;
 mod tools;
+mod unnamed;
 mod versions;
 
 use crate::*;

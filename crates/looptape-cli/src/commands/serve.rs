@@ -32,7 +32,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Agents reach it through their SDK's base URL and need no other change. Calls are told apart by trace:
 /// the x-looptape-trace header, else /t/ID in the base URL, else the W3C traceparent header, else a known
 /// agent's session header, else by their history: a request that carries on from a recorded answer joins
-/// its trace. A trace ends when POST /_looptape/v1/traces/ID/end says so, or when it falls silent.
+/// its trace, also where the agent has put the answer into words of its own, if nobody else has asked the
+/// same. A trace ends when POST /_looptape/v1/traces/ID/end says so, or when it falls silent.
 /// `looptape pull URL TRACE` brings a recorded trace from here to another machine.
 ///
 /// GET /ui is a page to look at what is recorded, live. GET /metrics has its figures in Prometheus' text format; [alerts] in looptape.toml says what to be told about.

@@ -125,7 +125,7 @@ impl State {
             ended_early: foldhash::HashSet::default(),
             gaps: Gaps::default(),
             spending: UnwrittenSpending::default(),
-            known: KnownCalls::default(),
+            known: KnownCalls::new(options.idle_end),
             kept_facts: KeptFacts::default(),
             files: Files::new(files),
             tools: OpenTools::default(),
@@ -306,7 +306,10 @@ impl State {
         });
         match number.filter(|number| self.traces.get(*number).is_some()) {
             Some(number) => self.gaps.add(number, &reason),
-            None if hint == TraceHint::Lineage => self.gaps.add_unplaced(&reason),
+            None if hint == TraceHint::Lineage => {
+                self.known.lost_one();
+                self.gaps.add_unplaced(&reason);
+            }
             None => self.gaps.add_elsewhere(&reason),
         }
     }

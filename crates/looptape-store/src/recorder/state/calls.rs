@@ -4,6 +4,7 @@ use super::State;
 use crate::ids::TraceKey;
 use crate::recorder::call_rows::{AnsweredRow, EndRow, RequestRow, encode_chunks};
 use crate::recorder::event::{BeginCall, CallEnd, CallId, TraceHint};
+use crate::recorder::known::Begun;
 use crate::recorder::open_trace::{OpenCall, OpenRequest, Origin, TraceNumber};
 use crate::recorder::watch::{WatchedCall, WatchedRequest};
 use bytes::Bytes;
@@ -23,6 +24,7 @@ impl State {
         self.watch_request(&begin);
         let incoming = self.intake.read(&begin);
         let (number, origin) = self.trace_of(&begin, &incoming.facts);
+        self.begun_in(number, origin, &begin, &incoming.facts);
         let Some(key) = self.ensure_row(connection, number)? else { return Ok(()) };
         self.relabel(connection, number, &mut begin)?;
         let Some(trace) = self.traces.get_mut(number) else { return Ok(()) };
@@ -72,16 +74,35 @@ impl State {
                 Some(number) => return (number, Origin::Named),
                 None => (id.clone(), Origin::Named),
             },
-            TraceHint::Lineage => match self.known.place(live, |number| self.traces.takes_calls(number)) {
-                Some((number, placed)) => return (number, Origin::Unnamed(Some(placed))),
-                None => (self.unnamed_ids.next(begin.at), Origin::Unnamed(None)),
-            },
+            TraceHint::Lineage => {
+                let takes_calls = |number| self.traces.takes_calls(number);
+                match self.known.place(live, begin.at.mono_us, takes_calls) {
+                    Some((number, placed)) => return (number, Origin::Unnamed(Some(placed))),
+                    None => (self.unnamed_ids.next(begin.at), Origin::Unnamed(None)),
+                }
+            }
         };
         let number = self.add_trace(self.spec_of_call(id, begin), true);
         if let Some(trace) = self.traces.get_mut(number) {
             trace.is_unnamed = origin != Origin::Named;
         }
         (number, origin)
+    }
+
+    /// What others will carry on from is remembered, whatever becomes of the transaction.
+    fn begun_in(
+        &mut self,
+        trace: TraceNumber,
+        origin: Origin,
+        begin: &BeginCall,
+        live: &derive::RequestFacts,
+    ) {
+        let placed = match origin {
+            Origin::Unnamed(placed) => placed,
+            Origin::Named => None,
+        };
+        let is_unnamed = self.traces.get(trace).is_some_and(|t| t.is_unnamed);
+        self.known.begun(live, Begun { trace, is_unnamed, placed, at_mono_us: begin.at.mono_us });
     }
 
     pub(super) fn end(
@@ -144,13 +165,13 @@ impl State {
         };
         let facts = CallFacts { upstream: upstream.clone(), ..derive::call(request, &outcome) };
         self.watch_call(open.trace, &facts);
-        let echo = match live {
-            Some(live) => derive::answer_echo(live, &outcome),
-            None => facts.lineage.answer_history,
+        let (live, echo) = match live {
+            Some(live) => (live, derive::answer_echo(live, &outcome)),
+            None => (request, facts.lineage.answer_history),
         };
         match open.origin {
-            _ if facts.succeeded() => self.known.answered(open.trace, echo, &facts),
-            Origin::Unnamed(placed) => self.known.failed(open.trace, &facts, placed),
+            _ if facts.succeeded() => self.known.answered(open.trace, live, echo, &facts),
+            Origin::Unnamed(placed) => self.known.failed(open.trace, live, placed),
             Origin::Named => {}
         }
         self.batch.rows.end(call, place, row(Some(Box::new(facts)), upstream));
