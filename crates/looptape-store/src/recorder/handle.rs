@@ -26,7 +26,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 /// Events that may wait, whatever their size.
-const QUEUE_EVENTS: usize = 16_384;
+const QUEUE_EVENTS: usize = 65_536;
 
 /// If so much waits, the writer is falling behind, and does not wait for more to come.
 const MUCH_WAITING_BYTES: usize = 8 << 20;

@@ -35,6 +35,11 @@ impl OpenTraces {
         number
     }
 
+    /// How many there have been.
+    pub(super) fn opened(&self) -> u64 {
+        self.last
+    }
+
     /// From now on calls of this id belong to that trace.
     pub(super) fn lead(&mut self, id: TraceId, to: Option<TraceNumber>) {
         match to {

@@ -31,8 +31,10 @@ const GATHER_TIME: Duration = Duration::from_millis(16);
 const BATCH_EVENTS: usize = 1024;
 /// … or this long after its first event, whichever is first; at once if the queue is empty.
 const BATCH_TIME: Duration = Duration::from_millis(5);
-/// How often idle traces are looked for.
+/// How often idle traces are looked for …
 const IDLE_CHECK: Duration = Duration::from_secs(1);
+/// … and, in parts of how many may wait, after how many new ones.
+const EIGHTH: u64 = 8;
 /// After so long without an event, what can wait is done: compressing what was written in a hurry …
 const QUIET_TIME: Duration = Duration::from_millis(100);
 /// … if there is so much of it …
@@ -49,6 +51,8 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     state: State,
     idle_checked: Instant,
+    /// How many traces had been opened then.
+    opened_then: u64,
     last_batch: Instant,
     /// Not before this is anything done that can wait.
     tidy_after: Instant,
@@ -75,6 +79,7 @@ impl Writer {
             shared,
             state,
             idle_checked: now,
+            opened_then: 0,
             last_batch: now,
             tidy_after: now + QUIET_TIME,
         })
@@ -261,10 +266,12 @@ impl Writer {
 
     /// Closes traces that the gateway opened and that have been silent for long.
     fn close_idle(&mut self) {
-        if self.idle_checked.elapsed() < IDLE_CHECK {
+        let opened = self.state.opened_traces();
+        let is_crowded = opened - self.opened_then > self.options.most_unnamed as u64 / EIGHTH;
+        if self.idle_checked.elapsed() < IDLE_CHECK && !is_crowded {
             return;
         }
-        self.idle_checked = Instant::now();
+        (self.idle_checked, self.opened_then) = (Instant::now(), opened);
         let now = Moment::now();
         let limit = i64::try_from(self.options.idle_end.as_micros()).unwrap_or(i64::MAX);
         let idle = self.state.silent_since(now.mono_us - limit);

@@ -39,6 +39,11 @@ impl State {
         self.traces.iter().map(|(number, _)| number).collect()
     }
 
+    /// How many traces have been opened.
+    pub(in crate::recorder) fn opened_traces(&self) -> u64 {
+        self.traces.opened()
+    }
+
     pub(super) fn add_trace(&mut self, spec: TraceSpec, by_call: bool) -> TraceNumber {
         let mut vault = self.intake.scrubber.vault();
         let spec = self.intake.scrubber.spec(&mut vault, spec);
