@@ -11,9 +11,10 @@ use crate::ids::{BlobId, NodeId};
 use crate::old_content;
 use bytes::Bytes;
 use foldhash::{HashMap, HashSet};
-use looptape_core::chain::{self, Shared, SharedCut, Split};
+use looptape_core::chain::{self, Parted, Shared, SharedCut, Split};
 use looptape_core::{Digest, varint};
 use rusqlite::Connection;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Splices lie at most this deep, so that reading a piece stays cheap.
@@ -104,19 +105,47 @@ pub(crate) struct Blob {
 }
 
 /// Content that is stored, from which other content may differ little.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Like<'a> {
     pub(crate) blob: Blob,
-    pub(crate) content: &'a [u8],
+    pub(crate) content: Cow<'a, [u8]>,
 }
 
 /// An earlier body, and what a new one shares with it.
 #[derive(Debug)]
 pub(crate) struct Earlier {
-    pub(crate) body: Bytes,
+    pub(crate) body: EarlierBytes,
     pub(crate) split: Split,
     pub(crate) stored: StoredBody,
     pub(crate) shared: Shared,
+}
+
+/// Its bytes, of which the new one may have taken over the first ones.
+#[derive(Clone, Debug)]
+pub(crate) struct EarlierBytes {
+    start: Bytes,
+    rest: Bytes,
+}
+
+impl EarlierBytes {
+    /// `rest` follows the first `prefix` bytes of the body that has taken those over.
+    pub(crate) fn parted(new: &Bytes, prefix: usize, rest: Bytes) -> Self {
+        Self { start: new.slice(..prefix), rest }
+    }
+
+    pub(crate) fn get(&self) -> Parted<'_> {
+        Parted::new(&self.start, &self.rest)
+    }
+
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        if self.rest.is_empty() { self.start.clone() } else { [&self.start[..], &self.rest].concat().into() }
+    }
+}
+
+impl From<Bytes> for EarlierBytes {
+    fn from(whole: Bytes) -> Self {
+        Self { start: whole, rest: Bytes::new() }
+    }
 }
 
 impl StoredBody {
@@ -286,7 +315,7 @@ impl ContentCache {
         recurrence: Recurrence,
     ) -> rusqlite::Result<Blob> {
         let splice = like.filter(|like| like.blob.depth < MAX_SPLICE_DEPTH).and_then(|like| {
-            let splice = chain::Splice::between(like.content, content)?;
+            let splice = chain::Splice::between(&like.content, content)?;
             Some((like.blob, splice.encode()))
         });
         let (form, stored) = match &splice {
@@ -458,7 +487,7 @@ impl LastId {
 
 /// One cut of an earlier body.
 struct EarlierCut<'a> {
-    body: &'a [u8],
+    body: Parted<'a>,
     pieces: &'a [Range<usize>],
     runs: Vec<StoredRun>,
     /// How many pieces the new body has too, from the first on.
@@ -467,7 +496,7 @@ struct EarlierCut<'a> {
 
 /// The runs of an earlier body that the new one does not have as they are.
 struct OtherRuns<'a> {
-    body: &'a [u8],
+    body: Parted<'a>,
     pieces: &'a [Range<usize>],
     runs: Vec<StoredRun>,
     /// The piece with which the first begins.
@@ -481,7 +510,7 @@ impl<'a> EarlierCut<'a> {
         let of = shared.of?;
         let pieces = &earlier.split.cuts.get(of)?.pieces;
         let runs = std::mem::take(earlier.stored.runs.get_mut(of)?);
-        Some(Self { body: &earlier.body, pieces, runs, leading: shared.leading() })
+        Some(Self { body: earlier.body.get(), pieces, runs, leading: shared.leading() })
     }
 
     /// The runs that the new body has as they are, and the others.
@@ -500,7 +529,7 @@ impl<'a> OtherRuns<'a> {
         let run = self.runs.get(at)?;
         let first = at.checked_sub(1).map_or(self.first, |before| self.runs[before].end);
         let content = self.pieces.get(first)?.start..self.pieces.get(run.end - 1)?.end;
-        Some(Like { blob: run.blob, content: &self.body[content] })
+        Some(Like { blob: run.blob, content: self.body.get(content) })
     }
 }
 

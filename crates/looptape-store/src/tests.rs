@@ -142,7 +142,7 @@ fn bodies_of_a_loop(salt: &str) -> Vec<Vec<u8>> {
     let mut bodies = Vec::new();
     for step in 0..12 {
         let secret = if step == 4 { " key sk-proj-Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFi" } else { "" };
-        let text = format!("{salt} step {step}{secret} {}", "words and words ".repeat(20 + step));
+        let text = format!("{salt} step {step}{secret} {}", "words and words ".repeat(60 + step));
         messages.push(serde_json::json!({"role": if step % 2 == 0 { "user" } else { "assistant" },
             "content": [{"type": "text", "text": text}]}));
         if step == 8 {

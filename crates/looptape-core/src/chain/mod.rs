@@ -9,11 +9,13 @@
 //! A piece that is a small change of another (a message that lost its cache marker) is written down as a
 //! [`Splice`] of it.
 
+mod parted;
 mod shared;
 mod skeleton;
 mod splice;
 mod split;
 
+pub use parted::Parted;
 pub use shared::{Shared, SharedCut};
 pub use skeleton::{Skeleton, SkeletonError};
 pub use splice::{Splice, common_prefix};

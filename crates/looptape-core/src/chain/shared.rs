@@ -6,7 +6,7 @@
 //!
 //! What a difference means is not looked at here.
 
-use super::{Cut, CutOf, Split};
+use super::{Cut, CutOf, Parted, Split};
 use std::ops::Range;
 
 /// Which pieces of a body are those of an earlier body, cut by cut.
@@ -41,14 +41,14 @@ impl Shared {
     }
 
     /// Compares `new` with `old`, of which the first `prefix` bytes are known to be the same.
-    pub fn between(old: (&[u8], &Split), new: (&[u8], &Split), prefix: usize) -> Self {
+    pub fn between(old: (Parted<'_>, &Split), new: (&[u8], &Split), prefix: usize) -> Self {
         let cuts = new.1.cuts.iter().map(|cut| {
             let name = &new.0[cut.name.clone()];
-            let of = old.1.cuts.iter().position(|o| o.of == cut.of && old.0[o.name.clone()] == *name);
+            let of = old.1.cuts.iter().position(|o| o.of == cut.of && *old.0.get(o.name.clone()) == *name);
             let before = of.map_or(&[][..], |of| &old.1.cuts[of].pieces);
             let equal = |(at, piece): (usize, &Range<usize>)| {
                 before.get(at).is_some_and(|b| {
-                    (b == piece && b.end <= prefix) || old.0[b.clone()] == new.0[piece.clone()]
+                    (b == piece && b.end <= prefix) || *old.0.get(b.clone()) == new.0[piece.clone()]
                 })
             };
             SharedCut { of, equal: cut.pieces.iter().enumerate().map(equal).collect() }
@@ -103,7 +103,7 @@ mod tests {
 
     fn fresh<'b>(old: &str, new: &'b str) -> Vec<&'b str> {
         let (a, b) = (split(old.as_bytes()), split(new.as_bytes()));
-        let shared = Shared::between((old.as_bytes(), &a), (new.as_bytes(), &b), 0);
+        let shared = Shared::between((old.as_bytes().into(), &a), (new.as_bytes(), &b), 0);
         shared.fresh(&b, new.len()).into_iter().map(|r| &new[r]).collect()
     }
 
@@ -128,7 +128,7 @@ mod tests {
     fn what_is_equal_at_its_place_counts_wherever_it_stands() {
         let (old, new) = (r#"{"m":[1,2,3]}"#, r#"{"a":[5],"m":[1,9,3,4]}"#);
         let (a, b) = (split(old.as_bytes()), split(new.as_bytes()));
-        let mut shared = Shared::between((old.as_bytes(), &a), (new.as_bytes(), &b), 0);
+        let mut shared = Shared::between((old.as_bytes().into(), &a), (new.as_bytes(), &b), 0);
         assert_eq!(shared.cuts[1], SharedCut { of: Some(0), equal: vec![true, false, true, false] });
         assert_eq!((shared.cuts[0].leading(), shared.cuts[1].leading()), (0, 1));
         shared.retain(|cut, piece| (cut, piece) != (0, 0));

@@ -381,7 +381,7 @@ mod tests {
             let old_split = chain::split(&old);
             let known = Reading::whole(&target, &old, &old_split, &mut openings);
             let split = chain::split(&new);
-            let shared = Shared::between((&old, &old_split), (&new, &split), 0);
+            let shared = Shared::between((old.as_ref().into(), &old_split), (&new, &split), 0);
             let read = Reading::after(&target, &new, &split, &shared, known, &mut openings);
             let headers = RedactedHeaders::default();
             let facts = request_read(&target, &headers, new.len(), &read);

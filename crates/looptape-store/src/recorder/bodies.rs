@@ -1,18 +1,19 @@
 //! Bodies that were stored lately, so that a request which extends one of them costs what is new in it.
 //!
-//! A body that was compared with an earlier one while it arrived says with which. Otherwise an earlier body is found by
-//! a few bytes near its end: the next request of its conversation has them at the same place, whoever sends it. If there is none, the last body with the same skeleton will do: tools
+//! A body that was compared with an earlier one while it arrived says with which: if it goes on with that one's
+//! conversation, it takes over its bytes too. Otherwise an earlier body is found by a few bytes near its end: the next
+//! request of its conversation has them at the same place, whoever sends it. If there is none, the last body with the same skeleton will do: tools
 //! and system prompt are often shared. What is found is compared byte for byte, so that a wrong guess
 //! costs time only.
 //!
 //! Memory only, and bounded: what is forgotten is read anew.
 
-use super::rope::{Number, Repeats};
-use crate::content::StoredBody;
-use bytes::Bytes;
+use super::rope::{Number, Repeats, Rope};
+use crate::content::{EarlierBytes, StoredBody};
+use bytes::{Bytes, BytesMut};
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
-use looptape_core::chain::{self, CutOf, Shared, Split};
+use looptape_core::chain::{self, Cut, CutOf, Shared, Split};
 use looptape_core::derive::reading::Reading;
 use looptape_core::digest::{Digest, HashedPrefix};
 use looptape_core::redact::{Credentials, placeholders};
@@ -37,6 +38,8 @@ const TAIL: usize = 8 << 10;
 const MOST_NEW: usize = 128 << 10;
 /// A body stands for an earlier one of which it changes fewer pieces than this.
 const MOST_CHANGED: usize = 6;
+/// A body that is gone on with has room for this part of it more.
+const ROOM: usize = 4;
 /// What is kept for each piece beside its bytes, roughly; of what was hashed; and for each body.
 const BYTES_A_PIECE: usize = 256;
 const BYTES_HASHED: usize = 4096;
@@ -61,12 +64,18 @@ pub(super) struct BodyNumber(u64);
 
 /// A body as it was stored.
 pub(super) struct RecentBody {
-    pub(super) body: Bytes,
+    body: Bytes,
+    /// As what it came, if nothing was replaced in it.
+    came_as: Option<Number>,
+    known: KnownBody,
+}
+
+/// What is known of it.
+pub(super) struct KnownBody {
     pub(super) split: Split,
     pub(super) reading: Reading,
     pub(super) hashed: Option<HashedTwice>,
     pub(super) stored: StoredBody,
-    came_as: Option<Number>,
     /// Its parts were searched for these values.
     pub(super) searched_for: Credentials,
     /// Pieces in which placeholders stand: the same text from a client would have to be looked at.
@@ -85,7 +94,7 @@ pub(super) struct Near {
 /// An earlier body.
 pub(super) enum EarlierBody {
     /// The new one stands for it from now on, and takes over what is known of it.
-    Superseded(Box<RecentBody>),
+    Superseded(Box<KnownBody>, EarlierBytes),
     /// Others may go on from it.
     Kept(Arc<RecentBody>),
 }
@@ -94,34 +103,32 @@ impl EarlierBody {
     /// What was read; of a superseded body it can be taken once.
     pub(super) fn take_reading(&mut self) -> Reading {
         match self {
-            Self::Superseded(body) => body.reading.take(),
-            Self::Kept(body) => body.reading.clone(),
+            Self::Superseded(known, _) => known.reading.take(),
+            Self::Kept(body) => body.known.reading.clone(),
         }
     }
 
     /// What was stored, and what was hashed, as far as that is of use to a body that has the same first `prefix`
     /// bytes.
-    pub(super) fn into_parts(self, prefix: usize) -> (Bytes, Split, StoredBody, Option<HashedTwice>) {
+    pub(super) fn into_parts(self, prefix: usize) -> (EarlierBytes, Split, StoredBody, Option<HashedTwice>) {
         match self {
-            Self::Superseded(body) => {
-                let RecentBody { body, split, hashed, stored, .. } = *body;
-                (body, split, stored, hashed)
-            }
+            Self::Superseded(known, bytes) => (bytes, known.split, known.stored, known.hashed),
             Self::Kept(body) => {
-                let hashed = body.hashed.as_ref().filter(|hashed| hashed.is_of_use(prefix)).cloned();
-                (body.body.clone(), body.split.clone(), body.stored.clone(), hashed)
+                let KnownBody { split, hashed, stored, .. } = &body.known;
+                let hashed = hashed.as_ref().filter(|hashed| hashed.is_of_use(prefix)).cloned();
+                (body.body.clone().into(), split.clone(), stored.clone(), hashed)
             }
         }
     }
 }
 
 impl std::ops::Deref for EarlierBody {
-    type Target = RecentBody;
+    type Target = KnownBody;
 
-    fn deref(&self) -> &RecentBody {
+    fn deref(&self) -> &KnownBody {
         match self {
-            Self::Superseded(body) => body,
-            Self::Kept(body) => body,
+            Self::Superseded(known, _) => known,
+            Self::Kept(body) => &body.known,
         }
     }
 }
@@ -140,16 +147,19 @@ impl RecentBody {
             None => pieces_with_placeholders(&body, &split),
             Some(_) => Vec::new(),
         };
-        Self { body, split, reading, hashed, stored, came_as, searched_for, with_placeholders }
-    }
-
-    fn pieces(&self) -> usize {
-        self.split.cuts.iter().map(|cut| cut.pieces.len()).sum()
+        let known = KnownBody { split, reading, hashed, stored, searched_for, with_placeholders };
+        Self { body, came_as, known }
     }
 
     fn bytes(&self) -> usize {
-        let hashed = if self.hashed.is_some() { BYTES_HASHED } else { 0 };
-        self.body.len() + self.pieces() * BYTES_A_PIECE + hashed + BYTES_A_BODY
+        let hashed = if self.known.hashed.is_some() { BYTES_HASHED } else { 0 };
+        self.body.len() + self.body.len() / ROOM + self.known.pieces() * BYTES_A_PIECE + hashed + BYTES_A_BODY
+    }
+}
+
+impl KnownBody {
+    fn pieces(&self) -> usize {
+        self.split.cuts.iter().map(|cut| cut.pieces.len()).sum()
     }
 }
 
@@ -233,13 +243,25 @@ impl RecentBodies {
         self.bytes = 0;
     }
 
-    /// Cuts `body`, and finds one that it extends, or else one that looks alike.
-    pub(super) fn near(&mut self, body: &[u8], repeats: Option<Repeats>) -> (Split, Option<Near>) {
-        let known = repeats.and_then(|repeats| self.by_arrival(repeats));
-        if let Some((number, prefix)) = known.or_else(|| self.by_window(body))
+    /// Puts a body together and cuts it, and finds one that it extends, or else one that looks alike.
+    pub(super) fn take_in(&mut self, came: &Rope) -> (Bytes, Split, Option<Near>) {
+        if let Some(number) = came.repeats().and_then(|repeats| self.gone_on_from(repeats))
+            && let Some(Ok(earlier)) = self.remove(number).map(Arc::try_unwrap)
+        {
+            return go_on(number, earlier, came);
+        }
+        let body = came.to_bytes();
+        let (split, near) = self.near(&body);
+        (body, split, near)
+    }
+
+    /// Cuts a body, and finds one that it extends, or else one that looks alike.
+    pub(super) fn near(&mut self, body: &[u8]) -> (Split, Option<Near>) {
+        if let Some(number) = self.by_window(body)
             && let Some(earlier) = self.bodies.get(&number)
         {
-            let split = chain::split_after(body, prefix, &earlier.split);
+            let prefix = chain::common_prefix(&earlier.body, body);
+            let split = chain::split_after(body, prefix, &earlier.known.split);
             let near = self.relate(number, body, &split, prefix);
             return (split, near);
         }
@@ -253,10 +275,12 @@ impl RecentBodies {
     pub(super) fn again(&mut self, near: Near, body: &[u8], split: &Split) -> Option<Near> {
         match near.earlier {
             EarlierBody::Kept(_) => self.compare(near.number, body, split),
-            EarlierBody::Superseded(earlier) => {
-                let prefix = chain::common_prefix(&earlier.body, body);
-                let shared = Shared::between((&earlier.body, &earlier.split), (body, split), prefix);
-                Some(Near { number: near.number, earlier: EarlierBody::Superseded(earlier), prefix, shared })
+            EarlierBody::Superseded(known, bytes) => {
+                let whole = bytes.to_bytes();
+                let prefix = chain::common_prefix(&whole, body);
+                let shared = Shared::between((whole[..].into(), &known.split), (body, split), prefix);
+                let earlier = EarlierBody::Superseded(known, whole.into());
+                Some(Near { number: near.number, earlier, prefix, shared })
             }
         }
     }
@@ -270,30 +294,37 @@ impl RecentBodies {
     /// not needed any more.
     fn relate(&mut self, number: BodyNumber, body: &[u8], split: &Split, prefix: usize) -> Option<Near> {
         let earlier = self.bodies.get(&number)?.clone();
-        let shared = Shared::between((&earlier.body, &earlier.split), (body, split), prefix);
-        let earlier = match is_extension(&earlier, &shared) {
+        let shared = Shared::between((earlier.body[..].into(), &earlier.known.split), (body, split), prefix);
+        let earlier = match is_extension(&earlier.known, &shared) {
             true => {
                 self.remove(number);
-                Arc::try_unwrap(earlier)
-                    .map_or_else(EarlierBody::Kept, |body| EarlierBody::Superseded(Box::new(body)))
+                match Arc::try_unwrap(earlier) {
+                    Ok(RecentBody { body, known, .. }) => {
+                        EarlierBody::Superseded(Box::new(known), body.into())
+                    }
+                    Err(earlier) => EarlierBody::Kept(earlier),
+                }
             }
             false => EarlierBody::Kept(earlier),
         };
         Some(Near { number, earlier, prefix, shared })
     }
 
-    /// The body that another was compared with while it arrived, if it is worth going on from.
-    fn by_arrival(&self, Repeats { of, prefix }: Repeats) -> Option<(BodyNumber, usize)> {
+    /// The body that another was compared with while it arrived, if the other goes on with the conversation.
+    fn gone_on_from(&self, Repeats { of, prefix }: Repeats) -> Option<BodyNumber> {
         let number = *self.by_arrival.get(&of)?;
-        let length = self.bodies.get(&number)?.body.len();
-        (prefix >= length / 2 && prefix + TAIL >= length).then_some((number, prefix))
+        let cuts = &self.bodies.get(&number)?.known.split.cuts;
+        let begun = |cut: &&Cut| cut.of == CutOf::Array && cut.pieces.first().is_some_and(|p| p.end < prefix);
+        let cut = cuts.iter().rev().find(begun)?;
+        let kept = cut.pieces.partition_point(|piece| piece.end < prefix);
+        (kept + MOST_CHANGED > cut.pieces.len()).then_some(number)
     }
 
-    /// A body that has a window in common with this one, and how many bytes are the same.
-    fn by_window(&self, body: &[u8]) -> Option<(BodyNumber, usize)> {
+    fn by_window(&self, body: &[u8]) -> Option<BodyNumber> {
         windows(body, MOST_NEW)
             .filter_map(|(at, window)| self.by_window.get(&self.hasher.hash_one((at, window))))
-            .find_map(|number| Some((*number, chain::common_prefix(&self.bodies.get(number)?.body, body))))
+            .find(|number| self.bodies.contains_key(number))
+            .copied()
     }
 
     pub(super) fn is_worth_it(body: &[u8]) -> bool {
@@ -307,7 +338,7 @@ impl RecentBodies {
         self.by_arrival.extend(body.came_as.map(|came_as| (came_as, number)));
         let keys: Vec<u64> = windows(&body.body, TAIL).map(|w| self.hasher.hash_one(w)).collect();
         self.by_window.extend(keys.into_iter().map(|key| (key, number)));
-        let key = self.skeleton_key(&body.split);
+        let key = self.skeleton_key(&body.known.split);
         self.by_skeleton.insert(key, number);
         self.bytes += body.bytes();
         self.order.push_back(number);
@@ -315,13 +346,13 @@ impl RecentBodies {
         self.trim();
     }
 
-    fn remove(&mut self, number: BodyNumber) {
-        if let Some(body) = self.bodies.remove(&number) {
-            self.bytes -= body.bytes();
-            if let Some(came_as) = body.came_as {
-                self.by_arrival.remove(&came_as);
-            }
+    fn remove(&mut self, number: BodyNumber) -> Option<Arc<RecentBody>> {
+        let body = self.bodies.remove(&number)?;
+        self.bytes -= body.bytes();
+        if let Some(came_as) = body.came_as {
+            self.by_arrival.remove(&came_as);
         }
+        Some(body)
     }
 
     fn trim(&mut self) {
@@ -353,8 +384,35 @@ fn windows(body: &[u8], reach: usize) -> impl Iterator<Item = (usize, &[u8])> {
     (first..=body.len() / STRIDE).rev().map(|n| (n * STRIDE, &body[n * STRIDE - WINDOW..n * STRIDE]))
 }
 
+/// A body that goes on with the conversation of an earlier one, whose bytes it takes over.
+fn go_on(number: BodyNumber, earlier: RecentBody, came: &Rope) -> (Bytes, Split, Option<Near>) {
+    let RecentBody { body: before, known, .. } = earlier;
+    let prefix = came.repeats().map_or(0, |repeats| repeats.prefix);
+    let rest = Bytes::copy_from_slice(&before[prefix..]);
+    let mut bytes = match before.try_into_mut() {
+        Ok(bytes) if bytes.capacity() >= came.len() => bytes,
+        Ok(bytes) => with_room(&bytes[..prefix], came.len()),
+        Err(bytes) => with_room(&bytes[..prefix], came.len()),
+    };
+    bytes.truncate(prefix);
+    came.pieces_from(prefix).for_each(|piece| bytes.extend_from_slice(piece));
+    let body = bytes.freeze();
+    let split = chain::split_after(&body, prefix, &known.split);
+    let bytes = EarlierBytes::parted(&body, prefix, rest);
+    let shared = Shared::between((bytes.get(), &known.split), (&body, &split), prefix);
+    let earlier = EarlierBody::Superseded(Box::new(known), bytes);
+    (body, split, Some(Near { number, earlier, prefix, shared }))
+}
+
+/// A copy with room for `length` bytes and for what comes after those.
+fn with_room(start: &[u8], length: usize) -> BytesMut {
+    let mut bytes = BytesMut::with_capacity(length + length / ROOM);
+    bytes.extend_from_slice(start);
+    bytes
+}
+
 /// Whether a body that shares so much with `old` stands for it from now on.
-fn is_extension(old: &RecentBody, shared: &Shared) -> bool {
+fn is_extension(old: &KnownBody, shared: &Shared) -> bool {
     let kept: usize = shared.cuts.iter().map(|cut| cut.leading()).sum();
     kept > 0 && kept + MOST_CHANGED > old.pieces()
 }

@@ -103,12 +103,21 @@ impl Intake {
 
     pub(super) fn read(&mut self, begin: &BeginCall) -> Incoming {
         let target = Target { provider: &begin.provider, method: &begin.method, path: &begin.path };
-        let body = begin.body.to_bytes();
-        let decoded = derive::decode_body(&begin.headers, &body, &[]).bytes;
-        // Of a body with a content encoding, other bytes are stored than are read.
-        let (split, mut near) = match is_same(&decoded, &body) {
-            true => self.bodies.near(&decoded, begin.body.repeats()),
-            false => (chain::split(&decoded), None),
+        let (body, decoded, split, mut near) = match begin.headers.get("content-encoding") {
+            None => {
+                let (body, split, near) = self.bodies.take_in(&begin.body);
+                (body.clone(), body, split, near)
+            }
+            Some(_) => {
+                let body = begin.body.to_bytes();
+                let decoded = derive::decode_body(&begin.headers, &body, &[]).bytes;
+                // Of a body with a content encoding, other bytes are stored than are read.
+                let (split, near) = match is_same(&decoded, &body) {
+                    true => self.bodies.near(&decoded),
+                    false => (chain::split(&decoded), None),
+                };
+                (body, decoded, split, near)
+            }
         };
         let unsearched = near.as_ref().map(|near| near.unsearched(&split, decoded.len(), &begin.credentials));
         let reading = read(&target, &decoded, &split, near.as_mut(), &mut self.openings);

@@ -82,7 +82,7 @@ impl LastHeaders {
         {
             return Ok(blob.id);
         }
-        let like = last.stored.as_ref().map(|(blob, content)| Like { blob: *blob, content });
+        let like = last.stored.as_ref().map(|(blob, content)| Like { blob: *blob, content: content.into() });
         let blob = cache.put(connection, encoded, like, recurrence)?;
         last.stored = Some((blob, encoded.to_vec()));
         Ok(blob.id)

@@ -58,6 +58,15 @@ impl Rope {
         &self.0.pieces
     }
 
+    /// Its bytes after the first `skipped`.
+    pub fn pieces_from(&self, mut skipped: usize) -> impl Iterator<Item = &[u8]> {
+        self.0.pieces.iter().map(move |piece| {
+            let here = skipped.min(piece.len());
+            skipped -= here;
+            &piece[here..]
+        })
+    }
+
     /// Bytes for which it took memory of its own.
     pub fn fresh_bytes(&self) -> usize {
         self.0.fresh

@@ -2,13 +2,42 @@
 
 use super::*;
 
+/// A body as it arrives on a connection, in frames of so many bytes.
+fn arrived(last: &mut Option<Rope>, body: &[u8], frame: usize) -> Rope {
+    let mut arriving = Arriving::after(last.take(), body.len());
+    body.chunks(frame).for_each(|frame| arriving.push(frame));
+    let body = arriving.end();
+    *last = Some(body.clone());
+    body
+}
+
+fn call_with(recorder: &Recorder, trace: &str, body: Rope) {
+    recorder.begin(BeginCall { body, ..begin(trace, b"") }).finish(answered(&[b"{}"]));
+}
+
 #[test]
 fn what_a_loop_shares_changes_nothing_in_what_is_kept() {
+    loops_share(|_, r, trace, body| call(r, trace, body));
+}
+
+#[test]
+fn nor_does_what_it_shares_while_it_arrives() {
+    let mut last = [None, None];
+    loops_share(|n, r, trace, body| call_with(r, trace, arrived(&mut last[n], body, 1000)));
+}
+
+#[test]
+fn nor_do_loops_that_share_a_connection() {
+    let mut last = None;
+    loops_share(|_, r, trace, body| call_with(r, trace, arrived(&mut last, body, 100_000)));
+}
+
+fn loops_share(mut send: impl FnMut(usize, &Recorder, &str, &[u8])) {
     let (together, alone) = (Lab::new(), Lab::new());
     let loops: Vec<Vec<Vec<u8>>> = ["red", "blue"].map(bodies_of_a_loop).into();
     together.record(|r| {
         for step in 0..loops[0].len() {
-            loops.iter().enumerate().for_each(|(n, bodies)| call(r, &format!("t{n}"), &bodies[step]));
+            loops.iter().enumerate().for_each(|(n, bodies)| send(n, r, &format!("t{n}"), &bodies[step]));
         }
     });
     // A recorder for each call remembers nothing of the one before.
@@ -63,9 +92,12 @@ fn a_placeholder_that_a_client_writes_is_looked_at_every_time() {
     assert_ne!(read(2), read(0), "it is another secret than the one before");
 }
 
+const TOOLS: &str =
+    r#","tools":[{"name":"look","description":"looks"},{"name":"write","description":"writes"}]"#;
+
 /// Bodies as agents send them: a growing history, sometimes with a piece changed, sometimes no JSON.
 fn bodies() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let message = prop_oneof!["[a-z ]{0,40}", "[a-z ]{300,400}"];
+    let message = prop_oneof!["[a-z ]{0,40}", "[a-z ]{300,400}", "[a-z ]{3000,4000}"];
     let step = (prop::collection::vec(message, 0..4), any::<bool>(), any::<u8>());
     prop::collection::vec(step, 1..8).prop_map(|steps| {
         let mut history: Vec<String> = Vec::new();
@@ -77,8 +109,11 @@ fn bodies() -> impl Strategy<Value = Vec<Vec<u8>>> {
             }
             let mut body =
                 serde_json::to_vec(&serde_json::json!({ "model": "m", "messages": shown })).unwrap();
-            if odd < 20 {
-                body.truncate(usize::from(odd));
+            match odd {
+                0..20 => body.truncate(usize::from(odd)),
+                // What follows the history is often long.
+                20..90 => body.splice(body.len() - 1.., TOOLS.bytes().chain(*b"}")).for_each(drop),
+                _ => {}
             }
             body
         };
@@ -89,9 +124,12 @@ fn bodies() -> impl Strategy<Value = Vec<Vec<u8>>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
-    fn every_body_comes_back(bodies in bodies()) {
+    fn every_body_comes_back(bodies in bodies(), frame in 1usize..9000, connections in 1usize..4) {
         let lab = Lab::new();
-        lab.record(|r| bodies.iter().for_each(|b| call(r, "t", b)));
+        let mut last = vec![None; connections];
+        lab.record(|r| bodies.iter().enumerate().for_each(|(n, body)| {
+            call_with(r, "t", arrived(&mut last[n % connections], body, frame));
+        }));
         let row = lab.find("t").unwrap();
         for (seq, body) in bodies.iter().enumerate() {
             let exchange = lab.reader().exchange(row.key, seq as u32).unwrap();
