@@ -28,7 +28,7 @@ pub(crate) fn record(database: &Path, trace: &str, questions: usize) {
             method: "POST".into(),
             path: "/v1/chat/completions".into(),
             headers: headers(),
-            body: body.into(),
+            body: Bytes::from(body).into(),
             loop_hint: None,
             import_index: None,
             labels: Labels::default(),

@@ -35,6 +35,9 @@ struct Answers<'a> {
 
 /// Sets parents and children. `steps` are numbered and in order.
 pub(super) fn link(facts: &[CallFacts], clock: &Clock, steps: &mut [Group]) {
+    if steps.len() < 2 {
+        return;
+    }
     let mut answers = Answers::default();
     for index in 0..steps.len() {
         let call = steps[index].first_call();

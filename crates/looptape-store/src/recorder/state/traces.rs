@@ -184,7 +184,8 @@ impl State {
                 Some(facts) => {
                     let span = end.span(spec.timing);
                     let times = (span, spec.happened_unix_us());
-                    Some(reader::sum_up(connection, key, facts, times, &self.prices)?)
+                    let has_tools = trace.next_tool_seq > 0;
+                    Some(reader::sum_up(connection, key, (facts, has_tools), times, &self.prices)?)
                 }
                 None => reader::sum_up_rows(connection, &reader::trace_row(connection, key)?, &self.prices)?,
             };
