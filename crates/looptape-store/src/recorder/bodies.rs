@@ -1,10 +1,10 @@
 //! Bodies that were stored lately, so that a request which extends one of them costs what is new in it.
 //!
 //! A body that was compared with an earlier one while it arrived says with which: if it goes on with that one's
-//! conversation, it takes over its bytes too. Otherwise an earlier body is found by a few bytes near its end: the next
-//! request of its conversation has them at the same place, whoever sends it. If there is none, the last body with the same skeleton will do: tools
-//! and system prompt are often shared. What is found is compared byte for byte, so that a wrong guess
-//! costs time only.
+//! conversation, it takes over its bytes too. Otherwise an earlier body is found by a few bytes near its end: the
+//! next request of its conversation has them at the same place, whoever sends it. If there is none, the last body
+//! with the same skeleton will do: tools and system prompt are often shared. What is found so is compared byte for
+//! byte, so that a wrong guess costs time only.
 //!
 //! Memory only, and bounded: what is forgotten is read anew.
 
@@ -38,7 +38,7 @@ const TAIL: usize = 8 << 10;
 const MOST_NEW: usize = 128 << 10;
 /// A body stands for an earlier one of which it changes fewer pieces than this.
 const MOST_CHANGED: usize = 6;
-/// A body that is gone on with has room for this part of it more.
+/// A body that goes on with another has memory for itself and for its `1 / ROOM` more.
 const ROOM: usize = 4;
 /// What is kept for each piece beside its bytes, roughly; of what was hashed; and for each body.
 const BYTES_A_PIECE: usize = 256;

@@ -173,9 +173,9 @@ impl Arriving {
             return Bytes::from(self.fresh).into();
         };
         let repeats = Some(Repeats { of: before.number(), prefix: self.same });
-        let mut pieces = beginning(before.pieces(), self.same);
-        let mut fresh = self.fresh.len();
-        if fresh > 0 {
+        let (mut pieces, copied) = beginning(before.pieces(), self.same);
+        let mut fresh = copied + self.fresh.len();
+        if !self.fresh.is_empty() {
             pieces.push(self.fresh.into());
         }
         if pieces.len() > MOST_PIECES {
@@ -185,19 +185,26 @@ impl Arriving {
     }
 }
 
-/// The pieces of the first `length` bytes.
-fn beginning(pieces: &[Bytes], length: usize) -> Vec<Bytes> {
+/// The pieces of the first `length` bytes, and how many bytes of them were copied: a small part of a piece does not keep
+/// the whole of it in memory.
+fn beginning(pieces: &[Bytes], length: usize) -> (Vec<Bytes>, usize) {
     let mut left = length;
+    let mut copied = 0;
     let mut out = Vec::with_capacity(pieces.len() + 1);
     for piece in pieces {
         if left == 0 {
             break;
         }
         let taken = left.min(piece.len());
-        out.push(piece.slice(..taken));
+        if taken < piece.len() / 2 {
+            out.push(Bytes::copy_from_slice(&piece[..taken]));
+            copied = taken;
+        } else {
+            out.push(piece.slice(..taken));
+        }
         left -= taken;
     }
-    out
+    (out, copied)
 }
 
 /// Joins the pieces after those that are each longer than all that follows: so a byte is copied the less often the
@@ -242,6 +249,8 @@ mod tests {
         let second = arrived(Some(&first), b"[1,2,3]", 3);
         assert_eq!(second.repeats(), Some(Repeats { of: first.number(), prefix: 4 }));
         assert_eq!((&second.to_bytes()[..], second.fresh_bytes()), (&b"[1,2,3]"[..], 3));
+        let part = arrived(Some(&first), b"[0", 9);
+        assert_eq!((&part.to_bytes()[..], part.fresh_bytes()), (&b"[0"[..], 2), "a byte does not keep five");
         let other = arrived(Some(&second), b"{}", 9);
         assert_eq!((other.repeats(), &other.to_bytes()[..]), (None, &b"{}"[..]));
         let again = arrived(Some(&second), b"[1,2,3]", 1);
