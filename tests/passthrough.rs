@@ -464,3 +464,51 @@ fn a_websocket_is_refused_and_the_recording_says_so() {
     assert!(ran.stderr.contains("the program ended with code 7"), "{}", ran.stderr);
     assert!(ran.stderr.contains("no model call was seen"), "{}", ran.stderr);
 }
+
+/// One connection's bodies, of which each has more or less in common with the one before.
+fn bodies_of_a_connection() -> Vec<String> {
+    let text = |n: usize| format!("step {n} {}", "of a long conversation ".repeat(60 + n));
+    let body = |messages: &[String], marked: bool, after: &str| {
+        let mut all: Vec<String> =
+            messages.iter().map(|text| format!("{{\"role\":\"user\",\"content\":\"{text}\"}}")).collect();
+        if let (true, Some(last)) = (marked, all.last_mut()) {
+            *last = last.replacen('}', ",\"cache_control\":{\"type\":\"ephemeral\"}}", 1);
+        }
+        format!("{{\"model\":\"m\",\"messages\":[{}]{after}}}", all.join(","))
+    };
+    let history: Vec<String> = (0..40).map(text).collect();
+    let growing = (1..=history.len()).map(|steps| body(&history[..steps], steps % 3 == 0, ""));
+    let mut bodies: Vec<String> = growing.collect();
+    let tools = format!(",\"tools\":[{}]", vec!["{\"name\":\"look\"}"; 900].join(","));
+    bodies.push(bodies[39].clone());
+    bodies.push(body(&history[..20], false, ""));
+    bodies.push("{}".to_owned());
+    bodies.push(body(&history[..21], false, &tools));
+    bodies.push(body(&history[..24], true, &tools));
+    bodies.push(body(&history[10..], false, ""));
+    bodies.push(body(&[format!("{}{}", text(0), "x".repeat(3 << 20))], false, ""));
+    bodies.push(body(&history[..1], false, ""));
+    bodies
+}
+
+/// What bodies share is kept once and neither copied nor compared again: nobody may notice.
+#[tokio::test]
+async fn bodies_that_share_their_beginning_pass_as_they_are() {
+    let upstream = ScriptedUpstream::answering(|_| Answer::json("{\"choices\":[]}")).await.unwrap();
+    let lab = Lab::new();
+    let recording = lab.record(&upstream.url()).await;
+    let mut client = RawClient::connect(&recording.origin).await.unwrap();
+    let bodies = bodies_of_a_connection();
+    for body in &bodies {
+        client.request("POST", CHAT, &post_headers(), body.as_bytes()).await.unwrap();
+        assert_eq!(client.response().await.unwrap().head.status, 200);
+    }
+    recording.finish().await;
+    let recorded = lab.recorded();
+    let received = upstream.requests();
+    assert_eq!((received.len(), recorded.exchanges.len()), (bodies.len(), bodies.len()));
+    for (n, body) in bodies.iter().enumerate() {
+        assert!(received[n].body == body.as_bytes(), "the upstream got another body {n}");
+        assert!(recorded.exchanges[n].request_body == body.as_bytes(), "body {n} was recorded as another");
+    }
+}
