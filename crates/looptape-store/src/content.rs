@@ -9,13 +9,17 @@ use crate::bundles::{self, Form, NewContent, OpenBundle, RecentBundles, Recurrin
 use crate::codec::Encoder;
 use crate::ids::{BlobId, NodeId};
 use crate::old_content;
-use bytes::Bytes;
 use foldhash::{HashMap, HashSet};
-use looptape_core::chain::{self, Parted, Shared, SharedCut, Split};
+use looptape_core::chain::{self, Split};
 use looptape_core::{Digest, varint};
 use rusqlite::Connection;
 use std::borrow::Cow;
 use std::ops::Range;
+
+mod earlier;
+
+use earlier::EarlierCut;
+pub(crate) use earlier::{Earlier, EarlierBytes};
 
 /// Splices lie at most this deep, so that reading a piece stays cheap.
 const MAX_SPLICE_DEPTH: u32 = 8;
@@ -109,43 +113,6 @@ pub(crate) struct Blob {
 pub(crate) struct Like<'a> {
     pub(crate) blob: Blob,
     pub(crate) content: Cow<'a, [u8]>,
-}
-
-/// An earlier body, and what a new one shares with it.
-#[derive(Debug)]
-pub(crate) struct Earlier {
-    pub(crate) body: EarlierBytes,
-    pub(crate) split: Split,
-    pub(crate) stored: StoredBody,
-    pub(crate) shared: Shared,
-}
-
-/// Its bytes, of which the new one may have taken over the first ones.
-#[derive(Clone, Debug)]
-pub(crate) struct EarlierBytes {
-    start: Bytes,
-    rest: Bytes,
-}
-
-impl EarlierBytes {
-    /// `rest` follows the first `prefix` bytes of the body that has taken those over.
-    pub(crate) fn parted(new: &Bytes, prefix: usize, rest: Bytes) -> Self {
-        Self { start: new.slice(..prefix), rest }
-    }
-
-    pub(crate) fn get(&self) -> Parted<'_> {
-        Parted::new(&self.start, &self.rest)
-    }
-
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        if self.rest.is_empty() { self.start.clone() } else { [&self.start[..], &self.rest].concat().into() }
-    }
-}
-
-impl From<Bytes> for EarlierBytes {
-    fn from(whole: Bytes) -> Self {
-        Self { start: whole, rest: Bytes::new() }
-    }
 }
 
 impl StoredBody {
@@ -482,54 +449,6 @@ impl LastId {
             self.stored = self.given;
         }
         Ok(())
-    }
-}
-
-/// One cut of an earlier body.
-struct EarlierCut<'a> {
-    body: Parted<'a>,
-    pieces: &'a [Range<usize>],
-    runs: Vec<StoredRun>,
-    /// How many pieces the new body has too, from the first on.
-    leading: usize,
-}
-
-/// The runs of an earlier body that the new one does not have as they are.
-struct OtherRuns<'a> {
-    body: Parted<'a>,
-    pieces: &'a [Range<usize>],
-    runs: Vec<StoredRun>,
-    /// The piece with which the first begins.
-    first: usize,
-}
-
-impl<'a> EarlierCut<'a> {
-    /// The one that shares pieces with cut number `at` of the new body. Its runs are taken.
-    fn of(earlier: &'a mut Earlier, at: usize) -> Option<Self> {
-        let shared: &SharedCut = &earlier.shared.cuts[at];
-        let of = shared.of?;
-        let pieces = &earlier.split.cuts.get(of)?.pieces;
-        let runs = std::mem::take(earlier.stored.runs.get_mut(of)?);
-        Some(Self { body: earlier.body.get(), pieces, runs, leading: shared.leading() })
-    }
-
-    /// The runs that the new body has as they are, and the others.
-    fn part(mut self) -> (Vec<StoredRun>, Option<OtherRuns<'a>>) {
-        let count = self.runs.partition_point(|run| run.end <= self.leading);
-        let others = self.runs.split_off(count);
-        let first = self.runs.last().map_or(0, |run| run.end);
-        let others = OtherRuns { body: self.body, pieces: self.pieces, runs: others, first };
-        (self.runs, Some(others))
-    }
-}
-
-impl<'a> OtherRuns<'a> {
-    /// A run, from which that at the same place may differ little.
-    fn run(&self, at: usize) -> Option<Like<'a>> {
-        let run = self.runs.get(at)?;
-        let first = at.checked_sub(1).map_or(self.first, |before| self.runs[before].end);
-        let content = self.pieces.get(first)?.start..self.pieces.get(run.end - 1)?.end;
-        Some(Like { blob: run.blob, content: self.body.get(content) })
     }
 }
 
