@@ -8,11 +8,11 @@
 //!
 //! Nothing here reaches an upstream or is recorded as a call.
 
+use crate::bounded_body;
 use crate::hand_out;
 use crate::reply::{self, Body};
 use crate::stated::Stated;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
@@ -65,8 +65,8 @@ async fn end_trace(recorder: &Recorder, id: &str, request: Request<Incoming>) ->
         Err(error) => return reply::error(StatusCode::BAD_REQUEST, "invalid_trace_id", &error.to_string()),
     };
     let by_header = Stated::by(request.headers()).outcome();
-    let outcome = match Limited::new(request.into_body(), BODY_LIMIT_BYTES).collect().await {
-        Ok(body) => outcome_of(&body.to_bytes()),
+    let outcome = match bounded_body::read(request.into_body(), BODY_LIMIT_BYTES).await {
+        Ok(body) => outcome_of(&body),
         Err(_) => Err("the body could not be read".to_owned()),
     };
     let outcome = match outcome {

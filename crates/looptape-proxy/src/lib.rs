@@ -28,6 +28,7 @@ pub mod upstream;
 pub mod upstream_keys;
 
 mod admission;
+mod bounded_body;
 mod connections;
 mod control;
 mod files_at_calls;

@@ -4,10 +4,10 @@
 //! [`crate::tape_server`]'s business. Whatever is wrong with a message is said to its sender and counted; the agent
 //! goes on all the same.
 
+use crate::bounded_body::{self, NotRead};
 use crate::reply::{self, Body};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use looptape_core::TraceId;
 use looptape_core::labels::Labels;
@@ -66,11 +66,10 @@ pub(crate) async fn body(request: Request<Incoming>) -> Result<Bytes, NotTaken> 
     if request.method() != Method::POST {
         return Err(NotTaken::Method);
     }
-    match Limited::new(request.into_body(), BODY_LIMIT_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(NotTaken::TooLarge),
-        Err(_) => Err(NotTaken::BrokenOff),
-    }
+    bounded_body::read(request.into_body(), BODY_LIMIT_BYTES).await.map_err(|why| match why {
+        NotRead::TooLarge => NotTaken::TooLarge,
+        NotRead::BrokenOff => NotTaken::BrokenOff,
+    })
 }
 
 /// The answer to a message.

@@ -44,8 +44,10 @@ struct Scenario {
 const SCENARIOS: &[Scenario] = &[
     Scenario { name: "small", concurrency: 1, shape: Shape::Small },
     Scenario { name: "small", concurrency: 32, shape: Shape::Small },
+    Scenario { name: "loops", concurrency: 1, shape: Shape::Loop },
     Scenario { name: "loops", concurrency: 8, shape: Shape::Loop },
     Scenario { name: "loops", concurrency: 32, shape: Shape::Loop },
+    Scenario { name: "marker", concurrency: 1, shape: Shape::MarkedLoop },
     Scenario { name: "marker", concurrency: 8, shape: Shape::MarkedLoop },
     Scenario { name: "paced", concurrency: 256, shape: Shape::PacedStream },
 ];
