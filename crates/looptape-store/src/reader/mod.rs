@@ -30,6 +30,7 @@ pub use outline::{CallOutline, OutlineEnd};
 pub use scan::ScannedTrace;
 pub(crate) use summary::{sum_up, sum_up_rows};
 pub use taped::Surroundings;
+pub(crate) use tools::facts as tool_facts;
 
 use crate::OpenError;
 use crate::database::open_to_read;

@@ -142,19 +142,16 @@ impl Reader {
     }
 }
 
-/// Sums a recording up when it ends, from the facts of all its calls, and those of its tools if it `has_tools`; with
-/// it, when those were made.
+/// Sums a recording up when it ends; with it, when its calls were made.
 pub(crate) fn sum_up(
     connection: &Connection,
     key: TraceKey,
-    (facts, has_tools): (&[CallFacts], bool),
+    recording: Recording<'_>,
     (span, happened_unix_us): (TraceSpan, Option<i64>),
     prices: &PriceBook,
 ) -> rusqlite::Result<TraceMetrics> {
-    let tools = if has_tools { super::tools::facts(connection, key)? } else { Vec::new() };
-    let recording = Recording { facts, tools: &tools };
     let metrics = Measured::of_spent(recording, span, happened_unix_us, prices, |_| true).metrics;
-    insert(connection, key, &metrics, facts, prices)?;
+    insert(connection, key, &metrics, recording.facts, prices)?;
     Ok(metrics)
 }
 

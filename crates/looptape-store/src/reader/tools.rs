@@ -12,7 +12,7 @@ const COLUMNS: &str =
     "trace, seq, name, call_id, arguments_digest, via, source, started_us, ended_us, outcome";
 
 /// The facts of the tool calls of one trace, in the order in which they became known.
-pub(super) fn facts(connection: &Connection, trace: TraceKey) -> rusqlite::Result<Vec<ToolFacts>> {
+pub(crate) fn facts(connection: &Connection, trace: TraceKey) -> rusqlite::Result<Vec<ToolFacts>> {
     Ok(facts_between(connection, trace, trace)?.remove(&trace).unwrap_or_default())
 }
 

@@ -10,26 +10,16 @@ use looptape_core::TraceId;
 use looptape_core::assembly::LoopOutcome;
 use rusqlite::{Connection, params};
 
-/// Whether there may be a trace of the same id.
+/// Where a trace's id comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IdIs {
-    /// It was made up for this trace.
-    Unique,
-    /// It came from outside: a trace that has it already is an earlier run.
+    /// No other trace has it.
+    MadeUp,
+    /// A trace that has it already is an earlier run.
     Given,
 }
 
-macro_rules! insert_trace_sql {
-    ($run:literal) => {
-        concat!(
-            "INSERT INTO traces (id, run, recorder, source, name, agent, tags, command, parent, parent_why, \
-             started_unix_us, started_mono_us, byte_exact, timing, happened_unix_us, agent_version) VALUES (?1, ",
-            $run,
-            ", ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
-        )
-    };
-}
-
+/// The row of a trace.
 pub(super) fn insert_trace(
     connection: &Connection,
     recorder: i64,
@@ -37,11 +27,14 @@ pub(super) fn insert_trace(
     id: IdIs,
 ) -> rusqlite::Result<TraceKey> {
     let to_json = |value: serde_json::Result<String>| value.expect("strings and maps of strings are JSON");
-    let sql = match id {
-        IdIs::Unique => insert_trace_sql!("1"),
-        IdIs::Given => insert_trace_sql!("(SELECT coalesce(max(run), 0) + 1 FROM traces WHERE id = ?1)"),
-    };
-    connection.prepare_cached(sql)?.execute(params![
+    let known_run = (id == IdIs::MadeUp).then_some(1);
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO traces (id, run, recorder, source, name, agent, tags, command, parent, parent_why, \
+         started_unix_us, started_mono_us, byte_exact, timing, happened_unix_us, agent_version) \
+         VALUES (?1, coalesce(?16, (SELECT coalesce(max(run), 0) + 1 FROM traces WHERE id = ?1)), \
+         ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?;
+    insert.execute(params![
         spec.id.as_str(),
         recorder,
         spec.source.as_str(),
@@ -57,6 +50,7 @@ pub(super) fn insert_trace(
         spec.timing.as_str(),
         spec.happened_unix_us,
         spec.labels.agent_version,
+        known_run,
     ])?;
     Ok(TraceKey(connection.last_insert_rowid()))
 }

@@ -33,8 +33,8 @@ const BATCH_EVENTS: usize = 1024;
 const BATCH_TIME: Duration = Duration::from_millis(5);
 /// How often idle traces are looked for …
 const IDLE_CHECK: Duration = Duration::from_secs(1);
-/// … and, in parts of how many may wait, after how many new ones.
-const EIGHTH: u64 = 8;
+/// … and sooner, when `1 / NEW_PART` of those that may wait has been opened.
+const NEW_PART: u64 = 8;
 /// After so long without an event, what can wait is done: compressing what was written in a hurry …
 const QUIET_TIME: Duration = Duration::from_millis(100);
 /// … if there is so much of it …
@@ -267,7 +267,7 @@ impl Writer {
     /// Closes traces that the gateway opened and that have been silent for long.
     fn close_idle(&mut self) {
         let opened = self.state.opened_traces();
-        let is_crowded = opened - self.opened_then > self.options.most_unnamed as u64 / EIGHTH;
+        let is_crowded = opened - self.opened_then > self.options.most_unnamed as u64 / NEW_PART;
         if self.idle_checked.elapsed() < IDLE_CHECK && !is_crowded {
             return;
         }

@@ -8,7 +8,7 @@ use crate::recorder::open_trace::{Closing, ClosingCause, OpenTrace, TraceNumber}
 use crate::recorder::rows::{IdIs, insert_end, insert_trace, relabel, store_environment};
 use crate::recorder::watch::WatchedTrace;
 use looptape_core::TraceId;
-use looptape_core::assembly::LoopOutcome;
+use looptape_core::assembly::{LoopOutcome, Recording};
 use looptape_core::redact::Credentials;
 use looptape_core::replay::Environment;
 use rusqlite::Connection;
@@ -99,7 +99,7 @@ impl State {
                 recorder
             }
         };
-        let id = if trace.is_unnamed { IdIs::Unique } else { IdIs::Given };
+        let id = if trace.is_unnamed { IdIs::MadeUp } else { IdIs::Given };
         let key = insert_trace(connection, recorder, &trace.spec, id)?;
         self.batch.opened.push(number);
         if let Some(trace) = self.traces.get_mut(number) {
@@ -184,8 +184,12 @@ impl State {
                 Some(facts) => {
                     let span = end.span(spec.timing);
                     let times = (span, spec.happened_unix_us());
-                    let has_tools = trace.next_tool_seq > 0;
-                    Some(reader::sum_up(connection, key, (facts, has_tools), times, &self.prices)?)
+                    let tools = match trace.next_tool_seq {
+                        0 => Vec::new(),
+                        _ => reader::tool_facts(connection, key)?,
+                    };
+                    let recording = Recording { facts, tools: &tools };
+                    Some(reader::sum_up(connection, key, recording, times, &self.prices)?)
                 }
                 None => reader::sum_up_rows(connection, &reader::trace_row(connection, key)?, &self.prices)?,
             };
