@@ -240,8 +240,8 @@ pub(crate) struct Seen {
 
 impl From<SeenAnswer> for Seen {
     fn from(seen: SeenAnswer) -> Self {
-        let SeenAnswer { status, headers, pieces, ending, .. } = seen;
-        Self { status, headers, body: Bytes::from(pieces.concat()), ending }
+        let SeenAnswer { status, headers, body, ending, .. } = seen;
+        Self { status, headers, body: body.to_bytes(), ending }
     }
 }
 

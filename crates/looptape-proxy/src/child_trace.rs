@@ -188,7 +188,7 @@ impl ChildTicket {
                 headers: seen.headers,
                 head_mono_us: seen.head_mono_us,
                 end_mono_us: seen.end_mono_us,
-                body: seen.pieces,
+                body: seen.body.into_pieces(),
                 chunks: seen.chunks,
                 ending: seen.ending,
                 cut: seen.cut,

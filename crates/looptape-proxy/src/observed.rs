@@ -5,6 +5,7 @@
 //! stream for it has its whole answer.
 
 use crate::flush::{BeforeBreak, Flushes};
+use crate::kept_body::KeptBody;
 use crate::recording::CAPTURE_LIMIT_BYTES;
 use crate::reply::{Body, BodyError};
 use crate::terminal;
@@ -26,10 +27,10 @@ pub(crate) struct SeenAnswer {
     pub(crate) headers: RedactedHeaders,
     pub(crate) head_mono_us: i64,
     pub(crate) end_mono_us: i64,
-    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) body: KeptBody,
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) ending: Ending,
-    /// Why `pieces` lacks bytes that passed, if it does.
+    /// Why `body` lacks bytes that passed, if it does.
     pub(crate) cut: Option<String>,
 }
 
@@ -39,7 +40,7 @@ impl SeenAnswer {
         Answer {
             status: self.status,
             headers: self.headers.clone(),
-            body: Bytes::from(self.pieces.concat()),
+            body: self.body.to_bytes(),
             chunks: self.chunks.clone(),
             head_us: self.head_mono_us,
             end_us: self.end_mono_us,
@@ -93,7 +94,7 @@ impl Watch {
             headers: RedactedHeaders::redact(recorded),
             head_mono_us,
             end_mono_us: head_mono_us,
-            pieces: Vec::new(),
+            body: KeptBody::new(length(headers)),
             chunks: Vec::new(),
             ending: Ending::Complete,
             cut: None,
@@ -112,7 +113,7 @@ impl Watch {
         }
         let len = u32::try_from(data.len()).expect("a piece of a body is smaller than the capture limit");
         self.seen.chunks.push(Chunk { at_us: Moment::mono_us_now(), len });
-        self.seen.pieces.push(data.clone());
+        self.seen.body.push(data);
     }
 
     /// SDKs hang up at the terminal event, before the body's own end: they have their answer.
@@ -121,7 +122,7 @@ impl Watch {
         if !self.seen.headers.get("content-type").is_some_and(is_stream) {
             return false;
         }
-        let body = Bytes::from(self.seen.pieces.concat());
+        let body = self.seen.body.to_bytes();
         terminal::is_finished(&derive::decode_body(&self.seen.headers, &body, &[]).bytes)
     }
 
