@@ -1,5 +1,8 @@
 //! A request body on its way in: read whole, because the recording wants it before the upstream is asked,
 //! unless it is larger than what is kept. Then it passes as it comes.
+//!
+//! While it is read it is compared with the one before it on its connection, which is remembered for that: what the
+//! two share is kept once, and goes upstream from there.
 
 use crate::recording::CAPTURE_LIMIT_BYTES;
 use bytes::Bytes;
